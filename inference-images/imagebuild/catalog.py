@@ -1,0 +1,128 @@
+"""Every image of the project: what goes into it and what its root is made of."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuild import debian, site
+from imagebuild.store import cache_folder, hash_inputs, locked, say
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+IMAGES = REPOSITORY / "inference-images"
+REGISTRY = "sekisho.local"
+"""Host part of the names. It resolves nowhere: these images are imported, never pulled."""
+
+_PROCESSES = ("controller", "gateway", "depot", "agent", "broker", "cli")
+_AGENT_PARTS = ("__init__.py", "py.typed", "errors.py", "attest", "agent")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image: inputs that decide whether it is rebuilt, and the function that fills its root."""
+
+    name: str
+    containerfile: Path
+    debian: tuple[str, ...]
+    inputs: tuple[Path, ...]
+    fill: Callable[[Path], None]
+    """Called with the root, which holds Debian's Python already."""
+    target: str = ""
+    zstd: bool = False
+    about: str = "under a minute"
+
+    @property
+    def input_hash(self) -> str:
+        """Return the key of everything that decides the image's content, Debian's versions included.
+
+        Needs the Debian packages: they are fetched where the cache lacks one.
+        """
+        packages = debian.fetch_packages(self.debian)
+        builder = Path(__file__).parent
+        return hash_inputs(
+            [self.name, *(file.name for file in packages.values())], [builder, self.containerfile, *self.inputs]
+        )
+
+
+def find_image(name: str) -> Image:
+    """Return an image of the catalogue.
+
+    Raises:
+        KeyError: there is none of that name.
+    """
+    return _CATALOGUE[name]()
+
+
+def list_names() -> list[str]:
+    """Return the names of all images, the heavy one last."""
+    return list(_CATALOGUE)
+
+
+def prepare_root(image: Image, root: Path) -> dict[str, str]:
+    """Fill an empty folder with the image's content; return the Debian versions in it."""
+    packages = debian.fetch_packages(image.debian)
+    base = _python_base(packages)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(base, root, symlinks=True)
+    image.fill(root)
+    site.compile_bytecode(root, "app")
+    return {name: debian.version_of(file) for name, file in packages.items()}
+
+
+def _python_base(packages: dict[str, Path]) -> Path:
+    """Return a root with only Debian packages in it, made once for every image that wants the same ones."""
+    key = hash_inputs([file.name for file in packages.values()], [Path(debian.__file__), Path(site.__file__)])
+    base = cache_folder() / "roots" / key
+    with locked(base.with_suffix(".lock"), "Python root"):
+        if base.is_dir():
+            return base
+        say(f"root of {len(packages)} Debian packages: unpacking and compiling (about 10 s)")
+        part = base.with_suffix(".part")
+        debian.remove(part)
+        debian.lay_root(part, list(packages.values()))
+        site.compile_bytecode(part, "usr/lib/python3.11")
+        part.replace(base)
+    return base
+
+
+def _process(name: str, *, packages: tuple[str, ...]) -> Image:
+    sources = REPOSITORY / "operator/sekisho"
+    others = {other for other in _PROCESSES if other != name}
+    if name == "agent":
+        parts = _AGENT_PARTS
+    else:
+        parts = tuple(sorted(p.name for p in sources.iterdir() if p.name not in others and not p.name.startswith((".", "__py"))))
+    lock = site.lock_of_extra(name, REPOSITORY)
+
+    def fill(root: Path) -> None:
+        site.install_wheels(root, lock)
+        site.copy_sources(root, REPOSITORY, parts=parts)
+
+    return Image(
+        name=name,
+        containerfile=REPOSITORY / "operator/Containerfile",
+        target=name,
+        debian=packages,
+        inputs=(lock, REPOSITORY / "pyproject.toml", *(sources / part for part in parts)),
+        fill=fill,
+    )
+
+
+def _engine(folder: str) -> Image:
+    """Return the image an engine's own folder describes in ``image.py``."""
+    module = importlib.import_module(f"{folder}.image")
+    described: Image = module.describe(IMAGES / folder)
+    return described
+
+
+_CATALOGUE: dict[str, Callable[[], Image]] = {
+    "agent": lambda: _process("agent", packages=(*debian.AGENT_PYTHON, *debian.NFTABLES)),
+    "controller": lambda: _process("controller", packages=debian.PYTHON),
+    "gateway": lambda: _process("gateway", packages=(*debian.PYTHON, "ca-certificates")),
+    "depot": lambda: _process("depot", packages=(*debian.PYTHON, "ca-certificates")),
+    "llamacpp": lambda: _engine("llamacpp"),
+    "vllm": lambda: _engine("vllm"),
+}

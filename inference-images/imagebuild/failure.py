@@ -1,0 +1,37 @@
+"""The one exception of the image builder and the way it starts other programs."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_TAIL_CHARACTERS = 2000
+
+
+class ImageBuildError(RuntimeError):
+    """Say what could not be built and what to do about it."""
+
+
+def run_program(
+    command: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    remedy: str = "",
+) -> str:
+    """Run a program to its end and return what it printed.
+
+    Raises:
+        ImageBuildError: it is missing or failed; the message carries the end of its output and the remedy.
+    """
+    try:
+        done = subprocess.run(
+            [str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError as missing:
+        raise ImageBuildError(f"{command[0]} is not installed. {remedy}".rstrip()) from missing
+    if done.returncode != 0:
+        tail = (done.stderr + done.stdout)[-_TAIL_CHARACTERS:].strip()
+        raise ImageBuildError(f"{command[0]} failed with code {done.returncode}: {tail} {remedy}".rstrip())
+    return done.stdout
