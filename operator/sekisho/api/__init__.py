@@ -1,0 +1,1 @@
+"""The custom resources: names, models, and the definitions generated from them."""

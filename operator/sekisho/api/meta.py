@@ -1,0 +1,150 @@
+"""What all kinds share: the base model, bounded scalar types, quantities, selectors, classes and conditions.
+
+A field's description becomes its documentation in the CRD, so it speaks to users of `kubectl explain`.
+"""
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+_SUFFIXES = {
+    "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15,
+    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50,
+}  # fmt: skip
+_QUANTITY = re.compile(r"^([0-9]{1,15}(?:\.[0-9]{1,9})?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$")
+
+
+class ApiModel(BaseModel):
+    """Base of every API model: frozen, camelCase on the wire, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class StatusModel(ApiModel):
+    """Base of what we publish; a newer version's extra fields are ignored, not refused."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+def parse_quantity(value: str | int) -> Decimal:
+    """Parse a Kubernetes quantity ("4Gi", "500m", "2") into base units (bytes, cores, items).
+
+    Raises:
+        ValueError: The text is not a quantity, or is longer than 16 digits.
+    """
+    match = _QUANTITY.match(str(value))
+    if match is None:
+        raise ValueError(f'"{str(value)[:40]}" is not a quantity such as 4Gi, 500m or 2')
+    number, suffix = match.group(1), match.group(2) or ""
+    try:
+        return Decimal(number) / 1000 if suffix == "m" else Decimal(number) * _SUFFIXES[suffix]
+    except InvalidOperation as error:
+        raise ValueError(f'"{number}" is not a number') from error
+
+
+def _check_quantity(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError("a quantity is a string such as 4Gi, or a whole number")
+    parse_quantity(value)
+    return str(value)
+
+
+Quantity = Annotated[
+    str,
+    BeforeValidator(_check_quantity),
+    WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "pattern": r"^[0-9]{1,15}(\.[0-9]{1,9})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$",
+            "maxLength": 32,
+        }
+    ),
+]
+Name = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
+Text = Annotated[str, Field(max_length=1024)]
+ShortText = Annotated[str, Field(min_length=1, max_length=256)]
+Digest = Annotated[str, Field(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
+LabelValue = Annotated[str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
+LabelKey = Annotated[str, Field(min_length=1, max_length=316)]
+Jurisdiction = Annotated[str, Field(min_length=2, max_length=8, pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,5})?$")]
+Timestamp = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]
+
+
+def keyed_list(*keys: str, max_items: int) -> dict[str, Any]:
+    """Return the schema of a list that server-side apply merges by `keys`; at most `max_items` long."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys), "maxItems": max_items}
+
+
+SET_LIST: dict[str, Any] = {"x-kubernetes-list-type": "set"}
+ATOMIC_LIST: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
+
+
+class ClassRef(ApiModel):
+    """A class of data: a level, and any compartments beside it."""
+
+    level: Name = Field(description="Name of a level of the ClassificationPolicy.")
+    compartments: tuple[Name, ...] = Field(
+        default=(), max_length=16, description="Names of compartments of the ClassificationPolicy.",
+        json_schema_extra=SET_LIST,
+    )  # fmt: skip
+
+
+class LabelExpression(ApiModel):
+    """One requirement on a label, as in Kubernetes."""
+
+    key: LabelKey = Field(description="Key of the label.")
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(description="How key and values relate.")
+    values: tuple[LabelValue, ...] = Field(
+        default=(), max_length=32, description="Values for In and NotIn.", json_schema_extra=ATOMIC_LIST
+    )
+
+
+class LabelSelector(ApiModel):
+    """Select by labels, as in Kubernetes; all requirements must hold."""
+
+    match_labels: dict[LabelKey, LabelValue] = Field(
+        default_factory=dict, max_length=16, description="Labels that must have exactly these values."
+    )
+    match_expressions: tuple[LabelExpression, ...] = Field(
+        default=(), max_length=16, description="Further requirements.", json_schema_extra=ATOMIC_LIST
+    )
+
+
+class ModelFormat(ApiModel):
+    """Name the format of weights, with KServe's spelling."""
+
+    name: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[a-z0-9][a-z0-9._-]*$")] = Field(
+        description="Format of the weights, for example gguf, safetensors or onnx."
+    )
+    version: Annotated[str, Field(max_length=16)] | None = Field(
+        default=None, description="Version of the format; absent means any."
+    )
+
+
+ConditionStatus = Literal["True", "False", "Unknown"]
+
+
+class Condition(StatusModel):
+    """One aspect of an object's state; adjectives in positive polarity."""
+
+    type: Annotated[str, Field(min_length=1, max_length=64)] = Field(description="The aspect, for example Ready.")
+    status: ConditionStatus = Field(description="True, False or Unknown.")
+    reason: Annotated[str, Field(min_length=1, max_length=64)] = Field(description="One of a closed set of reasons.")
+    message: Annotated[str, Field(max_length=4096)] = Field(
+        default="", description="The facts, with numbers and units, and what to do next."
+    )
+    observed_generation: int = Field(
+        default=-1,
+        ge=-1,
+        description="The metadata.generation this condition speaks of.",
+        json_schema_extra={"format": "int64"},
+    )
+    last_transition_time: Timestamp = Field(description="When status last changed.")
+
+
+CONDITIONS = keyed_list("type", max_items=32)

@@ -1,0 +1,63 @@
+"""Every group, label, annotation and well-known name that sekisho writes or reads."""
+
+from typing import Final
+
+GROUP: Final = "inference.sekisho.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+FIELD_MANAGER: Final = "sekisho"
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "sekisho"
+APP_NAME_LABEL: Final = "app.kubernetes.io/name"
+APP_NAME: Final = "sekisho"
+COMPONENT_LABEL: Final = "app.kubernetes.io/component"
+
+CLASS_LABEL: Final = "sekisho.dev/classification"
+SERVICE_LABEL: Final = "sekisho.dev/service"
+SITE_LABEL: Final = "sekisho.dev/site"
+OWNER_LABEL: Final = "sekisho.dev/owner"
+APPLIED_DIGEST_ANNOTATION: Final = "sekisho.dev/applied-digest"
+
+# Only labels below a *.node-restriction.kubernetes.io/ prefix count as proof: the NodeRestriction admission plugin keeps
+# kubelets from writing them onto their own nodes.
+NODE_TRUST_PREFIX: Final = "sekisho.node-restriction.kubernetes.io/"
+NODE_TRUST_SUFFIX: Final = "-attested-at"
+GPU_RESOURCE: Final = "nvidia.com/gpu"
+GPU_MEMORY_LABEL: Final = "nvidia.com/gpu.memory"
+
+ISOLATED_POD_CONDITION: Final = "sekisho.dev/isolated"
+WEIGHTS_POD_CONDITION: Final = "sekisho.dev/weights"
+
+DEFAULT_POLICY_NAME: Final = "default"
+SYSTEM_NAMESPACE: Final = "sekisho-system"
+DEPOT_SERVICE: Final = "sekisho-depot"
+GATEWAY_SERVICE: Final = "sekisho-gateway"
+CONTROLLER_COMPONENT: Final = "controller"
+DEPOT_COMPONENT: Final = "depot"
+GATEWAY_COMPONENT: Final = "gateway"
+CA_SECRET: Final = "sekisho-ca"  # noqa: S105 - the name of a Secret, not a secret
+CA_CONFIGMAP: Final = "sekisho-ca"
+DEPOT_TLS_SECRET: Final = "sekisho-depot-tls"  # noqa: S105 - a name
+GATEWAY_TLS_SECRET: Final = "sekisho-gateway-tls"  # noqa: S105 - a name
+
+DEPOT_AUDIENCE: Final = "sekisho-depot"
+GATEWAY_AUDIENCE: Final = "sekisho-gateway"
+
+HTTPS_TARGET_PORT: Final = 8443
+HEALTH_PORT: Final = 8080
+AGENT_PORT: Final = 8181
+CANARY_PORT: Final = 9999
+NON_ROOT_UID: Final = 65532
+
+CHILD_SUFFIX: Final = "-predictor"
+
+
+def name_child(service: str) -> str:
+    """Name every child of the InferenceService `service`; KServe's users know the suffix."""
+    return f"{service}{CHILD_SUFFIX}"
+
+
+def trust_label(tee: str) -> str:
+    """Name the node label whose value is the Unix second at which `tee` was last verified on the node."""
+    return f"{NODE_TRUST_PREFIX}{tee}{NODE_TRUST_SUFFIX}"

@@ -1,0 +1,167 @@
+"""ClassificationPolicy: what each class of data may do. One object named "default" rules the cluster."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from sekisho.api.meta import CONDITIONS, SET_LIST, ApiModel, Condition, Jurisdiction, Name, StatusModel, keyed_list
+
+Tier = Literal["Closed", "OwnCloud", "ManagedApi"]
+Tee = Literal["tpm", "snp", "tdx"]
+DeviceTrust = Literal["nvidia-cc"]
+Burst = Literal["Never", "AfterRedaction", "Allowed"]
+Egress = Literal["Denied", "Declared"]
+Tenancy = Literal["Shared", "SharedByOwner", "Dedicated"]
+LogDetail = Literal["Metadata", "Digest"]
+ScanResult = Literal["Clean"]
+Word = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+
+
+class TrustRule(ApiModel):
+    """Hardware trust that a node must have proven."""
+
+    any_of: tuple[Tee, ...] = Field(
+        default=(), max_length=3, description="The node must have proven at least one of these; empty asks for none.",
+        json_schema_extra=SET_LIST,
+    )  # fmt: skip
+    devices: tuple[DeviceTrust, ...] = Field(
+        default=(), max_length=4, description="Device attestations that are wanted in addition, all of them.",
+        json_schema_extra=SET_LIST,
+    )  # fmt: skip
+    max_age_seconds: int = Field(
+        default=3600, ge=1, le=31536000, description="Oldest proof that still counts, in seconds."
+    )
+
+
+class WeightsRule(ApiModel):
+    """What the weights of a model must be before they may serve this class."""
+
+    sealed: bool = Field(default=False, description="Only weights sealed under a wrapped key may be loaded.")
+    signed_by: tuple[Name, ...] = Field(
+        default=(), max_length=8, description="Signers, all of which must have signed.", json_schema_extra=SET_LIST
+    )
+    scan: ScanResult | None = Field(default=None, description="Result that a scan of the weights must have had.")
+    approved_by: tuple[Name, ...] = Field(
+        default=(), max_length=8, description="Roles, all of which must have approved.", json_schema_extra=SET_LIST
+    )
+
+
+class Rules(ApiModel):
+    """What a class may do. In a level, a field left out takes its safest value; in a compartment it adds nothing."""
+
+    tiers: tuple[Tier, ...] | None = Field(
+        default=None, max_length=3, json_schema_extra=SET_LIST,
+        description="Tiers of sites where inference may run. A level that leaves it out allows Closed only.",
+    )  # fmt: skip
+    jurisdictions: tuple[Jurisdiction, ...] | None = Field(
+        default=None, max_length=64, json_schema_extra=SET_LIST,
+        description="Jurisdictions of sites, ISO 3166 codes or EU. Left out: any.",
+    )  # fmt: skip
+    trust: TrustRule | None = Field(default=None, description="Hardware trust wanted of nodes. Left out: none.")
+    weights: WeightsRule | None = Field(default=None, description="What weights must be. Left out: no demand.")
+    egress: Egress | None = Field(
+        default=None,
+        description="Denied: a model's pod reaches the depot and the broker, nothing else (the default). Declared: also what "
+        "the service lists in spec.egress.",
+    )
+    burst: Burst | None = Field(default=None, description="Whether requests may leave own sites. Default Never.")
+    redact: tuple[Word, ...] | None = Field(
+        default=None, max_length=32, description="Categories removed from a request before it may leave.",
+        json_schema_extra=SET_LIST,
+    )  # fmt: skip
+    tenancy: Tenancy | None = Field(
+        default=None,
+        description="Shared: nodes may run pods of anyone. SharedByOwner: only services of the same namespace share a node. "
+        "Dedicated: the node runs no other service's pods.",
+    )
+    images_by_digest: bool | None = Field(
+        default=None, description="Every image of the pod must be named by digest. Default false."
+    )
+    log: LogDetail | None = Field(
+        default=None, description="What the record of a request holds besides its digest. Default Digest."
+    )
+
+
+class Level(ApiModel):
+    """One level of the order."""
+
+    name: Name = Field(description="Name of the level, as labels spell it.")
+    rules: Rules = Field(default_factory=Rules, description="What data of this level may do.")
+
+
+class Compartment(ApiModel):
+    """A set beside the levels; it may only make rules stricter."""
+
+    name: Name = Field(description="Name of the compartment, as labels spell it.")
+    detect: tuple[Word, ...] = Field(
+        default=(), max_length=32, description="Kinds of items whose presence in a request adds this compartment.",
+        json_schema_extra=SET_LIST,
+    )  # fmt: skip
+    rules: Rules = Field(default_factory=Rules, description="Rules that are joined with the level's, strictest wins.")
+
+
+class ClassificationPolicySpec(ApiModel):
+    """The order of levels, the compartments, and what each may do."""
+
+    unlabelled: Name = Field(description="Level of what nobody labelled.")
+    levels: tuple[Level, ...] = Field(
+        min_length=1, max_length=16, json_schema_extra=keyed_list("name", max_items=16),
+        description="Levels, lowest first; the order is the rank.",
+    )  # fmt: skip
+    compartments: tuple[Compartment, ...] = Field(
+        default=(), max_length=64, json_schema_extra=keyed_list("name", max_items=64), description="Compartments."
+    )
+
+    validations: ClassVar[list[dict[str, str]]] = [
+        {
+            "rule": "self.levels.exists(l, l.name == self.unlabelled)",
+            "message": "unlabelled must be the name of one of the levels",
+            "fieldPath": ".unlabelled",
+        }
+    ]
+
+    @model_validator(mode="after")
+    def _check_names(self) -> "ClassificationPolicySpec":
+        names = [level.name for level in self.levels]
+        if self.unlabelled not in names:
+            raise ValueError(f'unlabelled is "{self.unlabelled}"; the levels are {", ".join(names)}')
+        if len(set(names)) < len(names) or len({c.name for c in self.compartments}) < len(self.compartments):
+            raise ValueError("names of levels, and of compartments, must differ")
+        return self
+
+
+class ClassificationPolicyStatus(StatusModel):
+    """What the operator made of the policy."""
+
+    observed_generation: int = Field(
+        default=-1, ge=-1, description="Generation last read.", json_schema_extra={"format": "int64"}
+    )
+    digest: Annotated[str, Field(max_length=71)] | None = Field(
+        default=None, description="Digest of the rules in force; records name it."
+    )
+    conditions: tuple[Condition, ...] = Field(
+        default=(), max_length=32, json_schema_extra=CONDITIONS, description="State."
+    )
+
+
+KIND: dict[str, Any] = {
+    "kind": "ClassificationPolicy",
+    "plural": "classificationpolicies",
+    "scope": "Cluster",
+    "shortNames": ["classpolicy"],
+    "spec": ClassificationPolicySpec,
+    "status": ClassificationPolicyStatus,
+    "description": 'Says what each class of data may do. The one named "default" rules the cluster; without it everything is refused.',
+    "validations": [
+        {
+            "rule": "self.metadata.name == 'default'",
+            "message": "the policy that rules the cluster is named default; no other is read",
+        }
+    ],
+    "columns": [
+        ("Levels", "string", ".spec.levels[*].name", "Levels, lowest first"),
+        ("Unlabelled", "string", ".spec.unlabelled", "Level of what nobody labelled"),
+        ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', "Whether the policy is in force"),
+        ("Age", "date", ".metadata.creationTimestamp", ""),
+    ],
+}

@@ -1,0 +1,1 @@
+"""Evidence and its appraisal; isolation is the first kind of evidence."""

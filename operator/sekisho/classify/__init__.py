@@ -1,0 +1,1 @@
+"""Classes of data: the lattice of level and compartments, and what a class may do."""

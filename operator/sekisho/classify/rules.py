@@ -1,0 +1,123 @@
+"""What a class may do: the strictest of its level's rules and of its compartments' rules."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec, Rules, TrustRule, WeightsRule
+from sekisho.classify.lattice import DataClass
+from sekisho.errors import Reason, RefusedError
+
+# Strictest first: the strictest of two values is the one that stands earlier.
+_BURST = ("Never", "AfterRedaction", "Allowed")
+_EGRESS = ("Denied", "Declared")
+_TENANCY = ("Dedicated", "SharedByOwner", "Shared")
+_LOG = ("Digest", "Metadata")
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveTrust:
+    """Hardware trust that a node must have proven.
+
+    Attributes:
+        any_of: At least one of these; an empty set can be satisfied by nothing.
+        devices: All of these in addition.
+        max_age_seconds: Oldest proof that counts.
+    """
+
+    any_of: frozenset[str] | None
+    devices: frozenset[str]
+    max_age_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveWeights:
+    """What weights must be."""
+
+    sealed: bool = False
+    signed_by: frozenset[str] = frozenset()
+    scan: str | None = None
+    approved_by: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveRules:
+    """What a class may do, every field decided; `jurisdictions` None means any."""
+
+    tiers: frozenset[str]
+    jurisdictions: frozenset[str] | None
+    trust: EffectiveTrust | None
+    weights: EffectiveWeights
+    egress: str
+    burst: str
+    redact: frozenset[str]
+    tenancy: str
+    images_by_digest: bool
+    log: str
+
+
+def rules_of(policy: ClassificationPolicySpec, data_class: DataClass) -> EffectiveRules:
+    """Return the strictest of the level's and the compartments' rules.
+
+    Raises:
+        RefusedError: The policy does not know the level or a compartment of the class.
+    """
+    level = next((item for item in policy.levels if item.name == data_class.level), None)
+    if level is None:
+        raise RefusedError(Reason.UNKNOWN_LEVEL, f'the policy has no level "{data_class.level}"')
+    known = {item.name: item.rules for item in policy.compartments}
+    missing = sorted(data_class.compartments - known.keys())
+    if missing:
+        raise RefusedError(Reason.UNKNOWN_COMPARTMENT, f'the policy has no compartment "{missing[0]}"')
+    rules = [level.rules, *(known[name] for name in sorted(data_class.compartments))]
+    return _join(level.rules, rules)
+
+
+def _join(level: Rules, rules: Sequence[Rules]) -> EffectiveRules:
+    return EffectiveRules(
+        tiers=_intersect(("Closed",) if level.tiers is None else level.tiers, [r.tiers for r in rules]),
+        jurisdictions=_intersect_or_any([r.jurisdictions for r in rules]),
+        trust=_join_trust([r.trust for r in rules if r.trust is not None]),
+        weights=_join_weights([r.weights for r in rules if r.weights is not None]),
+        egress=_strictest(_EGRESS, [level.egress or "Denied", *(r.egress for r in rules)]),
+        burst=_strictest(_BURST, [level.burst or "Never", *(r.burst for r in rules)]),
+        redact=frozenset(item for r in rules for item in r.redact or ()),
+        tenancy=_strictest(_TENANCY, [level.tenancy or "Shared", *(r.tenancy for r in rules)]),
+        images_by_digest=any(r.images_by_digest for r in rules),
+        log=_strictest(_LOG, [level.log or "Digest", *(r.log for r in rules)]),
+    )
+
+
+def _intersect(first: Iterable[str], others: Iterable[Iterable[str] | None]) -> frozenset[str]:
+    return frozenset(first).intersection(*(item for item in others if item is not None))
+
+
+def _intersect_or_any(sets: Iterable[Iterable[str] | None]) -> frozenset[str] | None:
+    named = [item for item in sets if item is not None]
+    return _intersect(named[0], named[1:]) if named else None
+
+
+def _strictest(order: Sequence[str], values: Iterable[str | None]) -> str:
+    return order[min(order.index(value) for value in values if value is not None)]
+
+
+def _join_trust(rules: Sequence[TrustRule]) -> EffectiveTrust | None:
+    if not any(rule.any_of or rule.devices for rule in rules):
+        return None
+    return EffectiveTrust(
+        any_of=_intersect_or_any([rule.any_of or None for rule in rules]),
+        devices=frozenset(device for rule in rules for device in rule.devices),
+        max_age_seconds=min(rule.max_age_seconds for rule in rules),
+    )
+
+
+def _join_weights(rules: Sequence[WeightsRule]) -> EffectiveWeights:
+    joined = EffectiveWeights()
+    for rule in rules:
+        joined = replace(
+            joined,
+            sealed=joined.sealed or rule.sealed,
+            signed_by=joined.signed_by | frozenset(rule.signed_by),
+            scan=joined.scan or rule.scan,
+            approved_by=joined.approved_by | frozenset(rule.approved_by),
+        )
+    return joined

@@ -1,0 +1,1 @@
+"""The controller process: gather, queue, loop, and the wiring of kopf."""

@@ -1,0 +1,1 @@
+"""The depot process: the only door by which weights come in."""

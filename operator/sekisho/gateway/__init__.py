@@ -1,0 +1,1 @@
+"""The gateway process: the only way in to a model."""

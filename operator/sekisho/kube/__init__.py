@@ -1,0 +1,1 @@
+"""The Kubernetes API as we use it: client, server-side apply, inventory, leases."""

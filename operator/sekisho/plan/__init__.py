@@ -1,0 +1,1 @@
+"""Decide: plan(object, world, settings) → Plan, a pure function per kind."""

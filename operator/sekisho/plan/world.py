@@ -1,0 +1,109 @@
+"""The facts that a plan is made from, and what a plan is. Frozen values; gathered elsewhere, applied elsewhere."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
+from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec
+from sekisho.api.v1alpha1.model import ModelSpec
+from sekisho.api.v1alpha1.runtime import RuntimeSpec
+from sekisho.api.v1alpha1.site import SiteSpec
+from sekisho.errors import Rejection
+from sekisho.placement.snapshot import Snapshot
+from sekisho.render.settings import RenderSettings
+
+Manifest = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceObject:
+    """One InferenceService as it was read.
+
+    Attributes:
+        spec: The parsed spec, or a rejection where it cannot be parsed.
+        status: The status as it stands on the server, raw.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    labels: Mapping[str, str]
+    spec: InferenceServiceSpec | Rejection
+    status: Mapping[str, Any]
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelObject:
+    """One Model as it was read."""
+
+    namespace: str
+    name: str
+    generation: int
+    labels: Mapping[str, str]
+    spec: ModelSpec | Rejection
+    status: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything beside the object itself that a plan may depend on.
+
+    Attributes:
+        policy: The policy in force; None where there is none, a rejection where it cannot be parsed.
+        namespace_labels: Labels of the service's namespace.
+        model: The Model that `modelRef` names, None where it does not exist or none is named.
+        runtimes: By name.
+        sites: By name.
+        snapshot: Nodes with what is free on them; pods of this very service are not counted as used.
+        children: What we own for this service as the server shows it, by kind (each kind has one child).
+        network_policies: Policies of the namespace that are not ours.
+        pods: Pods of this service, raw, sorted by name.
+        replica_failures: Messages of why pods could not be created (quota, admission), newest first.
+        now_at: Unix seconds at which the facts were gathered.
+    """
+
+    policy: ClassificationPolicySpec | Rejection | None
+    namespace_labels: Mapping[str, str]
+    model: ModelObject | None
+    runtimes: Mapping[str, RuntimeSpec]
+    sites: Mapping[str, SiteSpec]
+    snapshot: Snapshot
+    children: Mapping[str, Manifest]
+    network_policies: tuple[Manifest, ...]
+    pods: tuple[Manifest, ...]
+    settings: RenderSettings
+    now_at: float
+    replica_failures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """An event worth telling users of: a condition changed."""
+
+    type: str  # Normal or Warning
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What should be so.
+
+    Attributes:
+        isolation: Manifests that must exist, and be observed, before any of `workload`.
+        workload: The rest, in the order of application.
+        prune: Kinds whose child must not exist.
+        status: The whole status to publish; lastTransitionTime kept where a condition's status did not change.
+        announcements: Events, one per changed condition.
+        check_after_seconds: Look again after this long even if nothing happens; None where events suffice.
+    """
+
+    isolation: tuple[Manifest, ...]
+    workload: tuple[Manifest, ...]
+    status: Manifest
+    prune: tuple[str, ...] = ()
+    announcements: tuple[Announcement, ...] = field(default=())
+    check_after_seconds: float | None = None

@@ -1,0 +1,1 @@
+"""Manifests from a spec, its class and its placement; same input, same bytes."""

@@ -1,0 +1,48 @@
+"""What the installation decides about rendered objects: images, addresses, canaries, pull secrets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """An address that a model's pod must not be able to reach.
+
+    Attributes:
+        host: An IP address, or "$HOST_IP" for the node of the pod.
+        protocols: Which of tcp, udp, icmp are tried.
+    """
+
+    name: str
+    host: str
+    port: int
+    protocols: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RenderSettings:
+    """Settings of one installation.
+
+    Attributes:
+        registry: Replaces the registry host of every image the operator names; empty leaves them.
+        depot_host: Cluster IP of the depot's Service; empty until it is known (then nothing is rendered that needs it).
+        ca_pem: The CA bundle that signs depot and gateway.
+        fence: Whether pods get the init container that closes their own network namespace.
+        scrapers: Pod and namespace selectors that may read metrics from engines, as NetworkPolicy peers.
+    """
+
+    system_namespace: str
+    agent_image: str
+    gateway_url: str
+    depot_host: str
+    ca_pem: str
+    depot_port: int = 443
+    registry: str = ""
+    image_pull_secrets: tuple[str, ...] = ()
+    image_pull_policy: str = "IfNotPresent"
+    fence: bool = True
+    canaries: tuple[Canary, ...] = ()
+    proof_interval_seconds: int = 20
+    proof_max_age_seconds: int = 90
+    scrapers: tuple[Mapping[str, object], ...] = field(default=())
+    max_weights_bytes: int = 1 << 40
