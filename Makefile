@@ -1,0 +1,83 @@
+# sekisho: `make` lists what can be made. `make demo` and `make test` set up all they need themselves.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete
+PYTEST := $(BIN)/python -m pytest
+export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)
+
+.PHONY: help
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): operator/locks/dev.txt pyproject.toml
+	@echo "==> Python packages into $(VENV) (about 30 s cold)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it by PYTHON=…" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r operator/locks/bootstrap.txt
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes operator/locks/dev.txt operator/locks/bootstrap.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: setup
+setup: $(STAMP) ## Install the Python packages that the project develops with
+
+.PHONY: check
+check: $(STAMP) ## Format, lint, types, layers, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m sekisho.api.crd --check
+
+.PHONY: generate
+generate: $(STAMP) ## Write the CRDs and their reference from the models
+	$(BIN)/python -m sekisho.api.crd
+
+.PHONY: format
+format: $(STAMP) ## Format and mend what can be mended by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: binaries
+binaries: $(STAMP) ## Build the test cluster's binaries into the cache (5 to 6 min cold)
+	$(BIN)/python -m e2e.cluster build
+
+.PHONY: images
+images: $(STAMP) ## Build every image into the cache
+	$(BIN)/python inference-images/build.py agent controller gateway depot llamacpp
+
+.PHONY: test
+test: $(STAMP) binaries images ## Run every test: units, control plane, real nodes, real engines
+	$(PYTEST)
+
+.PHONY: test-quick
+test-quick: $(STAMP) ## Run what needs no cluster (under a minute)
+	$(PYTEST) -m "not integration and not cluster and not vllm"
+
+.PHONY: coverage
+coverage: $(STAMP) ## Measure branch coverage of the quick tests
+	$(BIN)/coverage run -m pytest -q -m "not integration and not cluster and not vllm"
+	$(BIN)/coverage report
+
+.PHONY: demo
+demo: $(STAMP) binaries ## Bring up a cluster, install sekisho, serve models, show what is refused
+	$(BIN)/python -m e2e.demo up
+
+.PHONY: demo-down
+demo-down: $(STAMP) ## Remove the demo and everything it made
+	$(BIN)/python -m e2e.demo down
+
+.PHONY: bench
+bench: $(STAMP) ## Run the benchmarks (ONLY=B3,C1 for some) into build/bench.json
+	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
+
+.PHONY: lock
+lock: $(STAMP) ## Lock the dependencies anew, by version and hash
+	for extra in controller gateway depot dev; do \
+	  $(BIN)/uv pip compile --quiet pyproject.toml --extra $$extra --generate-hashes --no-emit-index-url --no-header \
+	    --no-annotate --python-version 3.11 --prerelease=if-necessary-or-explicit -o operator/locks/$$extra.txt || exit 1; done
+	echo "uv" | $(BIN)/uv pip compile --quiet - --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  -o operator/locks/bootstrap.txt
