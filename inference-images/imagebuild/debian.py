@@ -42,7 +42,8 @@ _UNUSED_STDLIB = (
 _UNUSED_FILES = (
     "usr/lib/*-linux-gnu/gconv", "usr/lib/*-linux-gnu/audit", "usr/share/applications", "usr/share/pixmaps",
     "usr/share/icons", "usr/share/binfmts", "usr/share/menu", "etc/ld.so.conf.d/fakeroot*", "usr/share/info",
-    "usr/lib/python3*/config-*", "usr/lib/systemd", "lib/systemd", "etc/init.d",
+    "usr/lib/python3*/config-*", "usr/lib/systemd", "etc/init.d",
+    "usr/share/man", "usr/share/lintian", "usr/share/locale", "usr/share/bug",
 )  # fmt: skip
 
 
