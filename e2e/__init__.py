@@ -1,0 +1,1 @@
+"""What only a real kubelet, real packets and real engines can prove."""

@@ -1,0 +1,170 @@
+"""What the machine must have for a local cluster, checked before anything is started."""
+
+import errno
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from e2e.cluster.errors import ClusterError
+from e2e.cluster.progress import Report
+
+CNI_PLUGINS = Path("/usr/lib/cni")
+
+# a file or program whose absence means that the Debian package is missing
+CONTROL_PLANE_PACKAGES = {"ip": "iproute2", "nsenter": "util-linux", "sysctl": "procps"}
+NODE_PACKAGES = CONTROL_PLANE_PACKAGES | {
+    "containerd": "containerd",
+    "runc": "runc",
+    str(CNI_PLUGINS / "bridge"): "containernetworking-plugins",
+    "iptables": "iptables",
+    "nft": "nftables",
+    "ipset": "ipset",
+    "conntrack": "conntrack",
+    "/bin/busybox": "busybox-static",
+    "modprobe": "kmod",
+}
+MODULES = ("overlay", "br_netfilter", "nf_tables", "ip_set", "veth")
+
+
+def missing_packages(wanted: dict[str, str], *, path: str | None = None) -> list[str]:
+    """Return the Debian packages whose program or file is not there, sorted."""
+    search = path if path is not None else f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    return sorted(
+        package
+        for name, package in wanted.items()
+        if not (Path(name).exists() if name.startswith("/") else shutil.which(name, path=search))
+    )
+
+
+def require_root(uid: int | None = None) -> None:
+    """Refuse anyone but root: namespaces, mounts and cgroups need it."""
+    uid = os.geteuid() if uid is None else uid
+    if uid != 0:
+        raise ClusterError(
+            f"the local cluster makes network namespaces, mounts and cgroups and needs root; this is user {uid}",
+            remedy="run the same command with sudo, or start a Docker engine and use --provider kind",
+        )
+
+
+def require_packages(wanted: dict[str, str], report: Report) -> None:
+    """Install the Debian packages that are missing, or say which ones a person must install."""
+    missing = missing_packages(wanted)
+    if not missing:
+        return
+    if shutil.which("apt-get") is None:
+        raise ClusterError(
+            f"missing programs of the Debian packages {', '.join(missing)}, and there is no apt-get here",
+            remedy="install them with the package manager of this system, or use --provider kind",
+        )
+    report(f"installing Debian packages: {' '.join(missing)}")
+    install_packages(missing)
+
+
+def install_packages(packages: Iterable[str]) -> None:
+    """Install Debian packages without starting their services."""
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    install = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *packages]
+    if subprocess.run(install, env=environment, capture_output=True).returncode == 0:
+        return
+    subprocess.run(["apt-get", "update", "-qq"], env=environment, capture_output=True)
+    done = subprocess.run(install, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise ClusterError(
+            f"apt-get could not install {' '.join(packages)}: {done.stderr.strip()[-1000:]}",
+            remedy=f"run `apt-get update && apt-get install {' '.join(packages)}` and read what it says",
+        )
+
+
+def require_go(program: str = "go") -> None:
+    """Refuse a machine without a Go toolchain: the cluster's programs are built from source."""
+    if shutil.which(program) is None:
+        raise ClusterError(
+            "the cluster's programs are built from Go modules and no `go` is in PATH",
+            remedy="install Go 1.26 or newer, or use --provider kind with a Docker engine",
+        )
+
+
+def require_overlayfs(directory: Path) -> None:
+    """Refuse a file system on which containerd could not stack image layers."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".overlay-") as scratch:
+        base = Path(scratch)
+        parts = {name: base / name for name in ("lower", "upper", "work", "merged")}
+        for part in parts.values():
+            part.mkdir()
+        options = f"lowerdir={parts['lower']},upperdir={parts['upper']},workdir={parts['work']}"
+        mount = ["unshare", "--mount", "mount", "-t", "overlay", "overlay", "-o", options, str(parts["merged"])]
+        done = subprocess.run(mount, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise ClusterError(
+            f"overlayfs cannot be mounted on {directory}: {done.stderr.strip()}",
+            remedy="set SEKISHO_CACHE to a directory on ext4 or xfs (not on an overlay or a network file system), "
+            "and load the kernel module `overlay`",
+        )
+
+
+def require_network_namespaces() -> None:
+    """Refuse a container or kernel that forbids making network namespaces."""
+    done = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise ClusterError(
+            f"network namespaces cannot be made here: {done.stderr.strip()}",
+            remedy="run on a machine or virtual machine of your own, or in a container with --privileged",
+        )
+
+
+def require_cgroups(root: Path = Path("/sys/fs/cgroup")) -> None:
+    """Refuse a machine whose cgroups are missing or read-only: a kubelet lives by them."""
+    if not ((root / "cgroup.controllers").exists() or (root / "memory").is_dir()):
+        raise ClusterError(
+            f"no cgroup hierarchy is mounted at {root}", remedy="mount cgroup2 there, or run outside a container"
+        )
+    if not os.access(root, os.W_OK):
+        raise ClusterError(f"{root} is read-only", remedy="run outside a container, or in one with --privileged")
+
+
+def is_port_free(port: int) -> bool:
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("127.0.0.1", port))
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                return False
+            raise
+    return True
+
+
+def require_free_port(port: int) -> None:
+    if not is_port_free(port):
+        raise ClusterError(
+            f"port {port} of 127.0.0.1, which is to lead to the API server, is in use",
+            remedy=f"end what listens there (`ss -ltnp 'sport = :{port}'` shows it) or choose another with --port",
+        )
+
+
+def load_modules() -> None:
+    """Ask for the kernel modules of a node; where they are built in or cannot be loaded, later steps say so."""
+    for module in MODULES:
+        subprocess.run(["modprobe", "-q", module], capture_output=True)
+
+
+def check_control_plane(report: Report) -> None:
+    """Check, and where possible mend, what a control plane alone needs."""
+    require_root()
+    require_packages(CONTROL_PLANE_PACKAGES, report)
+    require_network_namespaces()
+
+
+def check_nodes(report: Report, directory: Path) -> None:
+    """Check, and where possible mend, what real nodes need."""
+    require_root()
+    require_packages(NODE_PACKAGES, report)
+    require_network_namespaces()
+    load_modules()
+    require_overlayfs(directory)
+    require_cgroups()

@@ -1,0 +1,92 @@
+"""Network namespaces by name, and commands within them."""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from e2e.cluster.errors import ClusterError
+from e2e.cluster.processes import poll
+
+NETNS_DIR = Path("/run/netns")
+
+
+def run(command: Sequence[str], *, stdin: str | None = None, check: bool = True) -> str:
+    """Run a command and return its standard output.
+
+    Raises:
+        ClusterError: It failed and `check` is on; carries what it wrote.
+    """
+    done = subprocess.run(
+        list(command), input=stdin, stdin=subprocess.DEVNULL if stdin is None else None, capture_output=True, text=True
+    )
+    if check and done.returncode != 0:
+        raise ClusterError(
+            f"`{' '.join(command)}` failed with {done.returncode}: {(done.stderr or done.stdout).strip()}",
+            remedy="read the message of the program above",
+        )
+    return done.stdout
+
+
+class Place(Protocol):
+    """Somewhere commands run: a network namespace, a node, a pod's network."""
+
+    def run(self, *command: str, stdin: str | None = None, check: bool = True) -> str:
+        """Run a command there and return its standard output."""
+        ...
+
+
+class NetworkNamespace:
+    """A named network namespace.
+
+    Commands enter it with nsenter: `ip netns exec` would also mount a new /sys, which hides the cgroups.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.path = NETNS_DIR / name
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """What to put before a command so that it runs here."""
+        return ("nsenter", f"--net={self.path}")
+
+    def exists(self) -> bool:
+        return self.path.exists()
+
+    def create(self) -> None:
+        run(("ip", "netns", "add", self.name))
+        self.run("ip", "link", "set", "lo", "up")
+
+    def run(self, *command: str, stdin: str | None = None, check: bool = True) -> str:
+        return run((*self.prefix, *command), stdin=stdin, check=check)
+
+    def sysctl(self, **values: int) -> None:
+        """Set sysctls of the namespace; double underscores stand for dots."""
+        self.run("sysctl", "-qw", *(f"{key.replace('__', '.')}={value}" for key, value in values.items()))
+
+    def pids(self) -> list[int]:
+        return [int(pid) for pid in run(("ip", "netns", "pids", self.name), check=False).split()]
+
+    def destroy(self) -> None:
+        """End every process inside and remove the namespace; nothing happens where it does not exist.
+
+        Whatever runs in a namespace of ours is ours: this also finds what a crash left without a pid file.
+        """
+        if not self.exists():
+            return
+        for pid in self.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        poll(lambda: not self.pids(), seconds=10)
+        run(("ip", "netns", "del", self.name))
+
+
+def existing(prefix: str) -> list[NetworkNamespace]:
+    """Return the namespaces of this machine whose name begins with the prefix."""
+    if not NETNS_DIR.is_dir():
+        return []
+    return [NetworkNamespace(entry.name) for entry in sorted(NETNS_DIR.iterdir()) if entry.name.startswith(prefix)]

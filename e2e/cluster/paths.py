@@ -1,0 +1,21 @@
+"""Where the test cluster keeps what it builds and what it runs: never inside the source tree."""
+
+import os
+from pathlib import Path
+
+SOURCES = Path(__file__).parent
+GO_SOURCES = SOURCES / "go"
+MANIFESTS = SOURCES / "manifests"
+
+
+def cache_dir() -> Path:
+    """Return `$SEKISHO_CACHE`, else `sekisho` in the user's cache directory."""
+    if explicit := os.environ.get("SEKISHO_CACHE"):
+        return Path(explicit).absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base).absolute() / "sekisho"
+
+
+def run_dir() -> Path:
+    """Return the directory that holds one folder for each running cluster."""
+    return cache_dir() / "run"

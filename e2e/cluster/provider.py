@@ -1,0 +1,134 @@
+"""What a test cluster can do, whatever makes it."""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol, Self
+
+from e2e.cluster.audit import AuditLevel, AuditLog
+from e2e.cluster.netns import Place
+
+ProviderName = Literal["kind", "local"]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """A real node: its labels may be ones that a kubelet cannot give itself."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a cluster is made of.
+
+    Attributes:
+        name: Lower-case letters, digits, hyphens; several clusters run at once under different names.
+        nodes: The real nodes, called n1, n2, ... by the local provider; ignored with `control_plane_only`.
+        control_plane_only: An API without nodes: ready in seconds, needs no container runtime.
+        kwok: Whether simulated nodes can be added.
+        audit_level: Which requests the audit log records.
+        api_port: Port of 127.0.0.1 for the API; None takes a free one of a fixed set.
+        api_server_flags: More flags for the API server.
+        keep: Whether the cluster outlives the process that starts it.
+    """
+
+    name: str
+    nodes: tuple[NodeSpec, ...] = (NodeSpec(), NodeSpec())
+    control_plane_only: bool = False
+    kwok: bool = False
+    audit_level: AuditLevel = "writes"
+    api_port: int | None = None
+    api_server_flags: tuple[str, ...] = ()
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A real node that runs."""
+
+    name: str
+    address: str
+
+
+class Internet(Protocol):
+    """A host outside the cluster that answers TCP 80, UDP 9999 and ICMP, and counts every packet that reaches it."""
+
+    address: str
+    metadata_address: str
+
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """Return packets by (source address, protocol); protocols are tcp, udp, icmp or a number."""
+        ...
+
+    def reset(self) -> None:
+        """Count from zero."""
+        ...
+
+
+class Cluster(Protocol):
+    """A Kubernetes cluster. As a context manager it starts on entry and stops on exit."""
+
+    name: str
+    kubeconfig: Path
+
+    def start(self) -> None:
+        """Bring the cluster up, removing first what a crashed run of the same name left."""
+        ...
+
+    def stop(self) -> None:
+        """Remove the cluster and everything it brought."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    @property
+    def nodes(self) -> Sequence[Node]:
+        """The real nodes."""
+        ...
+
+    @property
+    def audit(self) -> AuditLog:
+        """What the API server was asked."""
+        ...
+
+    @property
+    def internet(self) -> Internet:
+        """What lies outside."""
+        ...
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        """Run kubectl as administrator and return its standard output."""
+        ...
+
+    def helm(self, *arguments: str) -> str:
+        """Run helm as administrator and return its standard output."""
+        ...
+
+    def load_image(self, archive: Path, *, name: str | None = None) -> str:
+        """Put an OCI archive on every node and return its reference by digest.
+
+        Args:
+            archive: An OCI image layout in a tar file.
+            name: `repository:tag`; None takes the one the archive carries.
+        """
+        ...
+
+    def place(self, where: str) -> Place:
+        """Return a place to run commands in: the name of a node, `control-plane` or `internet`."""
+        ...
+
+    def pod_place(self, namespace: str, pod: str) -> Place:
+        """Return the network of a running pod."""
+        ...
+
+
+def docker_answers() -> bool:
+    try:
+        done = subprocess.run(["docker", "info"], capture_output=True, timeout=20)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0

@@ -1,0 +1,79 @@
+"""Settings of the machine that nodes change and that are not namespaced: saved before, restored after the last one."""
+
+import contextlib
+import json
+from pathlib import Path
+
+from e2e.cluster.paths import run_dir
+
+# a kubelet sets these for the whole machine
+SYSCTLS = (
+    "vm/overcommit_memory",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+)
+# mount points of a node that may not exist on the host; created empty, and removed again if we made them
+MOUNT_POINTS = (
+    "/run/netns",
+    "/var/lib/kubelet",
+    "/var/lib/containerd",
+    "/run/containerd",
+    "/var/log/pods",
+    "/var/log/containers",
+    "/etc/cni",
+    "/etc/cni/net.d",
+    "/var/lib/cni",
+    "/opt/containerd",
+)
+
+
+def _file() -> Path:
+    return run_dir() / ".host.json"
+
+
+def _read() -> dict[str, list[str] | dict[str, str]]:
+    try:
+        content: dict[str, list[str] | dict[str, str]] = json.loads(_file().read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content
+
+
+def acquire(name: str, others: set[str]) -> None:
+    """Note that cluster `name` has nodes; the first one saves the settings. Call it under the lock.
+
+    Args:
+        name: The cluster that is about to start nodes.
+        others: The clusters that exist now; users that are not among them were left by a crash.
+    """
+    state = _read()
+    users = set(state.get("users", [])) & others
+    if not state:
+        boot = {"sysctls": {key: Path("/proc/sys", key).read_text().strip() for key in SYSCTLS}}
+        state = {**boot, "made": [path for path in MOUNT_POINTS if not Path(path).exists()]}
+    state["users"] = sorted(users | {name})
+    _file().write_text(json.dumps(state))
+    for path in MOUNT_POINTS:
+        Path(path).mkdir(parents=True, exist_ok=True)
+
+
+def release(name: str, others: set[str]) -> None:
+    """Note that cluster `name` has no nodes any more; the last one restores the settings. Call it under the lock."""
+    state = _read()
+    users = (set(state.get("users", [])) & others) - {name}
+    if not state:
+        return
+    if users:
+        state["users"] = sorted(users)
+        _file().write_text(json.dumps(state))
+        return
+    sysctls = state["sysctls"]
+    assert isinstance(sysctls, dict)
+    for key, value in sysctls.items():
+        Path("/proc/sys", key).write_text(value)
+    for path in sorted(state["made"], reverse=True):
+        with contextlib.suppress(OSError):
+            Path(path).rmdir()
+    _file().unlink()

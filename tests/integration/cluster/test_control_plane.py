@@ -1,0 +1,78 @@
+"""The control plane alone: ready in seconds, complete, and gone without a trace."""
+
+import json
+
+import pytest
+
+from e2e.cluster import netns, state
+from e2e.cluster.errors import ClusterError
+from e2e.cluster.local import LocalCluster
+from e2e.cluster.provider import Options
+
+
+def test_the_api_server_is_ready_and_says_its_version(control_plane: LocalCluster) -> None:
+    assert control_plane.kubectl("get", "--raw", "/readyz") == "ok"
+    assert json.loads(control_plane.kubectl("get", "--raw", "/version"))["gitVersion"] == "v1.36.3"
+
+
+def test_controllers_work_in_a_fresh_namespace(control_plane: LocalCluster, namespace: str) -> None:
+    control_plane.kubectl("-n", namespace, "create", "deployment", "idle", "--image=nothing.invalid/x")
+    control_plane.kubectl("-n", namespace, "wait", "--for=create", "pod", "-l", "app=idle", "--timeout=20s")
+    condition = "--for=jsonpath={.status.conditions[?(@.type=='PodScheduled')].reason}=Unschedulable"
+    control_plane.kubectl("-n", namespace, "wait", condition, "pod", "-l", "app=idle", "--timeout=20s")
+
+
+def test_the_audit_log_counts_each_request_of_a_user_once(control_plane: LocalCluster, namespace: str) -> None:
+    user, mark = f"system:serviceaccount:{namespace}:tester", control_plane.audit.mark()
+    control_plane.kubectl("-n", namespace, "create", "rolebinding", "t", "--clusterrole=edit", f"--user={user}")
+    for _ in range(3):
+        control_plane.kubectl(f"--as={user}", "-n", namespace, "get", "configmaps")
+    control_plane.kubectl("-n", namespace, "create", "configmap", "one")
+    control_plane.kubectl("-n", namespace, "create", "configmap", "two", "--dry-run=server")
+    created = [r for r in control_plane.audit.requests(mark) if r.verb == "create" and r.namespace == namespace]
+    assert {r.name for r in created if r.resource == "configmaps" and r.is_write} >= {"one"}
+    assert not [r for r in created if r.name == "two" and r.is_write]
+
+
+def test_helm_installs_and_removes_a_release(control_plane: LocalCluster) -> None:
+    assert json.loads(control_plane.helm("list", "--all-namespaces", "--output", "json")) == []
+
+
+def test_a_second_start_after_a_stop_works_and_leaves_nothing() -> None:
+    cluster = LocalCluster(Options(name="it-twice", control_plane_only=True))
+    for _ in range(2):
+        with cluster:
+            prefix = cluster.addressing.netns_prefix
+            assert cluster.kubectl("get", "--raw", "/readyz") == "ok"
+            assert netns.existing(prefix)
+        assert netns.existing(prefix) == []
+        assert not cluster.directory.exists()
+
+
+def test_a_start_removes_what_a_crashed_run_of_the_same_name_left() -> None:
+    options = Options(name="it-crashed", control_plane_only=True)
+    crashed = LocalCluster(options)
+    crashed.start()
+    old = {pid for pid in netns.NetworkNamespace(crashed.addressing.control_plane_netns).pids()}
+    with LocalCluster(options) as fresh:
+        now = set(netns.NetworkNamespace(fresh.addressing.control_plane_netns).pids())
+        assert old
+        assert now
+        assert not old & now
+    assert state.Record.read("it-crashed") is None
+
+
+def test_a_port_in_use_is_refused_with_its_number_and_the_remedy(control_plane: LocalCluster) -> None:
+    taken = control_plane.record.api_port
+    with pytest.raises(ClusterError) as refusal:
+        LocalCluster(Options(name="it-port", control_plane_only=True, api_port=taken)).start()
+    assert f"port {taken} of 127.0.0.1" in refusal.value.problem
+    assert "--port" in refusal.value.remedy
+    assert state.Record.read("it-port") is None
+
+
+def test_a_command_on_a_cluster_that_does_not_run_says_how_to_start_it() -> None:
+    with pytest.raises(ClusterError) as refusal:
+        LocalCluster(Options(name="it-absent")).kubectl("get", "nodes")
+    assert refusal.value.problem == "cluster it-absent does not run"
+    assert refusal.value.remedy == "python -m e2e.cluster up --name it-absent"

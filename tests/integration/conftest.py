@@ -1,0 +1,43 @@
+"""Everything below this folder talks to a real API server: etcd, kube-apiserver, controllers and scheduler, no nodes."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e.cluster.local import LocalCluster
+from e2e.cluster.provider import Options
+
+HERE = Path(__file__).parent
+KEPT_NAME = "kept-integration"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[LocalCluster]:
+    """A control plane of this session's own; with SEKISHO_KEEP_CLUSTER one that stays for the next session."""
+    if "SEKISHO_KEEP_CLUSTER" in os.environ:
+        cluster = LocalCluster(Options(name=KEPT_NAME, control_plane_only=True, audit_level="all", keep=True))
+        if not cluster.is_running():
+            cluster.start()
+        yield cluster
+        return
+    name = f"it-{os.getpid()}"
+    with LocalCluster(Options(name=name, control_plane_only=True, audit_level="all")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def namespace(control_plane: LocalCluster) -> Iterator[str]:
+    """A fresh namespace, deleted afterwards."""
+    name = f"t-{uuid.uuid4().hex[:10]}"
+    control_plane.kubectl("create", "namespace", name)
+    yield name
+    control_plane.kubectl("delete", "namespace", name, "--wait=false")
