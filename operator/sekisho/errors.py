@@ -57,6 +57,7 @@ class Reason(StrEnum):
     ISOLATION_PROOF_STALE = "IsolationProofStale"
     ISOLATION_NOT_PROVEN = "IsolationNotProven"
     DEPOT_UNREACHABLE = "DepotUnreachable"
+    FENCE_FAILED = "FenceFailed"
     FOREIGN_NETWORK_POLICY = "ForeignNetworkPolicy"
     NETWORK_POLICY_NOT_OBSERVED = "NetworkPolicyNotObserved"
 

@@ -1,0 +1,206 @@
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekisho.attest.isolation import (
+    MAX_PROOF_BYTES,
+    MAX_RESULTS,
+    OUTCOMES,
+    PROTOCOLS,
+    CanaryResult,
+    ExpectedCanary,
+    IsolationProof,
+    appraise_isolation,
+    encode_proof,
+    parse_proof,
+)
+from sekisho.errors import Reason, RefusedError
+
+NOW = 1_800_000_000.0
+EXPECTED = (
+    ExpectedCanary("outside", "203.0.113.10", 80, ("tcp", "udp", "icmp")),
+    ExpectedCanary("node", "10.9.0.2", 10250, ("tcp",)),
+)
+GOOD = IsolationProof(
+    NOW,
+    tuple(CanaryResult(c.name, c.host, c.port, p, "blocked", "silent", 1000.0) for c in EXPECTED for p in c.protocols),
+)
+
+
+def build_proof(index: int, **changes: object) -> IsolationProof:
+    results = list(GOOD.results)
+    results[index] = replace(results[index], **changes)  # type: ignore[arg-type]
+    return IsolationProof(NOW, tuple(results))
+
+
+def appraise(proof: IsolationProof, expected: tuple[ExpectedCanary, ...] = EXPECTED, *, now_at: float = NOW):
+    return appraise_isolation(proof, expected, now_at=now_at, max_age_seconds=90)
+
+
+def test_a_canary_that_answered_is_a_leak_that_names_address_protocol_and_time() -> None:
+    verdict = appraise(build_proof(2, outcome="reached", detail="echo reply", milliseconds=12.3))
+    assert (verdict.ok, verdict.reason) == (False, Reason.ISOLATION_LEAK)
+    assert 'canary "outside" (203.0.113.10 port 80) answered by icmp after 12 ms: echo reply' in verdict.message
+
+
+def test_a_leak_of_a_canary_nobody_asked_for_is_still_a_leak() -> None:
+    extra = CanaryResult("other", "192.0.2.1", 1, "tcp", "reached")
+    verdict = appraise(IsolationProof(NOW, (*GOOD.results, extra)))
+    assert verdict.reason is Reason.ISOLATION_LEAK
+    assert 'canary "other"' in verdict.message
+    assert "no detail" in verdict.message
+
+
+def test_a_leak_in_an_old_proof_is_a_leak_and_not_merely_old() -> None:
+    verdict = appraise(build_proof(0, outcome="reached"), now_at=NOW + 10_000)
+    assert verdict.reason is Reason.ISOLATION_LEAK
+
+
+def test_many_leaks_are_counted_and_four_are_named() -> None:
+    results = tuple(CanaryResult(f"c{i}", "192.0.2.1", i, "tcp", "reached", "x") for i in range(6))
+    message = appraise(IsolationProof(NOW, results)).message
+    assert 'canary "c3"' in message
+    assert 'canary "c4"' not in message
+    assert "and 2 more" in message
+
+
+@pytest.mark.parametrize("index", range(len(GOOD.results)))
+def test_a_missing_attempt_makes_the_proof_incomplete(index: int) -> None:
+    results = GOOD.results[:index] + GOOD.results[index + 1 :]
+    verdict = appraise(IsolationProof(NOW, results))
+    gone = GOOD.results[index]
+    assert (verdict.ok, verdict.reason) == (False, Reason.ISOLATION_PROOF_INCOMPLETE)
+    assert verdict.message == f'canary "{gone.canary}" ({gone.host} port {gone.port}) was not tried by {gone.protocol}'
+
+
+def test_an_attempt_that_failed_by_itself_does_not_count_as_blocked() -> None:
+    verdict = appraise(build_proof(1, outcome="error", detail="no permission to open a ping socket"))
+    assert verdict.reason is Reason.ISOLATION_PROOF_INCOMPLETE
+    assert verdict.message.endswith("could not be tried by udp: no permission to open a ping socket")
+    assert appraise(build_proof(1, outcome="error", detail="")).message.endswith("no detail")
+
+
+@pytest.mark.parametrize("changes", [{"host": "127.0.0.1"}, {"port": 81}])
+def test_an_attempt_at_another_address_than_the_configured_one_does_not_count(changes: dict[str, object]) -> None:
+    verdict = appraise(build_proof(0, **changes))
+    assert verdict.reason is Reason.ISOLATION_PROOF_INCOMPLETE
+    assert "was not tried by tcp" in verdict.message
+
+
+def test_without_any_configured_canary_nothing_is_proven() -> None:
+    verdict = appraise(GOOD, ())
+    assert verdict.reason is Reason.ISOLATION_PROOF_INCOMPLETE
+    assert "no canary is configured" in verdict.message
+
+
+def test_a_canary_without_a_protocol_proves_nothing() -> None:
+    verdict = appraise(GOOD, (ExpectedCanary("empty", "192.0.2.1", 1, ()),))
+    assert verdict.reason is Reason.ISOLATION_PROOF_INCOMPLETE
+    assert verdict.message == 'canary "empty" names no protocol; it proves nothing'
+
+
+def test_an_old_proof_is_stale_with_its_age_and_the_allowed_age() -> None:
+    verdict = appraise(GOOD, now_at=NOW + 91)
+    assert verdict.reason is Reason.ISOLATION_PROOF_STALE
+    assert verdict.message.startswith("the proof is 91 s old, 90 s allowed")
+
+
+def test_a_proof_from_the_future_is_refused() -> None:
+    verdict = appraise(GOOD, now_at=NOW - 61)
+    assert verdict.reason is Reason.ISOLATION_PROOF_STALE
+    assert verdict.message.startswith("the proof is 61 s in the future, 60 s allowed")
+
+
+def test_a_proof_in_which_every_canary_stayed_silent_holds() -> None:
+    verdict = appraise(GOOD, now_at=NOW + 90)
+    assert (verdict.ok, verdict.reason) == (True, Reason.ISOLATION_PROVEN)
+    assert verdict.message == "4 attempts from inside the pod stayed without an answer: outside, node"
+
+
+def raw(**changes: object) -> dict[str, object]:
+    return {"canary": "a", "host": "192.0.2.1", "port": 1, "protocol": "tcp", "outcome": "blocked"} | changes
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"x" * (MAX_PROOF_BYTES + 1), f"it has {MAX_PROOF_BYTES + 1} bytes, {MAX_PROOF_BYTES} allowed"),
+        (b"{", "it is not JSON"),
+        (b"[" * 20000, "it is not JSON"),
+        (b"\xff\xfe", "it is not JSON"),
+        (b"[]", "it is not an object"),
+        ({"at": 1}, "results is not a list"),
+        (
+            {"at": 1, "results": [raw(canary=str(i)) for i in range(MAX_RESULTS + 1)]},
+            "a list of at most 96",
+        ),
+        ({"at": 1, "results": [1]}, "a result is not an object"),
+        ({"at": 1, "results": [raw(protocol="sctp")]}, "protocol is not one of"),
+        ({"at": 1, "results": [raw(protocol=["tcp"])]}, "protocol is not one of"),
+        ({"at": 1, "results": [raw(outcome="fine")]}, "outcome is not one of"),
+        ({"at": 1, "results": [raw(port=65536)]}, "port is not between 0 and 65535"),
+        ({"at": 1, "results": [raw(port=1.5)]}, "port is not a whole number"),
+        ({"at": 1, "results": [raw(port=True)]}, "port is not a number"),
+        ({"at": 1, "results": [raw(canary=None)]}, "canary is not a printable text"),
+        ({"at": 1, "results": [raw(host="a\nb")]}, "host is not a printable text"),
+        ({"at": 1, "results": [raw(detail="x" * 257)]}, "detail is not a printable text of at most 256 characters"),
+        ({"at": 1, "results": [raw(milliseconds=float("nan"))]}, "milliseconds is not between"),
+        ({"at": 1, "results": [raw(milliseconds=-1)]}, "milliseconds is not between"),
+        ({"at": 1, "results": [raw(), raw(port=2)]}, 'canary "a" appears twice for tcp'),
+        ({"results": []}, "at is not a number"),
+        ({"at": float("inf"), "results": []}, "at is not between"),
+    ],
+)
+def test_a_proof_that_is_not_as_it_must_be_is_refused_and_the_field_is_named(data: object, what: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        parse_proof(data if isinstance(data, bytes) else json.dumps(data).encode())
+    assert caught.value.reason is Reason.REQUEST_INVALID
+    assert what in caught.value.message
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_are_parsed_or_refused_never_worse(data: bytes) -> None:
+    reason = None
+    try:
+        parse_proof(data)
+    except RefusedError as error:
+        reason = error.reason
+    assert reason in {None, Reason.REQUEST_INVALID}
+
+
+TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
+RESULTS = st.lists(
+    st.builds(
+        CanaryResult, canary=TEXT, host=TEXT, port=st.integers(0, 65535), protocol=st.sampled_from(PROTOCOLS),
+        outcome=st.sampled_from(OUTCOMES), detail=TEXT, milliseconds=st.integers(0, 5000).map(float),
+    ),
+    max_size=30, unique_by=lambda r: (r.canary, r.protocol),
+)  # fmt: skip
+
+
+@given(RESULTS, st.integers(0, 10**10))
+def test_what_was_written_is_read_back_the_same(results: list[CanaryResult], at: int) -> None:
+    proof = IsolationProof(float(at), tuple(results))
+    assert parse_proof(encode_proof(proof)) == proof
+
+
+@given(RESULTS)
+def test_a_proof_holds_only_if_every_expected_attempt_is_there_and_blocked(results: list[CanaryResult]) -> None:
+    expected = tuple(ExpectedCanary(r.canary, r.host, r.port, (r.protocol,)) for r in results)
+    verdict = appraise(IsolationProof(NOW, tuple(results)), expected)
+    assert verdict.ok == (bool(results) and all(r.outcome == "blocked" for r in results))
+
+
+def test_details_are_cut_and_cleaned_so_that_a_full_proof_always_fits() -> None:
+    results = tuple(
+        CanaryResult("n" * 63, "f" * 39, 65535, "tcp", "blocked", "é\n" + "x" * 5000, 1000) for _ in range(MAX_RESULTS)
+    )
+    assert len(encode_proof(IsolationProof(NOW, results))) < MAX_PROOF_BYTES
+
+
+def test_more_results_than_a_proof_may_hold_are_refused_by_the_writer() -> None:
+    with pytest.raises(ValueError, match="at most 96 results, not 97"):
+        encode_proof(IsolationProof(NOW, (GOOD.results[0],) * (MAX_RESULTS + 1)))
