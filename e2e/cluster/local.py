@@ -1,18 +1,24 @@
 """The `local` provider: a cluster in namespaces of this machine, without a Docker engine."""
 
+import json
 import os
 import shutil
-from collections.abc import Sequence
+import uuid
 from pathlib import Path
 from typing import Self
 
-from e2e.cluster import host, netns, shared_host, state
-from e2e.cluster.addressing import MAX_NODES, REGISTRY_PORT, Addressing
+from e2e.cluster import host, netns, oci, shared_host, state
+from e2e.cluster.addressing import MAX_NODES, Addressing
 from e2e.cluster.audit import AuditLog
 from e2e.cluster.build import ensure_binaries
 from e2e.cluster.control_plane import ControlPlane, ControlPlaneOptions
+from e2e.cluster.counters import PacketCounter
 from e2e.cluster.errors import ClusterError
-from e2e.cluster.paths import run_dir
+from e2e.cluster.images import ensure_images
+from e2e.cluster.internet import LocalInternet
+from e2e.cluster.netns import NetworkNamespace, Place
+from e2e.cluster.node import LocalNode, PodNetwork, start_nodes
+from e2e.cluster.paths import MANIFESTS, run_dir
 from e2e.cluster.progress import Report, silent
 from e2e.cluster.provider import Node, Options
 
@@ -73,6 +79,8 @@ class LocalCluster:
         self._claim(binaries)
         try:
             self.control_plane.start(self.report)
+            if not self.options.control_plane_only:
+                self._start_nodes()
         except BaseException:
             if "SEKISHO_KEEP_CLUSTER" not in os.environ:
                 self.stop()
@@ -107,6 +115,81 @@ class LocalCluster:
     def helm(self, *arguments: str) -> str:
         return netns.run(self.tool_command("helm", *arguments))
 
+    @property
+    def nodes(self) -> list[Node]:
+        return [Node(node.name, node.address) for node in self.local_nodes]
+
+    @property
+    def local_nodes(self) -> list[LocalNode]:
+        """The nodes, with what only this provider can do to them."""
+        return local_nodes(self.record)
+
+    @property
+    def internet(self) -> LocalInternet:
+        return LocalInternet(self.directory, self.binaries, self.addressing)
+
+    def node(self, name: str) -> LocalNode:
+        for node in self.local_nodes:
+            if node.name == name:
+                return node
+        raise ClusterError(f"cluster {self.name} has no node {name}", remedy="ask for more with --nodes")
+
+    def place(self, where: str) -> Place:
+        if where == "control-plane":
+            return NetworkNamespace(self.addressing.control_plane_netns)
+        if where == "internet":
+            return NetworkNamespace(self.addressing.internet_netns)
+        return self.node(where)
+
+    def pod_place(self, namespace: str, pod: str) -> PodNetwork:
+        found = json.loads(self.kubectl("--namespace", namespace, "get", "pod", pod, "--output", "json"))
+        return self.node(found["spec"]["nodeName"]).pod_network(found["status"]["podIP"])
+
+    def count_packets(self, where: str) -> PacketCounter:
+        """Return a counter of the packets that arrive at a place; use it as a context manager.
+
+        Args:
+            where: `api-server`, `internet`, `metadata`, the name of a node, or `NAMESPACE/POD`.
+        """
+        addressing = self.addressing
+        fixed = {
+            "api-server": ("control-plane", addressing.control_plane),
+            "internet": ("internet", LocalInternet.address),
+            "metadata": ("internet", LocalInternet.metadata_address),
+        }
+        name = f"test_{uuid.uuid4().hex[:8]}"
+        if where in fixed:
+            place, address = fixed[where]
+            return PacketCounter(self.place(place), [address], name=name)
+        if "/" in where:
+            pod = self.pod_place(*where.split("/"))
+            return PacketCounter(pod, [pod.address], name=name)
+        node = self.node(where)
+        return PacketCounter(node, [node.address], name=name, hook="input")
+
+    def load_image(self, archive: Path, *, name: str | None = None) -> str:
+        reference = oci.read_reference(archive)
+        name = name or reference.name
+        if name is None:
+            raise ClusterError(f"{archive} does not say what its image is called", remedy="give it a name")
+        for node in self.local_nodes:
+            node.load_image(archive, reference, name)
+        return reference.by_digest(name)
+
+    def _start_nodes(self) -> None:
+        with state.lock():
+            shared_host.acquire(self.name, {record.name for record in state.records()})
+        record = self.record
+        base = (MANIFESTS / "base.yaml").read_text().replace("DNS_SERVICE_ADDRESS", record.addressing.dns_service)
+        self.kubectl("apply", "--server-side", "-f", "-", stdin=base)
+        self.internet.start()
+        labels = [labels for _, labels in record.nodes]
+        nodes = dict(zip(self.local_nodes, labels, strict=True))
+        start_nodes(nodes, self.kubectl, ensure_images(self.binaries), self.report)
+        available = ("wait", "--for=condition=Available", "deployment/coredns", "--timeout=90s")
+        self.kubectl("--namespace=kube-system", *available)
+        self.report("DNS ready")
+
     def _claim(self, binaries: Path) -> None:
         """Write the cluster down, after removing what a crashed one of its name and orphans of others left."""
         with state.lock():
@@ -129,8 +212,18 @@ class LocalCluster:
 
 def remove(record: state.Record) -> None:
     """Remove a cluster from what is written down about it. Call it under the lock; it may be half there."""
+    for node in local_nodes(record):
+        node.stop()
     options = ControlPlaneOptions(record.api_port)
     ControlPlane(record.directory, Path(record.binaries), record.addressing, options).stop()
     for namespace in netns.existing(record.addressing.netns_prefix):
         namespace.destroy()
+    if record.nodes:
+        shared_host.release(record.name, {other.name for other in state.records()})
     shutil.rmtree(record.directory, ignore_errors=True)
+
+
+def local_nodes(record: state.Record) -> list[LocalNode]:
+    """Return the nodes of what is written down about a cluster, running or not."""
+    binaries, addressing = Path(record.binaries), record.addressing
+    return [LocalNode(record.directory, binaries, addressing, index) for index in range(1, len(record.nodes) + 1)]

@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -64,9 +64,10 @@ class NetworkNamespace:
     def run(self, *command: str, stdin: str | None = None, check: bool = True) -> str:
         return run((*self.prefix, *command), stdin=stdin, check=check)
 
-    def sysctl(self, **values: int) -> None:
-        """Set sysctls of the namespace; double underscores stand for dots."""
-        self.run("sysctl", "-qw", *(f"{key.replace('__', '.')}={value}" for key, value in values.items()))
+    def sysctl(self, values: Mapping[str, int]) -> None:
+        """Set sysctls of the namespace by their path below /proc/sys."""
+        for path, value in values.items():
+            self.run("sysctl", "-qw", f"{path}={value}")
 
     def pids(self) -> list[int]:
         return [int(pid) for pid in run(("ip", "netns", "pids", self.name), check=False).split()]
