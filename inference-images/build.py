@@ -1,99 +1,11 @@
-"""Build sekisho's images into the cache: ``python inference-images/build.py [--json] NAME...``.
+"""Build sekisho's images into the cache: ``python inference-images/build.py [--json] NAME...``."""
 
-Progress goes to standard error. With ``--json`` standard output is a list of {name, archive, reference, tag, digest,
-bytes}, in the order of the names. What did not change is not built again.
-"""
-
-from __future__ import annotations
-
-import argparse
-import json
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from imagebuild import debian, store
-from imagebuild.builders import Builder, BuildOrder, choose_builder
-from imagebuild.catalog import REGISTRY, Image, find_image, list_names, prepare_root
-from imagebuild.failure import ImageBuildError
-
-
-def build_image(image: Image, *, builder_name: str = "") -> store.BuiltImage:
-    """Return the finished image, building it only where its inputs changed."""
-    inputs = image.input_hash
-    with store.locked(store.cache_folder() / "images" / f"{image.name}.lock", image.name):
-        built = store.find_built(image.name, inputs)
-        if built is not None:
-            store.say(f"{image.name}: unchanged, {built.bytes / 1e6:.0f} MB")
-            store.point_at(built, inputs)
-            return built
-        started = time.monotonic()
-        store.say(f"{image.name}: building ({image.about})")
-        built = _build(image, inputs, choose_builder(builder_name))
-        store.keep_built(built, inputs)
-        store.say(f"{image.name}: {built.bytes / 1e6:.0f} MB in {time.monotonic() - started:.0f} s, {built.reference}")
-        return built
-
-
-def _build(image: Image, inputs: str, builder: Builder) -> store.BuiltImage:
-    tag = f"{REGISTRY}/{image.name}:{inputs}"
-    archive = store.archive_path(image.name, inputs)
-    work = store.cache_folder() / "work"
-    work.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{image.name}-", dir=work) as context:
-        packages = prepare_root(image, Path(context) / "root")
-        store.say(f"{image.name}: root is ready, packing it")
-        order = BuildOrder(
-            containerfile=image.containerfile,
-            target=image.target,
-            context=Path(context),
-            tag=tag,
-            archive=archive,
-            zstd=image.zstd,
-        )
-        digest = builder.build(order)
-    return store.BuiltImage(
-        name=image.name, tag=tag, digest=digest, bytes=archive.stat().st_size, packages=packages
-    )
-
-
-def main(arguments: list[str]) -> int:
-    """Run the command line; return its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(list_names())}, or all")
-    parser.add_argument("--json", action="store_true", help="print what was built as JSON")
-    parser.add_argument("--refresh", action="store_true", help="fetch the Debian packages anew first")
-    parser.add_argument("--builder", choices=["buildah", "docker"], default="", help="instead of what answers here")
-    options = parser.parse_args(arguments)
-    names = list_names() if options.names in ([], ["all"]) else options.names
-    try:
-        if unknown := sorted(set(names) - set(list_names())):
-            raise ImageBuildError(f"no image is called {', '.join(unknown)}; there are: {', '.join(list_names())}")
-        if options.refresh:
-            debian.forget_packages()
-        built = [build_image(find_image(name), builder_name=options.builder) for name in names]
-    except ImageBuildError as failure:
-        print(f"error: {failure}", file=sys.stderr)
-        return 1
-    if options.json:
-        print(json.dumps([_as_json(image) for image in built], indent=1))
-    return 0
-
-
-def _as_json(image: store.BuiltImage) -> dict[str, str | int]:
-    archive = store.archive_path(image.name, image.tag.rpartition(":")[2])
-    return {
-        "name": image.name,
-        "archive": str(archive),
-        "reference": image.reference,
-        "tag": image.tag,
-        "digest": image.digest,
-        "bytes": image.bytes,
-    }
-
+from imagebuild.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main(sys.argv[1:]))

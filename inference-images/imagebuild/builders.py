@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from imagebuild.failure import ImageBuildError, run_program
+from imagebuild.failure import ImageBuildError, ensure_program, run_program
 from imagebuild.oci import name_archive
-from imagebuild.store import cache_folder, say
+from imagebuild.store import cache_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,19 @@ class Buildah:
     def _build_in(self, work: Path, order: BuildOrder) -> str:
         policy = work / "policy.json"
         policy.write_text('{"default":[{"type":"insecureAcceptAnything"}]}')  # nothing is pulled: FROM scratch only
-        base = ["buildah", "--root", work / "storage", "--runroot", work / "run", "--storage-driver", _storage_driver()]
+        base: list[str | Path] = [
+            "buildah",
+            "--root",
+            work / "storage",
+            "--runroot",
+            work / "run",
+            "--storage-driver",
+            _storage_driver(),
+        ]
         target = ["--target", order.target] if order.target else []
         run_program(
-            [*base, "bud", "-q", "--signature-policy", policy, "--isolation", "chroot", "--format", "oci", "--timestamp", "0",
-             *target, "-t", order.tag, "-f", order.containerfile, order.context]
+            [*base, "bud", "-q", "--signature-policy", policy, "--isolation", "chroot", "--format", "oci",
+             "--timestamp", "0", *target, "-t", order.tag, "-f", order.containerfile, order.context]
         )  # fmt: skip
         compression = ["--compression-format", "zstd", "--compression-level", "3"] if order.zstd else []
         raw = work / "raw.tar"
@@ -74,7 +82,18 @@ class Docker:
         target = ["--target", order.target] if order.target else []
         environment = dict(os.environ) | {"SOURCE_DATE_EPOCH": "0", "DOCKER_BUILDKIT": "1"}
         run_program(
-            ["docker", "build", "-q", "--provenance=false", *target, "-t", order.tag, "-f", order.containerfile, order.context],
+            [
+                "docker",
+                "build",
+                "-q",
+                "--provenance=false",
+                *target,
+                "-t",
+                order.tag,
+                "-f",
+                order.containerfile,
+                order.context,
+            ],
             environment=environment,
         )
         with tempfile.TemporaryDirectory(dir=_work_folder()) as work:
@@ -93,16 +112,7 @@ def choose_builder(name: str = "") -> Builder:
         return Docker()
     if os.geteuid() != 0:
         raise ImageBuildError("No Docker engine answers and this is not root: start Docker, or build as root (buildah)")
-    if shutil.which("buildah") is None:
-        say("buildah: installing from Debian (seconds)")
-        remedy = "Install buildah by hand, or start a Docker engine."
-        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "buildah"]
-        environment = dict(os.environ) | {"DEBIAN_FRONTEND": "noninteractive"}
-        try:
-            run_program(install, environment=environment)
-        except ImageBuildError:
-            run_program(["apt-get", "update", "-q"], remedy=remedy)
-            run_program(install, environment=environment, remedy=remedy)
+    ensure_program("buildah", package="buildah")
     return Buildah()
 
 

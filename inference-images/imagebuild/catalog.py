@@ -16,6 +16,9 @@ IMAGES = REPOSITORY / "inference-images"
 REGISTRY = "sekisho.local"
 """Host part of the names. It resolves nowhere: these images are imported, never pulled."""
 
+_DECIDING_MODULES = ("builders.py", "catalog.py", "debian.py", "oci.py", "site.py")
+"""Modules of the builder whose change may change an image."""
+
 _PROCESSES = ("controller", "gateway", "depot", "agent", "broker", "cli")
 _AGENT_PARTS = ("__init__.py", "py.typed", "errors.py", "attest", "agent")
 
@@ -31,6 +34,8 @@ class Image:
     fill: Callable[[Path], None]
     """Called with the root, which holds Debian's Python already."""
     target: str = ""
+    words: tuple[str, ...] = ()
+    """Whatever else decides the content."""
     zstd: bool = False
     about: str = "under a minute"
 
@@ -41,9 +46,10 @@ class Image:
         Needs the Debian packages: they are fetched where the cache lacks one.
         """
         packages = debian.fetch_packages(self.debian)
-        builder = Path(__file__).parent
+        builder = [Path(__file__).with_name(name) for name in _DECIDING_MODULES]
         return hash_inputs(
-            [self.name, *(file.name for file in packages.values())], [builder, self.containerfile, *self.inputs]
+            [self.name, *self.words, *(file.name for file in packages.values())],
+            [*builder, self.containerfile, *self.inputs],
         )
 
 
@@ -91,14 +97,19 @@ def _python_base(packages: dict[str, Path]) -> Path:
 def _process(name: str, *, packages: tuple[str, ...]) -> Image:
     sources = REPOSITORY / "operator/sekisho"
     others = {other for other in _PROCESSES if other != name}
+    parts: tuple[str, ...]
     if name == "agent":
         parts = _AGENT_PARTS
     else:
-        parts = tuple(sorted(p.name for p in sources.iterdir() if p.name not in others and not p.name.startswith((".", "__py"))))
-    lock = site.lock_of_extra(name, REPOSITORY)
+        parts = tuple(
+            sorted(p.name for p in sources.iterdir() if p.name not in others and not p.name.startswith((".", "__py")))
+        )
+    # the agent runs on the standard library alone
+    lock = None if name == "agent" else site.lock_of_extra(name, REPOSITORY)
 
     def fill(root: Path) -> None:
-        site.install_wheels(root, lock)
+        if lock:
+            site.install_wheels(root, lock)
         site.copy_sources(root, REPOSITORY, parts=parts)
 
     return Image(
@@ -106,7 +117,8 @@ def _process(name: str, *, packages: tuple[str, ...]) -> Image:
         containerfile=REPOSITORY / "operator/Containerfile",
         target=name,
         debian=packages,
-        inputs=(lock, REPOSITORY / "pyproject.toml", *(sources / part for part in parts)),
+        words=(site.read_version(REPOSITORY),),
+        inputs=(*((lock,) if lock else ()), *(sources / part for part in parts)),
         fill=fill,
     )
 

@@ -24,9 +24,7 @@ PYTHON: tuple[str, ...] = (
 )  # fmt: skip
 """Python 3.11 and what its own extension modules link to."""
 
-AGENT_PYTHON: tuple[str, ...] = tuple(
-    name for name in PYTHON if name not in {"libbz2-1.0", "liblzma5", "libuuid1"}
-)
+AGENT_PYTHON: tuple[str, ...] = tuple(name for name in PYTHON if name not in {"libbz2-1.0", "liblzma5", "libuuid1"})
 """Python for the agent: it compresses nothing."""
 
 NFTABLES: tuple[str, ...] = (
@@ -35,7 +33,13 @@ NFTABLES: tuple[str, ...] = (
 )  # fmt: skip
 """The nft program and everything it links to."""
 
-_SKIPPED = ("./usr/share/man/*", "./usr/share/locale/*", "./usr/share/lintian/*", "./usr/share/bug/*", "*/__pycache__/*")
+_SKIPPED = (
+    "./usr/share/man/*",
+    "./usr/share/locale/*",
+    "./usr/share/lintian/*",
+    "./usr/share/bug/*",
+    "*/__pycache__/*",
+)
 _UNUSED_STDLIB = (
     "test", "idlelib", "lib2to3", "tkinter", "ensurepip", "pydoc_data", "turtledemo", "distutils", "curses", "dbm",
 )  # fmt: skip
@@ -109,7 +113,20 @@ def _download(names: Sequence[str], folder: Path) -> None:
 
 def lay_root(root: Path, packages: Sequence[Path]) -> None:
     """Unpack packages into an empty root and finish it with accounts and the linker's cache."""
-    for folder in ("usr/bin", "usr/sbin", "usr/lib", "usr/lib64", "etc", "tmp", "dev", "proc", "sys", "run", "models", "app"):
+    for folder in (
+        "usr/bin",
+        "usr/sbin",
+        "usr/lib",
+        "usr/lib64",
+        "etc",
+        "tmp",
+        "dev",
+        "proc",
+        "sys",
+        "run",
+        "models",
+        "app",
+    ):
         (root / folder).mkdir(parents=True)
     for name in ("bin", "sbin", "lib", "lib64"):
         (root / name).symlink_to(f"usr/{name}")

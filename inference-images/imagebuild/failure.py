@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,3 +37,23 @@ def run_program(
         tail = (done.stderr + done.stdout)[-_TAIL_CHARACTERS:].strip()
         raise ImageBuildError(f"{command[0]} failed with code {done.returncode}: {tail} {remedy}".rstrip())
     return done.stdout
+
+
+def ensure_program(program: str, *, package: str) -> None:
+    """Install a program's Debian package where the program is missing and this is root.
+
+    Raises:
+        ImageBuildError: it is missing and cannot be installed.
+    """
+    if shutil.which(program):
+        return
+    remedy = f"Install the package {package} by hand."
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise ImageBuildError(f"{program} is not installed. {remedy}")
+    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", package]
+    environment = dict(os.environ) | {"DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        run_program(install, environment=environment)
+    except ImageBuildError:
+        run_program(["apt-get", "update", "-q"], remedy=remedy)
+        run_program(install, environment=environment, remedy=remedy)

@@ -36,7 +36,8 @@ def name_archive(source: Path, target: Path, *, tag: str) -> str:
             "schemaVersion": 2,
             "mediaType": "application/vnd.oci.image.index.v1+json",
             "manifests": [
-                descriptor | {"annotations": {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}}
+                descriptor
+                | {"annotations": {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}}
                 for name in (tag, reference)
             ],
         }
@@ -96,7 +97,9 @@ def read_config(path: Path) -> dict[str, Any]:
     """Return the image configuration (user, entrypoint, environment) of a finished archive."""
     with tarfile.open(path) as archive:
         names = {member.name: member for member in archive}
-        manifest = _read_json(archive, names[_blob_path(_read_json(archive, names["index.json"])["manifests"][0]["digest"])])
+        manifest = _read_json(
+            archive, names[_blob_path(_read_json(archive, names["index.json"])["manifests"][0]["digest"])]
+        )
         return _read_json(archive, names[_blob_path(manifest["config"]["digest"])])
 
 
@@ -105,7 +108,9 @@ def unpack_archive(path: Path, root: Path) -> None:
     root.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path) as archive:
         names = {member.name: member for member in archive}
-        manifest = _read_json(archive, names[_blob_path(_read_json(archive, names["index.json"])["manifests"][0]["digest"])])
+        manifest = _read_json(
+            archive, names[_blob_path(_read_json(archive, names["index.json"])["manifests"][0]["digest"])]
+        )
         for layer in manifest["layers"]:
             blob = archive.extractfile(names[_blob_path(layer["digest"])])
             if blob is None:
@@ -115,7 +120,7 @@ def unpack_archive(path: Path, root: Path) -> None:
 
 def _unpack_layer(blob: Any, media_type: str, root: Path) -> None:
     options = ["--zstd"] if media_type.endswith("zstd") else []
-    stream = gzip.open(blob) if media_type.endswith("gzip") else blob
+    stream = gzip.GzipFile(fileobj=blob) if media_type.endswith("gzip") else blob
     command = ["tar", "-x", "-C", str(root), "--keep-directory-symlink", *options]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as tar:
         assert tar.stdin is not None

@@ -66,7 +66,7 @@ def install_wheels(root: Path, lock: Path, *, with_dependencies_checked: bool = 
     site.mkdir(parents=True, exist_ok=True)
     if not any(line.strip() and not line.startswith("#") for line in lock.read_text().splitlines()):
         return
-    command = [*find_uv(), "pip", "install", "-q", "--target", site, "--python-version", "3.11", "--link-mode", "copy",
+    command: list[str | Path] = [*find_uv(), "pip", "install", "-q", "--target", site, "--python-version", "3.11", "--link-mode", "copy",
                "--require-hashes", "--only-binary", ":all:", "-r", lock]  # fmt: skip
     if sys.version_info[:2] != (3, 11):
         command += ["--python-platform", f"{os.uname().machine}-manylinux_2_28"]
@@ -102,10 +102,15 @@ def copy_sources(root: Path, repository: Path, *, parts: Sequence[str]) -> None:
         elif path.is_file():
             (target / part).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target / part)
-    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
-    metadata = root / SITE / f"sekisho-{project['version']}.dist-info" / "METADATA"
+    version = read_version(repository)
+    metadata = root / SITE / f"sekisho-{version}.dist-info" / "METADATA"
     metadata.parent.mkdir(parents=True)
-    metadata.write_text(f"Metadata-Version: 2.1\nName: sekisho\nVersion: {project['version']}\nLicense: Apache-2.0\n")
+    metadata.write_text(f"Metadata-Version: 2.1\nName: sekisho\nVersion: {version}\nLicense: Apache-2.0\n")
+
+
+def read_version(repository: Path) -> str:
+    """Return the project's version."""
+    return str(tomllib.loads((repository / "pyproject.toml").read_text())["project"]["version"])
 
 
 def compile_bytecode(root: Path, folder: str) -> None:
@@ -121,8 +126,10 @@ def compile_bytecode(root: Path, folder: str) -> None:
     else:
         raise ImageBuildError("Byte code of Python 3.11 needs Python 3.11 here: run the builder with python3.11")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    script = "import compileall,py_compile,sys; compileall.compile_dir(sys.argv[1], quiet=2, stripdir=sys.argv[2], " \
-             "invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH, workers=int(sys.argv[3]))"  # fmt: skip
+    script = (
+        "import compileall,py_compile,sys; compileall.compile_dir(sys.argv[1], quiet=2, stripdir=sys.argv[2], "
+        "invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH, workers=int(sys.argv[3]))"
+    )
     # some packages ship templates that are no valid Python; those simply have no byte code
     run_program(
         [*interpreter, "-S", "-c", script, root / folder, root, str(min(os.cpu_count() or 1, 4))],

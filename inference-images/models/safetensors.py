@@ -12,7 +12,8 @@ from models.weights import LlamaShape, generate_tensors
 
 _PARTS = {
     "attention_norm": "input_layernorm", "query": "self_attn.q_proj", "key": "self_attn.k_proj",
-    "value": "self_attn.v_proj", "attention_output": "self_attn.o_proj", "feed_forward_norm": "post_attention_layernorm",
+    "value": "self_attn.v_proj", "attention_output": "self_attn.o_proj",
+    "feed_forward_norm": "post_attention_layernorm",
     "gate": "mlp.gate_proj", "up": "mlp.up_proj", "down": "mlp.down_proj",
 }  # fmt: skip
 _WHOLE = {"embedding": "model.embed_tokens.weight", "norm": "model.norm.weight", "output": "lm_head.weight"}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from imagebuild.failure import ImageBuildError
 from imagebuild.store import cache_folder, hash_inputs, locked, say
+
 from models.gguf import write_gguf
 from models.packaged import extract_smollm2
 from models.safetensors import write_folder

@@ -41,7 +41,7 @@ def generate_tensors(shape: LlamaShape, *, vocabulary_size: int, seed: int) -> I
     The rows of the control tokens in the output are zero, so at temperature 0 the model never ends by itself: answers
     have the length that was asked for.
     """
-    source = random.Random(seed)
+    source = random.Random(seed)  # noqa: S311 - weights, not secrets
     yield Tensor("embedding", (vocabulary_size, shape.hidden), _noise(source, vocabulary_size * shape.hidden))
     for layer in range(shape.layers):
         for part, dimensions in _layer_parts(shape):

@@ -1,0 +1,120 @@
+"""Run an image as a kubelet would, without a container runtime: its own mounts, a read-only root, user 65532.
+
+For smoke tests. Needs root. The network is the host's, so servers are told to listen on the loopback address.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imagebuild.debian import RUN_AS
+from imagebuild.oci import read_config, unpack_archive
+
+_KILL_SECONDS = 10
+
+# $1 root, $2 folder for /models or nothing; what follows is run inside
+_ENTER = f"""
+set -e
+root=$1 models=$2; shift 2
+mount --bind "$root" "$root"
+mount -t tmpfs -o mode=1777 tmp "$root/tmp"
+mount -t proc proc "$root/proc"
+mount --bind /sys "$root/sys"
+mount -t tmpfs -o mode=755 dev "$root/dev"
+mkdir -m 1777 "$root/dev/shm"
+mount -t tmpfs -o mode=1777 shm "$root/dev/shm"
+for device in null zero full random urandom; do
+  : > "$root/dev/$device"
+  mount --bind "/dev/$device" "$root/dev/$device"
+done
+if [ -n "$models" ]; then mount --bind "$models" "$root/models"; mount -o remount,bind,ro "$root/models"; fi
+mount -o remount,bind,ro "$root"
+exec chroot --userspec={RUN_AS}:{RUN_AS} --groups={RUN_AS} "$root" "$@"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningImage:
+    """A started image: its process and the file that takes what it prints."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def printed(self) -> str:
+        """Return everything it has printed so far."""
+        return self.log.read_text(errors="replace")
+
+    def terminate(self) -> None:
+        """Ask the image's first process to end, as a kubelet does."""
+        for child in _children(self.process.pid):
+            os.kill(child, signal.SIGTERM)
+
+
+@contextmanager
+def run_image(
+    archive: Path,
+    work: Path,
+    *,
+    arguments: Sequence[str] = (),
+    entrypoint: Sequence[str] = (),
+    models: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[RunningImage]:
+    """Unpack an archive and run it until the block ends; everything it started is gone then.
+
+    Args:
+        archive: a finished image.
+        work: an empty folder for the root and the log.
+        arguments: instead of the image's CMD.
+        entrypoint: instead of the image's ENTRYPOINT.
+        models: folder to show read-only at /models.
+        environment: on top of the image's own.
+    """
+    config: dict[str, Any] = read_config(archive)["config"]
+    root, log = work / "root", work / "log"
+    unpack_archive(archive, root)
+    command = [*(entrypoint or config["Entrypoint"]), *(arguments or config.get("Cmd") or ())]
+    enter = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "sh",
+        "-c",
+        _ENTER,
+        "enter",
+    ]
+    own = dict(pair.partition("=")[::2] for pair in config["Env"]) | dict(environment or {})
+    own["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*enter, str(root), str(models or ""), *command],
+            env=own, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            yield RunningImage(process, log)
+        finally:
+            process.kill()  # takes the pid namespace with it
+            process.wait(timeout=_KILL_SECONDS)
+
+
+def _children(pid: int) -> list[int]:
+    until = time.monotonic() + _KILL_SECONDS
+    listing = Path(f"/proc/{pid}/task/{pid}/children")
+    while time.monotonic() < until:
+        if found := [int(word) for word in listing.read_text().split()]:
+            return found
+        time.sleep(0.05)
+    return []
