@@ -1,0 +1,82 @@
+"""Asks models through the gateway, from outside the cluster, as an application would."""
+
+import contextlib
+import json
+import re
+import ssl
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import openai
+
+from e2e.cluster.provider import Cluster
+from e2e.installation import NAMESPACE
+
+SERVER_NAME = f"sekisho-gateway.{NAMESPACE}.svc"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayAddress:
+    """Where the gateway listens on this machine, and whom its certificate must name."""
+
+    port: int
+    ca_file: Path
+
+    @property
+    def base_url(self) -> str:
+        """The base URL for OpenAI's clients; the certificate is for the name inside the cluster and for localhost."""
+        return f"https://localhost:{self.port}/v1"
+
+
+@contextlib.contextmanager
+def gateway_open(cluster: Cluster) -> Iterator[GatewayAddress]:
+    """Forward a local port to the gateway as `kubectl port-forward` does."""
+    bundle = json.loads(cluster.kubectl("get", "configmap", "sekisho-ca", "-n", NAMESPACE, "-o", "json"))
+    command = cluster.tool_command("kubectl", "-n", NAMESPACE, "port-forward", "service/sekisho-gateway", ":443")
+    with tempfile.TemporaryDirectory() as folder:
+        ca_file = Path(folder) / "ca.crt"
+        ca_file.write_text(bundle["data"]["ca.crt"])
+        forward = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            assert forward.stdout is not None
+            line = forward.stdout.readline()
+            match = re.search(r"127\.0\.0\.1:(\d+)", line)
+            if match is None:
+                raise RuntimeError(f"port-forward says: {line.strip()}")
+            yield GatewayAddress(int(match.group(1)), ca_file)
+        finally:
+            forward.terminate()
+            forward.wait(timeout=10)
+            if forward.stdout is not None:
+                forward.stdout.close()
+
+
+def make_token(cluster: Cluster, *, namespace: str, account: str, audience: str = "sekisho-gateway") -> str:
+    """Ask the API server for a token of a ServiceAccount."""
+    return cluster.kubectl("create", "token", account, "-n", namespace, f"--audience={audience}").strip()
+
+
+def client(address: GatewayAddress, token: str) -> openai.OpenAI:
+    """Return OpenAI's own client, pointed at the gateway."""
+    context = ssl.create_default_context(cafile=str(address.ca_file))
+    http_client = openai.DefaultHttpxClient(verify=context)
+    return openai.OpenAI(base_url=address.base_url, api_key=token, http_client=http_client, max_retries=0, timeout=120)
+
+
+def ask(address: GatewayAddress, token: str, *, model: str, question: str) -> str:
+    """Ask one question, streaming; return the answer, or the refusal as the client shows it."""
+    with client(address, token) as api:
+        try:
+            stream = api.chat.completions.create(
+                model=model,
+                messages=[{"role": "user", "content": question}],
+                stream=True,
+                temperature=0,
+                max_tokens=64,
+            )
+            return "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+        except openai.APIStatusError as refusal:
+            return f"{refusal.status_code} {refusal.message}"

@@ -1,0 +1,1 @@
+"""The demo: a real cluster, sekisho on it, two services, and three attempts that must fail."""

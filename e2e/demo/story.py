@@ -1,0 +1,170 @@
+"""The demo's steps, in the order in which they are told."""
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from e2e.artifact import push_folder
+from e2e.calls import ask, gateway_open, make_token
+from e2e.cluster.choose import new_cluster
+from e2e.cluster.progress import Timed
+from e2e.cluster.provider import Cluster, NodeSpec, Options
+from e2e.cluster.registry import Registry
+from e2e.demo import screen
+from e2e.demo.attempts import attempt_all
+from e2e.installation import ROOT, Installation, load_images, make_model, render_example
+
+NAME = os.environ.get("SEKISHO_DEMO_NAME", "demo")
+EXAMPLES = ROOT / "examples" / "quickstart"
+SITE = "sekisho.node-restriction.kubernetes.io/site"
+TRUST = "sekisho.node-restriction.kubernetes.io/snp-attested-at"
+QUESTION = "What is the capital of Japan? Answer in one sentence."
+
+
+def options() -> Options:
+    """Two nodes: one of the closed site, with proven hardware, and one in a cloud."""
+    closed = NodeSpec(labels={SITE: "tokyo", TRUST: str(int(time.time()))})
+    cloud = NodeSpec(labels={SITE: "osaka"})
+    return Options(name=NAME, nodes=(closed, cloud), keep=True)
+
+
+def tell() -> int:
+    """Run the whole demo; return 0 only if everything that should work did, and everything else was stopped."""
+    begin = time.monotonic()
+    screen.title("1. A real Kubernetes cluster of two nodes")
+    cluster = new_cluster(options(), report=Timed())
+    if cluster.is_running():
+        screen.say("A demo is running already; it is removed first.")
+        cluster.stop()
+    cluster.start()
+    screen.output(cluster.kubectl("get", "nodes", "-L", SITE, "-L", TRUST))
+    screen.say(
+        "Node n1 stands for the closed network: its label says that its SEV-SNP evidence was verified. Here the administrator "
+        "sets that label; no node can set it for itself. Node n2 stands for a cluster in a cloud."
+    )
+
+    screen.title("2. sekisho, installed with Helm")
+    installation = Installation(cluster)
+    registry, values = _prepare(installation)
+    installation.values = values
+    installation.install(report=screen.good)
+    screen.command("helm upgrade --install sekisho charts/sekisho -n sekisho-system --create-namespace")
+    screen.output(cluster.kubectl("get", "pods", "-n", "sekisho-system"))
+
+    screen.title("3. A policy, two sites, an engine, two services")
+    facts = _publish_model(installation, registry)
+    _apply_all(installation, facts)
+    applied_at = time.monotonic()
+    for namespace, name in (("legal", "contract-review"), ("web", "faq-bot")):
+        installation.wait_condition(name, "Ready", "True", namespace=namespace, seconds=180)
+    screen.command("kubectl get inferenceservices -A")
+    screen.output(cluster.kubectl("get", "inferenceservices", "-A"))
+    screen.good(f"both services are ready {time.monotonic() - applied_at:.1f} s after they were applied")
+    for namespace, name in (("legal", "contract-review"), ("web", "faq-bot")):
+        _explain(installation, namespace, name)
+
+    screen.title("4. The engine answers, through the gateway")
+    answered_at = _converse(cluster)
+    screen.good(f"first answer {answered_at - begin:.1f} s after `make demo` began")
+
+    screen.title("5. Three attempts that must fail")
+    held = attempt_all(installation)
+
+    screen.title("6. Next")
+    _farewell(cluster)
+    if not held:
+        screen.bad("something that must fail did not; see above")
+        return 1
+    return 0
+
+
+def tear_down() -> int:
+    """Remove the demo's cluster and everything it made."""
+    cluster = new_cluster(options(), report=Timed())
+    cluster.stop()
+    print("the demo is gone")
+    return 0
+
+
+def _prepare(installation: Installation) -> tuple[Registry, dict[str, Any]]:
+    registry = Registry(installation.cluster)
+    registry.start()
+    values = {
+        "depot": {"sources": [{"prefix": f"oci://{registry.host}/", "plainHttp": True}], "cache": {"size": "2Gi"}},
+        "isolation": {
+            "canaries": [
+                {
+                    "name": "outside",
+                    "host": installation.cluster.internet.address,
+                    "port": 80,
+                    "protocols": ["tcp", "udp", "icmp"],
+                }
+            ]
+        },
+    }
+    return registry, values
+
+
+def _publish_model(installation: Installation, registry: Registry) -> Mapping[str, str]:
+    files = make_model("smollm2")
+    digest = push_folder(registry.url, "models/smollm2", files)
+    screen.good(f"SmolLM2-135M-Instruct is in the registry as models/smollm2@{digest[:19]}…")
+    engine = load_images(installation.cluster, ["llamacpp"], report=screen.good)["llamacpp"]
+    return {"MODEL_URI": f"oci://{registry.host}/models/smollm2@{digest}", "ENGINE": engine.reference}
+
+
+def _apply_all(installation: Installation, facts: Mapping[str, str]) -> None:
+    runtime = yaml.safe_load((ROOT / "inference-images" / "llamacpp" / "runtime.yaml").read_text())
+    runtime["spec"]["image"] = facts["ENGINE"]
+    _apply(installation, "inference-images/llamacpp/runtime.yaml", yaml.safe_dump(runtime))
+    for path in sorted(EXAMPLES.glob("[1-5]0-*.yaml")):
+        _apply(installation, str(path.relative_to(ROOT)), render_example(path, facts))
+
+
+def _apply(installation: Installation, name: str, text: str) -> None:
+    screen.command(f"kubectl apply -f {name}")
+    screen.output(installation.apply(text))
+
+
+def _explain(installation: Installation, namespace: str, name: str) -> None:
+    status = installation.get("inferenceservice", name, namespace=namespace)["status"]
+    placement = status["placement"]
+    print()
+    screen.say(f"{namespace}/{name} has class {status['class']['display']}, from:")
+    for floor in status["class"].get("from", []):
+        screen.say(f"  · {floor['source']}: {'+'.join([floor['level'], *floor.get('compartments', [])])}")
+    screen.good(f"runs at {placement['site']}: {placement['because']}")
+    for rejected in placement.get("rejected", []):
+        screen.stopped(f"not at {rejected['site']}: {rejected['reason']}: {rejected['detail']}")
+    conditions = {c["type"]: c for c in status["conditions"]}
+    screen.good(f"Isolated: {conditions['Isolated']['message']}")
+
+
+def _converse(cluster: Cluster) -> float:
+    token = make_token(cluster, namespace="legal", account="reviewer")
+    with gateway_open(cluster) as address:
+        screen.command("python: OpenAI(base_url=…, api_key=<token of ServiceAccount legal/reviewer>)")
+        screen.say(f"ask legal/contract-review: {QUESTION}")
+        answer = ask(address, token, model="legal/contract-review", question=QUESTION)
+        answered_at = time.monotonic()
+        screen.good(f"answer: {answer.strip()}")
+        refusal = ask(address, token, model="web/faq-bot", question=QUESTION)
+        screen.stopped(f"the same caller asks web/faq-bot, which nobody allowed: {refusal}")
+    return answered_at
+
+
+def _farewell(cluster: Cluster) -> None:
+    screen.say("The cluster keeps running. Try:")
+    for line in (
+        f"export KUBECONFIG={cluster.kubeconfig}",
+        "kubectl explain inferenceservice.spec",
+        "kubectl get inferenceservice -n legal contract-review -o yaml",
+        "kubectl describe classificationpolicy default",
+        "kubectl get networkpolicy -A",
+    ):
+        screen.command(line)
+    screen.say("Remove everything with:")
+    screen.command("make demo-down")

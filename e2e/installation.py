@@ -1,0 +1,132 @@
+"""Puts sekisho onto a test cluster as an administrator would: images, chart, then what people apply."""
+
+import json
+import string
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from e2e.cluster.progress import Report, silent
+from e2e.cluster.provider import Cluster
+
+ROOT = Path(__file__).parent.parent
+CHART = ROOT / "charts" / "sekisho"
+NAMESPACE = "sekisho-system"
+COMPONENTS = ("controller", "gateway", "depot", "agent")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image on the cluster's nodes."""
+
+    repository: str
+    digest: str
+
+    @property
+    def reference(self) -> str:
+        """Repository and digest."""
+        return f"{self.repository}@{self.digest}"
+
+
+def build_images(names: Iterable[str]) -> dict[str, Path]:
+    """Build images, or find them built, and return their archives."""
+    command = [sys.executable, str(ROOT / "inference-images" / "build.py"), "--json", *names]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return {item["name"]: Path(item["archive"]) for item in json.loads(done.stdout)}
+
+
+def load_images(cluster: Cluster, names: Iterable[str], *, report: Report = silent) -> dict[str, Image]:
+    """Build images and put them onto every node."""
+    images: dict[str, Image] = {}
+    for name, archive in build_images(names).items():
+        repository, _, digest = cluster.load_image(archive).partition("@")
+        images[name] = Image(repository.rsplit(":", 1)[0], digest)
+        report(f"image {name} is on every node ({archive.stat().st_size / 1e6:.0f} MB)")
+    return images
+
+
+def make_model(name: str) -> list[Path]:
+    """Make a model, or find it made, and return its files."""
+    command = [sys.executable, str(ROOT / "inference-images" / "model.py"), name]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    folder = Path(done.stdout.strip().splitlines()[-1])
+    return sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else [folder]
+
+
+@dataclass(slots=True)
+class Installation:
+    """sekisho on a cluster.
+
+    Attributes:
+        values: Values of the chart beside the images.
+    """
+
+    cluster: Cluster
+    values: dict[str, Any] = field(default_factory=dict)
+    images: dict[str, Image] = field(default_factory=dict)
+
+    def install(self, *, report: Report = silent) -> None:
+        """Build and load the images, then install or upgrade the chart and wait until it runs."""
+        self.images |= load_images(self.cluster, COMPONENTS, report=report)
+        self.upgrade(self.values)
+
+    def upgrade(self, values: Mapping[str, Any]) -> None:
+        """Install or upgrade the chart with `values` and wait until every process is ready."""
+        images = {
+            name: {"repository": self.images[name].repository, "digest": self.images[name].digest}
+            for name in COMPONENTS
+        }
+        merged = {"images": images, "controller": {"logLevel": "INFO"}, **values}
+        file = self.cluster.kubeconfig.parent / "values.json"
+        file.write_text(json.dumps(merged))
+        self.cluster.helm(
+            "upgrade", "--install", "sekisho", str(CHART), "--namespace", NAMESPACE, "--create-namespace",
+            "--values", str(file), "--wait", "--timeout", "180s",
+        )  # fmt: skip
+
+    def uninstall(self) -> None:
+        """Remove the chart; definitions, and so models and services, stay."""
+        self.cluster.helm("uninstall", "sekisho", "--namespace", NAMESPACE, "--wait", "--timeout", "120s")
+
+    def apply(self, text: str) -> str:
+        """Apply manifests and return what kubectl prints."""
+        return self.cluster.kubectl("apply", "-f", "-", stdin=text)
+
+    def get(self, kind: str, name: str, *, namespace: str = "") -> dict[str, Any]:
+        """Read one object."""
+        scope = ("-n", namespace) if namespace else ()
+        found: dict[str, Any] = json.loads(self.cluster.kubectl("get", kind, name, "-o", "json", *scope))
+        return found
+
+    def conditions(self, name: str, *, namespace: str) -> dict[str, dict[str, Any]]:
+        """Read the conditions of an InferenceService by type."""
+        status = self.get("inferenceservice", name, namespace=namespace).get("status", {})
+        return {condition["type"]: condition for condition in status.get("conditions", [])}
+
+    def wait_condition(
+        self, name: str, condition: str, wanted: str, *, namespace: str, reason: str = "", seconds: float = 120
+    ) -> dict[str, Any]:
+        """Wait until a condition has the wanted status, and reason where given; return it.
+
+        Raises:
+            TimeoutError: It did not within `seconds`; the message shows every condition.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            found = self.conditions(name, namespace=namespace)
+            current = found.get(condition, {})
+            if current.get("status") == wanted and reason in ("", current.get("reason")):
+                return current
+            if time.monotonic() > deadline:
+                shown = "; ".join(f"{c['type']}={c['status']} {c['reason']}: {c['message']}" for c in found.values())
+                raise TimeoutError(f"{namespace}/{name}: {condition} is not {wanted} {reason}: {shown}")
+            time.sleep(0.25)
+
+
+def render_example(path: Path, values: Mapping[str, str]) -> str:
+    """Fill the ${NAMES} of an example."""
+    return string.Template(path.read_text()).substitute(values)
