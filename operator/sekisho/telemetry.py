@@ -1,0 +1,170 @@
+"""Logs, metrics and traces of every process: their names as constants, and their set-up.
+
+Logs are one JSON object a line on standard output, without secrets. Metrics are scraped at /metrics; metrics and traces
+also go out by OTLP where OTEL_EXPORTER_OTLP_ENDPOINT names a collector.
+"""
+
+import json
+import logging
+import os
+import re
+import sys
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import Meter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+
+SCOPE: Final = "sekisho"
+METRICS_CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+OTLP_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
+
+# Metrics of the controller
+RECONCILES: Final = "sekisho_reconciles"
+RECONCILE_SECONDS: Final = "sekisho_reconcile_seconds"
+API_REQUESTS: Final = "sekisho_api_requests"
+API_WRITES_AVOIDED: Final = "sekisho_api_writes_avoided"
+DRIFT_REPAIRS: Final = "sekisho_drift_repairs"
+QUEUE_DEPTH: Final = "sekisho_queue_depth"
+QUEUE_OLDEST_SECONDS: Final = "sekisho_queue_oldest_seconds"
+WATCH_AGE_SECONDS: Final = "sekisho_watch_age_seconds"
+LEADER: Final = "sekisho_leader"
+REFUSALS: Final = "sekisho_refusals"
+
+# Metrics of the gateway
+GATEWAY_REQUESTS: Final = "sekisho_gateway_requests"
+GATEWAY_REFUSALS: Final = "sekisho_gateway_refusals"
+GATEWAY_SECONDS: Final = "sekisho_gateway_first_byte_seconds"
+GATEWAY_IN_FLIGHT: Final = "sekisho_gateway_in_flight"
+GATEWAY_RECORDS: Final = "sekisho_gateway_records"
+
+# Metrics of the depot
+DEPOT_FETCHES: Final = "sekisho_depot_fetches"
+DEPOT_FETCHED_BYTES: Final = "sekisho_depot_fetched_bytes"
+DEPOT_SERVED_BYTES: Final = "sekisho_depot_served_bytes"
+DEPOT_CACHE_BYTES: Final = "sekisho_depot_cache_bytes"
+DEPOT_PROOFS: Final = "sekisho_depot_proofs"
+
+# Keys of log records and attributes of metrics and spans
+KEY_KIND: Final = "kind"
+KEY_NAMESPACE: Final = "namespace"
+KEY_NAME: Final = "name"
+KEY_REASON: Final = "reason"
+KEY_OUTCOME: Final = "outcome"
+KEY_VERB: Final = "verb"
+KEY_STATUS: Final = "status"
+
+REDACTED: Final = "[redacted]"
+MAX_TEXT: Final = 8192
+MAX_ITEMS: Final = 64
+_SECRET_KEY = re.compile(
+    r"(?i)(authorization|cookie|credential|passw|secret|(^|[_.-])token$|bearer|api[_-]?key|private[_-]?key|access[_-]?key)"
+)
+_SECRET_TEXT = re.compile(
+    r"(?is)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)"
+    r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*"  # a JSON web token, wherever it stands
+    r"|(?<=bearer )[A-Za-z0-9._~+/=-]{8,}"
+    r"|(?<=basic )[A-Za-z0-9+/=]{8,}"
+    r"|(?<=://)[^/\s:@]{1,256}:[^/\s@]{1,256}(?=@)"  # user:password in an address
+    r"|(?<=X-Amz-Signature=)[0-9a-f]{16,}"
+)
+_STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {"message", "asctime", "taskName"}
+
+tracer: Final = trace.get_tracer(SCOPE)
+
+
+def redact_text(text: str) -> str:
+    """Replace what looks like a credential; texts longer than MAX_TEXT are cut."""
+    cut = text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
+    return _SECRET_TEXT.sub(REDACTED, cut)
+
+
+def redact_value(key: str, value: Any, *, depth: int = 4) -> Any:
+    """Return `value` as JSON can hold it, without what its key or its form shows to be secret."""
+    if _SECRET_KEY.search(key):
+        return REDACTED
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping) and depth:
+        items = list(value.items())[:MAX_ITEMS]
+        return {str(k): redact_value(str(k), v, depth=depth - 1) for k, v in items}
+    if isinstance(value, list | tuple | set | frozenset) and depth:
+        return [redact_value("", item, depth=depth - 1) for item in list(value)[:MAX_ITEMS]]
+    return redact_text(str(value))
+
+
+class JsonFormatter(logging.Formatter):
+    """Write a record as one line of JSON; whatever was given as `extra` becomes a key."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; it never contains a line break, so no text can forge a record."""
+        line: dict[str, Any] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "process": self._process,
+            "logger": record.name,
+            "message": redact_text(record.getMessage()),
+        }
+        for key, value in record.__dict__.items():
+            if key not in _STANDARD and key not in line and not key.startswith("_"):
+                line[key] = redact_value(key, value)
+        if record.exc_info and record.exc_info[0] is not None:
+            line["error"] = redact_text("".join(traceback.format_exception(*record.exc_info)))
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def setup_logging(process: str, *, level: str = "INFO", stream: TextIO | None = None) -> None:
+    """Send every record of this process, those of libraries included, to standard output as JSON."""
+    handler = logging.StreamHandler(stream or sys.stdout)
+    handler.setFormatter(JsonFormatter(process))
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+
+
+def setup_metrics(process: str, *, registry: CollectorRegistry = REGISTRY) -> Meter:
+    """Return the meter of this process; call it once for each registry."""
+    readers: list[MetricReader] = [
+        PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=registry)
+    ]
+    if os.environ.get(OTLP_ENDPOINT):
+        readers.append(PeriodicExportingMetricReader(OTLPMetricExporter()))
+    return MeterProvider(metric_readers=readers, resource=_describe(process)).get_meter(SCOPE)
+
+
+def render_metrics(registry: CollectorRegistry = REGISTRY) -> bytes:
+    """Return every metric in Prometheus' text format; see METRICS_CONTENT_TYPE."""
+    return generate_latest(registry)
+
+
+def setup_traces(process: str) -> None:
+    """Send spans to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names; without one they cost next to nothing."""
+    if not os.environ.get(OTLP_ENDPOINT):
+        return
+    provider = TracerProvider(resource=_describe(process))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+
+
+def _describe(process: str) -> Resource:
+    pod = os.environ.get("SEKISHO_POD_NAME", "")
+    return Resource.create({"service.name": f"sekisho-{process}", "service.instance.id": pod or "local"})

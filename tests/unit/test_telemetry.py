@@ -1,0 +1,88 @@
+"""Logs are one line of JSON each and carry no secret; metrics can be scraped."""
+
+import io
+import json
+import logging
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from sekisho import telemetry
+
+TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl"
+
+
+def format_record(message: str, **extra: object) -> dict[str, object]:
+    record = logging.makeLogRecord({"name": "sekisho.test", "levelname": "INFO", "msg": message, **extra})
+    line = telemetry.JsonFormatter("controller").format(record)
+    assert "\n" not in line
+    parsed: dict[str, object] = json.loads(line)
+    return parsed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"GET /x Authorization: Bearer {TOKEN}",
+        "bearer abcdefghijkl",
+        f"token was {TOKEN} there",
+        "https://user:hunter22@registry/v2",
+        "-----BEGIN EC PRIVATE KEY-----\nhunter22\n-----END EC PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY-----\nhunter22",
+    ],
+)
+def test_a_credential_in_a_message_is_replaced(text: str) -> None:
+    message = str(format_record(text)["message"])
+    assert telemetry.REDACTED in message
+    assert not any(secret in message for secret in ("hunter22", TOKEN, "abcdefghijkl"))
+
+
+@pytest.mark.parametrize("key", ["authorization", "token", "session_token", "password", "api_key", "clientSecret"])
+def test_a_field_whose_key_names_a_secret_is_replaced(key: str) -> None:
+    assert format_record("x", **{key: "hunter22"})[key] == telemetry.REDACTED
+    assert format_record("x", headers={key: ["hunter22"]})["headers"] == {key: telemetry.REDACTED}
+
+
+def test_a_line_break_in_a_message_cannot_forge_a_record() -> None:
+    assert format_record('a\n{"level":"ERROR"}')["message"] == 'a\n{"level":"ERROR"}'
+
+
+def test_a_long_message_is_cut() -> None:
+    assert len(str(format_record("x" * 100_000)["message"])) == telemetry.MAX_TEXT + 1
+
+
+def test_what_is_given_as_extra_becomes_a_key() -> None:
+    line = format_record("applied", kind="Service", namespace="a", count=3)
+    assert (line["kind"], line["namespace"], line["count"], line["process"]) == ("Service", "a", 3, "controller")
+
+
+def test_an_exception_is_part_of_the_same_line_and_redacted() -> None:
+    try:
+        raise ValueError(f"bearer {TOKEN}")
+    except ValueError as error:
+        info = (ValueError, error, error.__traceback__)
+    line = format_record("failed", exc_info=info)
+    assert "ValueError" in str(line["error"])
+    assert TOKEN not in str(line["error"])
+
+
+def test_logging_is_set_up_once_however_often_it_is_asked_for() -> None:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    stream = io.StringIO()
+    try:
+        telemetry.setup_logging("depot", stream=stream)
+        telemetry.setup_logging("depot", stream=stream)
+        logging.getLogger("sekisho.x").info("hello")
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        logging.captureWarnings(capture=False)
+    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["hello"]
+
+
+def test_a_counter_can_be_scraped() -> None:
+    registry = CollectorRegistry()
+    meter = telemetry.setup_metrics("controller", registry=registry)
+    meter.create_counter(telemetry.RECONCILES).add(2, {telemetry.KEY_OUTCOME: "ok"})
+    assert b'sekisho_reconciles_total{outcome="ok"} 2.0' in telemetry.render_metrics(registry)
