@@ -5,10 +5,20 @@ A field's description becomes its documentation in the CRD, so it speaks to user
 
 import re
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _SUFFIXES = {
@@ -19,9 +29,22 @@ _QUANTITY = re.compile(r"^([0-9]{1,15}(?:\.[0-9]{1,9})?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti
 
 
 class ApiModel(BaseModel):
-    """Base of every API model: frozen, camelCase on the wire, unknown fields refused."""
+    """Base of every API model: frozen, camelCase on the wire, unknown fields refused.
+
+    Attributes:
+        validations: CEL rules over the model, as the API server checks them; a validator here says each one again.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+    validations: ClassVar[list[dict[str, str]]] = []
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Carry the rules into the schema."""
+        schema = handler(core_schema)
+        if cls.validations:
+            handler.resolve_ref_schema(schema)["x-kubernetes-validations"] = cls.validations
+        return schema
 
 
 class StatusModel(ApiModel):
@@ -62,6 +85,8 @@ Quantity = Annotated[
             "anyOf": [{"type": "integer"}, {"type": "string"}],
             "pattern": r"^[0-9]{1,15}(\.[0-9]{1,9})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$",
             "maxLength": 32,
+            "minimum": 0,
+            "maximum": 10**15 - 1,
         }
     ),
 ]
@@ -70,7 +95,15 @@ Text = Annotated[str, Field(max_length=1024)]
 ShortText = Annotated[str, Field(min_length=1, max_length=256)]
 Digest = Annotated[str, Field(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
-LabelKey = Annotated[str, Field(min_length=1, max_length=316)]
+LabelKey = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=316,
+        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+    ),
+]
+ClassName = Annotated[str, Field(min_length=1, max_length=32, pattern=DNS_LABEL)]
 Jurisdiction = Annotated[str, Field(min_length=2, max_length=8, pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,5})?$")]
 Timestamp = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]
 
@@ -80,6 +113,15 @@ def keyed_list(*keys: str, max_items: int) -> dict[str, Any]:
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys), "maxItems": max_items}
 
 
+def require_name(*, most: int) -> dict[str, str]:
+    """Return the rule that an object's name can be a label value, a host name and the start of its children's names."""
+    return {
+        "rule": f"self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= {most}",
+        "message": f"the name must be at most {most} of a-z, 0-9 and -, begin with a letter and not end with -",
+        "fieldPath": ".metadata.name",
+    }
+
+
 SET_LIST: dict[str, Any] = {"x-kubernetes-list-type": "set"}
 ATOMIC_LIST: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
 
@@ -87,8 +129,8 @@ ATOMIC_LIST: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
 class ClassRef(ApiModel):
     """A class of data: a level, and any compartments beside it."""
 
-    level: Name = Field(description="Name of a level of the ClassificationPolicy.")
-    compartments: tuple[Name, ...] = Field(
+    level: ClassName = Field(description="Name of a level of the ClassificationPolicy.")
+    compartments: tuple[ClassName, ...] = Field(
         default=(), max_length=16, description="Names of compartments of the ClassificationPolicy.",
         json_schema_extra=SET_LIST,
     )  # fmt: skip
@@ -102,6 +144,19 @@ class LabelExpression(ApiModel):
     values: tuple[LabelValue, ...] = Field(
         default=(), max_length=32, description="Values for In and NotIn.", json_schema_extra=ATOMIC_LIST
     )
+
+    validations: ClassVar[list[dict[str, str]]] = [
+        {
+            "rule": "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
+            "message": "values belong to In and NotIn, which need at least one, and to no other operator",
+        }
+    ]
+
+    @model_validator(mode="after")
+    def _check_values(self) -> "LabelExpression":
+        if (self.operator in ("In", "NotIn")) != bool(self.values):
+            raise ValueError("values belong to In and NotIn, which need at least one, and to no other operator")
+        return self
 
 
 class LabelSelector(ApiModel):

@@ -19,8 +19,8 @@ SITE_LABEL: Final = "sekisho.dev/site"
 OWNER_LABEL: Final = "sekisho.dev/owner"
 APPLIED_DIGEST_ANNOTATION: Final = "sekisho.dev/applied-digest"
 
-# Only labels below a *.node-restriction.kubernetes.io/ prefix count as proof: the NodeRestriction admission plugin keeps
-# kubelets from writing them onto their own nodes.
+# Only labels below a *.node-restriction.kubernetes.io/ prefix count as proof: the NodeRestriction admission plugin
+# keeps kubelets from writing them onto their own nodes.
 NODE_TRUST_PREFIX: Final = "sekisho.node-restriction.kubernetes.io/"
 NODE_TRUST_SUFFIX: Final = "-attested-at"
 GPU_RESOURCE: Final = "nvidia.com/gpu"

@@ -1,1 +1,14 @@
 """Version v1alpha1 of the custom resources, one kind a module."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sekisho.api.v1alpha1 import classificationpolicy, inferenceservice, model, runtime, site
+
+KINDS: Final[tuple[Mapping[str, Any], ...]] = (
+    classificationpolicy.KIND,
+    site.KIND,
+    runtime.KIND,
+    model.KIND,
+    inferenceservice.KIND,
+)

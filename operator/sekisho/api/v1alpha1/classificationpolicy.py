@@ -4,7 +4,17 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from sekisho.api.meta import CONDITIONS, SET_LIST, ApiModel, Condition, Jurisdiction, Name, StatusModel, keyed_list
+from sekisho.api.meta import (
+    CONDITIONS,
+    SET_LIST,
+    ApiModel,
+    ClassName,
+    Condition,
+    Jurisdiction,
+    Name,
+    StatusModel,
+    keyed_list,
+)
 
 Tier = Literal["Closed", "OwnCloud", "ManagedApi"]
 Tee = Literal["tpm", "snp", "tdx"]
@@ -47,22 +57,23 @@ class WeightsRule(ApiModel):
 
 
 class Rules(ApiModel):
-    """What a class may do. In a level, a field left out takes its safest value; in a compartment it adds nothing."""
+    """What a class may do. A field left out takes its default in a level, and adds nothing in a compartment."""
 
     tiers: tuple[Tier, ...] | None = Field(
         default=None, max_length=3, json_schema_extra=SET_LIST,
-        description="Tiers of sites where inference may run. A level that leaves it out allows Closed only.",
+        description="Tiers of sites where inference may run; an empty list allows none. A level that leaves it out "
+        "allows Closed only.",
     )  # fmt: skip
     jurisdictions: tuple[Jurisdiction, ...] | None = Field(
         default=None, max_length=64, json_schema_extra=SET_LIST,
-        description="Jurisdictions of sites, ISO 3166 codes or EU. Left out: any.",
+        description="Jurisdictions of sites, ISO 3166 codes or EU; an empty list allows none. Left out: any.",
     )  # fmt: skip
     trust: TrustRule | None = Field(default=None, description="Hardware trust wanted of nodes. Left out: none.")
     weights: WeightsRule | None = Field(default=None, description="What weights must be. Left out: no demand.")
     egress: Egress | None = Field(
         default=None,
-        description="Denied: a model's pod reaches the depot and the broker, nothing else (the default). Declared: also what "
-        "the service lists in spec.egress.",
+        description="Denied: a model's pod reaches the depot and the broker, nothing else (the default). Declared: "
+        "also what the service lists in spec.egress.",
     )
     burst: Burst | None = Field(default=None, description="Whether requests may leave own sites. Default Never.")
     redact: tuple[Word, ...] | None = Field(
@@ -71,8 +82,8 @@ class Rules(ApiModel):
     )  # fmt: skip
     tenancy: Tenancy | None = Field(
         default=None,
-        description="Shared: nodes may run pods of anyone. SharedByOwner: only services of the same namespace share a node. "
-        "Dedicated: the node runs no other service's pods.",
+        description="Shared: nodes may run pods of anyone (the default). SharedByOwner: only services of the same "
+        "namespace share a node. Dedicated: the node runs no other service's pods.",
     )
     images_by_digest: bool | None = Field(
         default=None, description="Every image of the pod must be named by digest. Default false."
@@ -85,14 +96,14 @@ class Rules(ApiModel):
 class Level(ApiModel):
     """One level of the order."""
 
-    name: Name = Field(description="Name of the level, as labels spell it.")
-    rules: Rules = Field(default_factory=Rules, description="What data of this level may do.")
+    name: ClassName = Field(description="Name of the level, as labels spell it.")
+    rules: Rules = Field(default_factory=Rules, description="What the level may do, within what lower ones may.")
 
 
 class Compartment(ApiModel):
     """A set beside the levels; it may only make rules stricter."""
 
-    name: Name = Field(description="Name of the compartment, as labels spell it.")
+    name: ClassName = Field(description="Name of the compartment, as labels spell it.")
     detect: tuple[Word, ...] = Field(
         default=(), max_length=32, description="Kinds of items whose presence in a request adds this compartment.",
         json_schema_extra=SET_LIST,
@@ -103,10 +114,10 @@ class Compartment(ApiModel):
 class ClassificationPolicySpec(ApiModel):
     """The order of levels, the compartments, and what each may do."""
 
-    unlabelled: Name = Field(description="Level of what nobody labelled.")
+    unlabelled: ClassName = Field(description="Level of what nobody labelled.")
     levels: tuple[Level, ...] = Field(
         min_length=1, max_length=16, json_schema_extra=keyed_list("name", max_items=16),
-        description="Levels, lowest first; the order is the rank.",
+        description="Levels, lowest first; the order is the rank. The rules of a level hold for every higher one too.",
     )  # fmt: skip
     compartments: tuple[Compartment, ...] = Field(
         default=(), max_length=64, json_schema_extra=keyed_list("name", max_items=64), description="Compartments."
@@ -136,6 +147,9 @@ class ClassificationPolicyStatus(StatusModel):
     observed_generation: int = Field(
         default=-1, ge=-1, description="Generation last read.", json_schema_extra={"format": "int64"}
     )
+    order: Annotated[str, Field(max_length=600)] | None = Field(
+        default=None, description="Levels as people read them, lowest first: public < internal."
+    )
     digest: Annotated[str, Field(max_length=71)] | None = Field(
         default=None, description="Digest of the rules in force; records name it."
     )
@@ -151,7 +165,8 @@ KIND: dict[str, Any] = {
     "shortNames": ["classpolicy"],
     "spec": ClassificationPolicySpec,
     "status": ClassificationPolicyStatus,
-    "description": 'Says what each class of data may do. The one named "default" rules the cluster; without it everything is refused.',
+    "description": "Says what each class of data may do. The one named default rules the cluster; without it "
+    "everything is refused.",
     "validations": [
         {
             "rule": "self.metadata.name == 'default'",
@@ -159,7 +174,7 @@ KIND: dict[str, Any] = {
         }
     ],
     "columns": [
-        ("Levels", "string", ".spec.levels[*].name", "Levels, lowest first"),
+        ("Levels", "string", ".status.order", "Levels, lowest first"),
         ("Unlabelled", "string", ".spec.unlabelled", "Level of what nobody labelled"),
         ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', "Whether the policy is in force"),
         ("Age", "date", ".metadata.creationTimestamp", ""),

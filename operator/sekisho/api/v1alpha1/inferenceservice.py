@@ -1,5 +1,6 @@
 """InferenceService: what people apply to have a model served where its class allows it."""
 
+from ipaddress import ip_network
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -19,10 +20,13 @@ from sekisho.api.meta import (
     StatusModel,
     Text,
     keyed_list,
+    require_name,
 )  # fmt: skip
 from sekisho.api.v1alpha1.model import STORAGE_URI_HELP, StorageUri
 
-ResourceName = Annotated[str, Field(min_length=1, max_length=128)]
+ResourceName = Annotated[
+    str, Field(min_length=1, max_length=128, pattern=r"^([a-z0-9][-a-z0-9.]*/)?[A-Za-z0-9][-A-Za-z0-9_.]*$")
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=0, le=10000)]
 
@@ -96,6 +100,34 @@ class Toleration(ApiModel):
         default=None, description="How long NoExecute is tolerated.", json_schema_extra={"format": "int64"}
     )
 
+    validations: ClassVar[list[dict[str, str]]] = [
+        {
+            "rule": "has(self.key) || self.operator == 'Exists'",
+            "message": "without a key, operator must be Exists",
+            "fieldPath": ".operator",
+        },
+        {
+            "rule": "!has(self.value) || self.operator == 'Equal'",
+            "message": "operator Exists takes no value",
+            "fieldPath": ".value",
+        },
+        {
+            "rule": "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            "message": "tolerationSeconds needs effect NoExecute",
+            "fieldPath": ".tolerationSeconds",
+        },
+    ]
+
+    @model_validator(mode="after")
+    def _check_toleration(self) -> "Toleration":
+        if self.key is None and self.operator != "Exists":
+            raise ValueError("without a key, operator must be Exists")
+        if self.value is not None and self.operator != "Equal":
+            raise ValueError("operator Exists takes no value")
+        if self.toleration_seconds is not None and self.effect != "NoExecute":
+            raise ValueError("tolerationSeconds needs effect NoExecute")
+        return self
+
 
 class Predictor(ApiModel):
     """How the model is served."""
@@ -122,6 +154,14 @@ class Predictor(ApiModel):
         }
     ]
 
+    @model_validator(mode="after")
+    def _check_replicas(self) -> "Predictor":
+        if self.max_replicas is not None and self.max_replicas < self.min_replicas:
+            raise ValueError(
+                f"maxReplicas must not be smaller than minReplicas: {self.max_replicas} < {self.min_replicas}"
+            )
+        return self
+
 
 class PlacementWish(ApiModel):
     """Narrow where the service may run; it never widens what the class allows."""
@@ -138,6 +178,22 @@ class EgressRule(ApiModel):
         description="Address range."
     )
     ports: tuple[Port, ...] = Field(min_length=1, max_length=16, description="TCP ports.", json_schema_extra=SET_LIST)
+
+    validations: ClassVar[list[dict[str, str]]] = [
+        {
+            "rule": "isCIDR(self.cidr) && cidr(self.cidr).masked() == cidr(self.cidr)",
+            "message": "cidr must be an address range without host bits, such as 10.1.0.0/16",
+            "fieldPath": ".cidr",
+        }
+    ]
+
+    @model_validator(mode="after")
+    def _check_cidr(self) -> "EgressRule":
+        try:
+            ip_network(self.cidr)
+        except ValueError:
+            raise ValueError("cidr must be an address range without host bits, such as 10.1.0.0/16") from None
+        return self
 
 
 class InferenceServiceSpec(ApiModel):
@@ -250,16 +306,11 @@ KIND: dict[str, Any] = {
     "plural": "inferenceservices",
     "scope": "Namespaced",
     "shortNames": ["isvc"],
+    "categories": ["all", "sekisho"],
     "spec": InferenceServiceSpec,
     "status": InferenceServiceStatus,
-    "description": "Serves a model at a site where the class of its data may run, isolated by policies that are proven.",
-    "validations": [
-        {
-            "rule": "size(self.metadata.name) <= 50",
-            "message": "the name may have at most 50 characters: its children add a suffix",
-            "fieldPath": ".metadata.name",
-        }
-    ],
+    "description": "Serves a model at a site where the class of its data may run, isolated by proven policies.",
+    "validations": [require_name(most=50)],
     "columns": [
         ("Class", "string", ".status.class.display", "Class of the data"),
         ("Site", "string", ".status.placement.site", "Where it runs"),

@@ -14,12 +14,24 @@ from sekisho.api.meta import (
     Quantity,
     ShortText,
     StatusModel,
+    require_name,
 )
 
 StorageUri = Annotated[
-    str, Field(min_length=7, max_length=1024, pattern=r"^(oci|https|s3|pvc)://[A-Za-z0-9][A-Za-z0-9._~:/@%+=&?,-]*$")
+    str,
+    Field(
+        min_length=7,
+        max_length=1024,
+        # No user or password before the host, no query that could carry a signature, no segment that climbs: the depot
+        # holds the credentials, and a spec is read by many.
+        pattern=r"^(oci|https|s3|pvc)://[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(:[0-9]{1,5})?"
+        r"(/([A-Za-z0-9_~%+=,@:-][A-Za-z0-9._~%+=,@:-]*)?)*$",
+    ),
 ]
-STORAGE_URI_HELP = "Where the weights are: oci://registry/repository@sha256:…, https://host/path, s3://bucket/prefix, or pvc://claim/path."
+STORAGE_URI_HELP = (
+    "Where the weights are: oci://registry/repository@sha256:…, https://host/path, s3://bucket/prefix, or "
+    "pvc://claim/path. Credentials never stand here; the depot holds them."
+)
 
 
 class ModelMemory(ApiModel):
@@ -37,8 +49,8 @@ class ModelSpec(ApiModel):
     storage_uri: StorageUri = Field(description=STORAGE_URI_HELP)
     digest: Digest | None = Field(
         default=None,
-        description="Expected digest: of the manifest (oci), of the file (one file), or of the list of files as sha256sum "
-        "prints it, sorted by path. A fetch that differs is refused.",
+        description="Expected digest: of the manifest (oci), of the file (one file), or of the list of files as "
+        "sha256sum prints it, sorted by path. A fetch that differs is refused.",
     )
     size: Quantity | None = Field(default=None, description="Size of the weights; a fetch that exceeds it is refused.")
     classification: ClassRef | None = Field(
@@ -77,7 +89,7 @@ KIND: dict[str, Any] = {
     "spec": ModelSpec,
     "status": ModelStatus,
     "description": "A model: where its weights are, what class they have, and who answers for them.",
-    "validations": [],
+    "validations": [require_name(most=63)],
     "columns": [
         ("Class", "string", ".status.displayClass", ""),
         ("Format", "string", ".spec.format.name", ""),

@@ -2,18 +2,21 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sekisho.api.meta import (
     ATOMIC_LIST,
     CONDITIONS,
+    SET_LIST,
     ApiModel,
     Condition,
     ModelFormat,
     Quantity,
     StatusModel,
     keyed_list,
+    require_name,
 )
+from sekisho.api.names import AGENT_PORT
 
 ImageRef = Annotated[
     str, Field(min_length=1, max_length=512, pattern=r"^[a-z0-9][a-zA-Z0-9._/:-]*(@sha256:[0-9a-f]{64})?$")
@@ -75,8 +78,8 @@ class RuntimeSpec(ApiModel):
     )
     args: tuple[Annotated[str, Field(max_length=1024)], ...] = Field(
         default=(), max_length=64, json_schema_extra=ATOMIC_LIST,
-        description="Arguments. {{model}} is the name under which the model is served, {{path}} the folder of its weights, "
-        "{{port}} the port.",
+        description="Arguments. {{model}} is the name under which the model is served, {{path}} the folder of its "
+        "weights, {{port}} the port.",
     )  # fmt: skip
     env: tuple[EnvVar, ...] = Field(
         default=(),
@@ -89,7 +92,7 @@ class RuntimeSpec(ApiModel):
         default=(),
         max_length=4,
         description="Accelerators it needs; empty runs on CPUs.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
+        json_schema_extra=SET_LIST,
     )
     probes: Probes = Field(default_factory=Probes, description="Health.")
     metrics: Metrics = Field(default_factory=Metrics, description="Metrics.")
@@ -103,12 +106,21 @@ class RuntimeSpec(ApiModel):
         {"rule": "self.port != 8181", "message": "port 8181 belongs to the agent in the pod", "fieldPath": ".port"}
     ]
 
+    @model_validator(mode="after")
+    def _check_port(self) -> "RuntimeSpec":
+        if self.port == AGENT_PORT:
+            raise ValueError(f"port {AGENT_PORT} belongs to the agent in the pod")
+        return self
+
 
 class RuntimeStatus(StatusModel):
     """What the operator made of the runtime."""
 
     observed_generation: int = Field(
         default=-1, ge=-1, description="Generation last read.", json_schema_extra={"format": "int64"}
+    )
+    formats: Annotated[str, Field(max_length=600)] | None = Field(
+        default=None, description="Formats as people read them: gguf, safetensors."
     )
     conditions: tuple[Condition, ...] = Field(
         default=(), max_length=32, json_schema_extra=CONDITIONS, description="State."
@@ -122,10 +134,10 @@ KIND: dict[str, Any] = {
     "shortNames": [],
     "spec": RuntimeSpec,
     "status": RuntimeStatus,
-    "description": "The profile of an inference engine: image, arguments, formats, ports, probes, metrics and resources.",
-    "validations": [],
+    "description": "The profile of an inference engine: image, arguments, formats, port, probes, metrics, resources.",
+    "validations": [require_name(most=63)],
     "columns": [
-        ("Formats", "string", ".spec.formats[*].name", ""),
+        ("Formats", "string", ".status.formats", "Formats it serves"),
         ("Image", "string", ".spec.image", ""),
         ("Age", "date", ".metadata.creationTimestamp", ""),
     ],

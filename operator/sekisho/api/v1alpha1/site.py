@@ -2,9 +2,18 @@
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from sekisho.api.meta import CONDITIONS, ApiModel, Condition, Jurisdiction, LabelSelector, ShortText, StatusModel
+from sekisho.api.meta import (
+    CONDITIONS,
+    ApiModel,
+    Condition,
+    Jurisdiction,
+    LabelSelector,
+    ShortText,
+    StatusModel,
+    require_name,
+)
 from sekisho.api.v1alpha1.classificationpolicy import Tier
 
 Money = Annotated[str, Field(max_length=24, pattern=r"^[0-9]{1,12}(\.[0-9]{1,6})?$")]
@@ -30,8 +39,8 @@ class SiteSpec(ApiModel):
     operated_by: ShortText = Field(description="Who operates the site.")
     nodes: LabelSelector | None = Field(
         default=None,
-        description="Nodes of this cluster that form the site. Choose labels below *.node-restriction.kubernetes.io/, which a "
-        "node cannot give itself.",
+        description="Nodes of this cluster that form the site. Choose labels below *.node-restriction.kubernetes.io/, "
+        "which a node cannot give itself.",
     )
     price: Price | None = Field(default=None, description="Cost; left out, the site counts as free.")
 
@@ -41,10 +50,20 @@ class SiteSpec(ApiModel):
             "message": "nodes is required: a site of tier Closed or OwnCloud is a pool of nodes of this cluster",
         },
         {
-            "rule": "!has(self.nodes) || size(self.nodes.matchLabels) + size(self.nodes.matchExpressions) > 0",
+            "rule": "!has(self.nodes) || (has(self.nodes.matchLabels) && size(self.nodes.matchLabels) > 0) || "
+            "(has(self.nodes.matchExpressions) && size(self.nodes.matchExpressions) > 0)",
             "message": "nodes must name at least one label; an empty selector would claim every node",
+            "fieldPath": ".nodes",
         },
     ]
+
+    @model_validator(mode="after")
+    def _check_nodes(self) -> "SiteSpec":
+        if self.tier != "ManagedApi" and self.nodes is None:
+            raise ValueError(f"nodes is required: a site of tier {self.tier} is a pool of nodes of this cluster")
+        if self.nodes is not None and not (self.nodes.match_labels or self.nodes.match_expressions):
+            raise ValueError("nodes must name at least one label; an empty selector would claim every node")
+        return self
 
 
 class SiteStatus(StatusModel):
@@ -68,7 +87,7 @@ KIND: dict[str, Any] = {
     "spec": SiteSpec,
     "status": SiteStatus,
     "description": "A place where inference may run: a pool of nodes with a tier, a jurisdiction and an operator.",
-    "validations": [],
+    "validations": [require_name(most=63)],
     "columns": [
         ("Tier", "string", ".spec.tier", ""),
         ("Jurisdiction", "string", ".spec.jurisdiction", ""),
