@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2e.cluster import host
+from e2e.cluster import host, simulated
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.paths import GO_SOURCES, cache_dir
 from e2e.cluster.progress import Report, ticking
@@ -42,7 +42,9 @@ class Step:
 
 
 STEPS = (
-    Step("kubebins", "./kubebins", "Kubernetes, etcd and kube-router", "4 to 5 minutes on 2 cores when nothing is cached"),
+    Step(
+        "kubebins", "./kubebins", "Kubernetes, etcd and kube-router", "4 to 5 minutes on 2 cores when nothing is cached"
+    ),
     Step("coredns", "./coredns", "CoreDNS", "about 10 s"),
     Step("probe", "./probe", "the test probe", "about 1 s"),
     Step("kwok", "sigs.k8s.io/kwok/cmd/kwok", "kwok", "about 10 s"),
@@ -73,7 +75,7 @@ def source_digest(sources: Path = GO_SOURCES) -> str:
     digest = hashlib.sha256()
     for file in sorted([sources / "go.mod", sources / "go.sum", *sources.rglob("*.go")]):
         digest.update(file.relative_to(sources).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
-    digest.update(version_flags().encode() + repr(STEPS).encode())
+    digest.update(version_flags().encode() + repr((STEPS, simulated.STAGES)).encode())
     return digest.hexdigest()[:12]
 
 
@@ -103,6 +105,7 @@ def _build_into(target: Path) -> None:
         for step in STEPS:
             with ticking(step.what, expected=step.expected):
                 _build(step, unfinished)
+        (unfinished / "kwok-stages.yaml").write_text(_kwok_stages())
         for name in PROGRAMS_OF_KUBEBINS:
             (unfinished / name).symlink_to("kubebins")
         unfinished.chmod(0o755)
@@ -117,13 +120,28 @@ def _build(step: Step, directory: Path) -> None:
         environment |= {"GOBIN": str(directory), "GOFLAGS": "-buildvcs=false"}
         command = ["go", "install", "-trimpath", "-ldflags", "-s -w", step.package]
     else:
-        command = ["go", "build", "-trimpath", "-ldflags", version_flags(), "-o", str(directory / step.binary), step.package]
+        command = [
+            "go",
+            "build",
+            "-trimpath",
+            "-ldflags",
+            version_flags(),
+            "-o",
+            str(directory / step.binary),
+            step.package,
+        ]
     done = subprocess.run(command, cwd=GO_SOURCES, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
         raise ClusterError(
             f"building {step.what} failed:\n{done.stderr[-4000:]}",
             remedy="the Go module proxy must be reachable and about 6 GB of disk free; then run the command again",
         )
+
+
+def _kwok_stages() -> str:
+    command = ["go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok"]
+    done = subprocess.run(command, cwd=GO_SOURCES, check=True, capture_output=True, text=True)
+    return simulated.stages_of_module(Path(done.stdout.strip()))
 
 
 @contextmanager

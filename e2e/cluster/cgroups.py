@@ -10,10 +10,10 @@ CONTROLLERS = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids")
 
 
 def hierarchies(root: Path = ROOT) -> list[Path]:
-    """Return the roots of all hierarchies: one with cgroup v2, one for each controller with v1."""
+    """Return the roots of all hierarchies: one with cgroup v2, one for each controller (and a v2 one) with v1."""
     if (root / "cgroup.controllers").exists():
         return [root]
-    return [entry for entry in sorted(root.iterdir()) if entry.is_dir() and not entry.is_symlink() and entry.name != "unified"]
+    return [entry for entry in sorted(root.iterdir()) if entry.is_dir() and not entry.is_symlink()]
 
 
 def create(name: str) -> str:
@@ -31,7 +31,7 @@ def _inherit(path: Path) -> None:
         if (path.parent / file).exists() and not (path.parent / "cgroup.controllers").exists():
             (path / file).write_text((path.parent / file).read_text())
     available = path.parent / "cgroup.controllers"
-    if available.exists():
+    if available.exists() and available.read_text().split():
         wanted = [f"+{name}" for name in available.read_text().split() if name in CONTROLLERS]
         (path.parent / "cgroup.subtree_control").write_text(" ".join(wanted))
 

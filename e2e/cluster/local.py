@@ -4,10 +4,11 @@ import json
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from e2e.cluster import host, netns, oci, shared_host, state
+from e2e.cluster import host, netns, oci, shared_host, simulated, state
 from e2e.cluster.addressing import MAX_NODES, Addressing
 from e2e.cluster.audit import AuditLog
 from e2e.cluster.build import ensure_binaries
@@ -79,6 +80,8 @@ class LocalCluster:
         self._claim(binaries)
         try:
             self.control_plane.start(self.report)
+            if self.options.kwok:
+                simulated.start_kwok(self.control_plane)
             if not self.options.control_plane_only:
                 self._start_nodes()
         except BaseException:
@@ -166,6 +169,22 @@ class LocalCluster:
             return PacketCounter(pod, [pod.address], name=name)
         node = self.node(where)
         return PacketCounter(node, [node.address], name=name, hook="input")
+
+    def add_simulated_nodes(
+        self,
+        count: int,
+        *,
+        labels: Mapping[str, str] | None = None,
+        allocatable: Mapping[str, str] | None = None,
+        name_prefix: str = "sim",
+    ) -> list[str]:
+        """Add simulated nodes called PREFIX-0, PREFIX-1, ... and return their names once all are Ready.
+
+        Pods on them must tolerate :data:`e2e.cluster.simulated.TAINT`.
+        """
+        names = (f"{name_prefix}-{index}" for index in range(count))
+        nodes = (simulated.render_node(name, labels or {}, allocatable or {}) for name in names)
+        return simulated.add_nodes(self.kubeconfig, nodes)
 
     def load_image(self, archive: Path, *, name: str | None = None) -> str:
         reference = oci.read_reference(archive)

@@ -183,7 +183,9 @@ class PodNetwork:
         return self.node.run("nsenter", f"--net={self.path}", *command, stdin=stdin, check=check)
 
 
-def start_nodes(nodes: Mapping[LocalNode, Mapping[str, str]], kubectl: Kubectl, archives: list[Path], report: Report) -> None:
+def start_nodes(
+    nodes: Mapping[LocalNode, Mapping[str, str]], kubectl: Kubectl, archives: list[Path], report: Report
+) -> None:
     """Start nodes one after another and wait for all together: they share the machine's cores anyway."""
     for node, labels in nodes.items():
         node.start(labels, kubectl, archives)

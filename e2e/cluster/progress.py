@@ -42,7 +42,12 @@ def ticking(what: str, *, expected: str) -> Iterator[None]:
 
     def show() -> None:
         while not done.wait(1 if terminal else 20):
-            print(f"{chr(13) * terminal}  ... {what} {elapsed()}", end="" if terminal else "\n", file=sys.stderr, flush=True)
+            print(
+                f"{chr(13) * terminal}  ... {what} {elapsed()}",
+                end="" if terminal else "\n",
+                file=sys.stderr,
+                flush=True,
+            )
 
     print(f"  building {what} ({expected})", file=sys.stderr, flush=True)
     clock = threading.Thread(target=show, daemon=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, Protocol, Self
 
 from e2e.cluster.audit import AuditLevel, AuditLog
+from e2e.cluster.counters import PacketCounter
 from e2e.cluster.netns import Place
 
 ProviderName = Literal["kind", "local"]
@@ -100,6 +101,14 @@ class Cluster(Protocol):
         """What lies outside."""
         ...
 
+    def is_running(self) -> bool:
+        """Whether the cluster is up and its API answers."""
+        ...
+
+    def tool_command(self, tool: str, *arguments: str) -> tuple[str, ...]:
+        """Return the command line of `kubectl` or `helm` for this cluster."""
+        ...
+
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """Run kubectl as administrator and return its standard output."""
         ...
@@ -117,12 +126,27 @@ class Cluster(Protocol):
         """
         ...
 
+    def add_simulated_nodes(
+        self,
+        count: int,
+        *,
+        labels: Mapping[str, str] | None = None,
+        allocatable: Mapping[str, str] | None = None,
+        name_prefix: str = "sim",
+    ) -> list[str]:
+        """Add simulated nodes (the cluster must have been started with kwok) and return their names once Ready."""
+        ...
+
     def place(self, where: str) -> Place:
         """Return a place to run commands in: the name of a node, `control-plane` or `internet`."""
         ...
 
     def pod_place(self, namespace: str, pod: str) -> Place:
         """Return the network of a running pod."""
+        ...
+
+    def count_packets(self, where: str) -> PacketCounter:
+        """Return a context manager that counts packets at `internet`, `metadata`, a node or `NAMESPACE/POD`."""
         ...
 
 

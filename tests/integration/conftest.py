@@ -1,4 +1,4 @@
-"""Everything below this folder talks to a real API server: etcd, kube-apiserver, controllers and scheduler, no nodes."""
+"""Everything below this folder talks to a real API server, with controllers and a scheduler but without nodes."""
 
 import os
 import uuid

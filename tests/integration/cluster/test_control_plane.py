@@ -53,7 +53,7 @@ def test_a_start_removes_what_a_crashed_run_of_the_same_name_left() -> None:
     options = Options(name="it-crashed", control_plane_only=True)
     crashed = LocalCluster(options)
     crashed.start()
-    old = {pid for pid in netns.NetworkNamespace(crashed.addressing.control_plane_netns).pids()}
+    old = set(netns.NetworkNamespace(crashed.addressing.control_plane_netns).pids())
     with LocalCluster(options) as fresh:
         now = set(netns.NetworkNamespace(fresh.addressing.control_plane_netns).pids())
         assert old

@@ -1,0 +1,182 @@
+"""The cluster itself: what later tests lean on works, and what they prove closed was open before."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from e2e.cluster.images import TOOLS_IMAGE
+from e2e.cluster.processes import poll
+from e2e.cluster.provider import Cluster
+
+RunPod = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def run_pod(cluster: Cluster, namespace: str) -> RunPod:
+    """Start a pod of the tools image and return it once it is Ready."""
+
+    def run(name: str, *arguments: str, node: str = "", **spec: object) -> dict[str, Any]:
+        container = {"name": "tools", "image": TOOLS_IMAGE, "args": list(arguments), **spec}
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}},
+            "spec": {
+                "containers": [container],
+                "terminationGracePeriodSeconds": 0,
+                "nodeSelector": {"kubernetes.io/hostname": node} if node else {},
+            },
+        }
+        cluster.kubectl("create", "-f", "-", stdin=json.dumps(pod))
+        cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+        found: dict[str, Any] = json.loads(cluster.kubectl("-n", namespace, "get", "pod", name, "-o", "json"))
+        return found
+
+    return run
+
+
+def probe(cluster: Cluster, namespace: str, pod: str, *arguments: str) -> Mapping[str, Any]:
+    """Run a measuring command of `probe` in a pod."""
+    output = cluster.kubectl("-n", namespace, "exec", pod, "--", "probe", *arguments, check=False)
+    result: Mapping[str, Any] = json.loads(output.strip().splitlines()[-1])
+    return result
+
+
+DENY_EGRESS = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "NetworkPolicy",
+    "metadata": {"name": "deny-egress"},
+    "spec": {"podSelector": {}, "policyTypes": ["Egress"]},
+}
+
+
+def test_pods_of_both_nodes_reach_a_service_by_its_name(cluster: Cluster, namespace: str, run_pod: RunPod) -> None:
+    first, second = (node.name for node in cluster.nodes)
+    run_pod("web", "serve", "-http", ":8080", "-text", "here", node=first)
+    cluster.kubectl("-n", namespace, "expose", "pod", "web", "--port=80", "--target-port=8080")
+    run_pod("client", node=second)
+    url = f"http://web.{namespace}.svc.cluster.local/"
+    answers: list[str] = []
+
+    def answered() -> bool:
+        answers.append(cluster.kubectl("-n", namespace, "exec", "client", "--", "probe", "get", url, check=False))
+        return answers[-1].startswith("200 here web ")
+
+    assert poll(answered, seconds=20), answers[-1]
+    assert "GET / from" in cluster.kubectl("-n", namespace, "logs", "web")
+
+
+def test_a_failing_readiness_probe_keeps_a_pod_unready(cluster: Cluster, namespace: str, run_pod: RunPod) -> None:
+    ready = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}
+    run_pod("good", "serve", "-http", ":8080", readinessProbe=ready)
+    with pytest.raises(Exception, match="timed out waiting"):
+        never = {"tcpSocket": {"port": 8081}, "periodSeconds": 1}
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "bad", "namespace": namespace},
+            "spec": {
+                "containers": [{"name": "c", "image": TOOLS_IMAGE, "readinessProbe": never}],
+                "terminationGracePeriodSeconds": 0,
+            },
+        }
+        cluster.kubectl("create", "-f", "-", stdin=json.dumps(pod))
+        cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/bad", "--timeout=5s")
+
+
+def test_the_outside_answers_and_counts_every_packet_of_a_pod(
+    cluster: Cluster, namespace: str, run_pod: RunPod
+) -> None:
+    source = run_pod("client")["status"]["podIP"]
+    outside = cluster.internet.address
+    with cluster.count_packets("internet") as counter:
+        assert probe(cluster, namespace, "client", "tcp", f"{outside}:80")["ok"] == 1
+        assert probe(cluster, namespace, "client", "icmp", outside)["ok"] == 1
+        assert probe(cluster, namespace, "client", "udp", "-for", "50ms", f"{outside}:9999")["ok"] > 0
+        counts = counter.counts()
+    assert counts[source, "icmp"] == 1
+    assert counts[source, "tcp"] >= 3
+    assert counts[source, "udp"] > 1
+    assert cluster.internet.counts()[source, "tcp"] >= counts[source, "tcp"]
+
+
+@pytest.mark.parametrize("where", ["internet", "metadata", "api-server", "own-node", "other-node", "pod"])
+def test_a_policy_that_denies_egress_stops_tcp_and_udp_on_the_way_to(
+    cluster: Cluster, namespace: str, run_pod: RunPod, where: str
+) -> None:
+    own, other = cluster.nodes
+    target = run_pod("target", "serve", "-tcp-echo", ":80", "-udp-echo", ":9999", node=other.name)
+    source = run_pod("client", node=own.name)["status"]["podIP"]
+    destination, address, port = {
+        "internet": ("internet", cluster.internet.address, 80),
+        "metadata": ("metadata", cluster.internet.metadata_address, 80),
+        "api-server": ("api-server", api_server_address(cluster), 6443),
+        "own-node": (own.name, own.address, 10250),
+        "other-node": (other.name, other.address, 10250),
+        "pod": (f"{namespace}/target", target["status"]["podIP"], 80),
+    }[where]
+    with cluster.count_packets(destination) as counter:
+        assert probe(cluster, namespace, "client", "tcp", f"{address}:{port}")["ok"] == 1
+        assert counter.packets(source) > 0
+        cluster.kubectl("-n", namespace, "apply", "-f", "-", stdin=json.dumps(DENY_EGRESS))
+        assert poll(
+            lambda: probe(cluster, namespace, "client", "tcp", "-timeout", "300ms", f"{address}:{port}")["ok"] == 0,
+            seconds=20,
+        )
+        counter.reset()
+        assert probe(cluster, namespace, "client", "tcp", "-timeout", "500ms", f"{address}:{port}")["ok"] == 0
+        probe(cluster, namespace, "client", "udp", "-for", "100ms", f"{address}:9999")
+        assert counter.packets(source) == 0
+
+
+def api_server_address(cluster: Cluster) -> str:
+    endpoints = json.loads(cluster.kubectl("get", "endpointslice", "kubernetes", "-o", "json"))
+    address: str = endpoints["endpoints"][0]["addresses"][0]
+    return address
+
+
+def test_an_image_is_found_by_tag_and_by_digest(cluster: Cluster, namespace: str, own_archive: Any) -> None:
+    reference = cluster.load_image(own_archive)
+    assert reference.startswith("sekisho.test/own@sha256:")
+    for number, image in enumerate((reference, "sekisho.test/own:2")):
+        cluster.kubectl("-n", namespace, "run", f"own-{number}", f"--image={image}", "--image-pull-policy=IfNotPresent")
+        cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", f"pod/own-{number}", "--timeout=60s")
+
+
+@pytest.fixture
+def own_archive(cluster: Cluster, tmp_path: Any) -> Any:
+    from e2e.cluster.build import binaries_dir
+    from e2e.cluster.oci import ImageContent, write_archive
+
+    archive = tmp_path / "own.tar"
+    write_archive(
+        archive, "sekisho.test/own:2", ImageContent(["/bin/probe"], {"bin/probe": binaries_dir() / "probe"}, {})
+    )
+    return archive
+
+
+def test_a_runtime_class_with_a_handler_of_the_node_starts_a_pod(cluster: Cluster, namespace: str) -> None:
+    overrides = json.dumps({"spec": {"runtimeClassName": "kata-qemu-snp", "terminationGracePeriodSeconds": 0}})
+    cluster.kubectl("-n", namespace, "run", "snp", f"--image={TOOLS_IMAGE}", f"--overrides={overrides}")
+    cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/snp", "--timeout=60s")
+
+
+def test_simulated_nodes_run_pods_and_real_nodes_stay_real(cluster: Cluster, namespace: str) -> None:
+    names = cluster.add_simulated_nodes(
+        20, labels={"pool": namespace}, allocatable={"nvidia.com/gpu": "8"}, name_prefix=namespace
+    )
+    assert len(names) == 20
+    spec = {
+        "nodeSelector": {"pool": namespace},
+        "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
+        "terminationGracePeriodSeconds": 0,
+        "containers": [{"name": "c", "image": "nothing.invalid/x", "resources": {"limits": {"nvidia.com/gpu": "8"}}}],
+    }
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "gpu", "namespace": namespace}, "spec": spec}
+    cluster.kubectl("create", "-f", "-", stdin=json.dumps(pod))
+    cluster.kubectl("-n", namespace, "wait", "--for=jsonpath={.status.phase}=Running", "pod/gpu", "--timeout=30s")
+    for node in cluster.nodes:
+        cluster.kubectl("wait", "--for=condition=Ready", f"node/{node.name}", "--timeout=5s")
+    cluster.kubectl("delete", "node", "-l", f"pool={namespace}", "--wait=false")

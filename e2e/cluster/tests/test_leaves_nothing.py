@@ -1,0 +1,88 @@
+"""Start, stop and start again: what was there before is there afterwards, nothing else."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from e2e.cluster import netns, shared_host, state
+from e2e.cluster.cgroups import hierarchies
+from e2e.cluster.local import LocalCluster
+from e2e.cluster.processes import ProcessId, poll
+from e2e.cluster.provider import NodeSpec, Options
+
+NAME = "e2e-traces"
+
+
+def output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def traces(prefix: str, directory: Path) -> dict[str, object]:
+    """Return what a cluster could leave, as far as it can be told from other clusters of this machine."""
+    mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(directory) in line]
+    processes = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if str(directory).encode() in entry.read_bytes() and ProcessId.of(int(entry.parent.name)):
+                processes.append(entry.parent.name)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return {
+        "namespaces": [namespace.name for namespace in netns.existing(prefix)],
+        "mounts": mounts,
+        "processes": processes,
+        "cgroups": [path for root in hierarchies() for path in root.glob(f"sekisho/{prefix}*")],
+        "directory": directory.exists(),
+    }
+
+
+def machine() -> dict[str, str]:
+    """Return settings of the machine that a cluster must not change."""
+    return {
+        "rules": output("nft", "list", "ruleset"),
+        "routes": output("ip", "route", "show", "table", "all"),
+        "addresses": output("ip", "-o", "addr", "show"),
+        "policy rules": output("ip", "rule"),
+        "forwarding": Path("/proc/sys/net/ipv4/ip_forward").read_text(),
+    }
+
+
+@pytest.mark.timeout(300)
+def test_a_cluster_started_twice_leaves_nothing_behind() -> None:
+    before = machine()
+    cluster = LocalCluster(Options(name=NAME, nodes=(NodeSpec(),)))
+    for _ in range(2):
+        with cluster:
+            prefix = cluster.addressing.netns_prefix
+            running = traces(prefix, cluster.directory)
+            assert running["namespaces"]
+            assert running["processes"]
+            assert running["cgroups"]
+            assert machine() == before
+        left = traces(prefix, cluster.directory)
+        assert left == {"namespaces": [], "mounts": [], "processes": [], "cgroups": [], "directory": False}
+    assert machine() == before
+    users = shared_host._read().get("users", [])
+    assert NAME not in users
+
+
+@pytest.mark.timeout(300)
+def test_what_a_killed_run_left_is_removed_by_the_next_cluster_that_starts() -> None:
+    script = (
+        "import os, signal; from e2e.cluster.local import LocalCluster; "
+        "from e2e.cluster.provider import NodeSpec, Options; "
+        f"LocalCluster(Options(name='{NAME}-killed', nodes=(NodeSpec(),))).start(); "
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    root = str(Path(__file__).parents[3])
+    subprocess.run([sys.executable, "-c", script], check=False, cwd=root, capture_output=True, timeout=200)
+    killed = state.Record.read(f"{NAME}-killed")
+    assert killed is not None
+    assert killed.is_orphan()
+    assert traces(killed.addressing.netns_prefix, killed.directory)["processes"]
+    with LocalCluster(Options(name=f"{NAME}-next", control_plane_only=True)):
+        assert state.Record.read(f"{NAME}-killed") is None
+        assert not killed.directory.exists()
+    assert poll(lambda: not traces(killed.addressing.netns_prefix, killed.directory)["processes"], seconds=5)
