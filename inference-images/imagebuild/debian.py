@@ -18,6 +18,9 @@ from imagebuild.store import cache_folder, locked, say
 RUN_AS = 65532
 """User and group of every process in every image."""
 
+RELEASE = "bookworm"
+"""Debian's release that every image is made of; it has Python 3.11."""
+
 PYTHON: tuple[str, ...] = (
     "libc6", "libgcc-s1", "zlib1g", "libexpat1", "libffi8", "libssl3", "libbz2-1.0", "liblzma5", "libuuid1",
     "python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib",
@@ -77,7 +80,8 @@ def forget_packages() -> None:
     Raises:
         ImageBuildError: the package lists could not be updated.
     """
-    run_program(["apt-get", "update", "-q"], remedy="Run as root.")
+    if is_release_here():
+        run_program(["apt-get", "update", "-q"], remedy="Run as root.")
     with locked(cache_folder() / "debs.lock", "Debian packages"):
         shutil.rmtree(cache_folder() / "debs", ignore_errors=True)
 
@@ -93,22 +97,46 @@ def _find_package(folder: Path, name: str) -> Path | None:
 
 
 def _download(names: Sequence[str], folder: Path) -> None:
-    remedy = "These roots are made of Debian 12 packages: build on Debian 12, or where a Docker engine answers."
-    # apt's own sandbox user may not write into a cache folder of ours; the signature check is not affected by this
-    command = ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", *names]
     part = folder / f".part-{os.getpid()}"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
     try:
-        try:
-            run_program(command, cwd=part, remedy=remedy)
-        except ImageBuildError:
-            run_program(["apt-get", "update", "-q"], remedy="Run as root, or run apt-get update first.")
-            run_program(command, cwd=part, remedy=remedy)
+        if is_release_here():
+            _download_by_apt(names, part)
+        else:
+            _download_in_container(names, part)
         for file in part.glob("*.deb"):
             file.replace(folder / file.name)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def is_release_here(release: Path = Path("/etc/os-release")) -> bool:
+    """Tell whether this machine is the Debian release the images are made of."""
+    try:
+        return f"VERSION_CODENAME={RELEASE}" in release.read_text().splitlines()
+    except OSError:
+        return False
+
+
+def _download_by_apt(names: Sequence[str], part: Path) -> None:
+    # apt's own sandbox user may not write into a cache folder of ours; the signature check is not affected by this
+    command = ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", *names]
+    try:
+        run_program(command, cwd=part)
+    except ImageBuildError:
+        run_program(["apt-get", "update", "-q"], remedy="Run as root, or run apt-get update first.")
+        run_program(command, cwd=part, remedy="Is the Debian mirror reachable?")
+
+
+def _download_in_container(names: Sequence[str], part: Path) -> None:
+    """Let the apt of a Debian container fetch them: on laptops that run another system and have Docker."""
+    script = 'apt-get update -q && cd /out && apt-get download -q -o APT::Sandbox::User=root "$@" && chown "$OWNER" ./*'
+    run_program(
+        ["docker", "run", "--rm", "-e", f"OWNER={os.getuid()}:{os.getgid()}", "-v", f"{part}:/out",
+         f"debian:{RELEASE}-slim", "sh", "-c", script, "fetch", *names],
+        remedy=f"The images are made of Debian packages of {RELEASE}: build on that release, or with a Docker engine.",
+    )  # fmt: skip
 
 
 def lay_root(root: Path, packages: Sequence[Path]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imagebuild.debian import remove
-from imagebuild.failure import ImageBuildError, run_program
+from imagebuild.failure import run_program
 from imagebuild.store import cache_folder, hash_inputs, locked, say, write_whole
 
 SITE = "app/site"
@@ -66,8 +66,10 @@ def install_wheels(root: Path, lock: Path, *, with_dependencies_checked: bool = 
     site.mkdir(parents=True, exist_ok=True)
     if not any(line.strip() and not line.startswith("#") for line in lock.read_text().splitlines()):
         return
-    command: list[str | Path] = [*find_uv(), "pip", "install", "-q", "--target", site, "--python-version", "3.11", "--link-mode", "copy",
-               "--require-hashes", "--only-binary", ":all:", "-r", lock]  # fmt: skip
+    command: list[str | Path] = [
+        *find_uv(), "pip", "install", "-q", "--target", site, "--python-version", "3.11", "--link-mode", "copy",
+        "--require-hashes", "--only-binary", ":all:", "-r", lock,
+    ]  # fmt: skip
     if sys.version_info[:2] != (3, 11):
         command += ["--python-platform", f"{os.uname().machine}-manylinux_2_28"]
     if not with_dependencies_checked:
@@ -124,7 +126,8 @@ def compile_bytecode(root: Path, folder: str) -> None:
     elif shutil.which("python3.11"):
         interpreter = ["python3.11"]
     else:
-        raise ImageBuildError("Byte code of Python 3.11 needs Python 3.11 here: run the builder with python3.11")
+        say("no Python 3.11 here: the image gets no byte code and starts more slowly")
+        return
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     script = (
         "import compileall,py_compile,sys; compileall.compile_dir(sys.argv[1], quiet=2, stripdir=sys.argv[2], "

@@ -1,0 +1,64 @@
+"""The images: what may be in them, and what the files around them promise."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from imagebuild.catalog import IMAGES, REPOSITORY, find_image, list_names
+from imagebuild.main import main
+
+from sekisho.api.v1alpha1.runtime import RuntimeSpec
+
+PROCESSES = ("agent", "controller", "gateway", "depot")
+
+
+def test_an_unknown_image_is_refused_and_the_known_ones_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["agent", "nothing"]) == 1
+    assert capsys.readouterr().err == f"error: no image is called nothing; there are: {', '.join(list_names())}\n"
+
+
+def test_the_agents_image_holds_no_other_process_and_no_wheel() -> None:
+    paths = {path.relative_to(REPOSITORY).as_posix() for path in find_image("agent").inputs}
+    assert paths == {f"operator/sekisho/{p}" for p in ("__init__.py", "py.typed", "errors.py", "attest", "agent")}
+
+
+@pytest.mark.parametrize("name", ["controller", "gateway", "depot"])
+def test_an_image_of_a_process_holds_no_other_process(name: str) -> None:
+    folders = {path.name for path in find_image(name).inputs if path.parent.name == "sekisho"}
+    assert folders & {"agent", "controller", "gateway", "depot", "broker", "cli"} <= {name}
+    assert {"errors.py", "api"} <= folders
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_every_process_has_its_stage_which_runs_as_nobody(name: str) -> None:
+    text = (REPOSITORY / "operator/Containerfile").read_text()
+    stage = text.split(f"FROM process AS {name}\n")[1].split("FROM ")[0]
+    assert f'ENTRYPOINT ["/usr/bin/python3.11", "-m", "sekisho.{name}.main"]' in stage
+    assert "USER 65532:65532" in text.split("FROM process AS")[0]
+
+
+@pytest.mark.parametrize("path", sorted(IMAGES.glob("*/Containerfile")), ids=lambda p: p.parent.name)
+def test_every_engine_starts_from_nothing_and_runs_as_nobody(path: Path) -> None:
+    text = path.read_text()
+    assert re.findall(r"^FROM .*", text, re.MULTILINE) == ["FROM scratch"]
+    assert re.findall(r"^USER .*", text, re.MULTILINE) == ["USER 65532:65532"]
+
+
+@pytest.mark.parametrize("path", sorted(IMAGES.glob("*/requirements.txt")), ids=lambda p: p.parent.name)
+def test_every_locked_package_has_a_hash_and_no_address(path: Path) -> None:
+    text = path.read_text()
+    assert "://" not in text
+    blocks = re.split(r"^(?=\S)", text, flags=re.MULTILINE)[1:]
+    assert blocks
+    assert [block for block in blocks if "==" not in block or "--hash=sha256:" not in block] == []
+
+
+@pytest.mark.parametrize("path", sorted(IMAGES.glob("*/runtime*.yaml")), ids=lambda p: p.stem + "-" + p.parent.name)
+def test_every_profile_is_a_runtime_with_its_image_by_digest(path: Path) -> None:
+    manifest = yaml.safe_load(path.read_text())
+    assert (manifest["apiVersion"], manifest["kind"]) == ("inference.sekisho.dev/v1alpha1", "Runtime")
+    spec = RuntimeSpec.model_validate(manifest["spec"])
+    assert "@sha256:" in spec.image
+    assert {"{{model}}", "{{path}}", "{{port}}"} <= set(re.findall(r"\{\{\w+\}\}", " ".join(spec.args)))
+    assert spec.metrics.dialect != "none"

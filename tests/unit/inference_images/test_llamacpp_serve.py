@@ -1,0 +1,91 @@
+"""The entry point of llama.cpp's image, as far as it does without the engine."""
+
+from pathlib import Path
+
+import pytest
+from llamacpp import serve
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=f"no .gguf file under {tmp_path}"):
+        serve.find_model(tmp_path)
+
+
+def test_a_folder_with_two_models_is_refused_and_names_them(tmp_path: Path) -> None:
+    for name in ("a.gguf", "b.gguf"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=r"2 \.gguf files .* \(a\.gguf, b\.gguf\): name one with --model"):
+        serve.find_model(tmp_path)
+
+
+def test_parts_without_the_first_one_are_refused(tmp_path: Path) -> None:
+    for number in (2, 3):
+        (tmp_path / f"m-0000{number}-of-00003.gguf").touch()
+    with pytest.raises(ValueError, match="name one with --model"):
+        serve.find_model(tmp_path)
+
+
+def test_the_only_model_below_a_folder_is_taken_and_hidden_ones_do_not_count(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/m.gguf").touch()
+    (tmp_path / ".m.gguf").touch()
+    assert serve.find_model(tmp_path) == tmp_path / "deep/m.gguf"
+    assert serve.find_model(tmp_path / "deep/m.gguf") == tmp_path / "deep/m.gguf"
+
+
+def test_of_a_model_in_parts_the_first_is_taken(tmp_path: Path) -> None:
+    for number in (3, 1, 2):
+        (tmp_path / f"m-0000{number}-of-00003.gguf").touch()
+    assert serve.find_model(tmp_path).name == "m-00001-of-00003.gguf"
+
+
+def test_a_missing_model_ends_with_code_2_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert serve.main(["--model", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"error: no .gguf file under {tmp_path}\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "threads"),
+    [
+        ("cpu.max", "100000 100000", 1),
+        ("cpu.max", "50000 100000", 1),
+        ("none", "", None),
+        ("cpu.max", "max 100000", None),
+    ],
+)
+def test_threads_follow_the_containers_limit(tmp_path: Path, file: str, text: str, threads: int | None) -> None:
+    (tmp_path / file).write_text(text)
+    unlimited = serve.count_threads(tmp_path / "empty")
+    assert serve.count_threads(tmp_path) == (threads or unlimited)
+
+
+def test_threads_follow_the_older_cgroups_limit_too(tmp_path: Path) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("100000\n")
+    (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000\n")
+    assert serve.count_threads(tmp_path) == 1
+
+
+@pytest.mark.parametrize(("processing", "deferred", "busy"), [(0, 0, False), (1, 0, True), (0, 3, True), (2, 2, True)])
+def test_running_and_waiting_requests_make_the_server_busy(processing: int, deferred: int, busy: bool) -> None:
+    text = f"# HELP x\nllamacpp:requests_processing {processing}\nllamacpp:requests_deferred {deferred}\n"
+    assert serve.is_busy(text) is busy
+
+
+class _Server:
+    """Stands for the engine: busy for so many looks."""
+
+    def __init__(self, busy_looks: int) -> None:
+        self.left = busy_looks
+
+    def handle_metrics(self) -> tuple[int, str]:
+        self.left -= 1
+        return 200, f"llamacpp:requests_processing {int(self.left >= 0)}\nllamacpp:requests_deferred 0\n"
+
+
+def test_a_server_that_stays_busy_is_left_after_the_time_is_over() -> None:
+    assert serve.drain(_Server(10**6), 0.3) is False
+
+
+def test_a_server_that_comes_to_rest_is_drained() -> None:
+    assert serve.drain(_Server(1), 30) is True
