@@ -68,10 +68,10 @@ def install_packages(packages: Iterable[str]) -> None:
     """Install Debian packages without starting their services."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     install = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *packages]
-    if subprocess.run(install, env=environment, capture_output=True).returncode == 0:
+    if subprocess.run(install, env=environment, capture_output=True, check=False).returncode == 0:
         return
-    subprocess.run(["apt-get", "update", "-qq"], env=environment, capture_output=True)
-    done = subprocess.run(install, env=environment, capture_output=True, text=True)
+    subprocess.run(["apt-get", "update", "-qq"], env=environment, capture_output=True, check=False)
+    done = subprocess.run(install, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ClusterError(
             f"apt-get could not install {' '.join(packages)}: {done.stderr.strip()[-1000:]}",
@@ -98,7 +98,7 @@ def require_overlayfs(directory: Path) -> None:
             part.mkdir()
         options = f"lowerdir={parts['lower']},upperdir={parts['upper']},workdir={parts['work']}"
         mount = ["unshare", "--mount", "mount", "-t", "overlay", "overlay", "-o", options, str(parts["merged"])]
-        done = subprocess.run(mount, capture_output=True, text=True)
+        done = subprocess.run(mount, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ClusterError(
             f"overlayfs cannot be mounted on {directory}: {done.stderr.strip()}",
@@ -109,7 +109,7 @@ def require_overlayfs(directory: Path) -> None:
 
 def require_network_namespaces() -> None:
     """Refuse a container or kernel that forbids making network namespaces."""
-    done = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True)
+    done = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ClusterError(
             f"network namespaces cannot be made here: {done.stderr.strip()}",
@@ -150,7 +150,7 @@ def require_free_port(port: int) -> None:
 def load_modules() -> None:
     """Ask for the kernel modules of a node; where they are built in or cannot be loaded, later steps say so."""
     for module in MODULES:
-        subprocess.run(["modprobe", "-q", module], capture_output=True)
+        subprocess.run(["modprobe", "-q", module], capture_output=True, check=False)
 
 
 def check_control_plane(report: Report) -> None:

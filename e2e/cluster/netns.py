@@ -21,7 +21,12 @@ def run(command: Sequence[str], *, stdin: str | None = None, check: bool = True)
         ClusterError: It failed and `check` is on; carries what it wrote.
     """
     done = subprocess.run(
-        list(command), input=stdin, stdin=subprocess.DEVNULL if stdin is None else None, capture_output=True, text=True
+        list(command),
+        check=False,
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        text=True,
     )
     if check and done.returncode != 0:
         raise ClusterError(

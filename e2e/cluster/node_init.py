@@ -39,7 +39,7 @@ def start(command: list[str], log: str) -> None:
 
 
 def succeeds(command: list[str]) -> bool:
-    return subprocess.run(command, capture_output=True).returncode == 0
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def main() -> None:

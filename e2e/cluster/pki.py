@@ -1,7 +1,7 @@
 """Keys, certificates and kubeconfigs of one local cluster, valid for a month."""
 
 import base64
-import datetime
+import datetime as dt
 import ipaddress
 import json
 import os
@@ -16,8 +16,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from e2e.cluster.addressing import API_PORT, Addressing
 
-LIFETIME = datetime.timedelta(days=30)
-CLOCK_SKEW = datetime.timedelta(minutes=5)
+LIFETIME = dt.timedelta(days=30)
+CLOCK_SKEW = dt.timedelta(minutes=5)
 COMPONENTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "admin": ("test-cluster-admin", ("system:masters",)),
     "kcm": ("system:kube-controller-manager", ()),
@@ -159,7 +159,7 @@ def _x509_name(subject: Subject) -> x509.Name:
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

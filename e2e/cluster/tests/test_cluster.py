@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from e2e.cluster.build import binaries_dir
+from e2e.cluster.errors import ClusterError
 from e2e.cluster.images import TOOLS_IMAGE
+from e2e.cluster.oci import ImageContent, write_archive
 from e2e.cluster.processes import poll
 from e2e.cluster.provider import Cluster
 
@@ -71,18 +74,18 @@ def test_pods_of_both_nodes_reach_a_service_by_its_name(cluster: Cluster, namesp
 def test_a_failing_readiness_probe_keeps_a_pod_unready(cluster: Cluster, namespace: str, run_pod: RunPod) -> None:
     ready = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}
     run_pod("good", "serve", "-http", ":8080", readinessProbe=ready)
-    with pytest.raises(Exception, match="timed out waiting"):
-        never = {"tcpSocket": {"port": 8081}, "periodSeconds": 1}
-        pod = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "bad", "namespace": namespace},
-            "spec": {
-                "containers": [{"name": "c", "image": TOOLS_IMAGE, "readinessProbe": never}],
-                "terminationGracePeriodSeconds": 0,
-            },
-        }
-        cluster.kubectl("create", "-f", "-", stdin=json.dumps(pod))
+    never = {"tcpSocket": {"port": 8081}, "periodSeconds": 1}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "bad", "namespace": namespace},
+        "spec": {
+            "containers": [{"name": "c", "image": TOOLS_IMAGE, "readinessProbe": never}],
+            "terminationGracePeriodSeconds": 0,
+        },
+    }
+    cluster.kubectl("create", "-f", "-", stdin=json.dumps(pod))
+    with pytest.raises(ClusterError, match="timed out waiting"):
         cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/bad", "--timeout=5s")
 
 
@@ -147,9 +150,6 @@ def test_an_image_is_found_by_tag_and_by_digest(cluster: Cluster, namespace: str
 
 @pytest.fixture
 def own_archive(cluster: Cluster, tmp_path: Any) -> Any:
-    from e2e.cluster.build import binaries_dir
-    from e2e.cluster.oci import ImageContent, write_archive
-
     archive = tmp_path / "own.tar"
     write_archive(
         archive, "sekisho.test/own:2", ImageContent(["/bin/probe"], {"bin/probe": binaries_dir() / "probe"}, {})
