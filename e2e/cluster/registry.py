@@ -98,13 +98,13 @@ class Registry:
 
     def cut(self) -> None:
         """Make it silent, neither refusing nor answering, until :meth:`restore`."""
-        rule = "table inet cut_registry { chain input { type filter hook input priority 0; "
-        rule += f"tcp dport {self._port} drop; }} }}"
+        chain = f"type filter hook input priority 0; tcp dport {self._port} drop;"
+        rule = f"table inet cut_{self._port} {{\n chain input {{ {chain} }}\n}}\n"
         self.cluster.place("control-plane").run("nft", "-f", "-", stdin=rule)
 
     def restore(self) -> None:
         """End a :meth:`cut`."""
-        self.cluster.place("control-plane").run("nft", "delete", "table", "inet", "cut_registry", check=False)
+        self.cluster.place("control-plane").run("nft", "delete", "table", "inet", f"cut_{self._port}", check=False)
 
     def _answers(self) -> bool:
         pid_file = self.cluster.directory / "pid" / self.name
