@@ -1,1 +1,1 @@
-"""The Kubernetes API as we use it: client, server-side apply, inventory, leases."""
+"""The Kubernetes API: a small client, server-side apply without needless writes, prune, leases."""

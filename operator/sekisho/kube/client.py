@@ -1,0 +1,304 @@
+"""A thin client of the Kubernetes API: bounded in time and size, paced, with errors in the product's words."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Self
+
+import aiohttp
+from multidict import CIMultiDict
+
+from sekisho.api.names import FIELD_MANAGER
+from sekisho.errors import UnavailableError
+from sekisho.kube.credentials import Credentials
+from sekisho.kube.failures import ApiConflictError, ApiRefusedError, ApiUnavailableError
+from sekisho.kube.pace import TokenBucket
+from sekisho.kube.resources import SECRETS, Resource, resource_of
+
+Object = dict[str, Any]
+Observer = Callable[[str, Resource, int, float], None]
+PatchKind = Literal["apply", "merge", "strategic", "json"]
+PATCH_TYPES: Final[Mapping[PatchKind, str]] = {
+    "apply": "application/apply-patch+yaml",
+    "merge": "application/merge-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+    "json": "application/json-patch+json",
+}
+# No stored object has it, so a request that carries it can create an object but never change one.
+ABSENT: Final = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """Bounds of one process' use of the API server."""
+
+    qps: float = 200.0
+    burst: int = 400
+    connections: int = 32
+    connect_seconds: float = 5.0
+    request_seconds: float = 15.0
+    max_response_bytes: int = 64 << 20
+    page_items: int = 500
+    max_list_items: int = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    verb: str
+    method: str
+    resource: Resource
+    path: str
+    params: Mapping[str, str]
+    body: bytes | None = None
+    content_type: str = "application/json"
+
+
+def _ignore(*_: object) -> None:
+    pass
+
+
+class KubeClient:
+    """Talks to one API server. Use it as a context manager, in one event loop.
+
+    Args:
+        process: Which process asks; part of the User-Agent, so that audit logs tell.
+        observe: Called after each request with verb, resource, status (0: no answer) and seconds.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        process: str,
+        limits: ClientLimits | None = None,
+        observe: Observer = _ignore,
+    ) -> None:
+        self._credentials = credentials
+        self._limits = limits or ClientLimits()
+        self._user_agent = f"sekisho-{process}"
+        self._observe = observe
+        self._pace = TokenBucket(self._limits.qps, self._limits.burst)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        context = await asyncio.to_thread(self._credentials.build_ssl_context)
+        limits = self._limits
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=limits.connections, ssl=context, keepalive_timeout=60),
+            timeout=aiohttp.ClientTimeout(total=limits.request_seconds, sock_connect=limits.connect_seconds),
+            headers={"User-Agent": self._user_agent, "Accept": "application/json"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def get(self, resource: Resource, name: str, *, namespace: str = "") -> Object | None:
+        """Read one object; None where there is none."""
+        try:
+            return await self._send(_Call("get", "GET", resource, resource.path(namespace, name), {}))
+        except ApiRefusedError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def list_pages(
+        self, resource: Resource, *, namespace: str = "", label_selector: str = "", field_selector: str = ""
+    ) -> AsyncIterator[list[Object]]:
+        """Yield a collection page by page; items come without `apiVersion` and `kind`, as the server sends them.
+
+        Raises:
+            UnavailableError: The list changed too much while it was read (begin again), or is longer than the limit.
+        """
+        params = {"limit": str(self._limits.page_items)}
+        if label_selector:
+            params["labelSelector"] = label_selector
+        if field_selector:
+            params["fieldSelector"] = field_selector
+        path, count = resource.path(namespace), 0
+        while True:
+            page = await self._send(_Call("list", "GET", resource, path, params))
+            items = page.get("items") or []
+            count += len(items)
+            if count > self._limits.max_list_items:
+                raise ApiUnavailableError(
+                    f"there are more than {self._limits.max_list_items} {resource.full_name}; the limit is reached"
+                )
+            yield items
+            token = page.get("metadata", {}).get("continue")
+            if not token:
+                return
+            params = params | {"continue": token}
+
+    async def list_all(
+        self, resource: Resource, *, namespace: str = "", label_selector: str = "", field_selector: str = ""
+    ) -> list[Object]:
+        """Read a whole collection; see `list_pages`."""
+        pages = self.list_pages(
+            resource, namespace=namespace, label_selector=label_selector, field_selector=field_selector
+        )
+        return [item async for page in pages for item in page]
+
+    async def apply(self, manifest: Mapping[str, Any], *, subresource: str = "", force: bool = True) -> Object:
+        """Apply a manifest on the server as the one field manager; return the object as it then stands.
+
+        `metadata.uid` in the manifest makes the call fail where another object has the name by now;
+        `metadata.resourceVersion` ABSENT makes it fail where any object has it.
+
+        Raises:
+            ApiConflictError: The object is not the one that the manifest means.
+        """
+        resource, meta = resource_of(manifest), manifest["metadata"]
+        path = resource.path(meta.get("namespace", ""), meta["name"], subresource)
+        params = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
+        body = json.dumps(manifest, separators=(",", ":")).encode()
+        return await self._send(_Call("apply", "PATCH", resource, path, params, body, PATCH_TYPES["apply"]))
+
+    async def patch(
+        self,
+        resource: Resource,
+        name: str,
+        body: Mapping[str, Any] | list[Any],
+        *,
+        namespace: str = "",
+        subresource: str = "",
+        kind: PatchKind = "merge",
+    ) -> Object:
+        """Patch one object, or its `subresource` (a pod's conditions: "status", kind "strategic")."""
+        path = resource.path(namespace, name, subresource)
+        data = json.dumps(body, separators=(",", ":")).encode()
+        return await self._send(
+            _Call("patch", "PATCH", resource, path, {"fieldManager": FIELD_MANAGER}, data, PATCH_TYPES[kind])
+        )
+
+    async def create(self, manifest: Mapping[str, Any]) -> Object:
+        """Create an object, or ask for a review; return the server's answer.
+
+        Raises:
+            ApiConflictError: The name is taken.
+        """
+        resource = resource_of(manifest)
+        path = resource.path(manifest.get("metadata", {}).get("namespace", ""))
+        body = json.dumps(manifest, separators=(",", ":")).encode()
+        return await self._send(_Call("create", "POST", resource, path, {"fieldManager": FIELD_MANAGER}, body))
+
+    async def replace(self, manifest: Mapping[str, Any]) -> Object:
+        """Replace an object; with `metadata.resourceVersion` only while it still has that version."""
+        resource, meta = resource_of(manifest), manifest["metadata"]
+        path = resource.path(meta.get("namespace", ""), meta["name"])
+        body = json.dumps(manifest, separators=(",", ":")).encode()
+        return await self._send(_Call("update", "PUT", resource, path, {"fieldManager": FIELD_MANAGER}, body))
+
+    async def delete(self, resource: Resource, name: str, *, namespace: str = "", uid: str) -> bool:
+        """Delete the object that has this `uid`; return False where it is gone already.
+
+        Raises:
+            ApiConflictError: Another object has the name by now.
+        """
+        body = json.dumps({"propagationPolicy": "Background", "preconditions": {"uid": uid}}).encode()
+        try:
+            await self._send(_Call("delete", "DELETE", resource, resource.path(namespace, name), {}, body))
+        except ApiRefusedError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    async def is_served(self, resource: Resource) -> bool:
+        """Whether the API server knows the kind; CRDs may come later than we do."""
+        group = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
+        try:
+            answer = await self._send(_Call("discover", "GET", resource, group, {}))
+        except ApiRefusedError as error:
+            if error.status == 404:
+                return False
+            raise
+        return any(item.get("name") == resource.plural for item in answer.get("resources", ()))
+
+    async def _send(self, call: _Call) -> Object:
+        await self._pace.take()
+        status, headers, data = await self._exchange(call, fresh_token=False)
+        if status == 401 and self._credentials.token_file is not None:
+            status, headers, data = await self._exchange(call, fresh_token=True)
+        if 200 <= status < 300:
+            return _parse(data)
+        raise _failure(call, status, headers, data)
+
+    async def _exchange(self, call: _Call, *, fresh_token: bool) -> tuple[int, Mapping[str, str], bytes]:
+        if self._session is None:
+            raise RuntimeError("the client is used outside its context")
+        headers: CIMultiDict[str] = CIMultiDict({"Content-Type": call.content_type} if call.body is not None else {})
+        if token := self._credentials.read_token(fresh=fresh_token):
+            headers["Authorization"] = f"Bearer {token}"
+        started, status = time.monotonic(), 0
+        try:
+            async with self._session.request(
+                call.method, self._credentials.server + call.path, params=call.params, data=call.body, headers=headers
+            ) as response:
+                status = response.status
+                return status, response.headers, await self._read(response)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            what = (
+                "did not answer in time"
+                if isinstance(error, TimeoutError)
+                else f"is not reachable ({type(error).__name__})"
+            )
+            raise ApiUnavailableError(f"the API server {what} on {call.verb} {call.resource.full_name}") from error
+        finally:
+            self._observe(call.verb, call.resource, status, time.monotonic() - started)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        limit = self._limits.max_response_bytes
+        if (response.content_length or 0) <= limit and response.content_length is not None:
+            return await response.read()
+        data = bytearray()
+        async for chunk in response.content.iter_any():
+            data += chunk
+            if len(data) > limit:
+                break
+        else:
+            return bytes(data)
+        response.close()
+        raise ApiUnavailableError(f"an answer of the API server is longer than {limit} bytes")
+
+
+def _parse(data: bytes) -> Object:
+    try:
+        parsed = json.loads(data)
+    except ValueError as error:
+        raise ApiUnavailableError("the API server's answer is not JSON") from error
+    if not isinstance(parsed, dict):
+        raise ApiUnavailableError("the API server's answer is not an object")
+    return parsed
+
+
+def _failure(call: _Call, status: int, headers: Mapping[str, str], data: bytes) -> UnavailableError | ApiRefusedError:
+    """Turn an error answer into an exception; what it says of a Secret stays out of it."""
+    try:
+        said = str(json.loads(data).get("message", ""))
+    except (ValueError, AttributeError):
+        said = ""
+    if call.resource == SECRETS or not said:
+        said = f"{call.verb} of {call.resource.full_name} was answered with status {status}"
+    if status == 429 or status >= 500:
+        return ApiUnavailableError(f"the API server fails for now: {said}", after_seconds=_retry_after(headers))
+    if status in {409, 410, 412}:
+        return ApiConflictError(said)
+    return ApiRefusedError(said, status=status)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    try:
+        return min(60.0, max(0.0, float(headers.get("Retry-After", "0"))))
+    except ValueError:
+        return 0.0
