@@ -30,6 +30,7 @@ class Reason(StrEnum):
     # Placement: law, then trust, then hardware, then room
     PLACED = "Placed"
     NO_SITE = "NoSite"
+    OUTRANKED = "Outranked"
     SITE_NOT_SELECTED = "SiteNotSelected"
     TIER_NOT_ALLOWED = "TierNotAllowed"
     JURISDICTION_NOT_ALLOWED = "JurisdictionNotAllowed"

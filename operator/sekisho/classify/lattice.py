@@ -88,17 +88,29 @@ class Lattice:
     def resolve_label(self, value: str, *, source: str) -> DataClass:
         """Look up the class that a label value spells (`level.compartment…`); see `resolve`."""
         if not value or len(value) > MAX_LABEL:
-            raise RefusedError(Reason.LABEL_INVALID, f"{source} is empty or longer than {MAX_LABEL} characters")
+            raise RefusedError(
+                Reason.LABEL_INVALID, f"{source} has {len(value)} characters; a class has 1 to {MAX_LABEL}"
+            )
         level, *compartments = value.split(".")
         return self.resolve(level, compartments, source=source)
 
 
 def join_floors(lattice: Lattice, floors: Iterable[Floor]) -> DataClass:
-    """Join every floor; without any, the class of what nobody labelled."""
+    """Join every floor; without any, the class of what nobody labelled.
+
+    Raises:
+        RefusedError: The joined class is too long for the label that every child of a service carries.
+    """
     values = [floor.value for floor in floors]
     if not values:
         return lattice.unlabelled
     joined = values[0]
     for value in values[1:]:
         joined = joined.join(value)
+    if (length := len(joined.label())) > MAX_LABEL:
+        raise RefusedError(
+            Reason.LABEL_INVALID,
+            f"the class {joined} takes {length} characters as a label, {MAX_LABEL} are possible; "
+            "name fewer compartments",
+        )
     return joined

@@ -1,9 +1,14 @@
-"""What a class may do: the strictest of its level's rules and of its compartments' rules."""
+"""What a class may do: the strictest of the rules of its level, of every lower level, and of its compartments.
+
+Lower levels count so that raising a class never widens what its data may do, whatever a policy's author left out.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec, Rules, TrustRule, WeightsRule
+from sekisho.classify import jurisdiction
 from sekisho.classify.lattice import DataClass
 from sekisho.errors import Reason, RefusedError
 
@@ -41,7 +46,13 @@ class EffectiveWeights:
 
 @dataclass(frozen=True, slots=True)
 class EffectiveRules:
-    """What a class may do, every field decided; `jurisdictions` None means any."""
+    """What a class may do, every field decided.
+
+    Attributes:
+        tiers: Tiers of sites that are allowed; an empty set allows none.
+        jurisdictions: None means any; an empty set allows none.
+        trust: None asks for no proof.
+    """
 
     tiers: frozenset[str]
     jurisdictions: frozenset[str] | None
@@ -56,44 +67,64 @@ class EffectiveRules:
 
 
 def rules_of(policy: ClassificationPolicySpec, data_class: DataClass) -> EffectiveRules:
-    """Return the strictest of the level's and the compartments' rules.
+    """Return the strictest of what the level, the levels below it, and the compartments say.
 
     Raises:
         RefusedError: The policy does not know the level or a compartment of the class.
     """
-    level = next((item for item in policy.levels if item.name == data_class.level), None)
-    if level is None:
-        raise RefusedError(Reason.UNKNOWN_LEVEL, f'the policy has no level "{data_class.level}"')
-    known = {item.name: item.rules for item in policy.compartments}
-    missing = sorted(data_class.compartments - known.keys())
-    if missing:
-        raise RefusedError(Reason.UNKNOWN_COMPARTMENT, f'the policy has no compartment "{missing[0]}"')
-    rules = [level.rules, *(known[name] for name in sorted(data_class.compartments))]
-    return _join(level.rules, rules)
-
-
-def _join(level: Rules, rules: Sequence[Rules]) -> EffectiveRules:
-    return EffectiveRules(
-        tiers=_intersect(("Closed",) if level.tiers is None else level.tiers, [r.tiers for r in rules]),
-        jurisdictions=_intersect_or_any([r.jurisdictions for r in rules]),
-        trust=_join_trust([r.trust for r in rules if r.trust is not None]),
-        weights=_join_weights([r.weights for r in rules if r.weights is not None]),
-        egress=_strictest(_EGRESS, [level.egress or "Denied", *(r.egress for r in rules)]),
-        burst=_strictest(_BURST, [level.burst or "Never", *(r.burst for r in rules)]),
-        redact=frozenset(item for r in rules for item in r.redact or ()),
-        tenancy=_strictest(_TENANCY, [level.tenancy or "Shared", *(r.tenancy for r in rules)]),
-        images_by_digest=any(r.images_by_digest for r in rules),
-        log=_strictest(_LOG, [level.log or "Digest", *(r.log for r in rules)]),
+    names = [level.name for level in policy.levels]
+    if data_class.level not in names:
+        known = ", ".join(names)
+        raise RefusedError(Reason.UNKNOWN_LEVEL, f'the policy has no level "{data_class.level}"; it knows {known}')
+    compartments = {item.name: item.rules for item in policy.compartments}
+    if missing := sorted(data_class.compartments - compartments.keys()):
+        known = ", ".join(sorted(compartments)) or "none"
+        raise RefusedError(
+            Reason.UNKNOWN_COMPARTMENT, f'the policy has no compartment "{missing[0]}"; it knows {known}'
+        )
+    levels = policy.levels[: names.index(data_class.level) + 1]
+    return _join(
+        [*(_complete(level.rules) for level in levels), *(compartments[name] for name in data_class.compartments)]
     )
 
 
-def _intersect(first: Iterable[str], others: Iterable[Iterable[str] | None]) -> frozenset[str]:
-    return frozenset(first).intersection(*(item for item in others if item is not None))
+def _complete(level: Rules) -> Rules:
+    """Give the fields that a level left out their defaults, the safest value wherever one exists."""
+    return level.model_copy(
+        update={
+            "tiers": ("Closed",) if level.tiers is None else level.tiers,
+            "egress": level.egress or "Denied",
+            "burst": level.burst or "Never",
+            "tenancy": level.tenancy or "Shared",
+            "log": level.log or "Digest",
+        }
+    )
+
+
+def _join(rules: Sequence[Rules]) -> EffectiveRules:
+    """Join rules of which at least the first is complete."""
+    return EffectiveRules(
+        tiers=_intersect_or_any([r.tiers for r in rules]) or frozenset(),
+        jurisdictions=_meet_or_any([r.jurisdictions for r in rules]),
+        trust=_join_trust([r.trust for r in rules if r.trust is not None]),
+        weights=_join_weights([r.weights for r in rules if r.weights is not None]),
+        egress=_strictest(_EGRESS, [r.egress for r in rules]),
+        burst=_strictest(_BURST, [r.burst for r in rules]),
+        redact=frozenset(item for r in rules for item in r.redact or ()),
+        tenancy=_strictest(_TENANCY, [r.tenancy for r in rules]),
+        images_by_digest=any(r.images_by_digest for r in rules),
+        log=_strictest(_LOG, [r.log for r in rules]),
+    )
 
 
 def _intersect_or_any(sets: Iterable[Iterable[str] | None]) -> frozenset[str] | None:
     named = [item for item in sets if item is not None]
-    return _intersect(named[0], named[1:]) if named else None
+    return frozenset(named[0]).intersection(*named[1:]) if named else None
+
+
+def _meet_or_any(sets: Iterable[Iterable[str] | None]) -> frozenset[str] | None:
+    named = [frozenset(item) for item in sets if item is not None]
+    return reduce(jurisdiction.meet, named) if named else None
 
 
 def _strictest(order: Sequence[str], values: Iterable[str | None]) -> str:
