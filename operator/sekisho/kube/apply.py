@@ -1,0 +1,221 @@
+"""Whether a manifest needs a write, and writing it without ever taking over what is not ours.
+
+A manifest is written only where the live object, as the watch shows it, lacks the digest of exactly this manifest or
+any field it asks for. So nothing is written when nothing changed, and whatever a hand changed is written back.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from sekisho.api.meta import parse_quantity
+from sekisho.api.names import (
+    APPLIED_DIGEST_ANNOTATION,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    SERVICE_LABEL,
+)  # fmt: skip
+from sekisho.errors import Reason, RefusedError
+from sekisho.kube.client import ABSENT, KubeClient, Object
+from sekisho.kube.failures import ApiConflictError
+from sekisho.kube.resources import resource_of
+
+Manifest = Mapping[str, Any]
+# Lists that others may add to; every other list of ours must be exactly what we asked for.
+_SHARED_LISTS: Final[Mapping[str, str]] = {"ownerReferences": "uid", "imagePullSecrets": "name", "secrets": "name"}
+# Maps that the API treats as one value: a key more changes what they select.
+_WHOLE_MAPS: Final = frozenset({"matchLabels", "selector", "nodeSelector", "podSelector", "namespaceSelector"})
+_QUANTITY_PARENTS: Final = frozenset({"requests", "limits"})
+_QUANTITY_FIELDS: Final = frozenset({"sizeLimit", "divisor"})
+_EMPTY: Final[tuple[Any, ...]] = (None, {}, [], (), "", False, 0)
+
+
+def digest_of(manifest: Manifest) -> str:
+    """Return the digest of a manifest; key order does not matter."""
+    data = json.dumps(manifest, sort_keys=True, separators=(",", ":"), default=dict)
+    return "sha256:" + hashlib.sha256(data.encode()).hexdigest()
+
+
+def stamp(manifest: Manifest) -> Object:
+    """Return the manifest with its own digest as annotation."""
+    meta = dict(manifest["metadata"])
+    meta["annotations"] = {**meta.get("annotations", {}), APPLIED_DIGEST_ANNOTATION: digest_of(manifest)}
+    return {**manifest, "metadata": meta}
+
+
+def find_difference(desired: Manifest, live: Manifest | None) -> str | None:
+    """Say where the live object is not what a stamped manifest asks for; None where no write is needed.
+
+    A manifest's own kind and version are not compared: items of a list come without them.
+    """
+    if live is None:
+        return "it does not exist"
+    if live.get("metadata", {}).get("deletionTimestamp"):
+        return "it is being deleted"
+    wanted = desired["metadata"].get("annotations", {}).get(APPLIED_DIGEST_ANNOTATION)
+    have = live["metadata"].get("annotations", {}).get(APPLIED_DIGEST_ANNOTATION)
+    if wanted != have:
+        return f"metadata.annotations: digest {_short(wanted)} wanted, {_short(have)} there"
+    rest = {key: value for key, value in desired.items() if key not in {"apiVersion", "kind", "metadata"}}
+    meta = {key: desired["metadata"].get(key) for key in ("labels", "ownerReferences", "annotations")}
+    return _differ(meta, live["metadata"], "metadata") or _differ(rest, live, "")
+
+
+def _short(digest: object) -> str:
+    return str(digest)[:19] if digest else "none"
+
+
+def _differ(desired: Any, live: Any, path: str) -> str | None:
+    field = path.rpartition(".")[2]
+    if isinstance(desired, Mapping) and isinstance(live, Mapping):
+        return _differ_map(desired, live, path)
+    if _is_list(desired) and _is_list(live):
+        key = _SHARED_LISTS.get(field)
+        return _differ_shared(desired, live, path, key=key) if key else _differ_list(desired, live, path)
+    if _is_same(desired, live, path):
+        return None
+    return f"{path}: {_show(desired)} wanted, {_show(live)} there"
+
+
+def _differ_map(desired: Manifest, live: Manifest, path: str) -> str | None:
+    if path.rpartition(".")[2] in _WHOLE_MAPS:
+        extra = sorted(set(live) - set(desired))
+        if extra:
+            return f"{path}: {extra[0]} is there, and is not wanted"
+    for key, value in desired.items():
+        found = _differ(value, live.get(key), f"{path}.{key}" if path else str(key))
+        if found:
+            return found
+    return None
+
+
+def _differ_list(desired: Sequence[Any], live: Sequence[Any], path: str) -> str | None:
+    if len(desired) != len(live):
+        return f"{path}: {len(desired)} items wanted, {len(live)} there"
+    for index, (one, other) in enumerate(zip(desired, live, strict=True)):
+        found = _differ(one, other, f"{path}.{index}")
+        if found:
+            return found
+    return None
+
+
+def _differ_shared(desired: Sequence[Any], live: Sequence[Any], path: str, *, key: str) -> str | None:
+    there = {item.get(key): item for item in live if isinstance(item, Mapping)}
+    for item in desired:
+        if item[key] not in there:
+            return f"{path}: {item[key]} is missing"
+        found = _differ(item, there[item[key]], f"{path}.{item[key]}")
+        if found:
+            return found
+    return None
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _is_same(desired: Any, live: Any, path: str) -> bool:
+    if type(desired) is type(live) and desired == live:
+        return True
+    if live is None:
+        return any(desired == empty and type(desired) is type(empty) for empty in _EMPTY)
+    parts = path.split(".")
+    if parts[-1] in _QUANTITY_FIELDS or (len(parts) > 1 and parts[-2] in _QUANTITY_PARENTS):
+        return _amount(desired) == _amount(live)
+    return isinstance(desired, int | float) and isinstance(live, int | float) and desired == live
+
+
+def _amount(value: object) -> Decimal | str:
+    try:
+        return parse_quantity(str(value))
+    except ValueError:
+        return str(value)
+
+
+def _show(value: object) -> str:
+    text = json.dumps(value, default=str, sort_keys=True)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def is_ours(live: Manifest, desired: Manifest) -> bool:
+    """Tell whether a live object may be written over: our owner owns it, or nobody does and it carries our labels."""
+    owners = {owner.get("uid") for owner in live.get("metadata", {}).get("ownerReferences") or ()}
+    wanted = {owner.get("uid") for owner in desired["metadata"].get("ownerReferences") or ()}
+    if owners & wanted:
+        return True
+    labels, ours = live.get("metadata", {}).get("labels") or {}, desired["metadata"].get("labels") or {}
+    marked = labels.get(MANAGED_BY_LABEL) == MANAGED_BY and labels.get(SERVICE_LABEL) == ours.get(SERVICE_LABEL)
+    return marked and not owners
+
+
+async def write(client: KubeClient, desired: Manifest, live: Manifest | None) -> Object:
+    """Apply a stamped manifest over `live`, the object that the watch shows, and over no other.
+
+    Returns:
+        The object as the server now holds it; it contains all that was asked for.
+
+    Raises:
+        RefusedError: NotOurs where the name belongs to a foreign object; ApplyRefused where the server stored something
+            else than what was asked for.
+        UnavailableError: The object changed hands meanwhile; try again.
+    """
+    if live is None:
+        try:
+            return _observed(desired, await client.apply(_with_meta(desired, resourceVersion=ABSENT)))
+        except ApiConflictError:
+            meta = desired["metadata"]
+            live = await client.get(resource_of(desired), meta["name"], namespace=meta.get("namespace", ""))
+            if live is None:
+                raise
+    _refuse_foreign(desired, live)
+    if live["metadata"].get("deletionTimestamp"):
+        raise ApiConflictError(f"{_name(desired)} is being deleted; it is written again when it is gone")
+    stored = await client.apply(_with_meta(desired, uid=live["metadata"]["uid"]))
+    if find_difference(desired, stored) and (lists := _overgrown(desired, stored)):
+        stored = await client.patch(
+            resource_of(desired), desired["metadata"]["name"], lists, namespace=desired["metadata"].get("namespace", "")
+        )
+    return _observed(desired, stored)
+
+
+def _refuse_foreign(desired: Manifest, live: Manifest) -> None:
+    if is_ours(live, desired):
+        return
+    owners = live["metadata"].get("ownerReferences") or ()
+    whose = (
+        f"belongs to {owners[0].get('kind')} {owners[0].get('name')}" if owners else "does not carry sekisho's labels"
+    )
+    raise RefusedError(
+        Reason.NOT_OURS,
+        f"{_name(desired)} exists and {whose}; it is left as it is: rename or delete it, or rename this service",
+    )
+
+
+def _with_meta(manifest: Manifest, **fields: str) -> Object:
+    return {**manifest, "metadata": {**manifest["metadata"], **fields}}
+
+
+def _overgrown(desired: Manifest, stored: Manifest) -> Object:
+    """Return the lists of a pod template that others made longer: an apply cannot shorten them, a patch can."""
+    want = desired.get("spec", {}).get("template", {}).get("spec", {})
+    have = stored.get("spec", {}).get("template", {}).get("spec", {})
+    names = ("containers", "initContainers", "volumes")
+    longer = {name: want.get(name, []) for name in names if _differ(want.get(name, []), have.get(name) or [], name)}
+    return {"spec": {"template": {"spec": longer}}} if longer else {}
+
+
+def _observed(desired: Manifest, stored: Object) -> Object:
+    difference = find_difference(desired, stored)
+    if difference is None:
+        return stored
+    raise RefusedError(
+        Reason.APPLY_REFUSED,
+        f"{_name(desired)} was stored other than asked for ({difference}); find what in the cluster changes it",
+    )
+
+
+def _name(manifest: Manifest) -> str:
+    meta = manifest["metadata"]
+    return f"{manifest['kind']} {meta.get('namespace', '')}/{meta['name']}"
