@@ -66,7 +66,7 @@ class LeaderLease:
 
     async def acquire(self) -> None:
         """Wait until the lease is ours."""
-        while not await self._attempt():
+        while not await self._attempt():  # noqa: ASYNC110 - nobody tells us when a lease ends
             await asyncio.sleep(self._times.retry_seconds)
         _log.info("this process leads", extra={"lease": self._name, "identity": self._identity})
 
