@@ -1,6 +1,7 @@
 """Everything below this folder needs real nodes, pods and packets."""
 
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +10,16 @@ import pytest
 
 from e2e.cluster.choose import new_cluster
 from e2e.cluster.provider import Cluster, NodeSpec, Options
+from e2e.cluster.registry import Registry
+from e2e.quickstart import Quickstart
 
 HERE = Path(__file__).parent
 KEPT_NAME = "kept-e2e"
+SITE = "sekisho.node-restriction.kubernetes.io/site"
+TRUST = "sekisho.node-restriction.kubernetes.io/snp-attested-at"
 NODES = (
-    NodeSpec(labels={"topology.kubernetes.io/zone": "a"}),
-    NodeSpec(labels={"topology.kubernetes.io/zone": "b"}),
+    NodeSpec(labels={"topology.kubernetes.io/zone": "a", SITE: "tokyo", TRUST: str(int(time.time()))}),
+    NodeSpec(labels={"topology.kubernetes.io/zone": "b", SITE: "osaka"}),
 )
 
 
@@ -44,3 +49,19 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("create", "namespace", name)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def registry(cluster: Cluster) -> Registry:
+    """A registry of models inside the cluster's network, without credentials."""
+    registry = Registry(cluster)
+    registry.start()
+    return registry
+
+
+@pytest.fixture(scope="session")
+def quickstart(cluster: Cluster, registry: Registry) -> Quickstart:
+    """sekisho on the cluster, with a policy, two sites, an engine and a tiny model in the registry."""
+    quickstart = Quickstart.on(cluster, registry)
+    quickstart.prepare(model="tiny-gguf")
+    return quickstart

@@ -2,12 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
-from typing import Any
 
-import yaml
-
-from e2e.artifact import push_folder
 from e2e.calls import ask, gateway_open, make_token
 from e2e.cluster.choose import new_cluster
 from e2e.cluster.progress import Timed
@@ -15,10 +10,10 @@ from e2e.cluster.provider import Cluster, NodeSpec, Options
 from e2e.cluster.registry import Registry
 from e2e.demo import screen
 from e2e.demo.attempts import attempt_all
-from e2e.installation import ROOT, Installation, load_images, make_model, render_example
+from e2e.installation import ROOT, Installation
+from e2e.quickstart import RUNTIME, Quickstart
 
 NAME = os.environ.get("SEKISHO_DEMO_NAME", "demo")
-EXAMPLES = ROOT / "examples" / "quickstart"
 SITE = "sekisho.node-restriction.kubernetes.io/site"
 TRUST = "sekisho.node-restriction.kubernetes.io/snp-attested-at"
 QUESTION = "What is the capital of Japan? Answer in one sentence."
@@ -42,21 +37,24 @@ def tell() -> int:
     cluster.start()
     screen.output(cluster.kubectl("get", "nodes", "-L", SITE, "-L", TRUST))
     screen.say(
-        "Node n1 stands for the closed network: its label says that its SEV-SNP evidence was verified. Here the administrator "
-        "sets that label; no node can set it for itself. Node n2 stands for a cluster in a cloud."
+        "Node n1 stands for the closed network: its label says that its SEV-SNP evidence was verified. Here the "
+        "administrator sets that label; no node can set it for itself. Node n2 stands for a cluster in a cloud."
     )
 
     screen.title("2. sekisho, installed with Helm")
-    installation = Installation(cluster)
-    registry, values = _prepare(installation)
-    installation.values = values
+    registry = Registry(cluster)
+    registry.start()
+    quickstart = Quickstart.on(cluster, registry)
+    installation = quickstart.installation
     installation.install(report=screen.good)
     screen.command("helm upgrade --install sekisho charts/sekisho -n sekisho-system --create-namespace")
     screen.output(cluster.kubectl("get", "pods", "-n", "sekisho-system"))
 
     screen.title("3. A policy, two sites, an engine, two services")
-    facts = _publish_model(installation, registry)
-    _apply_all(installation, facts)
+    quickstart.publish("smollm2", report=screen.good)
+    _apply(installation, str(RUNTIME.relative_to(ROOT)), quickstart.runtime())
+    for name, text in quickstart.manifests("[1-5]0-*.yaml"):
+        _apply(installation, name, text)
     applied_at = time.monotonic()
     for namespace, name in (("legal", "contract-review"), ("web", "faq-bot")):
         installation.wait_condition(name, "Ready", "True", namespace=namespace, seconds=180)
@@ -87,41 +85,6 @@ def tear_down() -> int:
     cluster.stop()
     print("the demo is gone")
     return 0
-
-
-def _prepare(installation: Installation) -> tuple[Registry, dict[str, Any]]:
-    registry = Registry(installation.cluster)
-    registry.start()
-    values = {
-        "depot": {"sources": [{"prefix": f"oci://{registry.host}/", "plainHttp": True}], "cache": {"size": "2Gi"}},
-        "isolation": {
-            "canaries": [
-                {
-                    "name": "outside",
-                    "host": installation.cluster.internet.address,
-                    "port": 80,
-                    "protocols": ["tcp", "udp", "icmp"],
-                }
-            ]
-        },
-    }
-    return registry, values
-
-
-def _publish_model(installation: Installation, registry: Registry) -> Mapping[str, str]:
-    files = make_model("smollm2")
-    digest = push_folder(registry.url, "models/smollm2", files)
-    screen.good(f"SmolLM2-135M-Instruct is in the registry as models/smollm2@{digest[:19]}…")
-    engine = load_images(installation.cluster, ["llamacpp"], report=screen.good)["llamacpp"]
-    return {"MODEL_URI": f"oci://{registry.host}/models/smollm2@{digest}", "ENGINE": engine.reference}
-
-
-def _apply_all(installation: Installation, facts: Mapping[str, str]) -> None:
-    runtime = yaml.safe_load((ROOT / "inference-images" / "llamacpp" / "runtime.yaml").read_text())
-    runtime["spec"]["image"] = facts["ENGINE"]
-    _apply(installation, "inference-images/llamacpp/runtime.yaml", yaml.safe_dump(runtime))
-    for path in sorted(EXAMPLES.glob("[1-5]0-*.yaml")):
-        _apply(installation, str(path.relative_to(ROOT)), render_example(path, facts))
 
 
 def _apply(installation: Installation, name: str, text: str) -> None:
