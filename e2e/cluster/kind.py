@@ -1,9 +1,287 @@
-"""The `kind` provider: a cluster in Docker containers (being written)."""
+"""The `kind` provider: a cluster in containers of a Docker engine, with kind's own network and its policies."""
 
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from e2e.cluster import host, images, oci, simulated, state
+from e2e.cluster.addressing import METADATA_ADDRESS
+from e2e.cluster.audit import AuditLog, render_policy
+from e2e.cluster.build import ensure_binaries
+from e2e.cluster.counters import PacketCounter
 from e2e.cluster.errors import ClusterError
-from e2e.cluster.local import LocalCluster
+from e2e.cluster.internet import UDP_ECHO_PORT
+from e2e.cluster.netns import run
+from e2e.cluster.paths import cache_dir, run_dir
+from e2e.cluster.processes import end, spawn
+from e2e.cluster.progress import Report, silent
+from e2e.cluster.provider import Node, Options
+
+KIND_MODULE = "sigs.k8s.io/kind"
+KIND_VERSION = "v0.32.0"
+"""Since v0.24 kind's network enforces NetworkPolicies."""
+DOCKER_NETWORK = "kind"
+POLICY_DIRECTORY = "/etc/kubernetes/audit"
+LOG_DIRECTORY = "/var/log/kubernetes"
+CTR = ("ctr", "--namespace", "k8s.io")
 
 
-class KindCluster(LocalCluster):
+def render_config(options: Options, directory: Path) -> dict[str, Any]:
+    """Return kind's configuration: one control plane, a worker for each node, the audit log on this machine.
+
+    Labels are not given here: a kubelet refuses to start with those that it may not give itself.
+    """
+    volumes = [
+        {"name": "audit-policy", "hostPath": POLICY_DIRECTORY, "mountPath": POLICY_DIRECTORY, "readOnly": True},
+        {"name": "audit-log", "hostPath": LOG_DIRECTORY, "mountPath": LOG_DIRECTORY, "readOnly": False},
+    ]
+    arguments = {
+        "audit-policy-file": f"{POLICY_DIRECTORY}/audit-policy.json",
+        "audit-log-path": f"{LOG_DIRECTORY}/audit.jsonl",
+        "audit-log-mode": "blocking",
+        "audit-log-maxsize": "100000",
+    }
+    arguments |= dict(flag.removeprefix("--").split("=", 1) for flag in options.api_server_flags)
+    patch = {"kind": "ClusterConfiguration", "apiServer": {"extraArgs": arguments, "extraVolumes": volumes}}
+    mounts = [
+        {"hostPath": f"{directory}/policy", "containerPath": POLICY_DIRECTORY, "readOnly": True},
+        {"hostPath": f"{directory}/audit", "containerPath": LOG_DIRECTORY},
+    ]
+    control_plane = {"role": "control-plane", "kubeadmConfigPatches": [json.dumps(patch)], "extraMounts": mounts}
+    config: dict[str, Any] = {
+        "kind": "Cluster",
+        "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "networking": {"apiServerAddress": "127.0.0.1"},
+        "nodes": [control_plane, *({"role": "worker"} for _ in options.nodes)],
+    }
+    if options.api_port is not None:
+        config["networking"]["apiServerPort"] = options.api_port
+    return config
+
+
+def create_command(kind: Path, name: str, directory: Path) -> list[str]:
+    flags = ["--name", name, "--config", f"{directory}/kind.json", "--kubeconfig", f"{directory}/kubeconfig"]
+    return [str(kind), "create", "cluster", *flags, "--wait", "180s"]
+
+
+def delete_command(kind: Path, name: str, directory: Path) -> list[str]:
+    return [str(kind), "delete", "cluster", "--name", name, "--kubeconfig", f"{directory}/kubeconfig"]
+
+
+def internet_command(container: str, image: str, binaries: Path) -> list[str]:
+    """Return what starts the host outside: the nodes' own image, since no other needs to be pulled for it."""
+    serve = ["serve", "-text", "internet", "-http", ":80", "-udp-echo", f":{UDP_ECHO_PORT}"]
+    place = ["--network", DOCKER_NETWORK, "--cap-add", "NET_ADMIN", "--volume", f"{binaries}:/opt/test:ro"]
+    return [
+        "docker", "run", "--detach", "--rm", "--name", container, *place,
+        "--entrypoint", "/opt/test/probe", image, *serve,
+    ]  # fmt: skip
+
+
+def import_commands(node: str, name: str, reference: oci.ArchiveReference) -> tuple[list[str], list[str]]:
+    """Return what imports an archive from standard input, and what then gives it its tag."""
+    enter = ["docker", "exec", "--interactive", node, *CTR, "images"]
+    load = [*enter, "import", "--all-platforms", "--digests", "--base-name", oci.split_name(name)[0], "-"]
+    return load, [*enter, "tag", "--force", reference.by_digest(name), name]
+
+
+def ensure_kind(report: Report) -> Path:
+    """Return the kind program, building it first where it is missing."""
+    directory = cache_dir() / f"kind-{KIND_VERSION}"
+    if not (directory / "kind").exists():
+        host.require_go()
+        report(f"building kind {KIND_VERSION} (about 10 s)")
+        environment = os.environ | {"GOBIN": str(directory), "CGO_ENABLED": "0"}
+        command = ["go", "install", f"{KIND_MODULE}@{KIND_VERSION}"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ClusterError(
+                f"building kind failed: {done.stderr[-2000:]}", remedy="is the Go module proxy reachable?"
+            )
+    return directory / "kind"
+
+
+class Container:
+    """A place inside a container of the Docker engine, optionally in a network namespace by path."""
+
+    def __init__(self, name: str, *, network: str = "") -> None:
+        self.name = name
+        self.network = network
+
+    def run(self, *command: str, stdin: str | None = None, check: bool = True) -> str:
+        enter = ("nsenter", f"--net={self.network}") if self.network else ()
+        return run(("docker", "exec", "--interactive", self.name, *enter, *command), stdin=stdin, check=check)
+
+
+class KindInternet:
+    """See :class:`e2e.cluster.provider.Internet`; kind translates addresses, so sources are those of nodes."""
+
+    metadata_address = METADATA_ADDRESS
+
+    def __init__(self, cluster: str) -> None:
+        self.container = f"{cluster}-internet"
+        self.place = Container(self.container)
+
+    @property
+    def address(self) -> str:
+        return address_of(self.container)
+
+    @property
+    def counter(self) -> PacketCounter:
+        return PacketCounter(self.place, [self.address], name="internet")
+
+    def start(self, image: str, binaries: Path, nodes: Sequence[Node]) -> None:
+        run(internet_command(self.container, image, binaries))
+        self.place.run("ip", "addr", "add", f"{self.metadata_address}/32", "dev", "lo")
+        for node in nodes:
+            Container(node.name).run("ip", "route", "replace", self.metadata_address, "via", self.address)
+        self.counter.install()
+
+    def stop(self) -> None:
+        run(("docker", "rm", "--force", self.container), check=False)
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        return self.counter.counts()
+
+    def reset(self) -> None:
+        self.counter.reset()
+
+
+class KindCluster:
+    """See :class:`e2e.cluster.provider.Cluster`."""
+
+    def __init__(self, options: Options, *, report: Report = silent) -> None:
+        state.require_valid_name(options.name)
+        self.options = options
+        self.name = options.name
+        self.report = report
+        self.directory = run_dir() / f"kind-{options.name}"
+        self.kubeconfig = self.directory / "kubeconfig"
+        self.audit = AuditLog(self.directory / "audit" / "audit.jsonl")
+        self.internet = KindInternet(options.name)
+
     def start(self) -> None:
-        raise ClusterError("kind is not there yet", remedy="use --provider local")
+        kind, binaries = ensure_kind(self.report), ensure_binaries(self.report)
+        if self.directory.exists():
+            self.stop()
+        for part in ("policy", "audit", "log"):
+            (self.directory / part).mkdir(parents=True)
+        (self.directory / "policy" / "audit-policy.json").write_text(render_policy(self.options.audit_level))
+        (self.directory / "kind.json").write_text(json.dumps(render_config(self.options, self.directory)))
+        self.report("kind creates the cluster (1 to 2 minutes)")
+        run(create_command(kind, self.name, self.directory))
+        for node, spec in zip(self.nodes, self.options.nodes, strict=True):
+            for key, value in spec.labels.items():
+                self.kubectl("label", "node", node.name, f"{key}={value}")
+        image = run(("docker", "inspect", "--format", "{{.Config.Image}}", self.nodes[0].name)).strip()
+        self.internet.start(image, binaries, self.nodes)
+        for archive in images.ensure_images(binaries):
+            self.load_image(archive)
+        self.report("cluster ready")
+
+    def stop(self) -> None:
+        end(self.directory / "kwok.pid")
+        self.internet.stop()
+        run(delete_command(ensure_kind(self.report), self.name, self.directory))
+        run(("rm", "-rf", str(self.directory)))
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def is_running(self) -> bool:
+        if not self.kubeconfig.exists():
+            return False
+        try:
+            return self.kubectl("--request-timeout=3s", "get", "--raw", "/readyz") == "ok"
+        except ClusterError:
+            return False
+
+    @property
+    def nodes(self) -> list[Node]:
+        selector = "!node-role.kubernetes.io/control-plane,type!=kwok"
+        found = json.loads(self.kubectl("get", "nodes", "--selector", selector, "--output", "json"))["items"]
+        return [Node(node["metadata"]["name"], internal_address(node)) for node in found]
+
+    def tool_command(self, tool: str, *arguments: str) -> tuple[str, ...]:
+        program = str(ensure_binaries(silent) / tool)
+        return ("env", f"KUBECONFIG={self.kubeconfig}", program, *arguments)
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        return run(self.tool_command("kubectl", *arguments), stdin=stdin, check=check)
+
+    def helm(self, *arguments: str) -> str:
+        return run(self.tool_command("helm", *arguments))
+
+    def load_image(self, archive: Path, *, name: str | None = None) -> str:
+        reference = oci.read_reference(archive)
+        name = name or reference.name
+        if name is None:
+            raise ClusterError(f"{archive} does not say what its image is called", remedy="give it a name")
+        for node in self.nodes:
+            load, tag = import_commands(node.name, name, reference)
+            with archive.open("rb") as content:
+                subprocess.run(load, stdin=content, capture_output=True, check=True)
+            run(tag)
+        return reference.by_digest(name)
+
+    def add_simulated_nodes(
+        self,
+        count: int,
+        *,
+        labels: Mapping[str, str] | None = None,
+        allocatable: Mapping[str, str] | None = None,
+        name_prefix: str = "sim",
+    ) -> list[str]:
+        pid_file = self.directory / "kwok.pid"
+        if not pid_file.exists():
+            binaries = ensure_binaries(self.report)
+            command = simulated.kwok_command(binaries, self.kubeconfig, cidr="10.250.0.0/16", address="127.0.0.1")
+            spawn(command, log=self.directory / "log" / "kwok.log", pid_file=pid_file)
+        nodes = simulated.render_nodes(count, labels or {}, allocatable or {}, name_prefix)
+        return simulated.add_nodes(self.kubeconfig, nodes)
+
+    def place(self, where: str) -> Container:
+        if where == "internet":
+            return self.internet.place
+        return Container(f"{self.name}-control-plane" if where == "control-plane" else where)
+
+    def pod_place(self, namespace: str, pod: str) -> Container:
+        node = self.kubectl("-n", namespace, "get", "pod", pod, "-o", "jsonpath={.spec.nodeName}")
+        selector = ("pods", "--namespace", namespace, "--name", f"^{pod}$", "--state", "ready", "--quiet")
+        sandbox = Container(node).run("crictl", *selector).split()[0]
+        spec = json.loads(Container(node).run("crictl", "inspectp", sandbox))["info"]["runtimeSpec"]
+        paths = [space["path"] for space in spec["linux"]["namespaces"] if space["type"] == "network"]
+        return Container(node, network=paths[0])
+
+    def count_packets(self, where: str) -> PacketCounter:
+        name = f"test_{uuid.uuid4().hex[:8]}"
+        if where == "api-server":
+            control_plane = f"{self.name}-control-plane"
+            return PacketCounter(Container(control_plane), [address_of(control_plane)], name=name)
+        if where in ("internet", "metadata"):
+            address = self.internet.address if where == "internet" else METADATA_ADDRESS
+            return PacketCounter(self.internet.place, [address], name=name)
+        if "/" in where:
+            namespace, _, pod = where.partition("/")
+            address = self.kubectl("-n", namespace, "get", "pod", pod, "-o", "jsonpath={.status.podIP}")
+            return PacketCounter(self.pod_place(namespace, pod), [address], name=name)
+        return PacketCounter(Container(where), [address_of(where)], name=name, hook="input")
+
+
+def address_of(container: str) -> str:
+    """Return the address of a container in kind's network."""
+    template = f'{{{{(index .NetworkSettings.Networks "{DOCKER_NETWORK}").IPAddress}}}}'
+    return run(("docker", "inspect", "--format", template, container)).strip()
+
+
+def internal_address(node: Mapping[str, Any]) -> str:
+    addresses: list[dict[str, str]] = node["status"]["addresses"]
+    return next(entry["address"] for entry in addresses if entry["type"] == "InternalIP")

@@ -59,7 +59,7 @@ class LocalCluster:
     @property
     def control_plane(self) -> ControlPlane:
         record = self.record
-        options = ControlPlaneOptions(record.api_port, self.options.audit_level, self.options.api_server_flags)
+        options = ControlPlaneOptions(record.api_port, record.audit_level, record.api_server_flags)
         return ControlPlane(self.directory, self.binaries, record.addressing, options)
 
     def is_running(self) -> bool:
@@ -182,8 +182,8 @@ class LocalCluster:
 
         Pods on them must tolerate :data:`e2e.cluster.simulated.TAINT`.
         """
-        names = (f"{name_prefix}-{index}" for index in range(count))
-        nodes = (simulated.render_node(name, labels or {}, allocatable or {}) for name in names)
+        simulated.start_kwok(self.control_plane)
+        nodes = simulated.render_nodes(count, labels or {}, allocatable or {}, name_prefix)
         return simulated.add_nodes(self.kubeconfig, nodes)
 
     def load_image(self, archive: Path, *, name: str | None = None) -> str:
@@ -226,6 +226,8 @@ class LocalCluster:
                 control_plane_only=self.options.control_plane_only,
                 nodes=tuple((f"n{index}", dict(node.labels)) for index, node in enumerate(nodes, start=1)),
                 owner=owner,
+                audit_level=self.options.audit_level,
+                api_server_flags=self.options.api_server_flags,
             ).write()
 
 

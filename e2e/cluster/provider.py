@@ -28,7 +28,7 @@ class Options:
         name: Lower-case letters, digits, hyphens; several clusters run at once under different names.
         nodes: The real nodes, called n1, n2, ... by the local provider; ignored with `control_plane_only`.
         control_plane_only: An API without nodes: ready in seconds, needs no container runtime.
-        kwok: Whether simulated nodes can be added.
+        kwok: Whether the simulator of nodes starts with the cluster; else it starts with the first simulated node.
         audit_level: Which requests the audit log records.
         api_port: Port of 127.0.0.1 for the API; None takes a free one of a fixed set.
         api_server_flags: More flags for the API server.
@@ -134,7 +134,7 @@ class Cluster(Protocol):
         allocatable: Mapping[str, str] | None = None,
         name_prefix: str = "sim",
     ) -> list[str]:
-        """Add simulated nodes (the cluster must have been started with kwok) and return their names once Ready."""
+        """Add simulated nodes and return their names once Ready."""
         ...
 
     def place(self, where: str) -> Place:

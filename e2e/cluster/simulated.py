@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from e2e.cluster.addressing import Addressing
 from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.processes import poll
@@ -35,7 +34,7 @@ def stages_of_module(module: Path) -> str:
     return "\n---\n".join(file.read_text() for file in files)
 
 
-def kwok_command(binaries: Path, kubeconfig: Path, addressing: Addressing) -> list[str]:
+def kwok_command(binaries: Path, kubeconfig: Path, *, cidr: str, address: str) -> list[str]:
     return [
         str(binaries / "kwok"),
         f"--kubeconfig={kubeconfig}",
@@ -43,15 +42,19 @@ def kwok_command(binaries: Path, kubeconfig: Path, addressing: Addressing) -> li
         "--manage-all-nodes=false",
         f"--manage-nodes-with-annotation-selector={ANNOTATION}=fake",
         "--node-lease-duration-seconds=40",
-        f"--cidr={addressing.simulated_pods_cidr}",
-        f"--node-ip={addressing.control_plane}",
+        f"--cidr={cidr}",
+        f"--node-ip={address}",
     ]
 
 
 def start_kwok(control_plane: ControlPlane) -> None:
-    """Start kwok beside the API server; it touches only nodes with its annotation."""
-    kubeconfig = control_plane.pki / "admin.kubeconfig"
-    control_plane.spawn_inside("kwok", kwok_command(control_plane.binaries, kubeconfig, control_plane.addressing))
+    """Start kwok beside the API server where it does not run yet; it touches only nodes with its annotation."""
+    if (control_plane.directory / "pid" / "kwok").exists():
+        return
+    kubeconfig, addressing = control_plane.pki / "admin.kubeconfig", control_plane.addressing
+    cidr, address = addressing.simulated_pods_cidr, addressing.control_plane
+    command = kwok_command(control_plane.binaries, kubeconfig, cidr=cidr, address=address)
+    control_plane.spawn_inside("kwok", command)
 
 
 def render_node(name: str, labels: Mapping[str, str], allocatable: Mapping[str, str]) -> dict[str, Any]:
@@ -65,6 +68,13 @@ def render_node(name: str, labels: Mapping[str, str], allocatable: Mapping[str, 
         "spec": {"taints": [TAINT]},
         "status": {"allocatable": room, "capacity": room, "phase": "Running"},
     }
+
+
+def render_nodes(
+    count: int, labels: Mapping[str, str], allocatable: Mapping[str, str], name_prefix: str
+) -> list[dict[str, Any]]:
+    """Return nodes called PREFIX-0, PREFIX-1, ..."""
+    return [render_node(f"{name_prefix}-{index}", labels, allocatable) for index in range(count)]
 
 
 def add_nodes(kubeconfig: Path, nodes: Iterable[Mapping[str, Any]], *, wait_seconds: float = 120) -> list[str]:
@@ -82,7 +92,7 @@ def add_nodes(kubeconfig: Path, nodes: Iterable[Mapping[str, Any]], *, wait_seco
             missing = len(set(names) - client.ready_nodes())
             raise ClusterError(
                 f"{missing} of {len(names)} simulated nodes are not Ready after {wait_seconds:.0f} s",
-                remedy="was the cluster started with kwok (`--kwok`)? read log/kwok.log of the cluster",
+                remedy="read log/kwok.log in the cluster's directory",
             )
     finally:
         client.close()

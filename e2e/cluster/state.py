@@ -11,6 +11,7 @@ from pathlib import Path
 
 from e2e.cluster import host
 from e2e.cluster.addressing import NUMBERS, Addressing
+from e2e.cluster.audit import AuditLevel
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.netns import NetworkNamespace
 from e2e.cluster.paths import run_dir
@@ -32,6 +33,9 @@ class Record:
     """Name and labels of each real node, n1 first."""
     owner: ProcessId | None = None
     """The process whose end makes the cluster an orphan; None for one that is to stay."""
+
+    audit_level: AuditLevel = "writes"
+    api_server_flags: tuple[str, ...] = ()
 
     @property
     def directory(self) -> Path:
@@ -55,7 +59,8 @@ class Record:
             return None
         owner = content.pop("owner")
         nodes = tuple((node, labels) for node, labels in content.pop("nodes"))
-        return cls(**content, nodes=nodes, owner=None if owner is None else ProcessId(**owner))
+        flags = tuple(content.pop("api_server_flags", ()))
+        return cls(**content, api_server_flags=flags, nodes=nodes, owner=None if owner is None else ProcessId(**owner))
 
     def is_orphan(self) -> bool:
         return self.owner is not None and not self.owner.is_alive()

@@ -58,7 +58,7 @@ def test_a_pod_reaches_the_registry_until_it_is_cut_off(cluster: Cluster, namesp
 
 
 def test_a_killed_registry_comes_back_with_what_it_held(registry: Registry) -> None:
-    (registry.directory / "data" / "kept").mkdir(parents=True)
+    (registry.directory / "data" / "kept").mkdir(parents=True, exist_ok=True)
     registry.kill()
     with pytest.raises(OSError, match=r"reset|refused|EOF|closed|timed out"):
         status(registry, ACCESS.password)
