@@ -4,7 +4,7 @@ A field's description becomes its documentation in the CRD, so it speaks to user
 """
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -25,7 +25,7 @@ _SUFFIXES = {
     "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15,
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50,
 }  # fmt: skip
-_QUANTITY = re.compile(r"^([0-9]{1,15}(?:\.[0-9]{1,9})?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$")
+_QUANTITY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
 
 
 class ApiModel(BaseModel):
@@ -59,14 +59,11 @@ def parse_quantity(value: str | int) -> Decimal:
     Raises:
         ValueError: The text is not a quantity, or is longer than 16 digits.
     """
-    match = _QUANTITY.match(str(value))
+    match = _QUANTITY.fullmatch(str(value))
     if match is None:
         raise ValueError(f'"{str(value)[:40]}" is not a quantity such as 4Gi, 500m or 2')
     number, suffix = match.group(1), match.group(2) or ""
-    try:
-        return Decimal(number) / 1000 if suffix == "m" else Decimal(number) * _SUFFIXES[suffix]
-    except InvalidOperation as error:
-        raise ValueError(f'"{number}" is not a number') from error
+    return Decimal(number) / 1000 if suffix == "m" else Decimal(number) * _SUFFIXES[suffix]
 
 
 def _check_quantity(value: Any) -> str:

@@ -33,10 +33,8 @@ def _render_kind(kind: Mapping[str, Any], root: Schema) -> str:
         lines += [f"### {kind['kind']} {part}", "", "| Field | Type | Meaning |", "|---|---|---|"]
         lines += list(_render_rows(part, root["properties"][part]))
         lines.append("")
-    rules = [*_render_rules("", root), *_list_rules("", root)]
-    if rules:
-        lines += [f"### {kind['kind']} rules", "", "The API server refuses an object that breaks one of these:", ""]
-        lines += [*rules, ""]
+    lines += [f"### {kind['kind']} rules", "", "The API server refuses an object that breaks one of these:", ""]
+    lines += [*_render_rules("", root), *_list_rules("", root), ""]
     return "\n".join(lines)
 
 

@@ -1,0 +1,191 @@
+"""Objects that must be refused, by the models and by the API server alike, each with words of the refusal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sekisho.api.names import API_VERSION
+
+POLICY: Mapping[str, Any] = {
+    "unlabelled": "internal",
+    "levels": [{"name": "public"}, {"name": "internal", "rules": {"tiers": ["Closed"], "trust": {"anyOf": ["snp"]}}}],
+    "compartments": [{"name": "gdpr", "rules": {"jurisdictions": ["EU"]}}],
+}
+SITE: Mapping[str, Any] = {
+    "tier": "Closed",
+    "jurisdiction": "JP",
+    "operatedBy": "own",
+    "nodes": {"matchLabels": {"site": "tokyo"}},
+}
+RUNTIME: Mapping[str, Any] = {"formats": [{"name": "gguf"}], "image": "registry.test/engines/llamacpp:1"}
+MODEL: Mapping[str, Any] = {
+    "owner": "team@example.test",
+    "format": {"name": "gguf"},
+    "storageUri": "oci://registry.test:5000/models/small@sha256:" + "0" * 64,
+}
+SERVICE: Mapping[str, Any] = {"predictor": {"model": {"modelRef": {"name": "small"}}}}
+GOOD: Mapping[str, Mapping[str, Any]] = {
+    "ClassificationPolicy": POLICY,
+    "Site": SITE,
+    "Runtime": RUNTIME,
+    "Model": MODEL,
+    "InferenceService": SERVICE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A spec that is refused.
+
+    Attributes:
+        server: Words of the API server's refusal.
+        model: Words of the model's refusal, where they differ.
+    """
+
+    kind: str
+    spec: Mapping[str, Any]
+    server: str
+    model: str = ""
+
+
+def manifest(kind: str, spec: Mapping[str, Any], *, name: str = "x", namespace: str | None = None) -> dict[str, Any]:
+    """Put a spec into an object; cluster kinds get no namespace, the policy gets its only name."""
+    metadata = {"name": "default" if kind == "ClassificationPolicy" else name}
+    if namespace is not None and kind in ("Model", "InferenceService"):
+        metadata["namespace"] = namespace
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": dict(spec)}
+
+
+def _service(**changes: Any) -> dict[str, Any]:
+    return {**SERVICE, **changes}
+
+
+def _predictor(**changes: Any) -> dict[str, Any]:
+    return {"predictor": {"model": {"modelRef": {"name": "small"}}, **changes}}
+
+
+def _model(**changes: Any) -> dict[str, Any]:
+    return {"predictor": {"model": changes}}
+
+
+_SOURCE = "give either modelRef, or both modelFormat and storageUri"
+_CIDR = "cidr must be an address range without host bits, such as 10.1.0.0/16"
+_VALUES = "values belong to In and NotIn, which need at least one, and to no other operator"
+
+BAD: Mapping[str, Bad] = {
+    "a policy whose unlabelled level is unknown": Bad(
+        "ClassificationPolicy", {**POLICY, "unlabelled": "secret"}, "unlabelled must be the name of one of the levels",
+        'unlabelled is "secret"; the levels are public, internal',
+    ),
+    "a policy without levels": Bad(
+        "ClassificationPolicy", {"unlabelled": "a", "levels": []}, "should have at least 1 items", "at least 1 item"
+    ),
+    "a policy with a level twice": Bad(
+        "ClassificationPolicy", {"unlabelled": "a", "levels": [{"name": "a"}, {"name": "a"}]}, "Duplicate value",
+        "names of levels, and of compartments, must differ",
+    ),
+    "a level with a dot, which separates compartments in labels": Bad(
+        "ClassificationPolicy", {"unlabelled": "a.b", "levels": [{"name": "a.b"}]}, "should match", "match pattern"
+    ),
+    "a level too long for a label with compartments": Bad(
+        "ClassificationPolicy", {"unlabelled": "a" * 33, "levels": [{"name": "a" * 33}]}, "may not be more than 32",
+        "at most 32 characters",
+    ),
+    "a tier nobody knows": Bad(
+        "ClassificationPolicy", {"unlabelled": "a", "levels": [{"name": "a", "rules": {"tiers": ["Open"]}}]},
+        'Unsupported value: "Open"', "Input should be 'Closed', 'OwnCloud' or 'ManagedApi'",
+    ),
+    "a proof that may be ageless": Bad(
+        "ClassificationPolicy",
+        {"unlabelled": "a", "levels": [{"name": "a", "rules": {"trust": {"anyOf": ["snp"], "maxAgeSeconds": 0}}}]},
+        "should be greater than or equal to 1", "greater than or equal to 1",
+    ),
+    "a closed site without nodes": Bad(
+        "Site", {key: value for key, value in SITE.items() if key != "nodes"},
+        "nodes is required: a site of tier Closed or OwnCloud is a pool of nodes of this cluster",
+        "nodes is required: a site of tier Closed is a pool of nodes of this cluster",
+    ),
+    "a site that claims every node": Bad(
+        "Site", {**SITE, "nodes": {}}, "nodes must name at least one label; an empty selector would claim every node"
+    ),
+    "a site that claims every node by empty lists": Bad(
+        "Site", {**SITE, "nodes": {"matchLabels": {}, "matchExpressions": []}}, "nodes must name at least one label"
+    ),
+    "a jurisdiction in small letters": Bad("Site", {**SITE, "jurisdiction": "jp"}, "should match", "match pattern"),
+    "a selector with In and no values": Bad(
+        "Site", {**SITE, "nodes": {"matchExpressions": [{"key": "a", "operator": "In"}]}}, _VALUES
+    ),
+    "a selector with Exists and a value": Bad(
+        "Site", {**SITE, "nodes": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["x"]}]}}, _VALUES
+    ),
+    "a selector label that is no label": Bad(
+        "Site", {**SITE, "nodes": {"matchLabels": {"a b": "c"}}}, "a key must match", "match pattern"
+    ),
+    "a price below zero": Bad("Site", {**SITE, "price": {"gpuHour": "-1"}}, "should match", "match pattern"),
+    "a runtime that takes the agent's port": Bad(
+        "Runtime", {**RUNTIME, "port": 8181}, "port 8181 belongs to the agent in the pod"
+    ),
+    "a runtime that serves nothing": Bad(
+        "Runtime", {**RUNTIME, "formats": []}, "should have at least 1 items", "at least 1 item"
+    ),
+    "an image that is no image": Bad("Runtime", {**RUNTIME, "image": "a b"}, "should match", "match pattern"),
+    "a quantity that is none": Bad(
+        "Runtime", {**RUNTIME, "memory": {"overhead": "4 GB"}}, "should match",
+        '"4 GB" is not a quantity such as 4Gi, 500m or 2',
+    ),
+    "a quantity below zero": Bad(
+        "Runtime", {**RUNTIME, "memory": {"overhead": -4}}, "should be greater than or equal to 0", "is not a quantity"
+    ),
+    "a model from plain http": Bad(
+        "Model", {**MODEL, "storageUri": "http://example.test/a.gguf"}, "should match", "match pattern"
+    ),
+    "a model whose URI holds a password": Bad(
+        "Model", {**MODEL, "storageUri": "https://user:word@example.test/a.gguf"}, "should match", "match pattern"
+    ),
+    "a model whose URI holds a signature": Bad(
+        "Model", {**MODEL, "storageUri": "https://example.test/a.gguf?sig=abc"}, "should match", "match pattern"
+    ),
+    "a model whose path climbs": Bad(
+        "Model", {**MODEL, "storageUri": "pvc://claim/../other"}, "should match", "match pattern"
+    ),
+    "a digest that is too short": Bad("Model", {**MODEL, "digest": "sha256:abc"}, "should match", "match pattern"),
+    "a model nobody answers for": Bad(
+        "Model", {key: value for key, value in MODEL.items() if key != "owner"}, "Required value", "Field required"
+    ),
+    "a service with neither reference nor weights": Bad("InferenceService", _model(), _SOURCE),
+    "a service with reference and weights": Bad(
+        "InferenceService", _model(modelRef={"name": "a"}, storageUri="pvc://claim/a"), _SOURCE
+    ),
+    "a service with weights of no format": Bad("InferenceService", _model(storageUri="pvc://claim/a"), _SOURCE),
+    "a service that shrinks while it grows": Bad(
+        "InferenceService", _predictor(minReplicas=3, maxReplicas=2), "maxReplicas must not be smaller than minReplicas"
+    ),
+    "a toleration of nothing": Bad(
+        "InferenceService", _predictor(tolerations=[{"value": "a"}]), "without a key, operator must be Exists"
+    ),
+    "a toleration of any and one value": Bad(
+        "InferenceService", _predictor(tolerations=[{"key": "a", "operator": "Exists", "value": "b"}]),
+        "operator Exists takes no value",
+    ),
+    "a toleration for a time without an eviction": Bad(
+        "InferenceService", _predictor(tolerations=[{"key": "a", "operator": "Exists", "tolerationSeconds": 3}]),
+        "tolerationSeconds needs effect NoExecute",
+    ),
+    "egress to no address": Bad(
+        "InferenceService", _service(egress=[{"cidr": "999.1.1.1/8", "ports": [1]}]), _CIDR
+    ),
+    "egress with host bits": Bad("InferenceService", _service(egress=[{"cidr": "10.1.2.3/8", "ports": [1]}]), _CIDR),
+    "egress to every port": Bad(
+        "InferenceService", _service(egress=[{"cidr": "10.0.0.0/8", "ports": []}]), "should have at least 1 items",
+        "at least 1 item",
+    ),
+    "a resource name that is none": Bad(
+        "InferenceService", {"predictor": {"model": {"modelRef": {"name": "a"}, "resources": {"limits": {"a b": 1}}}}},
+        "a key must match", "match pattern",
+    ),
+    "too many compartments": Bad(
+        "InferenceService",
+        _service(classification={"level": "a", "compartments": [f"c{index}" for index in range(17)]}),
+        "must have at most 16 items", "at most 16 items",
+    ),
+}  # fmt: skip
