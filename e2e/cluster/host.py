@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from e2e.cluster.errors import ClusterError
@@ -50,14 +50,14 @@ def require_root(uid: int | None = None) -> None:
         )
 
 
-def require_packages(wanted: dict[str, str], report: Report) -> None:
+def require_packages(wanted: dict[str, str], report: Report, *, installer: str = "apt-get") -> None:
     """Install the Debian packages that are missing, or say which ones a person must install."""
     missing = missing_packages(wanted)
     if not missing:
         return
-    if shutil.which("apt-get") is None:
+    if shutil.which(installer) is None:
         raise ClusterError(
-            f"missing programs of the Debian packages {', '.join(missing)}, and there is no apt-get here",
+            f"missing programs of the Debian packages {', '.join(missing)}, and there is no {installer} here",
             remedy="install them with the package manager of this system, or use --provider kind",
         )
     report(f"installing Debian packages: {' '.join(missing)}")
@@ -88,8 +88,13 @@ def require_go(program: str = "go") -> None:
         )
 
 
-def require_overlayfs(directory: Path) -> None:
-    """Refuse a file system on which containerd could not stack image layers."""
+def require_overlayfs(directory: Path, *, mount: Sequence[str] = ("unshare", "--mount", "mount")) -> None:
+    """Refuse a file system on which containerd could not stack image layers.
+
+    Args:
+        directory: Where the layers are to lie.
+        mount: What mounts, without leaving the mount behind.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory, prefix=".overlay-") as scratch:
         base = Path(scratch)
@@ -97,8 +102,8 @@ def require_overlayfs(directory: Path) -> None:
         for part in parts.values():
             part.mkdir()
         options = f"lowerdir={parts['lower']},upperdir={parts['upper']},workdir={parts['work']}"
-        mount = ["unshare", "--mount", "mount", "-t", "overlay", "overlay", "-o", options, str(parts["merged"])]
-        done = subprocess.run(mount, capture_output=True, text=True, check=False)
+        command = [*mount, "-t", "overlay", "overlay", "-o", options, str(parts["merged"])]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ClusterError(
             f"overlayfs cannot be mounted on {directory}: {done.stderr.strip()}",
@@ -107,9 +112,9 @@ def require_overlayfs(directory: Path) -> None:
         )
 
 
-def require_network_namespaces() -> None:
+def require_network_namespaces(trial: Sequence[str] = ("unshare", "--net", "true")) -> None:
     """Refuse a container or kernel that forbids making network namespaces."""
-    done = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True, check=False)
+    done = subprocess.run(list(trial), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ClusterError(
             f"network namespaces cannot be made here: {done.stderr.strip()}",

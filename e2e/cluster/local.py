@@ -137,6 +137,16 @@ class LocalCluster:
                 return node
         raise ClusterError(f"cluster {self.name} has no node {name}", remedy="ask for more with --nodes")
 
+    def stop_node(self, name: str) -> None:
+        """End a node as a power cut would; its Node object, images and volumes stay."""
+        self.node(name).stop()
+
+    def start_node(self, name: str) -> None:
+        """Start a node again after :meth:`stop_node`, and wait until it is Ready."""
+        node = self.node(name)
+        node.start(dict(self.record.nodes)[name], self.kubectl, [])
+        node.wait_ready(self.kubectl)
+
     def place(self, where: str) -> Place:
         if where == "control-plane":
             return NetworkNamespace(self.addressing.control_plane_netns)

@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -186,10 +187,14 @@ class PodNetwork:
 def start_nodes(
     nodes: Mapping[LocalNode, Mapping[str, str]], kubectl: Kubectl, archives: list[Path], report: Report
 ) -> None:
-    """Start nodes one after another and wait for all together: they share the machine's cores anyway."""
-    for node, labels in nodes.items():
-        node.start(labels, kubectl, archives)
+    """Start nodes side by side and return when all are Ready."""
+
+    def start(node: LocalNode) -> None:
+        node.start(nodes[node], kubectl, archives)
         report(f"node {node.name} started")
-    for node in nodes:
         node.wait_ready(kubectl)
+
+    with ThreadPoolExecutor(max(1, len(nodes))) as pool:
+        for _ in pool.map(start, nodes):
+            pass
     report(f"{len(nodes)} nodes Ready")

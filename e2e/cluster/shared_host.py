@@ -41,6 +41,11 @@ def _read() -> dict[str, list[str] | dict[str, str]]:
     return content
 
 
+def users() -> set[str]:
+    """Return the clusters that have, or had before a crash, nodes."""
+    return set(_read().get("users", []))
+
+
 def acquire(name: str, others: set[str]) -> None:
     """Note that cluster `name` has nodes; the first one saves the settings. Call it under the lock.
 
@@ -49,11 +54,11 @@ def acquire(name: str, others: set[str]) -> None:
         others: The clusters that exist now; users that are not among them were left by a crash.
     """
     state = _read()
-    users = set(state.get("users", [])) & others
+    remaining = users() & others
     if not state:
         boot = {"sysctls": {key: Path("/proc/sys", key).read_text().strip() for key in SYSCTLS}}
         state = {**boot, "made": [path for path in MOUNT_POINTS if not Path(path).exists()]}
-    state["users"] = sorted(users | {name})
+    state["users"] = sorted(remaining | {name})
     _file().write_text(json.dumps(state))
     for path in MOUNT_POINTS:
         Path(path).mkdir(parents=True, exist_ok=True)
@@ -62,11 +67,11 @@ def acquire(name: str, others: set[str]) -> None:
 def release(name: str, others: set[str]) -> None:
     """Note that cluster `name` has no nodes any more; the last one restores the settings. Call it under the lock."""
     state = _read()
-    users = (set(state.get("users", [])) & others) - {name}
+    remaining = (users() & others) - {name}
     if not state:
         return
-    if users:
-        state["users"] = sorted(users)
+    if remaining:
+        state["users"] = sorted(remaining)
         _file().write_text(json.dumps(state))
         return
     sysctls = state["sysctls"]

@@ -9,6 +9,7 @@ import pytest
 from e2e.cluster.build import binaries_dir
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.images import TOOLS_IMAGE
+from e2e.cluster.local import LocalCluster
 from e2e.cluster.oci import ImageContent, write_archive
 from e2e.cluster.processes import poll
 from e2e.cluster.provider import Cluster
@@ -180,3 +181,18 @@ def test_simulated_nodes_run_pods_and_real_nodes_stay_real(cluster: Cluster, nam
     for node in cluster.nodes:
         cluster.kubectl("wait", "--for=condition=Ready", f"node/{node.name}", "--timeout=5s")
     cluster.kubectl("delete", "node", "-l", f"pool={namespace}", "--wait=false")
+
+
+def test_a_node_that_lost_its_power_comes_back_with_its_pods(cluster: Cluster, namespace: str, run_pod: RunPod) -> None:
+    if not isinstance(cluster, LocalCluster):
+        pytest.skip("only the local provider can cut a node's power")
+    last = cluster.nodes[-1].name
+    run_pod("web", "serve", "-http", ":8080", node=last)
+    cluster.stop_node(last)
+    lost = ("--for=jsonpath={.status.conditions[?(@.type=='Ready')].status}=Unknown", f"node/{last}")
+    cluster.kubectl("wait", *lost, "--timeout=60s")
+    cluster.start_node(last)
+    restarted = "--for=jsonpath={.status.containerStatuses[0].restartCount}=1"
+    cluster.kubectl("-n", namespace, "wait", restarted, "pod/web", "--timeout=60s")
+    cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
+    assert '"ok":1' in cluster.kubectl("-n", namespace, "exec", "web", "--", "probe", "tcp", "127.0.0.1:8080")
