@@ -12,10 +12,13 @@ from sekisho.placement.explain import explain_choice, explain_nowhere
 from sekisho.placement.filters import (
     HARDWARE,
     LAW,
+    WISHES,
     Case,
     Filter,
     filter_node_selector,
     filter_nodes,
+    filter_tenancy,
+    mask_of_wishes,
     rows_of_site,
     site_requirements,
 )
@@ -73,24 +76,32 @@ def check_node(demand: Demand, site: SiteSpec, snapshot: Snapshot, *, node: str,
     case = Case(demand, demand.current_site or "", site, snapshot, now_at)
     row = snapshot.row_of(node)
     rows = rows_of_site(snapshot, site)
-    verdict = _run(case, BINDING, rows=rows[rows == (-1 if row is None else row)])
+    verdict = _run(case, BINDING, rows[rows == (-1 if row is None else row)])
     if verdict.rejection is not None and verdict.rejection.reason is Reason.NO_NODES:
         return Rejection(Reason.NO_NODES, f"node {node} is not one of the site's nodes")
     return verdict.rejection
 
 
-def _run(case: Case, filters: Sequence[Filter], *, rows: Rows | None = None) -> _Verdict:
-    left = rows_of_site(case.snapshot, case.site) if rows is None else rows
-    for passed, apply in enumerate(filters):
+def _run(case: Case, filters: Sequence[Filter], rows: Rows, *, passed: int = 0) -> _Verdict:
+    left = rows
+    for position, apply in enumerate(filters, start=passed):
         answer = apply(case, left)
         if isinstance(answer, Rejection):
-            return _Verdict(case, passed, answer, left)
+            return _Verdict(case, position, answer, left)
         left = answer
-    return _Verdict(case, len(filters), None, left)
+    return _Verdict(case, passed + len(filters), None, left)
 
 
 def _judge(case: Case) -> _Verdict:
-    verdict = _run(case, FILTERS)
+    verdict = _run(case, (*LAW, *TRUST, filter_nodes), rows_of_site(case.snapshot, case.site))
+    if verdict.rejection is not None:
+        return verdict
+    usable = verdict.rows[mask_of_wishes(case)[verdict.rows]]
+    if usable.size:
+        verdict = _run(case, (filter_tenancy,), usable, passed=len(FILTERS) - 1)
+    else:
+        # One of them refuses; in their order, to find which, and the nearest miss.
+        verdict = _run(case, WISHES, verdict.rows, passed=verdict.passed)
     if verdict.rejection is not None:
         return verdict
     room = measure_room(case, verdict.rows)
@@ -102,7 +113,7 @@ def _stay(demand: Demand, verdicts: Sequence[_Verdict], absent: Sequence[SiteRej
     current = next((item for item in verdicts if item.case.name == demand.current_site), None)
     if current is None or current.rejection is None:
         return None
-    kept = _run(current.case, BINDING)
+    kept = _run(current.case, BINDING, rows_of_site(current.case.snapshot, current.case.site))
     if kept.rejection is not None:
         return None
     others = [item for item in verdicts if item is not current]

@@ -12,7 +12,7 @@ from sekisho.placement.filters import Case
 from sekisho.placement.outcome import SiteRejection
 from sekisho.placement.room import Room
 from sekisho.placement.snapshot import CPU_MILLIS, GPUS, MEMORY_MIB
-from sekisho.placement.trust import credible_at, groups_of, proven_at
+from sekisho.placement.trust import groups_of, latest_of, proven_at
 from sekisho.placement.wording import count, join_names
 
 
@@ -37,10 +37,11 @@ def _spell_trust(case: Case, rows: Rows) -> Iterator[str]:
     trust = case.demand.rules.trust
     if trust is None:
         return
-    best = rows[[int(np.argmax(proven_at(case, trust, rows)))]]
-    for group in groups_of(trust):
-        proofs = [(int(credible_at(case, tee, best)[0]), tee) for tee in group]
-        at, tee = max(proofs, key=lambda proof: proof[0])
+    groups, latest = groups_of(trust), latest_of(case)
+    best = rows[int(np.argmax(proven_at(case, groups, rows)))]
+    for group in groups:
+        proofs = [(int(case.snapshot.attested_at(tee)[best]), tee) for tee in group]
+        at, tee = max((proof for proof in proofs if proof[0] <= latest), key=lambda proof: proof[0])
         yield f"{tee} verified {max(0, math.floor(case.now_at - at)):,} s ago"
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from sekisho.api.v1alpha1.site import SiteSpec
 from sekisho.classify.jurisdiction import is_covered
 from sekisho.errors import Reason, Rejection
-from sekisho.placement.columns import Rows, is_tolerated
+from sekisho.placement.columns import Mask, Rows, is_tolerated
 from sekisho.placement.requirement import Demand, Requirement, requirements_of_labels, requirements_of_selector
 from sekisho.placement.snapshot import GPUS, NodeFacts, Snapshot
 from sekisho.placement.wording import count, join_names
@@ -54,6 +54,11 @@ def site_requirements(site: SiteSpec) -> tuple[Requirement, ...]:
 
 def rows_of_site(snapshot: Snapshot, site: SiteSpec) -> Rows:
     """Return the rows of the site's nodes; an empty selector claims none, lest it claim every node."""
+    # By identity, for selectors have no cheap hash; the entry holds the site, so that no other can get its identity.
+    return snapshot.recall(("site", id(site)), lambda: (site, _find_rows(snapshot, site)))[1]
+
+
+def _find_rows(snapshot: Snapshot, site: SiteSpec) -> Rows:
     requirements = site_requirements(site)
     return snapshot.rows_of(requirements) if requirements else np.empty(0, dtype=np.intp)
 
@@ -189,12 +194,28 @@ def filter_tenancy(case: Case, rows: Rows) -> Rows | Rejection:
     return Rejection(Reason.TENANCY_CONFLICT, detail)
 
 
+def mask_of_wishes(case: Case) -> Mask:
+    """Tell of every node whether it passes the filters that look at nodes and the service's wishes alone.
+
+    The same filters, once for all sites and for all services that wish the same.
+    """
+    demand = case.demand
+    key = (tuple(sorted(demand.node_selector.items())), demand.tolerations, demand.gpu_count > 0)
+    return case.snapshot.recall(key, lambda: _apply_wishes(case))
+
+
+def _apply_wishes(case: Case) -> Mask:
+    mask = np.zeros(len(case.snapshot.nodes), dtype=np.bool_)
+    rows: Rows = np.arange(mask.size)
+    for apply in WISHES:
+        answer = apply(case, rows)
+        if isinstance(answer, Rejection):
+            return mask
+        rows = answer
+    mask[rows] = True
+    return mask
+
+
 LAW: Final[tuple[Filter, ...]] = (filter_wish, filter_site_kind, filter_tier, filter_jurisdiction)
-HARDWARE: Final[tuple[Filter, ...]] = (
-    filter_nodes,
-    filter_ready,
-    filter_node_selector,
-    filter_taints,
-    filter_accelerator,
-    filter_tenancy,
-)
+WISHES: Final[tuple[Filter, ...]] = (filter_ready, filter_node_selector, filter_taints, filter_accelerator)
+HARDWARE: Final[tuple[Filter, ...]] = (filter_nodes, *WISHES, filter_tenancy)

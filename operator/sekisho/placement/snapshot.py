@@ -3,19 +3,21 @@
 Building a snapshot walks the nodes and pods once; every decision after that works on columns.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from sekisho.api.v1alpha1.inferenceservice import Toleration
-from sekisho.placement.columns import NEVER, Column, Mask, NodeFacts, NodeTable, Rows, Taint
+from sekisho.placement.columns import NEVER, Column, Groups, Mask, NodeFacts, NodeTable, Rows, Taint, recall
 from sekisho.placement.requirement import Requirement
 
 __all__ = ["CPU_MILLIS", "GPUS", "MEMORY_MIB", "NEVER", "PODS", "NodeFacts", "PodUsage", "Snapshot", "Taint",
            "take_snapshot"]  # fmt: skip
 
 ServiceKey = tuple[str, str]
+_T = TypeVar("_T")
 
 GPUS, CPU_MILLIS, MEMORY_MIB, PODS = range(4)
 
@@ -52,6 +54,15 @@ class _UsageTable:
     ours: Column
     by_service: Mapping[ServiceKey, _Share]
     by_namespace: Mapping[str, _Share]
+    strangers: dict[Hashable, Column] = field(default_factory=dict)
+
+    def count_strangers(self, namespace: str, service: str | None) -> Column:
+        """Count the pods of services but for those of one service, or of one namespace."""
+        known = self.by_namespace.get(namespace) if service is None else self.by_service.get((namespace, service))
+        count = self.ours.copy()
+        if known is not None:
+            count[known.rows] -= known.amounts[PODS]
+        return count
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +113,14 @@ class Snapshot:
         """Return the Unix second of every node's proof by `tee`; `NEVER` without a well-formed one."""
         return self._table.attested(tee)
 
+    def proven_at(self, groups: Groups, latest: int) -> Column:
+        """Return when every node had last proven one of each group, proofs from after `latest` left out."""
+        return self._table.proven(groups, latest)
+
+    def recall(self, key: Hashable, compute: Callable[[], _T]) -> _T:
+        """Keep what follows from the nodes alone, not from what is used; `key` must hold all else it depends on."""
+        return self._table.recall(key, compute)
+
     @property
     def ready(self) -> Mask:
         """Tell of every node whether its kubelet reports ready."""
@@ -124,15 +143,9 @@ class Snapshot:
 
     def strangers(self, namespace: str, service: str | None) -> Column:
         """Count the pods of other services on every node; with `service` None those of other namespaces' services."""
-        if service is None:
-            share = self._usage.by_namespace.get(namespace)
-        else:
-            share = self._usage.by_service.get((namespace, service))
-        if share is None:
-            return self._usage.ours
-        count = self._usage.ours.copy()
-        count[share.rows] -= share.amounts[PODS]
-        return count
+        return recall(
+            self._usage.strangers, (namespace, service), lambda: self._usage.count_strangers(namespace, service)
+        )
 
 
 def take_snapshot(

@@ -5,14 +5,13 @@ is the Unix second of the last verification. A value that is no Unix second, or 
 """
 
 import math
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
 from sekisho.classify.rules import EffectiveTrust
 from sekisho.errors import Reason, Rejection
-from sekisho.placement.columns import NEVER, Column, Rows
+from sekisho.placement.columns import NEVER, Column, Groups, Rows
 from sekisho.placement.filters import Case, Filter
 from sekisho.placement.wording import count, join_names
 
@@ -36,7 +35,7 @@ def filter_proof(case: Case, rows: Rows) -> Rows | Rejection:
     trust = case.demand.rules.trust
     if trust is None or not rows.size:
         return rows
-    proven = proven_at(case, trust, rows)
+    proven = proven_at(case, groups_of(trust), rows)
     if (kept := rows[proven >= max(0, math.ceil(case.now_at - trust.max_age_seconds))]).size:
         return kept
     newest = int(np.argmax(proven))
@@ -48,31 +47,20 @@ def filter_proof(case: Case, rows: Rows) -> Rows | Rejection:
     return Rejection(Reason.TRUST_TOO_OLD, detail)
 
 
-def groups_of(trust: EffectiveTrust) -> tuple[tuple[str, ...], ...]:
+def groups_of(trust: EffectiveTrust) -> Groups:
     """Return the groups of which a node must have proven one each: the alternatives, then every device alone."""
     alternatives = () if trust.any_of is None else (tuple(sorted(trust.any_of)),)
     return (*alternatives, *((device,) for device in sorted(trust.devices)))
 
 
-def proven_at(case: Case, trust: EffectiveTrust, rows: Rows) -> Column:
-    """Return when each node had last proven all that is wanted: the oldest of the newest proofs of each group."""
-    oldest = _newest(case, groups_of(trust)[0], rows)
-    for group in groups_of(trust)[1:]:
-        oldest = np.minimum(oldest, _newest(case, group, rows))
-    return oldest
+def latest_of(case: Case) -> int:
+    """Return the Unix second after which a proof lies in the future; clocks may differ by `CLOCK_SKEW_SECONDS`."""
+    return math.floor(case.now_at) + CLOCK_SKEW_SECONDS
 
 
-def credible_at(case: Case, tee: str, rows: Rows) -> Column:
-    """Return when each node proved `tee`; `NEVER` without a proof, or with one from the future."""
-    column = case.snapshot.attested_at(tee)[rows]
-    return np.where(column > math.floor(case.now_at) + CLOCK_SKEW_SECONDS, NEVER, column)
-
-
-def _newest(case: Case, group: Sequence[str], rows: Rows) -> Column:
-    newest = credible_at(case, group[0], rows)
-    for tee in group[1:]:
-        newest = np.maximum(newest, credible_at(case, tee, rows))
-    return newest
+def proven_at(case: Case, groups: Groups, rows: Rows) -> Column:
+    """Return when each node had last proven one of each group; `NEVER` where a proof is missing."""
+    return case.snapshot.proven_at(groups, latest_of(case))[rows]
 
 
 def _describe(case: Case, trust: EffectiveTrust) -> str:
@@ -82,7 +70,7 @@ def _describe(case: Case, trust: EffectiveTrust) -> str:
 
 def _explain_missing(case: Case, trust: EffectiveTrust, rows: Rows) -> Rejection:
     groups = groups_of(trust)
-    proven = [_newest(case, group, rows) != NEVER for group in groups]
+    proven = [proven_at(case, (group,), rows) != NEVER for group in groups]
     nearest = int(np.argmax(np.add.reduce(proven, dtype=np.int64)))
     lacks = next(group for group, mask in zip(groups, proven, strict=True) if not mask[nearest])
     node = case.snapshot.nodes[rows[nearest]].name
