@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec
@@ -47,6 +47,24 @@ class ModelObject:
     status: Mapping[str, Any]
 
 
+SpecT = TypeVar("SpecT")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterObject(Generic[SpecT]):
+    """One object of a cluster-wide kind as it was read: ClassificationPolicy, Site or Runtime."""
+
+    name: str
+    generation: int
+    spec: SpecT | Rejection
+    status: Mapping[str, Any]
+
+
+PolicyObject = ClusterObject[ClassificationPolicySpec]
+SiteObject = ClusterObject[SiteSpec]
+RuntimeObject = ClusterObject[RuntimeSpec]
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """Everything beside the object itself that a plan may depend on.
@@ -58,7 +76,8 @@ class World:
         runtimes: By name.
         sites: By name.
         snapshot: Nodes with what is free on them; pods of this very service are not counted as used.
-        children: What we own for this service as the server shows it, by kind (each kind has one child).
+        children: What we own for this service as the server shows it, by kind (each kind has one child);
+            complete: a child that is missing here is taken to be missing there.
         network_policies: Policies of the namespace that are not ours.
         pods: Pods of this service, raw, sorted by name.
         replica_failures: Messages of why pods could not be created (quota, admission), newest first.
@@ -106,4 +125,13 @@ class Plan:
     status: Manifest
     prune: tuple[str, ...] = ()
     announcements: tuple[Announcement, ...] = field(default=())
+    check_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What is published about an object for which nothing is applied: status, events, and when to look again."""
+
+    status: Manifest
+    announcements: tuple[Announcement, ...] = ()
     check_after_seconds: float | None = None

@@ -1,0 +1,78 @@
+"""The conditions of a service, computed from one outcome."""
+
+from sekisho.errors import Reason
+from sekisho.plan.conditions import Aspect, Facet, Progress, is_false, is_true, is_unknown
+from sekisho.plan.isolation import observe_isolation
+from sekisho.plan.outcome import AWAITED, LASTING, Outcome
+from sekisho.plan.serving import find_gap, observe_serving, stem_of
+from sekisho.plan.weights import observe_weights
+
+
+def describe(outcome: Outcome, *, placement_message: str) -> Facet:
+    """Compute every condition of a service, `Ready` last, and where it stands.
+
+    Args:
+        outcome: What was decided and seen.
+        placement_message: Why it is placed or not, in words that stay while the decision stays.
+    """
+    aspects = _observe(outcome, placement_message)
+    ready, progress = _conclude(outcome, aspects)
+    return Facet((*aspects, ready), progress)
+
+
+def _observe(outcome: Outcome, placement_message: str) -> tuple[Aspect, ...]:
+    if outcome.refusal is not None:
+        accepted = is_false("Accepted", outcome.refusal.reason, outcome.refusal.detail)
+        return (
+            accepted,
+            *_undecided(("Placed", "Isolated", "WeightsAvailable", "Serving"), "the service is not accepted"),
+        )
+    accepted = is_true("Accepted", Reason.ACCEPTED, "the policy knows the class, and allows what the service asks for")
+    placed = _observe_placement(outcome, placement_message)
+    if outcome.replicas == 0 and outcome.stop is None and placed.status != "True":
+        rest = _undecided(("WeightsAvailable", "Serving"), "the service is not placed")
+        return (accepted, placed, *_undecided(("Isolated",), "no pod runs"), *rest)
+    return accepted, placed, observe_isolation(outcome), observe_weights(outcome), observe_serving(outcome)
+
+
+def _undecided(kinds: tuple[str, ...], why: str) -> tuple[Aspect, ...]:
+    return tuple(is_unknown(kind, Reason.PENDING, f"not looked at: {why}") for kind in kinds)
+
+
+def _observe_placement(outcome: Outcome, message: str) -> Aspect:
+    if outcome.design is None:  # no refusal goes without a design; this keeps the types honest
+        return is_unknown("Placed", Reason.PENDING, message)
+    if outcome.design.misplaced is not None:
+        return is_false("Placed", outcome.design.misplaced.reason, outcome.design.misplaced.detail)
+    placement = outcome.design.placement
+    return (is_true if placement.site else is_false)("Placed", placement.reason, message)
+
+
+def _conclude(outcome: Outcome, aspects: tuple[Aspect, ...]) -> tuple[Aspect, Progress]:
+    worst = next((item for item in aspects if item.status != "True"), None)
+    if _is_at_rest(outcome, aspects):
+        return is_true(
+            "Ready", Reason.SCALED_TO_ZERO, "nothing runs, as asked: spec.predictor.minReplicas is 0"
+        ), Progress.DONE
+    if worst is not None:
+        stuck = Progress.STALLED if _is_lasting(outcome, worst) else Progress.MOVING
+        return is_false("Ready", Reason(worst.reason), worst.message, stem=worst.stem), stuck
+    gap = find_gap(outcome)
+    if gap is not None:
+        return is_false("Ready", gap.reason, gap.detail, stem=stem_of(gap)), Progress.MOVING
+    return is_true("Ready", Reason.READY, "the model serves, isolated, where its class allows it"), Progress.DONE
+
+
+def _is_at_rest(outcome: Outcome, aspects: tuple[Aspect, ...]) -> bool:
+    accepted, placed, isolated, *_, serving = aspects
+    decided = accepted.status == placed.status == "True" and isolated.status != "False"
+    return decided and serving.reason == Reason.SCALED_TO_ZERO and not outcome.pods
+
+
+def _is_lasting(outcome: Outcome, worst: Aspect) -> bool:
+    if worst.type == "Accepted":
+        return worst.reason not in AWAITED
+    if worst.type == "Placed" and outcome.design is not None:
+        rejected = outcome.design.placement.rejected
+        return outcome.design.misplaced is None and bool(rejected) and all(item.reason in LASTING for item in rejected)
+    return worst.reason == Reason.FOREIGN_NETWORK_POLICY

@@ -1,0 +1,214 @@
+"""The plan of an InferenceService: accept, place, isolate, then run; and what is said of it."""
+
+from typing import Any
+
+from sekisho.api import names
+from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec
+from sekisho.api.v1alpha1.runtime import RuntimeSpec
+from sekisho.errors import Reason, RefusedError, Rejection
+from sekisho.placement.engine import check_node, place
+from sekisho.placement.requirement import Demand
+from sekisho.plan.aspects import describe
+from sekisho.plan.classing import Classing, classify_service
+from sekisho.plan.conditions import settle_conditions
+from sekisho.plan.foreign import find_foreign
+from sekisho.plan.isolation import next_staleness_seconds
+from sekisho.plan.law import check_egress, check_images, check_weights
+from sekisho.plan.outcome import Design, Outcome
+from sekisho.plan.pods import Pod, read_pods
+from sekisho.plan.resolution import Weights, resolve_runtime, resolve_weights
+from sekisho.plan.status import compose_status, settle_placement
+from sekisho.plan.world import Manifest, Plan, ServiceObject, World
+from sekisho.render.blueprint import Blueprint
+from sekisho.render.estimate import Needs, estimate_needs
+from sekisho.render.manifests import ISOLATION_KINDS, WORKLOAD_KINDS, render_isolation, render_workload
+from sekisho.render.metadata import render_labels
+
+_MIN_LOOK_SECONDS = 5.0
+_TRUST_LOOK_SECONDS = 60.0
+
+
+def plan(obj: ServiceObject, world: World) -> Plan:
+    """Decide all that should be so for a service.
+
+    What is not accepted or not placed does not run: its workload is pruned, its NetworkPolicy last. A service that is
+    being deleted is left to its owner references.
+    """
+    if obj.deleting:
+        return Plan((), (), dict(obj.status))
+    pods = read_pods(world.pods)
+    classing: Classing | None = None
+    try:
+        spec = _require_spec(obj)
+        classing = classify_service(obj, world, spec=spec.classification)
+        design, runtime = _design(obj, world, spec, classing=classing, pods=pods)
+    except RefusedError as refusal:
+        return _refuse(Outcome(obj, world, pods, classing, Rejection(refusal.reason, refusal.message)))
+    return _realise(Outcome(obj, world, pods, classing, design=design), spec, runtime)
+
+
+def _require_spec(obj: ServiceObject) -> InferenceServiceSpec:
+    if isinstance(obj.spec, Rejection):
+        raise RefusedError.of(obj.spec)
+    return obj.spec
+
+
+def _design(
+    obj: ServiceObject, world: World, spec: InferenceServiceSpec, *, classing: Classing, pods: tuple[Pod, ...]
+) -> tuple[Design, RuntimeSpec]:
+    rules, data_class = classing.rules, classing.data_class
+    weights = resolve_weights(spec, world)
+    runtime_name, runtime = resolve_runtime(spec.predictor, weights.format, world.runtimes)
+    what = f"model {weights.model_name}" if weights.model_name else "the model at storageUri"
+    check_weights(rules, data_class, what=what)
+    images = [(f"runtime {runtime_name}", runtime.image)]
+    check_images(
+        rules, data_class, [*images, ("the agent's image (chart value images.agent)", world.settings.agent_image)]
+    )
+    check_egress(rules, data_class, spec.egress, canaries=world.settings.canaries)
+    needs = estimate_needs(spec.predictor, runtime, memory=weights.memory, size_bytes=weights.size_bytes)
+    demand = _demand(obj, world, spec, classing=classing, needs=needs)
+    placement = place(demand, world.sites, world.snapshot.without(obj.namespace, obj.name), now_at=world.now_at)
+    misplaced = _find_misplaced(demand, placement.site, world, pods)
+    return Design(classing, weights, runtime_name, needs, demand, placement, misplaced), runtime
+
+
+def _demand(
+    obj: ServiceObject, world: World, spec: InferenceServiceSpec, *, classing: Classing, needs: Needs
+) -> Demand:
+    return Demand(
+        namespace=obj.namespace,
+        service=obj.name,
+        replicas=spec.predictor.min_replicas,
+        cpu_millis=needs.pod_cpu_millis,
+        memory_mib=needs.pod_memory_mib,
+        gpus=needs.gpus,
+        gpu_memory_mib=needs.gpu_memory_mib,
+        node_selector=spec.predictor.node_selector,
+        tolerations=spec.predictor.tolerations,
+        sites=spec.placement.sites,
+        rules=classing.rules,
+        data_class=classing.data_class,
+        current_site=_current_site(obj, world),
+    )
+
+
+def _current_site(obj: ServiceObject, world: World) -> str | None:
+    """Return where the service runs: what the Deployment says, else what was last published."""
+    deployment = world.children.get("Deployment")
+    labels = (deployment or {}).get("metadata", {}).get("labels") or {}
+    site = labels.get(names.SITE_LABEL) or (obj.status.get("placement") or {}).get("site")
+    return str(site) if site else None
+
+
+def _find_misplaced(demand: Demand, site: str | None, world: World, pods: tuple[Pod, ...]) -> Rejection | None:
+    """Return why a pod may not be on the node it was bound to: affinity asks for a proof, never for its age."""
+    if site is None:
+        return None
+    for pod in pods:
+        if not pod.node or pod.labels.get(names.SITE_LABEL) != site:
+            continue
+        rejection = check_node(demand, world.sites[site], world.snapshot, node=pod.node, now_at=world.now_at)
+        if rejection is not None:
+            return Rejection(
+                rejection.reason, f"pod {pod.name} is on node {pod.node} and may not be: {rejection.detail}"
+            )
+    return None
+
+
+def _refuse(outcome: Outcome) -> Plan:
+    return _conclude(outcome, isolation=(), workload=(), prune=_prune_all(outcome))
+
+
+def _prune_all(outcome: Outcome) -> tuple[str, ...]:
+    """Prune the workload, and what isolates it only once nothing of it is left."""
+    gone = not outcome.world.pods and "Deployment" not in outcome.world.children
+    return (*reversed(WORKLOAD_KINDS), *(ISOLATION_KINDS if gone else ()))
+
+
+def _realise(outcome: Outcome, spec: InferenceServiceSpec, runtime: RuntimeSpec) -> Plan:
+    design, world = outcome.design, outcome.world
+    if design is None:
+        raise ValueError("an accepted service has a design")
+    blueprint = _draw(outcome, design, spec, runtime=runtime)
+    isolation = render_isolation(blueprint)
+    if design.placement.site is None:
+        decided = _with(outcome, isolation=isolation[0])
+        return _conclude(decided, isolation=isolation, workload=(), prune=tuple(reversed(WORKLOAD_KINDS)))
+    stop = find_foreign(world.network_policies, [render_labels(blueprint), *(pod.labels for pod in outcome.pods)])
+    stop = stop or _find_move(outcome, design.placement.site)
+    waits = not (world.settings.depot_host and world.settings.ca_pem)
+    decided = _with(outcome, isolation=isolation[0], stop=stop, waits_for_depot=waits)
+    if waits and stop is None:
+        return _conclude(decided, isolation=isolation, workload=(), prune=())
+    blueprint = _draw(decided, design, spec, runtime=runtime)
+    workload = render_workload(blueprint, live=world.children.get("Deployment"))
+    decided = _with(decided, isolation=isolation[0], stop=stop, waits_for_depot=waits, deployment=workload[-1])
+    return _conclude(decided, isolation=isolation, workload=workload, prune=())
+
+
+def _with(outcome: Outcome, **decided: Any) -> Outcome:
+    return Outcome(
+        outcome.obj, outcome.world, outcome.pods, outcome.classing, refusal=None, design=outcome.design, **decided
+    )
+
+
+def _find_move(outcome: Outcome, site: str) -> Rejection | None:
+    """Stop first where pods are at a site that was left: a site is only left because law or trust forbid it now."""
+    left = sorted({pod.labels.get(names.SITE_LABEL, site) for pod in outcome.pods} - {site})
+    if not left:
+        return None
+    return Rejection(Reason.STOPPED, f"the service moves from site {left[0]} to {site}; its pods there end first")
+
+
+def _draw(outcome: Outcome, design: Design, spec: InferenceServiceSpec, *, runtime: RuntimeSpec) -> Blueprint:
+    obj, rules = outcome.obj, design.classing.rules
+    weights: Weights = design.weights
+    return Blueprint(
+        namespace=obj.namespace,
+        name=obj.name,
+        uid=obj.uid,
+        data_class=design.classing.data_class,
+        site=design.placement.site or "",
+        predictor=spec.predictor,
+        runtime=runtime,
+        storage=weights.storage,
+        size_bytes=weights.size_bytes,
+        needs=design.needs,
+        replicas=outcome.replicas,
+        terms=design.placement.terms,
+        egress=spec.egress,
+        tenancy=rules.tenancy,
+        in_memory=rules.weights.sealed,
+        by_digest=rules.images_by_digest,
+        agent_image=outcome.world.settings.agent_image,
+        settings=outcome.world.settings,
+    )
+
+
+def _conclude(
+    outcome: Outcome, *, isolation: tuple[Manifest, ...], workload: tuple[Manifest, ...], prune: tuple[str, ...]
+) -> Plan:
+    obj, world = outcome.obj, outcome.world
+    placement, message = settle_placement(outcome)
+    facet = describe(outcome, placement_message=message)
+    conditions, told = settle_conditions(facet, obj.status, generation=obj.generation, now_at=world.now_at)
+    return Plan(
+        isolation=isolation,
+        workload=workload,
+        prune=prune,
+        status=compose_status(outcome, conditions, placement=placement),
+        announcements=told,
+        check_after_seconds=_look_again(outcome),
+    )
+
+
+def _look_again(outcome: Outcome) -> float | None:
+    """Say when to look without an event: proofs, of pods and of nodes, grow old silently."""
+    waits = [next_staleness_seconds(outcome)]
+    trust = outcome.classing.rules.trust if outcome.classing is not None else None
+    if trust is not None:
+        waits.append(max(_MIN_LOOK_SECONDS, min(_TRUST_LOOK_SECONDS, trust.max_age_seconds / 4)))
+    if outcome.waits_for_depot:
+        waits.append(_MIN_LOOK_SECONDS)
+    return min((item for item in waits if item is not None), default=None)

@@ -1,0 +1,75 @@
+"""All that was decided about a service, and all that was seen of it: what its conditions are computed from."""
+
+from dataclasses import dataclass
+
+from sekisho.errors import Reason, Rejection
+from sekisho.placement.outcome import Placement
+from sekisho.placement.requirement import Demand
+from sekisho.plan.classing import Classing
+from sekisho.plan.pods import Pod
+from sekisho.plan.resolution import Weights
+from sekisho.plan.world import Manifest, ServiceObject, World
+from sekisho.render.estimate import Needs
+
+# The depot renews the time of a good proof at most this often, so that a quiet pod costs few writes.
+PROOF_REFRESH_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """What an accepted service comes to: its class, weights, runtime and needs, and where it may run."""
+
+    classing: Classing
+    weights: Weights
+    runtime_name: str
+    needs: Needs
+    demand: Demand
+    placement: Placement
+    misplaced: Rejection | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One look at a service.
+
+    Attributes:
+        classing: None where the class itself is refused.
+        refusal: Why the service is not accepted; None: it is.
+        design: Present exactly where there is no refusal.
+        stop: Why nothing may run although it is placed; None: it may.
+        waits_for_depot: Whether nothing new is started because the depot's address or certificate is not known yet.
+        isolation: The rendered NetworkPolicy; None where nothing is rendered.
+        deployment: The rendered Deployment; None where nothing is rendered.
+    """
+
+    obj: ServiceObject
+    world: World
+    pods: tuple[Pod, ...]
+    classing: Classing | None
+    refusal: Rejection | None = None
+    design: Design | None = None
+    stop: Rejection | None = None
+    waits_for_depot: bool = False
+    isolation: Manifest | None = None
+    deployment: Manifest | None = None
+
+    @property
+    def replicas(self) -> int:
+        """Replicas that shall run."""
+        if self.design is None or self.design.placement.site is None or self.stop is not None:
+            return 0
+        return self.design.demand.replicas
+
+    @property
+    def proof_limit_seconds(self) -> float:
+        """Age from which a pod's last good proof counts as vanished."""
+        return 2 * self.world.settings.proof_max_age_seconds + PROOF_REFRESH_SECONDS
+
+
+# What may come by itself, with the next object somebody applies; all other refusals want a change of this one.
+AWAITED = frozenset({Reason.POLICY_MISSING, Reason.MODEL_NOT_FOUND, Reason.RUNTIME_NOT_FOUND})
+# Why a site refuses until its object, the policy or the service is changed.
+LASTING = frozenset({
+    Reason.TIER_NOT_ALLOWED, Reason.JURISDICTION_NOT_ALLOWED, Reason.SITE_NOT_SELECTED, Reason.SITE_KIND_NOT_SERVED,
+    Reason.TRUST_IMPOSSIBLE,
+})  # fmt: skip

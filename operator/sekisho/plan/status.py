@@ -1,0 +1,113 @@
+"""The published status of a service beside its conditions."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sekisho.api.v1alpha1.inferenceservice import InferenceServiceStatus
+from sekisho.plan.conditions import MAX_MESSAGE, find_condition
+from sekisho.plan.outcome import Outcome
+from sekisho.plan.serving import count_ready
+from sekisho.plan.weights import read_progress
+
+_AGE = re.compile(r"\d[\d,]* s\b")
+_MAX_REJECTED = 64
+_MAX_FLOORS = 8
+
+
+def settle_placement(outcome: Outcome) -> tuple[dict[str, Any] | None, str]:
+    """Return the published placement and the message of the condition Placed.
+
+    Both tell the facts at the time of the decision. They stay as they are while the decision stays, so that an age that
+    grows or memory that others free causes no write: for a placed service while site, reasons and generation stay; for
+    one that is not placed while nothing but ages changed.
+    """
+    if outcome.design is None:
+        return None, ""
+    placement = outcome.design.placement
+    rejected = [
+        {"site": item.site, "reason": str(item.reason), "detail": item.detail[:MAX_MESSAGE]}
+        for item in placement.rejected
+    ]
+    fresh: dict[str, Any] = {"because": placement.because[:MAX_MESSAGE], "rejected": rejected[:_MAX_REJECTED]}
+    if placement.site is not None:
+        fresh = {"site": placement.site, **fresh}
+    old = outcome.obj.status.get("placement") or {}
+    if old and _is_same_decision(outcome, old, fresh):
+        fresh = {key: old[key] for key in ("site", "because", "rejected") if key in old}
+    return fresh, str(fresh.get("because", ""))
+
+
+def _is_same_decision(outcome: Outcome, old: Mapping[str, Any], fresh: Mapping[str, Any]) -> bool:
+    if find_condition(outcome.obj.status, "Placed").get("observedGeneration") != outcome.obj.generation:
+        return False
+    if old.get("site") != fresh.get("site") or old.get("because") is None:
+        return False
+    if (outcome.obj.status.get("class") or {}).get("display") != str(outcome.classing and outcome.classing.data_class):
+        return False
+    if fresh.get("site") is None:
+        return _mask(old) == _mask(fresh)
+    return _reasons(old) == _reasons(fresh) and _stays(old) == _stays(fresh)
+
+
+def _reasons(placement: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    return [(item.get("site"), item.get("reason")) for item in placement.get("rejected") or ()]
+
+
+def _stays(placement: Mapping[str, Any]) -> bool:
+    return "in spite of" in str(placement.get("because"))
+
+
+def _mask(placement: Mapping[str, Any]) -> list[Any]:
+    texts = [str(placement.get("because")), *(str(item.get("detail")) for item in placement.get("rejected") or ())]
+    return [*_reasons(placement), *(_AGE.sub("… s", text) for text in texts)]
+
+
+def compose_status(
+    outcome: Outcome, conditions: Mapping[str, Any], *, placement: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Put the whole status together; it goes through the model, so that nothing unbounded is published."""
+    ready = count_ready(outcome)
+    raw: dict[str, Any] = {
+        **conditions,
+        "replicas": {"desired": outcome.replicas, "ready": ready, "summary": f"{ready}/{outcome.replicas}"},
+    }
+    if outcome.classing is not None:
+        raw["class"] = _compose_class(outcome)
+    if placement is not None:
+        raw["placement"] = placement
+    raw.update(_compose_design(outcome))
+    return InferenceServiceStatus.model_validate(raw).model_dump(by_alias=True, exclude_none=True, mode="json")
+
+
+def _compose_class(outcome: Outcome) -> dict[str, Any]:
+    if outcome.classing is None:
+        return {}
+    data_class = outcome.classing.data_class
+    sources = [
+        {"source": item.source, "level": item.value.level, "compartments": sorted(item.value.compartments)}
+        for item in outcome.classing.floors[:_MAX_FLOORS]
+    ]
+    return {
+        "level": data_class.level,
+        "compartments": sorted(data_class.compartments),
+        "display": str(data_class),
+        "from": sources,
+    }
+
+
+def _compose_design(outcome: Outcome) -> dict[str, Any]:
+    design, obj = outcome.design, outcome.obj
+    if design is None:
+        return {}
+    weights = {
+        "source": design.weights.storage.uri,
+        "digest": design.weights.digest,
+        "progress": read_progress(outcome),
+    }
+    return {
+        "address": {"url": outcome.world.settings.gateway_url, "model": f"{obj.namespace}/{obj.name}"},
+        "runtime": design.runtime_name,
+        "modelName": design.weights.model_name or obj.name,
+        "weights": {key: value for key, value in weights.items() if value is not None},
+    }

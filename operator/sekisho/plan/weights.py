@@ -1,0 +1,61 @@
+"""Whether the weights of a service are there, as the depot says it of each pod."""
+
+from sekisho.api import names
+from sekisho.errors import Reason
+from sekisho.plan.conditions import Aspect, is_false, is_true, is_unknown
+from sekisho.plan.outcome import Outcome
+from sekisho.plan.pods import PodCondition, map_reason
+
+KIND = "WeightsAvailable"
+_ON_THE_WAY = (Reason.FETCHING, Reason.WEIGHTS_PENDING)
+
+
+def observe_weights(outcome: Outcome) -> Aspect:
+    """Judge the weights: an error of any pod first, then what serves, then what is on its way."""
+    source = outcome.design.weights.storage.uri if outcome.design is not None else "the source"
+    missing = _find_missing_volume(outcome)
+    if missing:
+        return is_false(KIND, Reason.VOLUME_MISSING, missing)
+    seen = [_read(pod.condition(names.WEIGHTS_POD_CONDITION)) for pod in outcome.pods]
+    failed = next((item for item in seen if item[0] == "False" and item[1] not in _ON_THE_WAY), None)
+    if failed is not None:
+        return is_false(
+            KIND, failed[1], f"weights from {source}: {failed[2] or 'no message'}", stem=_stem(failed[1], source)
+        )
+    there = next((item for item in seen if item[0] == "True"), None)
+    if there is not None:
+        return is_true(KIND, there[1], there[2] or f"weights from {source} are in place")
+    if any(item[1] is Reason.FETCHING for item in seen):
+        return is_false(
+            KIND, Reason.FETCHING, f"weights are fetched from {source}; status.weights.progress tells how far"
+        )
+    return is_unknown(KIND, Reason.WEIGHTS_PENDING, f"weights from {source} are wanted once a pod has proven isolation")
+
+
+def read_progress(outcome: Outcome) -> str | None:
+    """Return how far a fetch is, in the depot's words; None while nothing is fetched."""
+    for pod in outcome.pods:
+        condition = pod.condition(names.WEIGHTS_POD_CONDITION)
+        if condition.status == "False" and condition.reason == Reason.FETCHING and condition.message:
+            return condition.message[:256]
+    return None
+
+
+def _read(condition: PodCondition) -> tuple[str, Reason, str]:
+    otherwise = {"True": Reason.WEIGHTS_AVAILABLE, "False": Reason.SOURCE_INVALID}.get(
+        condition.status, Reason.WEIGHTS_PENDING
+    )
+    return condition.status, map_reason(condition.reason, otherwise), condition.message
+
+
+def _stem(reason: Reason, source: str) -> str:
+    # How a source fails is worded anew at each try (attempts, times); that it fails is what matters.
+    return f"weights from {source}: " if reason in (Reason.SOURCE_UNREACHABLE, Reason.DEPOT_OVERLOADED) else ""
+
+
+def _find_missing_volume(outcome: Outcome) -> str:
+    for pod in outcome.pods:
+        scheduled = pod.condition("PodScheduled")
+        if scheduled.status == "False" and "persistentvolumeclaim" in scheduled.message.lower():
+            return f"the claim cannot be mounted: {scheduled.message}; create it in the service's namespace"
+    return ""

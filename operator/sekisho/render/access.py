@@ -1,0 +1,62 @@
+"""What the pods of a service are and know: their ServiceAccount, and the ConfigMap that the agent reads."""
+
+import json
+from typing import Any
+
+from sekisho.api import names
+from sekisho.render.blueprint import Blueprint
+from sekisho.render.digest import stamp
+from sekisho.render.metadata import render_labels, render_metadata
+from sekisho.render.storage import WEIGHTS_PATH
+
+
+def render_service_account(blueprint: Blueprint) -> dict[str, Any]:
+    """Render the ServiceAccount: no right, no token; its name is what the depot knows the pods by."""
+    secrets = [{"name": name} for name in blueprint.settings.image_pull_secrets]
+    return stamp(
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": render_metadata(blueprint, render_labels(blueprint)),
+            "automountServiceAccountToken": False,
+            **({"imagePullSecrets": secrets} if secrets else {}),
+        }
+    )
+
+
+def render_config(blueprint: Blueprint) -> dict[str, Any]:
+    """Render the ConfigMap that the agent re-reads: it may change without a restart of the pods."""
+    return stamp(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": render_metadata(blueprint, render_labels(blueprint)),
+            "data": {
+                "agent.json": json.dumps(render_agent_config(blueprint), indent=2, sort_keys=True) + "\n",
+                "ca.crt": blueprint.settings.ca_pem,
+            },
+        }
+    )
+
+
+def render_agent_config(blueprint: Blueprint) -> dict[str, Any]:
+    """Render the content of agent.json; nothing in it is secret."""
+    settings, runtime = blueprint.settings, blueprint.runtime
+    return {
+        "namespace": blueprint.namespace,
+        "service": blueprint.name,
+        "depot": {
+            "host": settings.depot_host,
+            "port": settings.depot_port,
+            "serverName": f"{names.DEPOT_SERVICE}.{settings.system_namespace}.svc",
+        },
+        "canaries": [
+            {"name": item.name, "host": item.host, "port": item.port, "protocols": list(item.protocols)}
+            for item in settings.canaries
+        ],
+        "egress": [{"cidr": rule.cidr, "ports": sorted(set(rule.ports))} for rule in blueprint.egress],
+        "proofIntervalSeconds": settings.proof_interval_seconds,
+        "proofMaxAgeSeconds": settings.proof_max_age_seconds,
+        "weights": {"mode": "mounted" if blueprint.storage.is_mounted else "depot", "path": WEIGHTS_PATH},
+        "engine": {"port": runtime.port, "healthPath": runtime.probes.health_path},
+    }

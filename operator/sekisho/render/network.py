@@ -1,0 +1,59 @@
+"""The NetworkPolicy of a service: nothing in but gateway and scrapers, nothing out but the depot."""
+
+from typing import Any, Final
+
+from sekisho.api import names
+from sekisho.render.blueprint import Blueprint
+from sekisho.render.digest import stamp
+from sekisho.render.metadata import isolation_labels, render_metadata, selector_labels
+
+NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
+
+
+def render_network_policy(blueprint: Blueprint) -> dict[str, Any]:
+    """Render the policy: default deny both ways, and exactly the ways that are listed; no DNS.
+
+    Every default is spelled out, so that what the server shows equals what is rendered.
+    """
+    return stamp(
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": render_metadata(blueprint, isolation_labels(blueprint)),
+            "spec": {
+                "podSelector": {"matchLabels": selector_labels(blueprint.name)},
+                "policyTypes": ["Ingress", "Egress"],
+                "ingress": _ingress(blueprint),
+                "egress": _egress(blueprint),
+            },
+        }
+    )
+
+
+def _system_peer(blueprint: Blueprint, component: str) -> dict[str, Any]:
+    return {
+        "namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: blueprint.settings.system_namespace}},
+        "podSelector": {"matchLabels": {names.APP_NAME_LABEL: names.APP_NAME, names.COMPONENT_LABEL: component}},
+    }
+
+
+def _ports(*ports: int) -> list[dict[str, Any]]:
+    return [{"protocol": "TCP", "port": port} for port in ports]
+
+
+def _ingress(blueprint: Blueprint) -> list[dict[str, Any]]:
+    ports = _ports(blueprint.runtime.port)
+    rules = [{"from": [_system_peer(blueprint, names.GATEWAY_COMPONENT)], "ports": ports}]
+    # An empty peer list would mean everyone, so no rule is written without scrapers.
+    if blueprint.settings.scrapers:
+        rules.append({"from": [dict(peer) for peer in blueprint.settings.scrapers], "ports": ports})
+    return rules
+
+
+def _egress(blueprint: Blueprint) -> list[dict[str, Any]]:
+    depot = {"to": [_system_peer(blueprint, names.DEPOT_COMPONENT)], "ports": _ports(names.HTTPS_TARGET_PORT)}
+    declared = [
+        {"to": [{"ipBlock": {"cidr": rule.cidr}}], "ports": _ports(*sorted(set(rule.ports)))}
+        for rule in blueprint.egress
+    ]
+    return [depot, *declared]
