@@ -1,0 +1,126 @@
+"""What the chart renders: compared with golden files, and held to rules that no value may break."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from e2e.cluster.build import ensure_binaries
+from e2e.cluster.progress import silent
+
+CHART = Path(__file__).parent.parent
+GOLDEN = Path(__file__).parent / "golden"
+CLOSED = {
+    "registry": "registry.closed:5000/mirror",
+    "imagePullSecrets": ["registry-read"],
+    "controller": {"replicas": 2},
+    "gateway": {"replicas": 2, "record": {"storageClass": "fast"}},
+    "depot": {
+        "cache": {"storageClass": "fast"},
+        "sources": [{"prefix": "oci://registry.closed:5000/", "credentialsSecret": "read", "caConfigMap": "closed-ca"}],
+    },
+    "isolation": {
+        "fence": False,
+        "canaries": [{"name": "outside", "host": "203.0.113.10", "port": 80, "protocols": ["tcp", "icmp"]}],
+    },
+    "metrics": {"scrapers": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]},
+}
+CASES: dict[str, dict[str, Any]] = {"default": {}, "closed": CLOSED}
+ELSEWHERE = {"CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="session")
+def helm() -> str:
+    return str(ensure_binaries(silent) / "helm")
+
+
+def render(helm: str, values: dict[str, Any], *flags: str, namespace: str = "sekisho-system") -> list[dict[str, Any]]:
+    command = [helm, "template", "sekisho", str(CHART), "--namespace", namespace, "--values", "-", *flags]
+    done = subprocess.run(command, input=yaml.safe_dump(values), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(done.stderr)
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def own(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [document for document in documents if document["kind"] not in ELSEWHERE]
+
+
+def pod_specs(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [d["spec"]["template"]["spec"] for d in documents if d["kind"] in ("Deployment", "StatefulSet")]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_chart_renders_what_was_agreed(helm: str, case: str) -> None:
+    text = yaml.safe_dump_all(own(render(helm, CASES[case])), sort_keys=True, width=110)
+    golden = GOLDEN / f"{case}.yaml"
+    if "SEKISHO_UPDATE_GOLDEN" in os.environ:
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+def test_a_value_of_the_wrong_type_is_refused_by_name(helm: str) -> None:
+    with pytest.raises(ValueError, match=r"/isolation/fence.*got string, want boolean"):
+        render(helm, {"isolation": {"fence": "maybe"}})
+
+
+def test_an_unknown_value_is_refused_by_name(helm: str) -> None:
+    with pytest.raises(ValueError, match=r"'fense' not allowed"):
+        render(helm, {"isolation": {"fense": True}})
+
+
+def test_definitions_and_policies_are_shipped_and_definitions_survive_an_uninstall(helm: str) -> None:
+    documents = render(helm, {})
+    definitions = [d for d in documents if d["kind"] == "CustomResourceDefinition"]
+    assert len(definitions) == 5
+    assert all(d["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for d in definitions)
+    assert len([d for d in documents if d["kind"] == "ValidatingAdmissionPolicy"]) >= 5
+
+
+def test_policies_follow_the_namespace_of_the_release(helm: str) -> None:
+    documents = render(helm, {}, namespace="elsewhere")
+    policies = yaml.safe_dump_all([d for d in documents if d["kind"] == "ValidatingAdmissionPolicy"])
+    assert "system:serviceaccount:elsewhere:sekisho-controller" in policies
+    assert "system:serviceaccount:sekisho-system:" not in policies
+
+
+def test_one_registry_and_the_pull_secrets_reach_every_pod(helm: str) -> None:
+    documents = render(helm, CLOSED)
+    specs = pod_specs(documents)
+    images = [c["image"] for spec in specs for c in [*spec["containers"], *spec.get("initContainers", [])]]
+    assert len(images) == 3
+    assert all(image.startswith("registry.closed:5000/mirror/") for image in images), images
+    assert all(spec["imagePullSecrets"] == [{"name": "registry-read"}] for spec in specs)
+    controller = next(spec for spec in specs if spec["serviceAccountName"] == "sekisho-controller")
+    env = {item["name"]: item.get("value") for item in controller["containers"][0]["env"]}
+    assert env["SEKISHO_REGISTRY"] == "registry.closed:5000/mirror"
+    assert env["SEKISHO_AGENT_IMAGE"].startswith("registry.closed:5000/mirror/agent:")
+    assert env["SEKISHO_IMAGE_PULL_SECRETS"] == "registry-read"
+
+
+def test_no_role_reads_secrets_beyond_three_names_in_the_own_namespace(helm: str) -> None:
+    documents = render(helm, {})
+    for role in documents:
+        if role["kind"] not in ("ClusterRole", "Role"):
+            continue
+        for rule in role["rules"]:
+            assert "*" not in rule["verbs"] + rule["resources"], role["metadata"]["name"]
+            if "secrets" in rule["resources"]:
+                assert role["kind"] == "Role"
+                assert rule["verbs"] == ["create"] or len(rule["resourceNames"]) == 3
+
+
+def test_every_process_runs_without_rights_it_does_not_need(helm: str) -> None:
+    for spec in pod_specs(render(helm, {})):
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        for container in spec["containers"]:
+            security = container["securityContext"]
+            assert security["readOnlyRootFilesystem"] is True
+            assert security["allowPrivilegeEscalation"] is False
+            assert security["capabilities"] == {"drop": ["ALL"]}
+            assert {"startupProbe", "livenessProbe", "readinessProbe"} <= container.keys()
