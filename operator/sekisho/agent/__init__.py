@@ -1,1 +1,1 @@
-"""The agent in the pod: fence, proof of isolation, weights. Standard library only."""
+"""The process in a model's pod: closes its network, proves that it is closed, brings the weights. Stdlib only."""
