@@ -1,0 +1,196 @@
+"""The stores of every kind that is watched, and the placement snapshot that is kept beside them."""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from sekisho.api.names import (
+    APP_NAME,
+    APP_NAME_LABEL,
+    COMPONENT_LABEL,
+    DEPOT_COMPONENT,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    SERVICE_LABEL,
+)  # fmt: skip
+from sekisho.controller.projections import (
+    project_namespace,
+    project_node,
+    project_object,
+    project_pod,
+    project_usage,
+    without_version,
+)  # fmt: skip
+from sekisho.controller.store import Change, OwnerIndex, Raw, Store, name_of
+from sekisho.kube.resources import (
+    CHILD_KINDS,
+    NAMESPACES,
+    NETWORK_POLICIES,
+    NODES,
+    OWN_KINDS,
+    PODS,
+    Resource,
+)  # fmt: skip
+from sekisho.placement.snapshot import NodeFacts, PodUsage, Snapshot, take_snapshot
+
+WATCHED: Final = (*OWN_KINDS, *CHILD_KINDS, NODES, NAMESPACES, PODS)
+OURS: Final = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+# Policies of others matter too: one that opens a model's pods must be seen.
+SELECTORS: Final[Mapping[Resource, str]] = {kind: OURS for kind in CHILD_KINDS if kind != NETWORK_POLICIES}
+USAGE_PATIENCE_SECONDS: Final = 0.5
+
+
+def _keep_node(raw: Raw) -> Raw:
+    meta = raw["metadata"]
+    return {
+        "metadata": {"name": meta["name"], "uid": meta.get("uid"), "resourceVersion": meta.get("resourceVersion")},
+        "node": project_node(raw),
+    }
+
+
+def _keep_pod(raw: Raw) -> Raw:
+    labels = raw["metadata"].get("labels") or {}
+    ours = SERVICE_LABEL in labels or labels.get(APP_NAME_LABEL) == APP_NAME
+    meta = raw["metadata"]
+    thin = {key: meta.get(key) for key in ("namespace", "name", "uid", "resourceVersion")}
+    kept: dict[str, Any] = {"metadata": thin, "usage": project_usage(raw)}
+    if ours:
+        kept["pod"] = project_pod(raw)
+        kept["metadata"] = kept["pod"]["metadata"]
+    return kept
+
+
+def _pod_facts(kept: Raw) -> Any:
+    return kept["usage"], without_version(kept["pod"]) if "pod" in kept else None
+
+
+def _build_store(resource: Resource) -> Store:
+    if resource == NODES:
+        return Store(resource, project=_keep_node, facts=lambda kept: kept["node"])
+    if resource == PODS:
+        return Store(resource, project=_keep_pod, facts=_pod_facts)
+    if resource == NAMESPACES:
+        return Store(resource, project=project_namespace, facts=without_version)
+    return Store(resource, project=project_object, facts=without_version)
+
+
+class Cluster:
+    """Everything the watches have shown."""
+
+    def __init__(self) -> None:
+        self.stores: dict[Resource, Store] = {resource: _build_store(resource) for resource in WATCHED}
+        self.owners = OwnerIndex()
+        self._foreign: dict[str, dict[str, Raw]] = {}
+        self._pods_of: dict[tuple[str, str], dict[str, Raw]] = {}
+        self._usage: dict[tuple[str, str], PodUsage] = {}
+        self._depot_pods: dict[str, Raw] = {}
+        self._snapshot: Snapshot | None = None
+        self._nodes_differ = True
+        self._usage_differs = True
+        self._snapshot_at = 0.0
+        self._last_depot_ip = ""
+
+    def note(self, change: Change | None) -> Change | None:
+        """Keep the indexes up with a change of a store; returns it, for those who route it."""
+        if change is None:
+            return None
+        if change.resource == NODES:
+            self._nodes_differ = True
+        elif change.resource == PODS:
+            self._note_pod(change)
+        elif change.resource in CHILD_KINDS:
+            self.owners.note(change)
+            if change.resource == NETWORK_POLICIES:
+                self._note_policy(change)
+        return change
+
+    def child(self, resource: Resource, namespace: str, name: str) -> Raw | None:
+        """Return a child as the watch or our own last write showed it."""
+        return self.stores[resource].get((namespace, name))
+
+    def children_of(self, uid: str) -> list[tuple[Resource, Raw]]:
+        """Return everything that is owned by this uid."""
+        found = ((resource, self.stores[resource].get(name)) for resource, name in self.owners.children_of(uid))
+        return [(resource, live) for resource, live in found if live is not None]
+
+    def foreign_policies(self, namespace: str) -> tuple[Raw, ...]:
+        """Return the NetworkPolicies of a namespace that are not ours, sorted by name."""
+        return tuple(policy for _, policy in sorted(self._foreign.get(namespace, {}).items()))
+
+    def pods_of(self, namespace: str, service: str) -> tuple[Raw, ...]:
+        """Return the pods of a service, sorted by name."""
+        return tuple(pod for _, pod in sorted(self._pods_of.get((namespace, service), {}).items()))
+
+    def depot_pod_ip(self, namespace: str) -> str:
+        """Return the address of a depot's pod; the last known while there is none: its restart changes nothing."""
+        ips = {
+            name: (pod.get("status") or {}).get("podIP", "")
+            for name, pod in self._depot_pods.items()
+            if pod["metadata"].get("namespace") == namespace and not pod["metadata"].get("deletionTimestamp")
+        }
+        known = [ip for _, ip in sorted(ips.items()) if ip]
+        if self._last_depot_ip not in known and known:
+            self._last_depot_ip = known[0]
+        return self._last_depot_ip
+
+    def snapshot(self) -> Snapshot:
+        """Return the nodes and what is free; what pods use may lag by half a second, so that bursts stay cheap."""
+        now = time.monotonic()
+        late = now - self._snapshot_at > USAGE_PATIENCE_SECONDS
+        if self._snapshot is None or self._nodes_differ or (self._usage_differs and late):
+            nodes: list[NodeFacts] = [kept["node"] for kept in self.stores[NODES]]
+            self._snapshot = take_snapshot(nodes, list(self._usage.values()), previous=self._snapshot)
+            self._nodes_differ = self._usage_differs = False
+            self._snapshot_at = now
+        return self._snapshot
+
+    def _note_pod(self, change: Change) -> None:
+        for kept, is_new in ((change.old, False), (change.new, True)):
+            if kept is not None:
+                self._index_pod(change.name, kept, add=is_new)
+        usage = change.new["usage"] if change.new is not None else None
+        if usage == self._usage.get(change.name):
+            return
+        self._usage_differs = True
+        if usage is None:
+            self._usage.pop(change.name, None)
+        else:
+            self._usage[change.name] = usage
+
+    def _index_pod(self, name: tuple[str, str], kept: Raw, *, add: bool) -> None:
+        pod = kept.get("pod")
+        if pod is None:
+            return
+        labels = pod["metadata"].get("labels") or {}
+        if labels.get(APP_NAME_LABEL) == APP_NAME and labels.get(COMPONENT_LABEL) == DEPOT_COMPONENT:
+            _set(self._depot_pods, name[1], pod if add else None)
+        if service := labels.get(SERVICE_LABEL):
+            members = self._pods_of.setdefault((name[0], service), {})
+            _set(members, name[1], pod if add else None)
+            if not members:
+                del self._pods_of[name[0], service]
+
+    def _note_policy(self, change: Change) -> None:
+        namespace, name = change.name
+        policies = self._foreign.setdefault(namespace, {})
+        _set(policies, name, change.new if change.new is not None and not is_marked(change.new) else None)
+        if not policies:
+            del self._foreign[namespace]
+
+
+def is_marked(raw: Raw) -> bool:
+    """Tell whether an object carries our mark."""
+    labels = raw["metadata"].get("labels") or {}
+    return bool(labels.get(MANAGED_BY_LABEL) == MANAGED_BY and SERVICE_LABEL in labels)
+
+
+def names_of(raws: Iterable[Raw]) -> list[tuple[str, str]]:
+    """Return namespace and name of each."""
+    return [name_of(raw) for raw in raws]
+
+
+def _set(target: dict[str, Raw], key: str, value: Raw | None) -> None:
+    if value is None:
+        target.pop(key, None)
+    else:
+        target[key] = value

@@ -1,0 +1,111 @@
+"""Put the facts together that a plan is made from; nothing is decided and nothing is asked of the API server here."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sekisho.api.names import DEFAULT_POLICY_NAME, name_child
+from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
+from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec
+from sekisho.controller.cluster import Cluster
+from sekisho.controller.reading import Reader
+from sekisho.controller.settings import Settings
+from sekisho.errors import Rejection
+from sekisho.kube.inventory import is_owned
+from sekisho.kube.resources import CHILD_KINDS, MODELS, NAMESPACES, POLICIES, RUNTIMES, SITES
+from sekisho.plan.world import ModelObject, ServiceObject, World
+from sekisho.render.settings import RenderSettings
+
+Raw = Mapping[str, Any]
+
+
+class Gatherer:
+    """Builds the World of one service from the stores.
+
+    Attributes:
+        depot_host: Cluster IP of the depot's Service; empty until it is known.
+        ca_pem: The CA that signs depot and gateway; empty until it is known.
+    """
+
+    def __init__(
+        self, cluster: Cluster, reader: Reader, settings: Settings, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.depot_host = settings.depot_host
+        self.ca_pem = ""
+        self._cluster = cluster
+        self._reader = reader
+        self._settings = settings
+        self._clock = clock
+        self._rendered: tuple[tuple[str, str, str], RenderSettings] | None = None
+
+    def world_of(self, obj: ServiceObject) -> World:
+        """Gather everything that the plan of this service may depend on."""
+        cluster, reader = self._cluster, self._reader
+        namespace = cluster.stores[NAMESPACES].get(("", obj.namespace))
+        children = self._children_of(obj)
+        return World(
+            policy=self.policy(),
+            namespace_labels=namespace["metadata"]["labels"] if namespace else {},
+            model=self._model_of(obj),
+            runtimes={
+                item.name: item.spec
+                for item in map(reader.runtime, cluster.stores[RUNTIMES])
+                if not isinstance(item.spec, Rejection)
+            },
+            sites={
+                item.name: item.spec
+                for item in map(reader.site, cluster.stores[SITES])
+                if not isinstance(item.spec, Rejection)
+            },
+            snapshot=cluster.snapshot().without(obj.namespace, obj.name),
+            children=children,
+            network_policies=cluster.foreign_policies(obj.namespace),
+            pods=cluster.pods_of(obj.namespace, obj.name),
+            settings=self.render_settings(),
+            now_at=self._clock(),
+            replica_failures=read_replica_failures(children.get("Deployment")),
+        )
+
+    def policy(self) -> ClassificationPolicySpec | Rejection | None:
+        """Return the policy in force."""
+        raw = self._cluster.stores[POLICIES].get(("", DEFAULT_POLICY_NAME))
+        return self._reader.policy(raw).spec if raw is not None else None
+
+    def render_settings(self) -> RenderSettings:
+        """Return the installation's settings with what is known of the cluster by now."""
+        known = (self.depot_host, self._cluster.depot_pod_ip(self._settings.namespace), self.ca_pem)
+        if self._rendered is None or self._rendered[0] != known:
+            host, pod_ip, ca = known
+            rendered = self._settings.render_settings(depot_host=host, depot_pod_ip=pod_ip, ca_pem=ca)
+            self._rendered = (known, rendered)
+        return self._rendered[1]
+
+    def _children_of(self, obj: ServiceObject) -> dict[str, Raw]:
+        name, found = name_child(obj.name), {}
+        for resource in CHILD_KINDS:
+            live = self._cluster.child(resource, obj.namespace, name)
+            if live is not None and is_owned(live, obj.uid):
+                found[resource.kind] = live
+        return found
+
+    def _model_of(self, obj: ServiceObject) -> ModelObject | None:
+        name = model_name_of(obj.spec)
+        raw = self._cluster.stores[MODELS].get((obj.namespace, name)) if name else None
+        return self._reader.model(raw) if raw is not None else None
+
+
+def model_name_of(spec: InferenceServiceSpec | Rejection) -> str:
+    """Return the name of the Model that a service refers to; empty where it names none."""
+    if isinstance(spec, Rejection) or spec.predictor.model.model_ref is None:
+        return ""
+    return spec.predictor.model.model_ref.name
+
+
+def read_replica_failures(deployment: Raw | None) -> tuple[str, ...]:
+    """Return why the last pods could not be created, as the Deployment's own condition says."""
+    conditions = ((deployment or {}).get("status") or {}).get("conditions") or ()
+    return tuple(
+        str(item.get("message", ""))
+        for item in conditions
+        if item.get("type") == "ReplicaFailure" and item.get("status") == "True"
+    )
