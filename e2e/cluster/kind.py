@@ -263,6 +263,9 @@ class KindCluster:
 
     def count_packets(self, where: str) -> PacketCounter:
         name = f"test_{uuid.uuid4().hex[:8]}"
+        if where == "dns":
+            servers = self.kubectl("-n", "kube-system", "get", "pod", "-l", "k8s-app=kube-dns", "-o", "name")
+            return self.count_packets(f"kube-system/{servers.split()[0].removeprefix('pod/')}")
         if where == "api-server":
             control_plane = f"{self.name}-control-plane"
             return PacketCounter(Container(control_plane), [address_of(control_plane)], name=name)

@@ -162,7 +162,7 @@ class LocalCluster:
         """Return a counter of the packets that arrive at a place; use it as a context manager.
 
         Args:
-            where: `api-server`, `internet`, `metadata`, the name of a node, or `NAMESPACE/POD`.
+            where: `api-server`, `dns`, `internet`, `metadata`, the name of a node, or `NAMESPACE/POD`.
         """
         addressing = self.addressing
         fixed = {
@@ -171,6 +171,9 @@ class LocalCluster:
             "metadata": ("internet", LocalInternet.metadata_address),
         }
         name = f"test_{uuid.uuid4().hex[:8]}"
+        if where == "dns":
+            servers = self.kubectl("-n", "kube-system", "get", "pod", "-l", "k8s-app=kube-dns", "-o", "name")
+            return self.count_packets(f"kube-system/{servers.split()[0].removeprefix('pod/')}")
         if where in fixed:
             place, address = fixed[where]
             return PacketCounter(self.place(place), [address], name=name)
@@ -222,6 +225,7 @@ class LocalCluster:
     def _claim(self, binaries: Path) -> None:
         """Write the cluster down, after removing what a crashed one of its name and orphans of others left."""
         with state.lock():
+            self._require_free_name()
             for record in state.records():
                 if record.name == self.name or record.is_orphan():
                     remove(record)
@@ -239,6 +243,19 @@ class LocalCluster:
                 audit_level=self.options.audit_level,
                 api_server_flags=self.options.api_server_flags,
             ).write()
+
+    def _require_free_name(self) -> None:
+        """Refuse to replace a cluster that somebody else uses; one that a crash left, or our own, may be replaced."""
+        record = state.Record.read(self.name)
+        if record is None or record.is_orphan() or record.owner == state.current_owner():
+            return
+        if record.owner is None and not self.is_running():
+            return
+        user = "and is to stay" if record.owner is None else f"for process {record.owner.pid}"
+        raise ClusterError(
+            f"a cluster called {self.name} runs already {user}",
+            remedy=f"choose another --name, or remove it: python -m e2e.cluster down --name {self.name}",
+        )
 
 
 def remove(record: state.Record) -> None:

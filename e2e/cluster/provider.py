@@ -146,7 +146,11 @@ class Cluster(Protocol):
         ...
 
     def count_packets(self, where: str) -> PacketCounter:
-        """Return a context manager that counts packets at `internet`, `metadata`, a node or `NAMESPACE/POD`."""
+        """Return a context manager that counts the packets that arrive.
+
+        Args:
+            where: `api-server`, `dns`, `internet`, `metadata`, the name of a node, or `NAMESPACE/POD`.
+        """
         ...
 
 

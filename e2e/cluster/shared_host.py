@@ -3,6 +3,7 @@
 import contextlib
 import json
 from pathlib import Path
+from typing import Any
 
 from e2e.cluster.paths import run_dir
 
@@ -33,12 +34,16 @@ def _file() -> Path:
     return run_dir() / ".host.json"
 
 
-def _read() -> dict[str, list[str] | dict[str, str]]:
+def _read() -> dict[str, Any]:
     try:
-        content: dict[str, list[str] | dict[str, str]] = json.loads(_file().read_text())
+        content: dict[str, Any] = json.loads(_file().read_text())
     except (FileNotFoundError, ValueError):
         return {}
-    return content
+    return content if content.get("boot") == _boot() else {}  # another boot has its settings from itself
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def users() -> set[str]:
@@ -56,8 +61,12 @@ def acquire(name: str, others: set[str]) -> None:
     state = _read()
     remaining = users() & others
     if not state:
-        boot = {"sysctls": {key: Path("/proc/sys", key).read_text().strip() for key in SYSCTLS}}
-        state = {**boot, "made": [path for path in MOUNT_POINTS if not Path(path).exists()]}
+        sysctls = {key: Path("/proc/sys", key).read_text().strip() for key in SYSCTLS}
+        state = {
+            "boot": _boot(),
+            "sysctls": sysctls,
+            "made": [path for path in MOUNT_POINTS if not Path(path).exists()],
+        }
     state["users"] = sorted(remaining | {name})
     _file().write_text(json.dumps(state))
     for path in MOUNT_POINTS:
@@ -74,9 +83,7 @@ def release(name: str, others: set[str]) -> None:
         state["users"] = sorted(remaining)
         _file().write_text(json.dumps(state))
         return
-    sysctls = state["sysctls"]
-    assert isinstance(sysctls, dict)
-    for key, value in sysctls.items():
+    for key, value in state["sysctls"].items():
         Path("/proc/sys", key).write_text(value)
     for path in sorted(state["made"], reverse=True):
         with contextlib.suppress(OSError):

@@ -106,7 +106,7 @@ def test_the_outside_answers_and_counts_every_packet_of_a_pod(
     assert cluster.internet.counts()[source, "tcp"] >= counts[source, "tcp"]
 
 
-@pytest.mark.parametrize("where", ["internet", "metadata", "api-server", "own-node", "other-node", "pod"])
+@pytest.mark.parametrize("where", ["internet", "metadata", "api-server", "own-node", "other-node", "pod", "dns"])
 def test_a_policy_that_denies_egress_stops_tcp_and_udp_on_the_way_to(
     cluster: Cluster, namespace: str, run_pod: RunPod, where: str
 ) -> None:
@@ -117,6 +117,7 @@ def test_a_policy_that_denies_egress_stops_tcp_and_udp_on_the_way_to(
         "internet": ("internet", cluster.internet.address, 80),
         "metadata": ("metadata", cluster.internet.metadata_address, 80),
         "api-server": ("api-server", api_server_address(cluster), 6443),
+        "dns": ("dns", dns_pod_address(cluster), 53),
         "own-node": (own.name, own.address, 10250),
         "other-node": (other.name, other.address, 10250),
         "pod": (f"{namespace}/target", target["status"]["podIP"], 80),
@@ -139,6 +140,12 @@ def api_server_address(cluster: Cluster) -> str:
     endpoints = json.loads(cluster.kubectl("get", "endpointslice", "kubernetes", "-o", "json"))
     address: str = endpoints["endpoints"][0]["addresses"][0]
     return address
+
+
+def dns_pod_address(cluster: Cluster) -> str:
+    return cluster.kubectl(
+        "-n", "kube-system", "get", "pod", "-l", "k8s-app=kube-dns", "-o", "jsonpath={.items[0].status.podIP}"
+    )
 
 
 def test_an_image_is_found_by_tag_and_by_digest(cluster: Cluster, namespace: str, own_archive: Any) -> None:

@@ -76,3 +76,26 @@ def test_a_command_on_a_cluster_that_does_not_run_says_how_to_start_it() -> None
         LocalCluster(Options(name="it-absent")).kubectl("get", "nodes")
     assert refusal.value.problem == "cluster it-absent does not run"
     assert refusal.value.remedy == "python -m e2e.cluster up --name it-absent"
+
+
+def test_a_cluster_that_is_to_stay_is_not_replaced_by_another_of_its_name() -> None:
+    staying = LocalCluster(Options(name="it-stays", control_plane_only=True, keep=True))
+    staying.start()
+    try:
+        with pytest.raises(ClusterError) as refusal:
+            LocalCluster(Options(name="it-stays", control_plane_only=True)).start()
+        assert refusal.value.problem == "a cluster called it-stays runs already and is to stay"
+        assert "down --name it-stays" in refusal.value.remedy
+        assert staying.is_running()
+    finally:
+        staying.stop()
+    assert not staying.is_running()
+
+
+def test_an_api_server_that_crashed_comes_back_with_what_it_held() -> None:
+    with LocalCluster(Options(name="it-api", control_plane_only=True)) as cluster:
+        cluster.kubectl("create", "namespace", "kept")
+        cluster.control_plane.kill("apiserver")
+        assert not cluster.is_running()
+        cluster.control_plane.start_api_server()
+        assert cluster.kubectl("get", "namespace", "kept", "-o", "name") == "namespace/kept\n"
