@@ -26,6 +26,9 @@ class Reason(StrEnum):
     EGRESS_NOT_ALLOWED = "EgressNotAllowed"
     SEALED_WEIGHTS_REQUIRED = "SealedWeightsRequired"
     IMAGE_NOT_BY_DIGEST = "ImageNotByDigest"
+    IMAGE_BY_DIGEST = "ImageByDigest"
+    SELECTOR_PROTECTED = "SelectorProtected"
+    SELECTOR_NOT_PROTECTED = "SelectorNotProtected"
 
     # Placement: law, then trust, then hardware, then room
     PLACED = "Placed"

@@ -70,8 +70,8 @@ def check_egress(
             if _is_opened(canary, rule, network):
                 raise RefusedError(
                     Reason.EGRESS_NOT_ALLOWED,
-                    f"egress to {rule.cidr} port {canary.port} would open canary {canary.name} ({canary.host}); it must "
-                    "stay out of reach to prove isolation; declare a narrower range",
+                    f"egress to {rule.cidr} port {canary.port} would open canary {canary.name} ({canary.host}), which "
+                    "must stay out of reach to prove isolation; declare a narrower range",
                 )
 
 

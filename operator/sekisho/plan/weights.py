@@ -22,6 +22,8 @@ def observe_weights(outcome: Outcome) -> Aspect:
         return is_false(
             KIND, failed[1], f"weights from {source}: {failed[2] or 'no message'}", stem=_stem(failed[1], source)
         )
+    if outcome.design is not None and outcome.design.weights.storage.is_mounted:
+        return _observe_mount(outcome, source)
     there = next((item for item in seen if item[0] == "True"), None)
     if there is not None:
         return is_true(KIND, there[1], there[2] or f"weights from {source} are in place")
@@ -51,6 +53,12 @@ def _read(condition: PodCondition) -> tuple[str, Reason, str]:
 def _stem(reason: Reason, source: str) -> str:
     # How a source fails is worded anew at each try (attempts, times); that it fails is what matters.
     return f"weights from {source}: " if reason in (Reason.SOURCE_UNREACHABLE, Reason.DEPOT_OVERLOADED) else ""
+
+
+def _observe_mount(outcome: Outcome, source: str) -> Aspect:
+    if any(pod.phase == "Running" for pod in outcome.pods):
+        return is_true(KIND, Reason.WEIGHTS_MOUNTED, f"{source} is mounted read-only in the pods")
+    return is_unknown(KIND, Reason.WEIGHTS_PENDING, f"{source} is mounted once a pod starts")
 
 
 def _find_missing_volume(outcome: Outcome) -> str:

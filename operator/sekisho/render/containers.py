@@ -1,5 +1,6 @@
 """The containers of a model's pod: the fence, the agent beside it, and the engine."""
 
+from copy import deepcopy
 from typing import Any, Final
 
 from sekisho.api import names
@@ -40,7 +41,7 @@ def render_fence(blueprint: Blueprint) -> dict[str, Any]:
         **_image(blueprint, blueprint.agent_image),
         "args": ["fence"],
         "env": _identity(),
-        "securityContext": dict(_FENCE),
+        "securityContext": deepcopy(_FENCE),
         "resources": _agent_resources(0),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": "config", "mountPath": CONFIG_PATH, "readOnly": True}],
@@ -67,7 +68,7 @@ def render_agent(blueprint: Blueprint) -> dict[str, Any]:
         "restartPolicy": "Always",
         "env": _identity(),
         "ports": [{"name": "agent", "containerPort": names.AGENT_PORT, "protocol": "TCP"}],
-        "securityContext": dict(_RESTRICTED),
+        "securityContext": deepcopy(_RESTRICTED),
         "resources": _agent_resources(in_memory),
         "startupProbe": _probe("/startup", names.AGENT_PORT, period=2, failures=_STARTUP_SECONDS // 2),
         "livenessProbe": _probe("/healthz", names.AGENT_PORT, period=20, failures=3),
@@ -90,7 +91,7 @@ def render_engine(blueprint: Blueprint) -> dict[str, Any]:
         **({"args": [_fill(item, blueprint) for item in runtime.args]} if runtime.args else {}),
         **({"env": [{"name": item.name, "value": item.value} for item in runtime.env]} if runtime.env else {}),
         "ports": [{"name": "http", "containerPort": runtime.port, "protocol": "TCP"}],
-        "securityContext": dict(_RESTRICTED),
+        "securityContext": deepcopy(_RESTRICTED),
         "resources": _engine_resources(blueprint),
         "startupProbe": _probe(health, "http", period=2, failures=-(-runtime.probes.startup_seconds // 2)),
         "readinessProbe": _probe(health, "http", period=5, failures=3),

@@ -42,11 +42,11 @@ def _ports(*ports: int) -> list[dict[str, Any]]:
 
 
 def _ingress(blueprint: Blueprint) -> list[dict[str, Any]]:
-    ports = _ports(blueprint.runtime.port)
-    rules = [{"from": [_system_peer(blueprint, names.GATEWAY_COMPONENT)], "ports": ports}]
+    port = blueprint.runtime.port
+    rules = [{"from": [_system_peer(blueprint, names.GATEWAY_COMPONENT)], "ports": _ports(port)}]
     # An empty peer list would mean everyone, so no rule is written without scrapers.
     if blueprint.settings.scrapers:
-        rules.append({"from": [dict(peer) for peer in blueprint.settings.scrapers], "ports": ports})
+        rules.append({"from": [dict(peer) for peer in blueprint.settings.scrapers], "ports": _ports(port)})
     return rules
 
 

@@ -71,9 +71,7 @@ def render_template(blueprint: Blueprint) -> dict[str, Any]:
             # The agent pings canaries without a capability.
             "sysctls": [{"name": "net.ipv4.ping_group_range", "value": f"{names.NON_ROOT_UID} {names.NON_ROOT_UID}"}],
         },
-        "readinessGates": [
-            {"conditionType": item} for item in (names.ISOLATED_POD_CONDITION, names.WEIGHTS_POD_CONDITION)
-        ],
+        "readinessGates": _readiness_gates(blueprint),
         **({"runtimeClassName": predictor.runtime_class_name} if predictor.runtime_class_name else {}),
         **({"nodeSelector": dict(sorted(predictor.node_selector.items()))} if predictor.node_selector else {}),
         **({"affinity": affinity} if (affinity := render_affinity(blueprint)) else {}),
@@ -85,6 +83,12 @@ def render_template(blueprint: Blueprint) -> dict[str, Any]:
         "volumes": _volumes(blueprint),
     }
     return {"metadata": {"labels": render_labels(blueprint)}, "spec": spec}
+
+
+def _readiness_gates(blueprint: Blueprint) -> list[dict[str, Any]]:
+    # Nobody vouches for weights that the pod mounts itself; the engine's own health does.
+    fetched = [] if blueprint.storage.is_mounted else [names.WEIGHTS_POD_CONDITION]
+    return [{"conditionType": item} for item in (names.ISOLATED_POD_CONDITION, *fetched)]
 
 
 def _volumes(blueprint: Blueprint) -> list[dict[str, Any]]:
