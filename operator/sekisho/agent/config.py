@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
-from sekisho.attest.isolation import MAX_CANARIES, PROTOCOLS, ExpectedCanary, Protocol
+from sekisho.attest.isolation import ExpectedCanary, parse_canaries
 from sekisho.errors import Reason, RefusedError
 
 MAX_CONFIG_BYTES: Final = 256 * 1024
-HOST_IP_VARIABLE: Final = "$HOST_IP"
 _MAX_EGRESS = 64
 _MAX_PORTS = 64
 
@@ -102,34 +101,12 @@ def parse_config(data: bytes, *, host_ip: str) -> AgentConfig:
             port=_port(depot.get("port"), "depot.port"),
             server_name=_text(depot.get("serverName"), "depot.serverName"),
         ),
-        canaries=parse_canaries(raw, host_ip=host_ip),
+        canaries=parse_canaries(root.get("canaries"), host_ip=host_ip),
         egress=tuple(_egress(item) for item in _list(root.get("egress", []), "egress", most=_MAX_EGRESS)),
         proof_interval_seconds=interval,
         proof_max_age_seconds=_seconds(root.get("proofMaxAgeSeconds", 90), "proofMaxAgeSeconds"),
         weights=WeightsConfig(_mode(weights.get("mode")), _text(weights.get("path"), "weights.path")),
         engine=EngineConfig(_port(engine.get("port"), "engine.port"), _path(engine.get("healthPath"))),
-    )
-
-
-def parse_canaries(raw: Any, *, host_ip: str) -> tuple[ExpectedCanary, ...]:
-    """Parse the list of canaries in a decoded agent.json."""
-    items = _list(_object(raw, "the document").get("canaries"), "canaries", most=MAX_CANARIES)
-    canaries = tuple(_canary(_object(item, "a canary"), host_ip=host_ip) for item in items)
-    if len({canary.name for canary in canaries}) != len(canaries):
-        raise _invalid("two canaries have the same name")
-    return canaries
-
-
-def _canary(raw: dict[str, Any], *, host_ip: str) -> ExpectedCanary:
-    host = raw.get("host")
-    protocols = _list(raw.get("protocols"), "protocols of a canary", most=len(PROTOCOLS))
-    if not protocols or any(item not in PROTOCOLS for item in protocols) or len(set(protocols)) != len(protocols):
-        raise _invalid("protocols of a canary are not some of tcp, udp, icmp")
-    return ExpectedCanary(
-        name=_text(raw.get("name"), "name of a canary"),
-        host=_address(host_ip if host == HOST_IP_VARIABLE else host, "host of a canary"),
-        port=_port(raw.get("port"), "port of a canary"),
-        protocols=cast("tuple[Protocol, ...]", tuple(protocols)),
     )
 
 

@@ -13,11 +13,12 @@ from sekisho.agent.probe import find_own_node, probe_canaries
 from sekisho.agent.state import AgentState
 from sekisho.agent.transport import DepotAccess, ask_weights, post_proof
 from sekisho.agent.weights import bring_weights, parse_weight_list, wipe_weights
-from sekisho.attest.isolation import IsolationProof, describe_leaks
+from sekisho.attest.isolation import IsolationProof, appraise_isolation
 from sekisho.errors import Reason, RefusedError, SekishoError
 
 _FIRST_RETRY_SECONDS: Final = 0.5
 _POLL_SECONDS: Final = 1.0
+_ROUND_SECONDS: Final = 60.0
 _MOST_DOUBLINGS: Final = 8
 
 
@@ -80,14 +81,17 @@ class Agent:
     def _prove(self, config: AgentConfig) -> None:
         started_at = time.time()
         results = probe_canaries(config.canaries, own_node=find_own_node(self.host_ip))
-        leaks = [result for result in results if result.outcome == "reached"]
+        proof = IsolationProof(at=started_at, results=results)
+        verdict = appraise_isolation(proof, config.canaries, now_at=time.time(), max_age_seconds=_ROUND_SECONDS)
         try:
-            post_proof(self._access(config.depot), IsolationProof(at=started_at, results=results))
-        except SekishoError:
-            if not leaks:
+            post_proof(self._access(config.depot), proof)
+        except SekishoError as error:
+            if verdict.ok and error.retry:
+                self.state.renew_proof()
+            if verdict.ok or verdict.reason is not Reason.ISOLATION_LEAK:
                 raise
-        if leaks:  # whatever the depot says, and even if it cannot be asked
-            raise RefusedError(Reason.ISOLATION_LEAK, describe_leaks(leaks))
+        if not verdict.ok:  # whatever the depot says, and even if it cannot be asked
+            raise RefusedError(verdict.reason, verdict.message)
 
     def _enforce(self) -> None:
         """Take the weights away once isolation no longer holds, so that a restarted engine has nothing to serve."""

@@ -39,6 +39,16 @@ class AgentState:
             self._max_age_seconds = max_age_seconds
             self._isolation = Health(ok=True, reason=Reason.ISOLATION_PROVEN, message="isolation is proven")
 
+    def renew_proof(self) -> None:
+        """Note a round in which nothing was reached but which could not be delivered.
+
+        What the depot once accepted goes on to hold while the pod's own rounds stay clean: an outage of the depot or of
+        the API server stops no engine. The depot itself calls such a pod stale, which takes it out of traffic.
+        """
+        with self._lock:
+            if self._proven_at is not None and self.clock() - self._proven_at <= self._max_age_seconds:
+                self._proven_at = self.clock()
+
     def record_failure(self, reason: Reason, message: str, *, final: bool) -> None:
         """Note that a proof failed.
 

@@ -5,6 +5,7 @@ only while its own agent keeps showing that every configured canary stayed silen
 agent writes proofs, the depot appraises them.
 """
 
+import ipaddress
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,7 @@ MAX_RESULTS: Final = MAX_CANARIES * len(PROTOCOLS)
 MAX_PROOF_BYTES: Final = 64 * 1024
 MAX_TEXT: Final = 256
 CLOCK_SKEW_SECONDS: Final = 60.0
+HOST_IP_VARIABLE: Final = "$HOST_IP"
 _MAX_MILLISECONDS: Final = 3_600_000.0
 
 
@@ -243,3 +245,42 @@ def _number(value: Any, field: str, *, most: float) -> float:
 
 def _invalid(what: str) -> RefusedError:
     return RefusedError(Reason.REQUEST_INVALID, f"the proof of isolation cannot be read: {what}")
+
+
+def parse_canaries(raw: Any, *, host_ip: str) -> tuple[ExpectedCanary, ...]:
+    """Parse the canaries of an agent.json; "$HOST_IP" becomes `host_ip`.
+
+    Agent and depot both read them from there: the agent to try them, the depot to know what a proof must speak of.
+
+    Raises:
+        RefusedError: InvalidSpec, naming what is not as it must be.
+    """
+    if not isinstance(raw, list) or len(raw) > MAX_CANARIES:
+        raise _unusable(f"canaries is not a list of at most {MAX_CANARIES} items")
+    canaries = tuple(_parse_canary(item, host_ip=host_ip) for item in raw)
+    if len({canary.name for canary in canaries}) != len(canaries):
+        raise _unusable("two canaries have the same name")
+    return canaries
+
+
+def _parse_canary(raw: Any, *, host_ip: str) -> ExpectedCanary:
+    if not isinstance(raw, dict):
+        raise _unusable("a canary is not an object")
+    name, host, port, protocols = (raw.get(key) for key in ("name", "host", "port", "protocols"))
+    if not isinstance(name, str) or not 0 < len(name) <= 63 or not name.isprintable():
+        raise _unusable("the name of a canary is not a printable text of 1 to 63 characters")
+    if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
+        raise _unusable(f'the port of canary "{name}" is not from 1 to 65535')
+    if not isinstance(protocols, list) or not 0 < len(protocols) <= len(PROTOCOLS):
+        raise _unusable(f'canary "{name}" names no protocols')
+    if any(item not in PROTOCOLS for item in protocols) or len(set(protocols)) != len(protocols):
+        raise _unusable(f'protocols of canary "{name}" are not some of tcp, udp, icmp')
+    try:
+        address = str(ipaddress.ip_address(host_ip if host == HOST_IP_VARIABLE else str(host)))
+    except ValueError as error:
+        raise _unusable(f'the host of canary "{name}" is not an IP address; pods of models have no DNS') from error
+    return ExpectedCanary(name, address, port, tuple(cast("list[Protocol]", protocols)))
+
+
+def _unusable(what: str) -> RefusedError:
+    return RefusedError(Reason.INVALID_SPEC, f"the canaries cannot be used: {what}")

@@ -15,6 +15,7 @@ from sekisho.attest.isolation import (
     IsolationProof,
     appraise_isolation,
     encode_proof,
+    parse_canaries,
     parse_proof,
 )
 from sekisho.errors import Reason, RefusedError
@@ -204,3 +205,35 @@ def test_details_are_cut_and_cleaned_so_that_a_full_proof_always_fits() -> None:
 def test_more_results_than_a_proof_may_hold_are_refused_by_the_writer() -> None:
     with pytest.raises(ValueError, match="at most 96 results, not 97"):
         encode_proof(IsolationProof(NOW, (GOOD.results[0],) * (MAX_RESULTS + 1)))
+
+
+def canary(**changes: object) -> dict[str, object]:
+    return {"name": "node", "host": "$HOST_IP", "port": 10250, "protocols": ["tcp", "icmp"]} | changes
+
+
+@pytest.mark.parametrize(
+    ("items", "what"),
+    [
+        ({}, "canaries is not a list of at most 32 items"),
+        ([canary(name=f"c{i}") for i in range(33)], "canaries is not a list of at most 32 items"),
+        ([canary(), canary()], "two canaries have the same name"),
+        (["x"], "a canary is not an object"),
+        ([canary(name="")], "the name of a canary"),
+        ([canary(port=0)], 'the port of canary "node"'),
+        ([canary(port=True)], 'the port of canary "node"'),
+        ([canary(protocols=[])], 'canary "node" names no protocols'),
+        ([canary(protocols=["tcp", "tcp"])], 'protocols of canary "node"'),
+        ([canary(protocols=["sctp"])], 'protocols of canary "node"'),
+        ([canary(host="example.test")], 'the host of canary "node" is not an IP address'),
+    ],
+)
+def test_canaries_that_cannot_be_tried_are_refused_by_name(items: object, what: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        parse_canaries(items, host_ip="10.9.0.2")
+    assert caught.value.reason is Reason.INVALID_SPEC
+    assert what in caught.value.message
+
+
+def test_the_address_of_the_node_is_filled_in_for_each_pod() -> None:
+    parsed = parse_canaries([canary()], host_ip="10.9.0.2")
+    assert parsed == (ExpectedCanary("node", "10.9.0.2", 10250, ("tcp", "icmp")),)
