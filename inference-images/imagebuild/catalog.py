@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,11 @@ _DECIDING_MODULES = ("builders.py", "catalog.py", "debian.py", "oci.py", "site.p
 
 _PROCESSES = ("controller", "gateway", "depot", "agent", "broker", "cli")
 _AGENT_PARTS = ("__init__.py", "py.typed", "errors.py", "attest", "agent")
+
+
+_NOT_IN_PODS = ("kubernetes",)
+"""126 MB, two thirds of an image: read only for the log-in plug-ins of a kubeconfig, which no pod has."""
+_UNUSED_ROOT_SECONDS = 7 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +91,23 @@ def _python_base(packages: dict[str, Path]) -> Path:
     base = cache_folder() / "roots" / key
     with locked(base.with_suffix(".lock"), "Python root"):
         if base.is_dir():
+            os.utime(base)
             return base
+        _drop_unused_roots(base.parent)
         say(f"root of {len(packages)} Debian packages: unpacking and compiling (about 10 s)")
         part = base.with_suffix(".part")
         debian.remove(part)
         debian.lay_root(part, list(packages.values()))
         site.compile_bytecode(part, "usr/lib/python3.11")
+        os.utime(part)
         part.replace(base)
     return base
+
+
+def _drop_unused_roots(folder: Path) -> None:
+    for root in folder.iterdir():
+        if root.is_dir() and time.time() - root.stat().st_mtime > _UNUSED_ROOT_SECONDS:
+            debian.remove(root)
 
 
 def _process(name: str, *, packages: tuple[str, ...]) -> Image:
@@ -110,6 +126,7 @@ def _process(name: str, *, packages: tuple[str, ...]) -> Image:
     def fill(root: Path) -> None:
         if lock:
             site.install_wheels(root, lock)
+            site.leave_out(root, _NOT_IN_PODS)
         site.copy_sources(root, REPOSITORY, parts=parts)
 
     return Image(
@@ -132,9 +149,16 @@ def _engine(folder: str) -> Image:
 
 _CATALOGUE: dict[str, Callable[[], Image]] = {
     "agent": lambda: _process("agent", packages=(*debian.AGENT_PYTHON, *debian.NFTABLES)),
-    "controller": lambda: _process("controller", packages=debian.PYTHON),
+    "controller": lambda: _process("controller", packages=(*debian.PYTHON, "libstdc++6")),  # numpy links to it
     "gateway": lambda: _process("gateway", packages=(*debian.PYTHON, "ca-certificates")),
     "depot": lambda: _process("depot", packages=(*debian.PYTHON, "ca-certificates")),
     "llamacpp": lambda: _engine("llamacpp"),
     "vllm": lambda: _engine("vllm"),
 }
+
+
+def render_profiles(name: str, reference: str) -> list[str]:
+    """Return the engine's Runtime manifests that name the image built here, with its digest filled in."""
+    blank = f"{REGISTRY}/{name}@sha256:{'0' * 64}"
+    texts = [path.read_text() for path in sorted((IMAGES / name).glob("runtime*.yaml"))]
+    return [text.replace(blank, reference) for text in texts if blank in text]

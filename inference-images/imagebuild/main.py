@@ -15,34 +15,44 @@ from pathlib import Path
 
 from imagebuild import debian, store
 from imagebuild.builders import Builder, BuildOrder, choose_builder
-from imagebuild.catalog import REGISTRY, Image, find_image, list_names, prepare_root
+from imagebuild.catalog import REGISTRY, Image, find_image, list_names, prepare_root, render_profiles
 from imagebuild.failure import ImageBuildError
 
-
-def build_image(image: Image, *, builder_name: str = "") -> store.BuiltImage:
-    """Return the finished image, building it only where its inputs changed."""
-    inputs = image.input_hash
-    with store.locked(store.cache_folder() / "images" / f"{image.name}.lock", image.name):
-        built = store.find_built(image.name, inputs)
-        if built is not None:
-            store.say(f"{image.name}: unchanged, {built.bytes / 1e6:.0f} MB")
-            store.point_at(built, inputs)
-            return built
-        started = time.monotonic()
-        store.say(f"{image.name}: building ({image.about})")
-        built = _build(image, inputs, choose_builder(builder_name))
-        store.keep_built(built, inputs)
-        store.say(f"{image.name}: {built.bytes / 1e6:.0f} MB in {time.monotonic() - started:.0f} s, {built.reference}")
-        return built
+_ATTEMPTS = 3
 
 
-def _build(image: Image, inputs: str, builder: Builder) -> store.BuiltImage:
+def build_image(name: str, *, builder_name: str = "") -> store.BuiltImage:
+    """Return the finished image, building it only where its inputs changed.
+
+    Raises:
+        ImageBuildError: it cannot be built here, or its sources changed during every attempt.
+    """
+    with store.locked(store.cache_folder() / "images" / f"{name}.lock", name):
+        for _ in range(_ATTEMPTS):
+            image = find_image(name)
+            inputs = image.input_hash
+            if built := store.find_built(name, inputs):
+                store.say(f"{name}: unchanged, {built.bytes / 1e6:.0f} MB")
+                store.point_at(built)
+                return built
+            if built := _build(image, inputs, choose_builder(builder_name)):
+                return built
+            store.say(f"{name}: its sources changed meanwhile, once more")
+    raise ImageBuildError(f"the sources of {name} changed during {_ATTEMPTS} builds in a row; try when they rest")
+
+
+def _build(image: Image, inputs: str, builder: Builder) -> store.BuiltImage | None:
+    """Build and keep an image; None where the sources are no longer those of its name."""
+    started = time.monotonic()
+    store.say(f"{image.name}: building ({image.about})")
     tag = f"{REGISTRY}/{image.name}:{inputs}"
     archive = store.archive_path(image.name, inputs)
     work = store.cache_folder() / "work"
     work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{image.name}-", dir=work) as context:
         packages = prepare_root(image, Path(context) / "root")
+        if find_image(image.name).input_hash != inputs:
+            return None
         store.say(f"{image.name}: root is ready, packing it")
         order = BuildOrder(
             containerfile=image.containerfile,
@@ -53,7 +63,10 @@ def _build(image: Image, inputs: str, builder: Builder) -> store.BuiltImage:
             zstd=image.zstd,
         )
         digest = builder.build(order)
-    return store.BuiltImage(name=image.name, tag=tag, digest=digest, bytes=archive.stat().st_size, packages=packages)
+    built = store.BuiltImage(name=image.name, tag=tag, digest=digest, bytes=archive.stat().st_size, packages=packages)
+    store.keep_built(built, inputs)
+    store.say(f"{image.name}: {built.bytes / 1e6:.0f} MB in {time.monotonic() - started:.0f} s, {built.reference}")
+    return built
 
 
 def main(arguments: list[str]) -> int:
@@ -63,6 +76,9 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(list_names())}, or all")
     parser.add_argument("--json", action="store_true", help="print what was built as JSON")
+    parser.add_argument(
+        "--profiles", action="store_true", help="print the engines' Runtime manifests, digests filled in"
+    )
     parser.add_argument("--refresh", action="store_true", help="fetch the Debian packages anew first")
     parser.add_argument("--builder", choices=["buildah", "docker"], default="", help="instead of what answers here")
     options = parser.parse_args(arguments)
@@ -72,20 +88,21 @@ def main(arguments: list[str]) -> int:
             raise ImageBuildError(f"no image is called {', '.join(unknown)}; there are: {', '.join(list_names())}")
         if options.refresh:
             debian.forget_packages()
-        built = [build_image(find_image(name), builder_name=options.builder) for name in names]
+        built = [build_image(name, builder_name=options.builder) for name in names]
     except ImageBuildError as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
-    if options.json:
+    if options.profiles:
+        print("---\n".join(text for image in built for text in render_profiles(image.name, image.reference)), end="")
+    elif options.json:
         print(json.dumps([_as_json(image) for image in built], indent=1))
     return 0
 
 
 def _as_json(image: store.BuiltImage) -> dict[str, str | int]:
-    archive = store.archive_path(image.name, image.tag.rpartition(":")[2])
     return {
         "name": image.name,
-        "archive": str(archive),
+        "archive": str(image.archive),
         "reference": image.reference,
         "tag": image.tag,
         "digest": image.digest,

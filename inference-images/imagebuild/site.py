@@ -88,6 +88,13 @@ _NEEDED_TESTS = frozenset({"numpy", "torch", "vllm", "triton"})
 """Packages that import folders of theirs which are only called tests, or that are trimmed elsewhere."""
 
 
+def leave_out(root: Path, packages: Sequence[str]) -> None:
+    """Remove installed packages that the lock names and the image never uses; those that are not there are fine."""
+    for package in packages:
+        for path in [root / SITE / package, *(root / SITE).glob(f"{package}-*.dist-info")]:
+            remove(path)
+
+
 def copy_sources(root: Path, repository: Path, *, parts: Sequence[str]) -> None:
     """Copy parts of the sekisho package into the image, with metadata that tells its version.
 

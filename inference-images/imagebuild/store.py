@@ -34,6 +34,11 @@ class BuiltImage:
         """The image by digest, as manifests name it."""
         return f"{self.tag.rpartition(':')[0]}@{self.digest}"
 
+    @property
+    def archive(self) -> Path:
+        """Where its archive lies."""
+        return archive_path(self.name, self.tag.rpartition(":")[2])
+
 
 def cache_folder() -> Path:
     """Return the folder outside the tree that holds everything built; ``SEKISHO_CACHE`` moves it."""
@@ -100,7 +105,7 @@ def keep_built(image: BuiltImage, inputs: str) -> None:
     """Write the sidecars of a finished archive and drop the oldest archives of that name."""
     archive = archive_path(image.name, inputs)
     write_whole(archive.with_suffix(".json"), json.dumps(asdict(image), indent=1))
-    point_at(image, inputs)
+    point_at(image)
     others = sorted(
         (p for p in archive.parent.glob(f"{image.name}-*.tar") if p != archive and _is_of(image.name, p)),
         key=lambda p: p.stat().st_mtime,
@@ -110,9 +115,9 @@ def keep_built(image: BuiltImage, inputs: str) -> None:
         old.with_suffix(".json").unlink(missing_ok=True)
 
 
-def point_at(image: BuiltImage, inputs: str) -> None:
+def point_at(image: BuiltImage) -> None:
     """Make ``<name>.json`` describe the image of the current inputs."""
-    facts = asdict(image) | {"archive": str(archive_path(image.name, inputs)), "reference": image.reference}
+    facts = asdict(image) | {"archive": str(image.archive), "reference": image.reference}
     write_whole(cache_folder() / "images" / f"{image.name}.json", json.dumps(facts, indent=1))
 
 

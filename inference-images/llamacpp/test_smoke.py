@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from imagebuild.catalog import find_image
 from imagebuild.main import build_image
 from imagebuild.probing import ask, fetch, find_free_port, read_stream, wait_until_healthy
 from imagebuild.sandbox import RunningImage, run_image
-from imagebuild.store import archive_path
 from models.shelf import make_model
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -19,9 +17,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def archive() -> Path:
-    image = find_image("llamacpp")
-    build_image(image)
-    return archive_path("llamacpp", image.input_hash)
+    return build_image("llamacpp").archive
 
 
 @pytest.fixture

@@ -5,11 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from imagebuild.catalog import find_image
 from imagebuild.main import build_image
 from imagebuild.probing import ask, fetch, find_free_port, read_stream, wait_until_healthy
 from imagebuild.sandbox import RunningImage, run_image
-from imagebuild.store import archive_path
 from models.shelf import make_model
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
@@ -17,9 +15,7 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
 
 @pytest.fixture(scope="module")
 def archive(need_root: None) -> Path:
-    image = find_image("vllm")
-    build_image(image)
-    return archive_path("vllm", image.input_hash)
+    return build_image("vllm").archive
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from imagebuild.catalog import IMAGES, REPOSITORY, find_image, list_names
+from imagebuild.catalog import IMAGES, REPOSITORY, find_image, list_names, render_profiles
 from imagebuild.main import main
 
 from sekisho.api.v1alpha1.runtime import RuntimeSpec
@@ -52,6 +52,19 @@ def test_every_locked_package_has_a_hash_and_no_address(path: Path) -> None:
     blocks = re.split(r"^(?=\S)", text, flags=re.MULTILINE)[1:]
     assert blocks
     assert [block for block in blocks if "==" not in block or "--hash=sha256:" not in block] == []
+
+
+def test_a_process_has_no_profile() -> None:
+    assert render_profiles("agent", "sekisho.local/agent@sha256:" + "1" * 64) == []
+
+
+@pytest.mark.parametrize(("name", "profile"), [("llamacpp", "llamacpp"), ("vllm", "vllm-cpu")])
+def test_a_profile_is_rendered_with_the_digest_that_was_built(name: str, profile: str) -> None:
+    reference = f"sekisho.local/{name}@sha256:" + "1" * 64
+    (text,) = render_profiles(name, reference)
+    manifest = yaml.safe_load(text)
+    assert manifest["metadata"]["name"] == profile
+    assert manifest["spec"]["image"] == reference
 
 
 @pytest.mark.parametrize("path", sorted(IMAGES.glob("*/runtime*.yaml")), ids=lambda p: p.stem + "-" + p.parent.name)

@@ -1,0 +1,57 @@
+"""The images of our own processes: they start, hold no shell, and carry what their process imports."""
+
+from pathlib import Path
+
+import pytest
+from imagebuild.catalog import REPOSITORY
+from imagebuild.main import build_image
+from imagebuild.sandbox import run_image
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+PROCESSES = ("agent", "controller", "gateway", "depot")
+
+
+@pytest.fixture(scope="module", params=PROCESSES)
+def built(request: pytest.FixtureRequest, need_root: None) -> tuple[str, Path]:
+    return request.param, build_image(request.param).archive
+
+
+def run_to_end(archive: Path, work: Path, command: list[str]) -> tuple[int, str]:
+    with run_image(archive, work, entrypoint=command[:1], arguments=command[1:]) as running:
+        code = running.process.wait(timeout=60)
+        return code, running.printed
+
+
+def test_there_is_no_shell(built: tuple[str, Path], tmp_path: Path) -> None:
+    code, printed = run_to_end(built[1], tmp_path, ["/bin/sh", "-c", "true"])
+    assert code == 127, printed
+    assert "No such file" in printed
+
+
+def test_nothing_can_be_written_but_to_tmp(built: tuple[str, Path], tmp_path: Path) -> None:
+    script = "open('/tmp/x', 'w').close(); print('tmp'); open('/app/x', 'w')"
+    code, printed = run_to_end(built[1], tmp_path, ["/usr/bin/python3.11", "-c", script])
+    assert code == 1
+    assert "tmp\n" in printed
+    assert "OSError: [Errno 30] Read-only file system: '/app/x'" in printed
+
+
+def test_every_module_of_the_process_can_be_imported(built: tuple[str, Path], tmp_path: Path) -> None:
+    """Modules are found in the tree, so that one the image lacks is missed too."""
+    name, archive = built
+    folder = REPOSITORY / "operator/sekisho" / name
+    modules = ["sekisho.errors"] + [
+        ".".join(("sekisho", name, *path.relative_to(folder).with_suffix("").parts))
+        for path in sorted(folder.rglob("*.py"))
+        if path.name != "__init__.py"
+    ]
+    script = f"import importlib, os; print(os.getuid()); [importlib.import_module(m) for m in {modules}]; print('all')"
+    code, printed = run_to_end(archive, tmp_path, ["/usr/bin/python3.11", "-c", script])
+    assert printed.splitlines()[-1:] == ["all"], printed
+    assert printed.splitlines()[0] == "65532"
+    assert code == 0
+
+
+def test_the_agents_image_has_a_working_nft(need_root: None, tmp_path: Path) -> None:
+    code, printed = run_to_end(build_image("agent").archive, tmp_path, ["/usr/sbin/nft", "--version"])
+    assert (code, printed.split()[0]) == (0, "nftables"), printed
