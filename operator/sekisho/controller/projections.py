@@ -54,12 +54,8 @@ def project_usage(raw: Raw) -> PodUsage | None:
 
 
 def project_pod(raw: Raw) -> Raw:
-    """Keep of a pod of ours what its service's status is made from; times that only tick are left out."""
+    """Keep of a pod of ours what its service's status is made from; the times of its proofs, which only tick, too."""
     status = dict(raw.get("status") or {})
-    if "conditions" in status:
-        status["conditions"] = [
-            {key: value for key, value in item.items() if key not in _TICKING} for item in status["conditions"]
-        ]
     spec = raw.get("spec") or {}
     return {
         "metadata": _trim(raw["metadata"]),
@@ -91,9 +87,14 @@ def _trim(meta: Raw) -> Raw:
 
 
 def without_version(projected: Raw) -> Raw:
-    """Return the facts without the version that carried them: equal facts are no news."""
+    """Return the facts without the version that carried them and the times that tick: equal facts are no news."""
     meta = {key: value for key, value in projected["metadata"].items() if key != "resourceVersion"}
-    return {**projected, "metadata": meta}
+    facts = {**projected, "metadata": meta}
+    status = projected.get("status") or {}
+    if "conditions" in status:
+        quiet = [{key: value for key, value in c.items() if key not in _TICKING} for c in status["conditions"]]
+        facts["status"] = {**status, "conditions": quiet}
+    return facts
 
 
 def _requests_of(spec: Raw) -> tuple[int, int, int]:

@@ -4,11 +4,12 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sekisho.api import names
 from sekisho.errors import Reason, Rejection
 from sekisho.plan.conditions import Aspect, is_false, is_true, is_unknown
 from sekisho.plan.outcome import Outcome
 from sekisho.plan.pods import ContainerState, Pod, clip
+from sekisho.plan.world import Manifest
+from sekisho.render.workload import TEMPLATE_DIGEST_ANNOTATION, read_agent_images
 
 KIND = "Serving"
 _PULL: Final = frozenset({
@@ -44,9 +45,7 @@ def find_gap(outcome: Outcome) -> Rejection | None:
     wanted = outcome.replicas
     if deployment is None or outcome.deployment is None:
         return None if wanted == 0 and outcome.deployment is None else _starting(outcome)
-    digest = names.APPLIED_DIGEST_ANNOTATION
-    applied = (deployment["metadata"].get("annotations") or {}).get(digest)
-    if applied != outcome.deployment["metadata"]["annotations"][digest]:
+    if not _is_applied(outcome.deployment, deployment):
         return Rejection(Reason.ENGINE_STARTING, "a change of the pods is being applied")
     status = deployment.get("status") or {}
     seen = int(status.get("observedGeneration") or 0) >= int(deployment["metadata"].get("generation") or 0)
@@ -54,6 +53,13 @@ def find_gap(outcome: Outcome) -> Rejection | None:
     if seen and counts == [wanted] * 3:
         return None
     return find_problem(outcome)
+
+
+def _is_applied(wanted: Manifest, live: Manifest) -> bool:
+    """Tell whether the server has the replicas and the pod template that are wanted."""
+    noted = [(item["metadata"].get("annotations") or {}).get(TEMPLATE_DIGEST_ANNOTATION) for item in (wanted, live)]
+    replicas = [(item.get("spec") or {}).get("replicas") for item in (wanted, live)]
+    return noted[0] == noted[1] and replicas[0] == replicas[1] and read_agent_images(wanted) == read_agent_images(live)
 
 
 def find_problem(outcome: Outcome) -> Rejection:

@@ -116,6 +116,13 @@ def digest_without_agent(template: Mapping[str, Any]) -> str:
     return digest_of({**template, "spec": {**spec, "initContainers": bare}})
 
 
+def read_agent_images(deployment: Mapping[str, Any]) -> set[str]:
+    """Return the images of fence and agent; one, unless somebody changed one of them."""
+    spec = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
+    found = (item for item in spec.get("initContainers") or () if item.get("name") in _AGENT_CONTAINERS)
+    return {str(item.get("image", "")) for item in found}
+
+
 def choose_agent_image(
     template: Mapping[str, Any], live: Mapping[str, Any] | None, *, wanted: str, by_digest: bool
 ) -> str:
@@ -127,11 +134,10 @@ def choose_agent_image(
     """
     if live is None:
         return wanted
-    recorded = live.get("metadata", {}).get("annotations", {}).get(TEMPLATE_DIGEST_ANNOTATION)
+    recorded = (live["metadata"].get("annotations") or {}).get(TEMPLATE_DIGEST_ANNOTATION)
     if recorded != digest_without_agent(template):
         return wanted
-    containers = live.get("spec", {}).get("template", {}).get("spec", {}).get("initContainers", [])
-    images = {str(item.get("image", "")) for item in containers if item.get("name") in _AGENT_CONTAINERS}
+    images = read_agent_images(live)
     if len(images) != 1:
         return wanted
     image = images.pop()
