@@ -4,7 +4,7 @@ Written from the rules alone, without a look at `sekisho.placement`'s columns: o
 the law allows, leaving a node at its first failing rule, with integers and dictionaries and nothing else.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -104,11 +104,11 @@ def check_law(demand: Demand, name: str, site: SiteSpec) -> Reason | None:
     return None
 
 
-def is_under(allowed: Iterable[str], law: str) -> bool:
+def is_under(allowed: Collection[str], law: str) -> bool:
     """Tell whether a law is one of the allowed, or a part of one."""
-    codes = {law, law[:2]}
-    if law[:2] in EU and law not in NOT_EU:
-        codes.add("EU")
+    if law in NOT_EU:
+        return law in allowed
+    codes = {law, law[:2], "EU"} if law[:2] in EU else {law, law[:2]}
     return not codes.isdisjoint(allowed)
 
 

@@ -98,7 +98,11 @@ def build_full_demand(rng: random.Random, world: MadeUpWorld) -> Demand:
 
 def _build_node(rng: random.Random, index: int, pools: list[str]) -> NodeFacts:
     memory = rng.choice(GPU_SIZES)
-    labels = {"site": rng.choice(pools), "disk": rng.choice(("ssd", "ssd", "hdd")), "zone": rng.choice("ab")}
+    labels = {
+        "site": rng.choice((*pools, "elsewhere")),
+        "disk": rng.choice(("ssd", "ssd", "hdd")),
+        "zone": rng.choice("ab"),
+    }
     if memory:
         labels[names.GPU_MEMORY_LABEL] = str(memory)
     labels |= {names.trust_label(tee): _build_proof(rng) for tee in TEES if rng.random() < 0.6}

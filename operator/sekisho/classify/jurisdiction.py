@@ -1,9 +1,9 @@
 """Whose law a site is under, and which jurisdictions of a rule cover it.
 
 A rule names countries (ISO 3166-1 alpha-2), parts of countries (ISO 3166-2) or "EU". A country covers its parts ("DE"
-covers "DE-BY"); "EU" covers a site that says "EU", the member states, and their parts but for the territories to which
-the Union's law does not extend. Nothing else covers anything but itself: a site that says only "EU" is not known to be
-in "DE", and a site that says "US" is not known to be in "US-CA".
+covers "DE-BY"), and "EU" covers a site that says "EU", the member states and their parts; but territories of member
+states to which the Union's law does not extend are covered by their own code alone. Nothing else covers anything but
+itself: a site that says only "EU" is not known to be in "DE", and a site that says "US" is not known to be in "US-CA".
 """
 
 from collections.abc import Iterable
@@ -28,10 +28,10 @@ OUTSIDE_EU: Final = frozenset(
 
 def covers(rule: str, jurisdiction: str) -> bool:
     """Tell whether what is under `jurisdiction` is certainly under `rule` as well."""
+    if rule == jurisdiction or jurisdiction in OUTSIDE_EU:
+        return rule == jurisdiction
     country = jurisdiction.split("-", 1)[0]
-    if rule == EU:
-        return jurisdiction == EU or (country in EU_MEMBERS and jurisdiction not in OUTSIDE_EU)
-    return rule in (jurisdiction, country)
+    return country in EU_MEMBERS if rule == EU else rule == country
 
 
 def is_covered(rules: Iterable[str], jurisdiction: str) -> bool:

@@ -8,7 +8,7 @@ from sekisho.api import names
 from sekisho.api.v1alpha1.site import SiteSpec
 from sekisho.errors import Reason, Rejection
 from sekisho.placement.columns import Rows
-from sekisho.placement.explain import explain_choice, explain_nowhere
+from sekisho.placement.explain import explain_choice, explain_nowhere, explain_stay
 from sekisho.placement.filters import (
     HARDWARE,
     LAW,
@@ -28,12 +28,14 @@ from sekisho.placement.room import Room, measure_room
 from sekisho.placement.score import Candidate, cost_of, explain_outranked, order
 from sekisho.placement.snapshot import Snapshot
 from sekisho.placement.trust import TRUST, groups_of
+from sekisho.placement.wording import clip
 
 __all__ = ["Placement", "SiteRejection", "check_node", "place"]
 
 FILTERS: Final[tuple[Filter, ...]] = (*LAW, *TRUST, *HARDWARE)
 # What a running service must go on satisfying. All else may pass by itself, and moving a model costs more than waiting.
 BINDING: Final[tuple[Filter, ...]] = (*LAW, *TRUST, filter_nodes, filter_node_selector)
+_ABSENT: Final = 'no Site is named "{}"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +63,28 @@ def place(demand: Demand, sites: Mapping[str, SiteSpec], snapshot: Snapshot, *, 
     """
     free = snapshot.without(demand.namespace, demand.service)
     verdicts = [_judge(Case(demand, name, sites[name], free, now_at)) for name in sorted(sites)]
-    absent = [
-        SiteRejection(name, Reason.NO_SITE, f'no Site is named "{name}"') for name in sorted({*demand.sites} - {*sites})
-    ]
+    unknown = sorted({*demand.sites} - {*sites})
+    absent = [SiteRejection(name, Reason.NO_SITE, _ABSENT.format(name)) for name in unknown]
     return _stay(demand, verdicts, absent) or _choose(demand, verdicts, absent)
 
 
-def check_node(demand: Demand, site: SiteSpec, snapshot: Snapshot, *, node: str, now_at: float) -> Rejection | None:
-    """Tell why a pod of the service may not run (any longer) on one node of a site; None where it may.
+def check_node(
+    demand: Demand, sites: Mapping[str, SiteSpec], snapshot: Snapshot, *, node: str, now_at: float
+) -> Rejection | None:
+    """Tell why a pod of the service may not run (any longer) on one node of its current site; None where it may.
 
     Node affinity can demand that a proof exists, not that it is fresh: the scheduler may choose a node of the site
     whose proof has grown too old. Whoever knows where a pod was bound asks here before weights or requests reach it.
     """
-    case = Case(demand, demand.current_site or "", site, snapshot, now_at)
+    name = demand.current_site
+    if name is None or name not in sites:
+        return Rejection(Reason.NO_SITE, _ABSENT.format(name or ""))
+    case = Case(demand, name, sites[name], snapshot, now_at)
     row = snapshot.row_of(node)
-    rows = rows_of_site(snapshot, site)
+    rows = rows_of_site(snapshot, case.site)
     verdict = _run(case, BINDING, rows[rows == (-1 if row is None else row)])
     if verdict.rejection is not None and verdict.rejection.reason is Reason.NO_NODES:
-        return Rejection(Reason.NO_NODES, f"node {node} is not one of the site's nodes")
+        return Rejection(Reason.NO_NODES, f"node {node} is not one of site {name}'s nodes")
     return verdict.rejection
 
 
@@ -118,7 +124,7 @@ def _stay(demand: Demand, verdicts: Sequence[_Verdict], absent: Sequence[SiteRej
         return None
     others = [item for item in verdicts if item is not current]
     outranked = explain_outranked(_candidates(others), current.case, None)
-    because = explain_choice(current.case, kept.rows, None, shortage=current.rejection)
+    because = explain_stay(current.case, kept.rows, current.rejection)
     rejected = [*absent, *_rejections(others), *outranked]
     return _settle(current.case, because, rejected, shortage=_rejections([current])[0])
 
@@ -129,7 +135,7 @@ def _choose(demand: Demand, verdicts: Sequence[_Verdict], absent: Sequence[SiteR
     if not candidates:
         return _refuse(demand, verdicts, rejected)
     winner = order(candidates, current=demand.current_site)[0]
-    because = explain_choice(winner.case, winner.rows, winner.room, shortage=None)
+    because = explain_choice(winner.case, winner.rows, winner.room)
     return _settle(winner.case, because, [*rejected, *explain_outranked(candidates, winner.case, winner)])
 
 
@@ -141,14 +147,14 @@ def _refuse(demand: Demand, verdicts: Sequence[_Verdict], rejected: Sequence[Sit
     if furthest is not None and furthest.passed:
         nearest = next(item for item in rejected if item.site == furthest.case.name)
     because = explain_nowhere(str(demand.data_class), rejected, nearest)
-    return Placement(None, because, (), _sort(rejected), None if nearest is None else nearest.site)
+    return Placement(None, clip(because), (), _sort(rejected), None if nearest is None else nearest.site)
 
 
 def _settle(
     case: Case, because: str, rejected: Iterable[SiteRejection], *, shortage: SiteRejection | None = None
 ) -> Placement:
     requirements, alternatives = _require(case)
-    return Placement(case.name, because, requirements, _sort(rejected), None, alternatives, shortage)
+    return Placement(case.name, clip(because), requirements, _sort(rejected), None, alternatives, shortage)
 
 
 def _require(case: Case) -> tuple[Term, tuple[Term, ...]]:
@@ -178,7 +184,7 @@ def _candidates(verdicts: Iterable[_Verdict]) -> list[Candidate]:
 
 def _rejections(verdicts: Iterable[_Verdict]) -> list[SiteRejection]:
     return [
-        SiteRejection(item.case.name, item.rejection.reason, item.rejection.detail)
+        SiteRejection(item.case.name, item.rejection.reason, clip(item.rejection.detail))
         for item in verdicts
         if item.rejection is not None
     ]

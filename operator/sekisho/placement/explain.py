@@ -16,21 +16,20 @@ from sekisho.placement.trust import groups_of, latest_of, proven_at
 from sekisho.placement.wording import count, join_names
 
 
-def explain_choice(case: Case, rows: Rows, room: Room | None, *, shortage: Rejection | None) -> str:
-    """Say which facts let the service run at the site.
+def explain_choice(case: Case, rows: Rows, room: Room) -> str:
+    """Say which facts let the service run at the site; `rows` are the nodes left, `room` what fits there."""
+    roomiest = int(rows[int(np.argmax(room.fits))])
+    return ", ".join([*_spell_law(case), *_spell_trust(case, rows), _spell_free(case, roomiest)])
 
-    Args:
-        case: The service and the chosen site.
-        rows: Nodes that pass law and trust; with `room`, those that are left.
-        room: What fits on them; None where a running service stays although nodes are missing.
-        shortage: What is short where it stays nevertheless.
-    """
-    facts = [f"tier {case.site.tier}", f"jurisdiction {case.site.jurisdiction}", *_spell_trust(case, rows)]
-    if shortage is not None:
-        return f"{', '.join(facts)}; stays where it runs in spite of {shortage.reason}: {shortage.detail}"
-    if room is not None:
-        facts.append(_spell_free(case, int(rows[int(np.argmax(room.fits))])))
-    return ", ".join(facts)
+
+def explain_stay(case: Case, rows: Rows, shortage: Rejection) -> str:
+    """Say why a running service stays in spite of what is short; `rows` are the nodes that pass law and trust."""
+    facts = ", ".join([*_spell_law(case), *_spell_trust(case, rows)])
+    return f"{facts}; stays where it runs in spite of {shortage.reason}: {shortage.detail}"
+
+
+def _spell_law(case: Case) -> tuple[str, str]:
+    return f"tier {case.site.tier}", f"jurisdiction {case.site.jurisdiction}"
 
 
 def _spell_trust(case: Case, rows: Rows) -> Iterator[str]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 MAX_LISTED: Final = 8
+MAX_SENTENCE: Final = 1024
 
 
 def count(number: int, noun: str) -> str:
@@ -17,3 +18,8 @@ def join_names(items: Sequence[str], word: str) -> str:
     if len(items) > MAX_LISTED:
         shown.append(f"{len(items) - MAX_LISTED} more")
     return f" {word} ".join(part for part in (", ".join(shown[:-1]), *shown[-1:]) if part)
+
+
+def clip(sentence: str) -> str:
+    """Cut what is longer than a field of the status may be; names of users make sentences long."""
+    return sentence if len(sentence) <= MAX_SENTENCE else f"{sentence[: MAX_SENTENCE - 1]}…"

@@ -12,7 +12,7 @@ CODES = st.sampled_from(
 @pytest.mark.parametrize(
     ("rule", "site"),
     [("JP", "DE"), ("DE", "EU"), ("DE-BY", "DE"), ("US-CA", "US"), ("EU", "GB"), ("EU", "CH"), ("EU", "FR-NC"),
-     ("EU", "NL-AW"), ("EU", "US-CA"), ("D", "DE"), ("JP", "EU"), ("EU", "EU-1")],
+     ("FR", "FR-NC"),     ("EU", "NL-AW"), ("EU", "US-CA"), ("D", "DE"), ("JP", "EU"), ("EU", "EU-1")],
 )  # fmt: skip
 def test_a_rule_does_not_cover_what_may_lie_outside_it(rule: str, site: str) -> None:
     assert not covers(rule, site)
@@ -20,7 +20,16 @@ def test_a_rule_does_not_cover_what_may_lie_outside_it(rule: str, site: str) -> 
 
 @pytest.mark.parametrize(
     ("rule", "site"),
-    [("JP", "JP"), ("DE", "DE-BY"), ("EU", "EU"), ("EU", "DE"), ("EU", "GR"), ("EU", "DE-BY"), ("FR", "FR-NC")],
+    [
+        ("JP", "JP"),
+        ("DE", "DE-BY"),
+        ("EU", "EU"),
+        ("EU", "DE"),
+        ("EU", "GR"),
+        ("EU", "DE-BY"),
+        ("FR", "FR-75C"),
+        ("FR-NC", "FR-NC"),
+    ],
 )
 def test_a_rule_covers_itself_and_its_parts(rule: str, site: str) -> None:
     assert covers(rule, site)
