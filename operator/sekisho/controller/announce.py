@@ -63,8 +63,13 @@ def render_event(
 
 
 async def announce(
-    client: KubeClient, announcements: Iterable[Announcement], resource: Resource, raw: Mapping[str, Any], *, instance: str
-) -> int:  # fmt: skip
+    client: KubeClient,
+    announcements: Iterable[Announcement],
+    resource: Resource,
+    raw: Mapping[str, Any],
+    *,
+    instance: str,
+) -> int:
     """Send what `choose` leaves; return how many events that made."""
     count = 0
     for item in choose(announcements):

@@ -26,6 +26,7 @@ PATCH_TYPES: Final[Mapping[PatchKind, str]] = {
     "strategic": "application/strategic-merge-patch+json",
     "json": "application/json-patch+json",
 }
+METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 # No stored object has it, so a request that carries it can create an object but never change one.
 ABSENT: Final = "1"
 
@@ -53,6 +54,7 @@ class _Call:
     params: Mapping[str, str]
     body: bytes | None = None
     content_type: str = "application/json"
+    accept: str = "application/json"
 
 
 def _ignore(*_: object) -> None:
@@ -88,7 +90,7 @@ class KubeClient:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=limits.connections, ssl=context, keepalive_timeout=60),
             timeout=aiohttp.ClientTimeout(total=limits.request_seconds, sock_connect=limits.connect_seconds),
-            headers={"User-Agent": self._user_agent, "Accept": "application/json"},
+            headers={"User-Agent": self._user_agent},
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
         )
@@ -148,6 +150,28 @@ class KubeClient:
             resource, namespace=namespace, label_selector=label_selector, field_selector=field_selector
         )
         return [item async for page in pages for item in page]
+
+    async def list_versions(
+        self, resource: Resource, *, label_selector: str = ""
+    ) -> tuple[dict[tuple[str, str], int], int]:
+        """Read namespace, name and version of every object, nothing else of them, and the version of the list."""
+        params = {"limit": str(self._limits.page_items)} | ({"labelSelector": label_selector} if label_selector else {})
+        found: dict[tuple[str, str], int] = {}
+        at_version = 0
+        while True:
+            page = await self._send(_Call("list", "GET", resource, resource.path(), params, accept=METADATA_ONLY))
+            at_version = at_version or int(page["metadata"].get("resourceVersion") or 0)
+            for item in page.get("items") or []:
+                meta = item["metadata"]
+                found[meta.get("namespace", ""), meta["name"]] = int(meta["resourceVersion"])
+            if len(found) > self._limits.max_list_items:
+                raise ApiUnavailableError(
+                    f"there are more than {self._limits.max_list_items} {resource.full_name}; the limit is reached"
+                )
+            token = page["metadata"].get("continue")
+            if not token:
+                return found, at_version
+            params = params | {"continue": token}
 
     async def apply(self, manifest: Mapping[str, Any], *, subresource: str = "", force: bool = True) -> Object:
         """Apply a manifest on the server as the one field manager; return the object as it then stands.
@@ -237,7 +261,9 @@ class KubeClient:
     async def _exchange(self, call: _Call, *, fresh_token: bool) -> tuple[int, Mapping[str, str], bytes]:
         if self._session is None:
             raise RuntimeError("the client is used outside its context")
-        headers: CIMultiDict[str] = CIMultiDict({"Content-Type": call.content_type} if call.body is not None else {})
+        headers: CIMultiDict[str] = CIMultiDict(Accept=call.accept)
+        if call.body is not None:
+            headers["Content-Type"] = call.content_type
         if token := self._credentials.read_token(fresh=fresh_token):
             headers["Authorization"] = f"Bearer {token}"
         started, status = time.monotonic(), 0

@@ -1,0 +1,214 @@
+"""The controller as a whole: stores fed by watches, a queue, workers, and what runs beside them."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+from opentelemetry.metrics import Meter
+
+from sekisho import telemetry
+from sekisho.api.names import DEPOT_SERVICE
+from sekisho.controller import wiring
+from sekisho.controller.certificates import Certificates
+from sekisho.controller.cluster import WATCHED, Cluster
+from sekisho.controller.facts import FactsLoop
+from sekisho.controller.gather import Gatherer
+from sekisho.controller.health import Health, HealthLimits
+from sekisho.controller.loop import Outcome, ServiceLoop
+from sekisho.controller.measures import Measures
+from sekisho.controller.publishing import Publisher
+from sekisho.controller.queue import KeyQueue
+from sekisho.controller.reading import Reader
+from sekisho.controller.resync import Resync
+from sekisho.controller.routes import Key, Router
+from sekisho.controller.settings import Settings
+from sekisho.controller.store import Raw
+from sekisho.errors import RefusedError, SekishoError, UnavailableError
+from sekisho.kube.client import KubeClient
+from sekisho.kube.credentials import Credentials
+from sekisho.kube.failures import ApiUnavailableError
+from sekisho.kube.resources import INFERENCE_SERVICES, SERVICES, Resource
+
+_log = logging.getLogger(__name__)
+_KNOWN_PAUSE_SECONDS: Final = 30.0
+_UNKNOWN_PAUSE_SECONDS: Final = 1.0
+_CERTIFICATES_PAUSE_SECONDS: Final = 600.0
+_FIRST_CERTIFICATES_SECONDS: Final = 10.0
+
+
+class Controller:
+    """One leader's work, from the first list to the end of the process."""
+
+    def __init__(self, settings: Settings, credentials: Credentials, client: KubeClient, meter: Meter) -> None:
+        self.settings = settings
+        self.cluster = Cluster()
+        self.queue: KeyQueue[Key] = KeyQueue()
+        self._credentials = credentials
+        self._client = client
+        self._reader = Reader()
+        self._has_certificates = asyncio.Event()
+        self._gatherer = Gatherer(self.cluster, self._reader, settings)
+        publisher = self._publisher = Publisher(client, self.cluster, instance=settings.pod_name)
+        self._services = ServiceLoop(
+            client, self.cluster, self._gatherer, publisher, self._reader, settle_seconds=settings.settle_seconds
+        )
+        self._facts = FactsLoop(self.cluster, self._gatherer, publisher, self._reader)
+        self.router = Router(
+            self.cluster,
+            self._reader,
+            self.queue,
+            settle_seconds=settings.settle_seconds,
+            depot_ip=lambda: self.cluster.depot_pod_ip(settings.namespace),
+            forget=self._forget,
+        )
+        self.resync = Resync(client, self.cluster, self.router.route, deaf_seconds=settings.deaf_seconds)
+        limits = HealthLimits(stuck_seconds=settings.stuck_seconds, lease_seconds=settings.lease_duration_seconds)
+        self.health = Health(self.cluster, self.queue, self.resync, limits)
+        self._measures = Measures(meter, self.queue, self.cluster, self.health)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, or until something that cannot be repaired in this process fails."""
+        self.health.leading, self.health.began_at = True, time.monotonic()
+        await self._await_kinds()
+        registry = wiring.register(self._credentials, self._shown)
+        async with AsyncExitStack() as stack:
+            stack.callback(self.router.close)
+            async with asyncio.TaskGroup() as group:
+                pump = group.create_task(wiring.pump(registry, wiring.configure(self.settings), stop=stop))
+                beside = [group.create_task(part) for part in self._parts()]
+                pump.add_done_callback(lambda _: [task.cancel() for task in beside])
+
+    def _parts(self) -> list[Any]:
+        parts: list[Any] = [self._begin(), self._watch_depot()]
+        if self.settings.certificates:
+            parts.append(self._keep_certificates())
+        return parts
+
+    async def _begin(self) -> None:
+        """Start workers once everything is known, then compare again and again."""
+        await self.resync.await_first()
+        await self._learn_once()
+        self.router.open()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self.settings.workers):
+                group.create_task(self._work())
+            group.create_task(
+                self.resync.run(every_seconds=self.settings.resync_seconds, wake_all=self.router.wake_all)
+            )
+
+    async def _await_kinds(self) -> None:
+        """Wait until the API server knows every kind: CRDs may come after us, and kopf looks only once."""
+        for resource in WATCHED:
+            while True:
+                try:
+                    if await self._client.is_served(resource):
+                        break
+                    _log.warning("a kind is not served yet", extra={"kind": resource.full_name})
+                except UnavailableError as error:
+                    _log.warning("the API server is not ready", extra={"detail": error.message})
+                await asyncio.sleep(1.0)
+
+    def _shown(self, resource: Resource, kind: str | None, raw: Mapping[str, Any]) -> None:
+        """Take in one event of a watch."""
+        if resource == INFERENCE_SERVICES and kind != "DELETED":
+            self._services.saw((raw["metadata"].get("namespace", ""), raw["metadata"]["name"]))
+        change = self.cluster.note(self.cluster.stores[resource].show(kind, raw))
+        if change is not None:
+            self.router.route(change)
+
+    def _forget(self, key: Key, raw: Raw) -> None:
+        resource, name = key
+        self._reader.forget(resource, raw)
+        self._publisher.forget(str(raw["metadata"].get("uid", "")))
+        if resource == INFERENCE_SERVICES:
+            self._services.forget(name)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.take()
+            started = time.monotonic()
+            try:
+                async with asyncio.timeout(self.settings.stuck_seconds):
+                    outcome = await self._reconcile(key)
+            except SekishoError as error:
+                self._rest(key, error)
+            except Exception as error:  # noqa: BLE001
+                # A mistake of ours with one object must not end the work for all others.
+                _log.exception("a reconcile failed", extra=_describe(key))
+                self.queue.failed(key)
+                self._measures.count(key, type(error).__name__, time.monotonic() - started)
+            else:
+                self.queue.done(key)
+                if outcome.again_after_seconds is not None:
+                    self.queue.add(key, after_seconds=outcome.again_after_seconds)
+                self._measures.count(key, "ok", time.monotonic() - started)
+                self._measures.add_outcome(outcome)
+
+    async def _reconcile(self, key: Key) -> Outcome:
+        resource, name = key
+        with telemetry.tracer.start_as_current_span("reconcile", attributes=_describe(key)):
+            if resource == INFERENCE_SERVICES:
+                return await self._services.reconcile(name)
+            return await self._facts.reconcile(resource, name)
+
+    def _rest(self, key: Key, error: SekishoError) -> None:
+        """Let a key that failed rest; the only place where an error of ours ends."""
+        after = error.after_seconds if isinstance(error, ApiUnavailableError) else 0.0
+        rest = self.queue.failed(key, at_least_seconds=after)
+        self._measures.count(key, error.reason, 0.0)
+        level = logging.WARNING if isinstance(error, RefusedError) else logging.INFO
+        extra = {**_describe(key), "reason": error.reason, "detail": error.message, "rest_seconds": round(rest, 1)}
+        _log.log(level, "an object rests", extra=extra)
+
+    async def _learn_once(self) -> None:
+        """Learn what every service's configuration holds before the first is planned: then it is written once."""
+        if self.settings.certificates:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_FIRST_CERTIFICATES_SECONDS):
+                    await self._has_certificates.wait()
+        if not self._gatherer.depot_host:
+            await self._learn_depot()
+
+    async def _watch_depot(self) -> None:
+        """Look for the depot's Service; its address is part of every service's policy and configuration."""
+        if self.settings.depot_host:
+            return
+        while True:
+            await asyncio.sleep(_KNOWN_PAUSE_SECONDS if self._gatherer.depot_host else _UNKNOWN_PAUSE_SECONDS)
+            await self._learn_depot()
+
+    async def _learn_depot(self) -> None:
+        try:
+            live = await self._client.get(SERVICES, DEPOT_SERVICE, namespace=self.settings.namespace)
+        except SekishoError as error:
+            _log.warning("the depot's address is not known", extra={"detail": error.message})
+            return
+        address = str(((live or {}).get("spec") or {}).get("clusterIP") or "")
+        if address and address not in {"None", self._gatherer.depot_host}:
+            self._gatherer.depot_host = address
+            self.router.wake_all()
+
+    async def _keep_certificates(self) -> None:
+        certificates = Certificates(self._client, self.settings.namespace)
+        while True:
+            pause = _CERTIFICATES_PAUSE_SECONDS
+            try:
+                bundle = await certificates.ensure()
+            except SekishoError as error:
+                _log.error("certificates could not be kept", extra={"reason": error.reason, "detail": error.message})
+                pause = 5.0
+            else:
+                if bundle != self._gatherer.ca_pem:
+                    self._gatherer.ca_pem = bundle
+                    self.router.wake_all()
+                self._has_certificates.set()
+            await asyncio.sleep(pause)
+
+
+def _describe(key: Key) -> dict[str, str]:
+    resource, (namespace, name) = key
+    return {telemetry.KEY_KIND: resource.kind, telemetry.KEY_NAMESPACE: namespace, telemetry.KEY_NAME: name}

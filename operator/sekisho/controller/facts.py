@@ -1,0 +1,49 @@
+"""Reconcile the kinds for which nothing is applied: their status says what the operator made of them."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from sekisho.controller.cluster import Cluster
+from sekisho.controller.gather import Gatherer
+from sekisho.controller.loop import Outcome
+from sekisho.controller.publishing import Publisher
+from sekisho.controller.reading import Reader
+from sekisho.controller.store import Name, Raw
+from sekisho.kube.resources import MODELS, NAMESPACES, POLICIES, RUNTIMES, SITES, Resource
+from sekisho.plan.model import plan_model
+from sekisho.plan.policy import plan_policy
+from sekisho.plan.runtime import plan_runtime
+from sekisho.plan.site import plan_site
+from sekisho.plan.world import Published
+
+
+class FactsLoop:
+    """Reconciles policies, sites, runtimes and models; reads nothing, writes their status where it differs."""
+
+    def __init__(self, cluster: Cluster, gatherer: Gatherer, publisher: Publisher, reader: Reader) -> None:
+        self._cluster = cluster
+        self._gatherer = gatherer
+        self._publisher = publisher
+        self._reader = reader
+        self._plans: Final[Mapping[Resource, Callable[[Raw], Published]]] = {
+            POLICIES: lambda raw: plan_policy(reader.policy(raw), now_at=time.time()),
+            SITES: lambda raw: plan_site(reader.site(raw), cluster.snapshot(), now_at=time.time()),
+            RUNTIMES: lambda raw: plan_runtime(reader.runtime(raw), now_at=time.time()),
+            MODELS: self._plan_model,
+        }
+
+    async def reconcile(self, resource: Resource, name: Name) -> Outcome:
+        """Publish the status of one object."""
+        raw = self._cluster.stores[resource].get(name)
+        if raw is None or "deletionTimestamp" in raw["metadata"]:
+            return Outcome()
+        planned = self._plans[resource](raw)
+        told = await self._publisher.publish(resource, raw, planned.status, announcements=planned.announcements)
+        return Outcome(writes=int(told), again_after_seconds=planned.check_after_seconds)
+
+    def _plan_model(self, raw: Raw) -> Published:
+        obj = self._reader.model(raw)
+        namespace = self._cluster.stores[NAMESPACES].get(("", obj.namespace))
+        labels = namespace["metadata"]["labels"] if namespace else {}
+        return plan_model(obj, self._gatherer.policy(), namespace_labels=labels, now_at=time.time())

@@ -1,0 +1,204 @@
+"""Reconcile one object: gather, plan, apply, prune, publish."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sekisho.api.names import name_child
+from sekisho.controller.cluster import Cluster
+from sekisho.controller.gather import Gatherer
+from sekisho.controller.publishing import Publisher, tell_failure
+from sekisho.controller.reading import Reader
+from sekisho.controller.store import Raw
+from sekisho.errors import RefusedError
+from sekisho.kube.apply import find_difference, write
+from sekisho.kube.client import KubeClient
+from sekisho.kube.inventory import find_leftovers, prune
+from sekisho.kube.resources import CHILD_KINDS, INFERENCE_SERVICES, Resource, resource_of
+from sekisho.plan.inferenceservice import plan
+from sekisho.plan.world import Manifest, Plan, ServiceObject
+
+_log = logging.getLogger(__name__)
+FRESH_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one reconcile came to.
+
+    Attributes:
+        writes: Write requests that were needed.
+        drift: Of these, how many put back what somebody else had changed.
+        again_after_seconds: When to look again even if nothing happens; None where events suffice.
+    """
+
+    writes: int = 0
+    drift: int = 0
+    again_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    manifest: Manifest
+    live: Raw | None
+    difference: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """What must be written for a plan to be so."""
+
+    isolation: tuple[_Change, ...]
+    workload: tuple[_Change, ...]
+    leftovers: tuple[tuple[Resource, Raw], ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.isolation) + len(self.workload) + len(self.leftovers)
+
+
+class ServiceLoop:
+    """Reconciles InferenceServices.
+
+    The object itself is read anew before anything is written for it, unless the watch has shown it a moment ago; a
+    reconcile that writes nothing but the status reads nothing.
+
+    Args:
+        settle_seconds: After children were written the status waits this long, so that it speaks of what came of them.
+    """
+
+    def __init__(
+        self, client: KubeClient, cluster: Cluster, gatherer: Gatherer, publisher: Publisher, reader: Reader,
+        *, settle_seconds: float,
+    ) -> None:  # fmt: skip
+        self._client = client
+        self._cluster = cluster
+        self._gatherer = gatherer
+        self._publisher = publisher
+        self._reader = reader
+        self._settle_seconds = settle_seconds
+        self._seen_at: dict[tuple[str, str], float] = {}
+        self._settling: set[tuple[str, str]] = set()
+
+    def saw(self, name: tuple[str, str]) -> None:
+        """Note that the watch has just shown the object."""
+        self._seen_at[name] = time.monotonic()
+
+    def forget(self, name: tuple[str, str]) -> None:
+        """Drop what is remembered of an object that is gone."""
+        self._seen_at.pop(name, None)
+        self._settling.discard(name)
+
+    async def reconcile(self, name: tuple[str, str]) -> Outcome:
+        """Make so what one service asks for, as far as the rules allow, and say what came of it.
+
+        Raises:
+            UnavailableError: The API server did not do its part; try again.
+            RefusedError: Something could not be made so; the status says so already.
+        """
+        raw = self._cluster.stores[INFERENCE_SERVICES].get(name)
+        if raw is None or "deletionTimestamp" in raw["metadata"]:
+            return Outcome()
+        obj, planned, changes = self._plan(raw)
+        if changes.count and not self._is_fresh(name):
+            raw = await self._read_anew(name)
+            if raw is None or "deletionTimestamp" in raw["metadata"]:
+                return Outcome()
+            obj, planned, changes = self._plan(raw)
+        try:
+            await self._apply(obj, changes)
+        except RefusedError as error:
+            await self._publish_failure(obj, raw, planned, error=error)
+            raise
+        if changes.count and name not in self._settling:
+            self._settling.add(name)
+            return _sum_up(changes, writes=changes.count, again=self._settle_seconds)
+        self._settling.discard(name)
+        told = await self._publisher.publish(
+            INFERENCE_SERVICES, raw, planned.status, announcements=planned.announcements
+        )
+        return _sum_up(changes, writes=changes.count + told, again=planned.check_after_seconds)
+
+    def _plan(self, raw: Raw) -> tuple[ServiceObject, Plan, _Changes]:
+        obj = self._reader.service(raw)
+        planned = plan(obj, self._gatherer.world_of(obj))
+        leftovers = self._find_leftovers(obj, planned)
+        return obj, planned, _Changes(self._compare(planned.isolation), self._compare(planned.workload), leftovers)
+
+    def _compare(self, manifests: tuple[Manifest, ...]) -> tuple[_Change, ...]:
+        changes = []
+        for manifest in manifests:
+            meta = manifest["metadata"]
+            live = self._cluster.child(resource_of(manifest), meta["namespace"], meta["name"])
+            difference = find_difference(manifest, live)
+            if difference is not None:
+                changes.append(_Change(manifest, live, difference))
+        return tuple(changes)
+
+    def _find_leftovers(self, obj: ServiceObject, planned: Plan) -> tuple[tuple[Resource, Raw], ...]:
+        """Return what the plan prunes, in its order, and whatever we once made under another name."""
+        child = name_child(obj.name)
+        keep = {(resource.kind, child) for resource in CHILD_KINDS if resource.kind not in planned.prune}
+        found = find_leftovers(self._cluster.children_of(obj.uid), obj.uid, keep=keep)
+        order = {kind: index for index, kind in enumerate(planned.prune)}
+        return tuple(sorted(found, key=lambda item: order.get(item[0].kind, -1)))
+
+    async def _apply(self, obj: ServiceObject, changes: _Changes) -> None:
+        """Write the isolation first, one by one, each seen in the server's answer; then the workload, then prune.
+
+        Of the workload the last manifest, the one that starts pods, waits for the others.
+        """
+        for change in changes.isolation:
+            await self._write(obj, change)
+        if changes.workload:
+            *first, last = changes.workload
+            await _all_of([self._write(obj, change) for change in first])
+            await self._write(obj, last)
+        await prune(self._client, changes.leftovers)
+        for resource, live in changes.leftovers:
+            _log.info("pruned", extra=_keys(obj, kind=resource.kind, child=live["metadata"]["name"]))
+
+    async def _write(self, obj: ServiceObject, change: _Change) -> None:
+        stored = await write(self._client, change.manifest, change.live)
+        resource = resource_of(change.manifest)
+        self._cluster.note(self._cluster.stores[resource].put(stored))
+        _log.info("applied", extra=_keys(obj, kind=resource.kind, why=change.difference))
+
+    async def _read_anew(self, name: tuple[str, str]) -> Raw | None:
+        store, (namespace, own) = self._cluster.stores[INFERENCE_SERVICES], name
+        fresh = await self._client.get(INFERENCE_SERVICES, own, namespace=namespace)
+        if fresh is None:
+            return None
+        store.put(fresh)
+        self.saw(name)
+        return store.get(name)
+
+    def _is_fresh(self, name: tuple[str, str]) -> bool:
+        return time.monotonic() - self._seen_at.get(name, float("-inf")) < FRESH_SECONDS
+
+    async def _publish_failure(self, obj: ServiceObject, raw: Raw, planned: Plan, *, error: RefusedError) -> None:
+        status, told = tell_failure(planned.status, obj.status, error, generation=obj.generation, now_at=time.time())
+        latest = self._cluster.stores[INFERENCE_SERVICES].get((obj.namespace, obj.name)) or raw
+        await self._publisher.publish(INFERENCE_SERVICES, latest, status, announcements=told)
+
+
+def _sum_up(changes: _Changes, *, writes: int, again: float | None) -> Outcome:
+    both = (*changes.isolation, *changes.workload)
+    drift = sum(change.live is not None and "digest" not in change.difference for change in both)
+    return Outcome(writes=writes, drift=drift, again_after_seconds=again)
+
+
+def _keys(obj: ServiceObject, **more: Any) -> Mapping[str, Any]:
+    return {"namespace": obj.namespace, "service": obj.name, "generation": obj.generation, **more}
+
+
+async def _all_of(writes: list[Any]) -> None:
+    """Run all to their end; then raise the first failure, a refusal before what may pass by itself."""
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    failures = [item for item in results if isinstance(item, BaseException)]
+    failures.sort(key=lambda item: not isinstance(item, RefusedError))
+    if failures:
+        raise failures[0]

@@ -1,0 +1,74 @@
+"""Publish a status: by server-side apply, to the status alone, and only where it differs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sekisho.controller.announce import announce
+from sekisho.controller.cluster import Cluster
+from sekisho.errors import RefusedError, SekishoError
+from sekisho.kube.client import KubeClient
+from sekisho.kube.resources import Resource
+from sekisho.plan.conditions import Aspect, Facet, Progress, settle_conditions
+from sekisho.plan.world import Announcement
+
+Raw = Mapping[str, Any]
+_DERIVED = frozenset({"Reconciling", "Stalled"})
+
+
+class Publisher:
+    """Writes statuses and events of one installation."""
+
+    def __init__(self, client: KubeClient, cluster: Cluster, *, instance: str) -> None:
+        self._client = client
+        self._cluster = cluster
+        self._instance = instance
+        self._kept: dict[str, tuple[Raw, Raw]] = {}
+
+    async def publish(
+        self, resource: Resource, raw: Raw, status: Raw, *, announcements: tuple[Announcement, ...] = ()
+    ) -> bool:
+        """Make the status so; return whether that took a write.
+
+        Events go first: should this process end between the two, the same events are tried again and meet themselves.
+        """
+        have, uid = raw.get("status") or {}, str(raw["metadata"]["uid"])
+        if have == status or self._kept.get(uid) == (status, have):
+            return False
+        await announce(self._client, announcements, resource, raw, instance=self._instance)
+        meta = raw["metadata"]
+        stored = await self._client.apply(
+            {
+                "apiVersion": resource.api_version,
+                "kind": resource.kind,
+                "metadata": {key: meta[key] for key in ("name", "namespace", "uid") if meta.get(key)},
+                "status": status,
+            },
+            subresource="status",
+        )
+        self._cluster.stores[resource].put(stored)
+        got = stored.get("status") or {}
+        self._kept.pop(uid, None)
+        if got != status:
+            # Somebody else owns a field of it; asking again would change nothing.
+            self._kept[uid] = (status, got)
+        return True
+
+    def forget(self, uid: str) -> None:
+        """Drop what is remembered of an object that is gone."""
+        self._kept.pop(uid, None)
+
+
+def tell_failure(
+    planned: Raw, old: Raw, error: SekishoError, *, generation: int, now_at: float
+) -> tuple[Raw, tuple[Announcement, ...]]:
+    """Return the planned status with `Ready` saying why it could not be made so."""
+    aspects = [
+        Aspect(item["type"], item["status"], item["reason"], item.get("message", ""))
+        for item in planned.get("conditions") or ()
+        if item["type"] not in {*_DERIVED, "Ready"}
+    ]
+    aspects.append(Aspect("Ready", "False", error.reason, error.message))
+    progress = Progress.STALLED if isinstance(error, RefusedError) else Progress.MOVING
+    settled, told = settle_conditions(Facet(tuple(aspects), progress), old, generation=generation, now_at=now_at)
+    warning = Announcement("Warning", error.reason, error.message)
+    return {**planned, **settled}, (warning, *told)
