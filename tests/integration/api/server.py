@@ -17,6 +17,7 @@ import yaml
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
 CLUSTER_KINDS = {
     "Namespace", "ClassificationPolicy", "Site", "Runtime", "CustomResourceDefinition", "ClusterRole",
     "ClusterRoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "Node",

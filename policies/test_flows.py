@@ -1,0 +1,155 @@
+"""The controllers of Kubernetes go on with their work while every policy is in force."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from policies.example import person
+from sekisho.api.names import CLASS_LABEL, MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL
+from tests.integration.api.server import MERGE, Answer, ApiServer, wait_until
+
+OPERATOR = person("system:serviceaccount:sekisho-system:sekisho-controller")
+LABELS = {SERVICE_LABEL: "chat", CLASS_LABEL: "internal", MANAGED_BY_LABEL: MANAGED_BY}
+NODE = "n1"
+
+
+def core(kind: str, room: str, **rest: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": kind,
+        "metadata": {"name": "chat-predictor", "namespace": room, "labels": LABELS},
+        **rest,
+    }
+
+
+def deployment(room: str, *, replicas: int = 1) -> dict[str, Any]:
+    container = {"name": "engine", "image": "registry.test/engine:1"}
+    template = {
+        "metadata": {"labels": LABELS},
+        "spec": {"containers": [container], "automountServiceAccountToken": False},
+    }
+    spec = {"replicas": replicas, "selector": {"matchLabels": {SERVICE_LABEL: "chat"}}, "template": template}
+    return {**core("Deployment", room, spec=spec), "apiVersion": "apps/v1"}
+
+
+def network_policy(room: str) -> dict[str, Any]:
+    spec = {"podSelector": {"matchLabels": {SERVICE_LABEL: "chat"}}, "policyTypes": ["Ingress", "Egress"]}
+    return {**core("NetworkPolicy", room, spec=spec), "apiVersion": "networking.k8s.io/v1"}
+
+
+def children(room: str) -> list[dict[str, Any]]:
+    budget = core("PodDisruptionBudget", room, spec={"maxUnavailable": 1, "selector": {"matchLabels": LABELS}})
+    return [
+        network_policy(room),
+        core("ServiceAccount", room),
+        core("ConfigMap", room, data={"agent.json": "{}"}),
+        core("Service", room, spec={"selector": LABELS, "ports": [{"port": 80}]}),
+        {**budget, "apiVersion": "policy/v1"},
+        deployment(room),
+    ]
+
+
+def pods_of(server: ApiServer, room: str) -> list[Mapping[str, Any]]:
+    path = f"/api/v1/namespaces/{room}/pods?labelSelector={SERVICE_LABEL}%3Dchat"
+    return list(server.must(server.request("GET", path)).body["items"])
+
+
+@pytest.fixture
+def classified_room(server: ApiServer, room: str) -> str:
+    patch = {"metadata": {"labels": {CLASS_LABEL: "internal"}}}
+    server.must(server.request("PATCH", f"/api/v1/namespaces/{room}", patch, content_type=MERGE))
+    return room
+
+
+@pytest.fixture
+def node(server: ApiServer) -> Iterator[str]:
+    manifest = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
+    server.must(server.create(manifest))
+    yield NODE
+    server.delete(manifest)
+
+
+def test_a_deployment_of_the_operator_becomes_pods_that_grow_and_shrink(server: ApiServer, room: str) -> None:
+    server.must(server.apply(deployment(room), person=OPERATOR))
+    wait_until(lambda: len(pods_of(server, room)) == 1, what="the first pod")
+    server.must(server.apply(deployment(room, replicas=3), person=OPERATOR))
+    wait_until(lambda: len(pods_of(server, room)) == 3, what="three pods")
+    changed = deployment(room)
+    changed["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.test/engine:2"
+    server.must(server.apply(changed, person=OPERATOR))
+    wait_until(lambda: "registry.test/engine:2" in json.dumps(pods_of(server, room)), what="a pod of the next revision")
+
+
+def test_children_go_with_their_owner(server: ApiServer, classified_room: str) -> None:
+    room = classified_room
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "owner", "namespace": room}}
+    uid = server.must(server.create(owner)).body["metadata"]["uid"]
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": uid, "blockOwnerDeletion": True}
+    for child in children(room):
+        child["metadata"]["ownerReferences"] = [{**reference, "controller": True}]
+        server.must(server.apply(child, person=OPERATOR))
+    wait_until(lambda: len(pods_of(server, room)) == 1, what="the pod")
+    options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground"}
+    server.must(server.request("DELETE", f"/api/v1/namespaces/{room}/configmaps/owner", options))
+    for child in children(room):
+        wait_until(lambda child=child: server.get(child).status == 404, what=f"the {child['kind']} to go")  # type: ignore[misc]
+
+
+def test_children_go_with_their_namespace(server: ApiServer, classified_room: str) -> None:
+    room = classified_room
+    for child in children(room):
+        server.must(server.apply(child, person=OPERATOR))
+    server.must(server.request("DELETE", f"/api/v1/namespaces/{room}"))
+    wait_until(lambda: server.request("GET", f"/api/v1/namespaces/{room}").status == 404, what="the namespace to go")
+
+
+def test_a_kubelet_gets_a_depot_token_for_a_pod_it_runs_and_a_user_does_not(
+    server: ApiServer, room: str, node: str
+) -> None:
+    for child in (core("ServiceAccount", room), deployment(room)):
+        if child["kind"] == "Deployment":
+            child["spec"]["template"]["spec"] |= {"serviceAccountName": "chat-predictor", "nodeName": node}
+        server.must(server.apply(child, person=OPERATOR))
+    wait_until(lambda: len(pods_of(server, room)) == 1, what="the pod")
+    pod = pods_of(server, room)[0]["metadata"]
+
+    def request_as(user: str, audience: str = "sekisho-depot") -> Answer:
+        bound = {"apiVersion": "v1", "kind": "Pod", "name": pod["name"], "uid": pod["uid"]}
+        spec = {"audiences": [audience], "expirationSeconds": 600, "boundObjectRef": bound}
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        path = f"/api/v1/namespaces/{room}/serviceaccounts/chat-predictor/token"
+        return server.request("POST", path, body, person=person(user))
+
+    refused = request_as("admin")
+    assert refused.status == 403
+    assert "a token of audience sekisho-depot is made by a kubelet, for a pod it runs" in refused.message
+    stranger = request_as("system:node:n2")
+    assert stranger.status == 403
+    assert "ValidatingAdmissionPolicy" not in stranger.message, "the API server itself knows where the pod runs"
+    assert request_as(f"system:node:{node}").status == 201
+
+
+def test_without_a_classification_policy_nothing_classified_is_admitted(server: ApiServer, room: str) -> None:
+    path = "/apis/inference.sekisho.dev/v1alpha1/classificationpolicies/default"
+    kept = server.must(server.request("GET", path)).body
+    service = {
+        "apiVersion": "inference.sekisho.dev/v1alpha1",
+        "kind": "InferenceService",
+        "metadata": {"name": "chat", "namespace": room},
+        "spec": {"predictor": {"model": {"modelRef": {"name": "small"}}}},
+    }
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"{room}-x", "labels": {}}}
+    server.must(server.request("DELETE", path))
+    try:
+        wait_until(lambda: not server.create(service, dry_run=True).ok, what="the policy's absence to be known")
+        assert "no params found for policy binding" in server.create(service, dry_run=True).message
+        namespace["metadata"] |= {"labels": {CLASS_LABEL: "public"}}  # type: ignore[operator]
+        assert "no params found for policy binding" in server.create(namespace, dry_run=True).message
+        namespace["metadata"] |= {"labels": {}}  # type: ignore[operator]
+        assert server.create(namespace, dry_run=True).ok, "a namespace without a class never meets the policy"
+    finally:
+        fresh = {key: kept[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": {"name": "default"}}
+        server.must(server.create(fresh))
+        wait_until(lambda: server.create(service, dry_run=True).ok, what="the policy to be known again")
