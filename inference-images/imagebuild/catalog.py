@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import importlib
-import os
-import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild import debian, site
-from imagebuild.store import cache_folder, hash_inputs, locked, say
+from imagebuild.store import hash_inputs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IMAGES = REPOSITORY / "inference-images"
 REGISTRY = "sekisho.local"
 """Host part of the names. It resolves nowhere: these images are imported, never pulled."""
 
-_DECIDING_MODULES = ("builders.py", "catalog.py", "debian.py", "oci.py", "site.py")
+_DECIDING_MODULES = ("builders.py", "debian.py", "oci.py", "roots.py", "site.py")
 """Modules of the builder whose change may change an image."""
 
 _PROCESSES = ("controller", "gateway", "depot", "agent", "broker", "cli")
@@ -27,7 +24,6 @@ _AGENT_PARTS = ("__init__.py", "py.typed", "errors.py", "attest", "agent")
 
 _NOT_IN_PODS = ("kubernetes",)
 """126 MB, two thirds of an image: read only for the log-in plug-ins of a kubeconfig, which no pod has."""
-_UNUSED_ROOT_SECONDS = 7 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,42 +70,6 @@ def list_names() -> list[str]:
     return list(_CATALOGUE)
 
 
-def prepare_root(image: Image, root: Path) -> dict[str, str]:
-    """Fill an empty folder with the image's content; return the Debian versions in it."""
-    packages = debian.fetch_packages(image.debian)
-    base = _python_base(packages)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(base, root, symlinks=True)
-    image.fill(root)
-    site.compile_bytecode(root, "app")
-    return {name: debian.version_of(file) for name, file in packages.items()}
-
-
-def _python_base(packages: dict[str, Path]) -> Path:
-    """Return a root with only Debian packages in it, made once for every image that wants the same ones."""
-    key = hash_inputs([file.name for file in packages.values()], [Path(debian.__file__), Path(site.__file__)])
-    base = cache_folder() / "roots" / key
-    with locked(base.with_suffix(".lock"), "Python root"):
-        if base.is_dir():
-            os.utime(base)
-            return base
-        _drop_unused_roots(base.parent)
-        say(f"root of {len(packages)} Debian packages: unpacking and compiling (about 10 s)")
-        part = base.with_suffix(".part")
-        debian.remove(part)
-        debian.lay_root(part, list(packages.values()))
-        site.compile_bytecode(part, "usr/lib/python3.11")
-        os.utime(part)
-        part.replace(base)
-    return base
-
-
-def _drop_unused_roots(folder: Path) -> None:
-    for root in folder.iterdir():
-        if root.is_dir() and time.time() - root.stat().st_mtime > _UNUSED_ROOT_SECONDS:
-            debian.remove(root)
-
-
 def _process(name: str, *, packages: tuple[str, ...]) -> Image:
     sources = REPOSITORY / "operator/sekisho"
     others = {other for other in _PROCESSES if other != name}
@@ -134,7 +94,7 @@ def _process(name: str, *, packages: tuple[str, ...]) -> Image:
         containerfile=REPOSITORY / "operator/Containerfile",
         target=name,
         debian=packages,
-        words=(site.read_version(REPOSITORY),),
+        words=(site.read_version(REPOSITORY), *_NOT_IN_PODS),
         inputs=(*((lock,) if lock else ()), *(sources / part for part in parts)),
         fill=fill,
     )

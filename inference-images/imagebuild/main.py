@@ -14,9 +14,10 @@ import time
 from pathlib import Path
 
 from imagebuild import debian, store
-from imagebuild.builders import Builder, BuildOrder, choose_builder
-from imagebuild.catalog import REGISTRY, Image, find_image, list_names, prepare_root, render_profiles
+from imagebuild.builders import Builder, BuildOrder, choose_builder, work_folder
+from imagebuild.catalog import REGISTRY, Image, find_image, list_names, render_profiles
 from imagebuild.failure import ImageBuildError
+from imagebuild.roots import prepare_root
 
 _ATTEMPTS = 3
 
@@ -47,10 +48,9 @@ def _build(image: Image, inputs: str, builder: Builder) -> store.BuiltImage | No
     store.say(f"{image.name}: building ({image.about})")
     tag = f"{REGISTRY}/{image.name}:{inputs}"
     archive = store.archive_path(image.name, inputs)
-    work = store.cache_folder() / "work"
-    work.mkdir(parents=True, exist_ok=True)
+    work = work_folder()
     with tempfile.TemporaryDirectory(prefix=f"{image.name}-", dir=work) as context:
-        packages = prepare_root(image, Path(context) / "root")
+        packages = prepare_root(Path(context) / "root", packages=image.debian, fill=image.fill)
         if find_image(image.name).input_hash != inputs:
             return None
         store.say(f"{image.name}: root is ready, packing it")
