@@ -1,0 +1,45 @@
+"""The NetworkPolicy of a service."""
+
+from dataclasses import replace
+
+from sekisho.api.v1alpha1.inferenceservice import EgressRule
+from sekisho.render.network import render_network_policy
+from tests.unit.plan.worlds import SETTINGS
+from tests.unit.render.blueprints import build_blueprint
+
+SYSTEM = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "sekisho-system"}}}
+
+
+def test_nothing_leaves_but_to_the_depot_and_no_name_is_looked_up() -> None:
+    spec = render_network_policy(build_blueprint())["spec"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert spec["podSelector"] == {"matchLabels": {"sekisho.dev/service": "review"}}
+    (rule,) = spec["egress"]
+    (peer,) = rule["to"]
+    assert peer["namespaceSelector"] == SYSTEM["namespaceSelector"]
+    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "depot"
+    assert rule["ports"] == [{"protocol": "TCP", "port": 8443}]
+
+
+def test_only_the_gateway_comes_in_where_nobody_scrapes() -> None:
+    (rule,) = render_network_policy(build_blueprint())["spec"]["ingress"]
+    assert rule["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway"
+    assert rule["ports"] == [{"protocol": "TCP", "port": 8080}]
+
+
+def test_scrapers_come_in_on_the_engines_port_only() -> None:
+    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    policy = render_network_policy(build_blueprint(settings=replace(SETTINGS, scrapers=(peer,))))
+    assert policy["spec"]["ingress"][1] == {"from": [peer], "ports": [{"protocol": "TCP", "port": 8080}]}
+
+
+def test_declared_destinations_are_opened_by_range_and_port() -> None:
+    policy = render_network_policy(build_blueprint(egress=(EgressRule(cidr="198.51.100.0/24", ports=(443, 80)),)))
+    assert policy["spec"]["egress"][1] == {
+        "to": [{"ipBlock": {"cidr": "198.51.100.0/24"}}],
+        "ports": [{"protocol": "TCP", "port": 80}, {"protocol": "TCP", "port": 443}],
+    }
+
+
+def test_the_policy_does_not_depend_on_the_site() -> None:
+    assert render_network_policy(build_blueprint(site="")) == render_network_policy(build_blueprint())
