@@ -235,6 +235,8 @@ def count_replicas(demand: Demand, node: NodeFacts, cluster: PlainCluster) -> li
 
 def find_short(demand: Demand, counts: Sequence[int]) -> Reason | None:
     """Name the first resource of which there is not enough."""
+    if counts[0] == 0:
+        return Reason.GPU_MEMORY_SHORT
     order = (Reason.GPU_MEMORY_SHORT, Reason.GPU_SHORT, Reason.CPU_SHORT, Reason.MEMORY_SHORT, Reason.POD_SLOTS_SHORT)
     return next((reason for reason, fits in zip(order, counts, strict=True) if fits < demand.replicas), None)
 

@@ -47,7 +47,8 @@ def measure_room(case: Case, rows: Rows) -> Room:
     shortage: Rejection | None = None
     if demand.mib_per_gpu:
         fits[case.snapshot.gpu_memory_mib[rows] < demand.mib_per_gpu] = 0
-        if demand.replicas and not fits.any():
+        # Even for a service that is scaled to zero: GPUs do not grow.
+        if not fits.any():
             shortage = _explain_gpu_memory(case, rows)
     for resource, amount in _amounts(demand).items():
         before = fits

@@ -140,7 +140,7 @@ def test_a_service_scaled_to_zero_needs_no_room_but_nodes_that_may() -> None:
     assert decide(build_demand(replicas=0, gpus=1), build_node(gpus=1), usage=full).site == "tokyo"
     assert decide(build_demand(replicas=0, gpus=1), build_node()).reason is Reason.ACCELERATOR_MISSING
     small = build_node(gpus=1, gpu_memory_mib=1)
-    assert decide(build_demand(replicas=0, gpus=1, gpu_memory_mib=2), small).site == "tokyo"
+    assert decide(build_demand(replicas=0, gpus=1, gpu_memory_mib=2), small).reason is Reason.GPU_MEMORY_SHORT
 
 
 @pytest.mark.parametrize(

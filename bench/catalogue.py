@@ -1,0 +1,11 @@
+"""Every benchmark that exists; a family is a module with `add_to(registry)`, named here."""
+
+from bench import placement
+from bench.harness import Registry
+
+
+def build_registry() -> Registry:
+    """Return all benchmarks, in the order of the table."""
+    registry = Registry()
+    placement.add_to(registry)
+    return registry
