@@ -114,9 +114,10 @@ def main() -> None:
         print(error.message, file=sys.stderr)
         raise SystemExit(64) from error
     telemetry.setup_logging(PROCESS, level=settings.log_level)
+    logging.getLogger("kopf").setLevel(logging.WARNING)  # it tells of each event of each object
     try:
         asyncio.run(run(settings))
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever it is, it is told in one line of the log
         _log.critical("the controller ends; it is to be started again", exc_info=True)
         raise SystemExit(1) from None
 

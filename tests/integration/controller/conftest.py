@@ -1,0 +1,194 @@
+"""A cluster with a policy, a site of simulated nodes, a runtime, a depot's Service; and the controller beside it."""
+
+import contextlib
+import json
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.cluster.audit import Request
+from e2e.cluster.errors import ClusterError
+from e2e.cluster.local import LocalCluster
+from tests.integration.controller.process import OURS, REPO, ControllerProcess
+
+DIGEST = "0" * 64
+SITE_LABEL = "site.node-restriction.kubernetes.io/name"
+KINDS = "networkpolicy,serviceaccount,configmap,service,pdb,deployment"
+POLICY: dict[str, Any] = {
+    "apiVersion": "inference.sekisho.dev/v1alpha1",
+    "kind": "ClassificationPolicy",
+    "metadata": {"name": "default"},
+    "spec": {
+        "unlabelled": "internal",
+        "levels": [
+            {"name": "internal", "rules": {"tiers": ["Closed", "OwnCloud"]}},
+            {"name": "confidential", "rules": {"tiers": ["Closed"]}},
+        ],
+    },
+}
+
+
+class World:
+    """What tests do to the cluster, and read from it."""
+
+    def __init__(self, cluster: LocalCluster, namespace: str) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        body = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self.cluster.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        return self.cluster.kubectl("-n", self.namespace, *arguments, stdin=stdin)
+
+    def get(self, kind: str, name: str) -> dict[str, Any] | None:
+        text = self.kubectl("get", kind, name, "-o", "json", "--ignore-not-found")
+        found: dict[str, Any] | None = json.loads(text) if text.strip() else None
+        return found
+
+    def children(self, service: str) -> dict[str, dict[str, Any]]:
+        text = self.kubectl("get", KINDS, "-l", f"sekisho.dev/service={service}", "-o", "json")
+        return {item["kind"]: item for item in json.loads(text)["items"]}
+
+    def condition(self, name: str, kind: str = "Ready", *, of: str = "isvc") -> dict[str, Any]:
+        status = (self.get(of, name) or {}).get("status") or {}
+        found: dict[str, Any] = next((c for c in status.get("conditions", ()) if c["type"] == kind), {})
+        return found
+
+    def mark(self) -> int:
+        return self.cluster.audit.mark()
+
+    def requests(self, since: int) -> list[Request]:
+        """Return what the controller asked since, leases aside."""
+        return [
+            request
+            for request in self.cluster.audit.requests(since)
+            if request.user_agent.lower().startswith(OURS) and not request.resource.startswith("leases")
+        ]
+
+    def writes(self, since: int) -> list[str]:
+        return [f"{r.verb} {r.resource} {r.name} {r.status}" for r in self.requests(since) if r.is_write]
+
+
+def service(name: str, namespace: str, **changes: Any) -> dict[str, Any]:
+    predictor = {"model": {"modelFormat": {"name": "gguf"}, "storageUri": "oci://registry.example/models/tiny:1"}}
+    return {
+        "apiVersion": "inference.sekisho.dev/v1alpha1",
+        "kind": "InferenceService",
+        "metadata": {"name": name, "namespace": namespace, "labels": changes.pop("labels", {})},
+        "spec": {"predictor": {**predictor, **changes.pop("predictor", {})}, **changes},
+    }
+
+
+def node(name: str, *, site: str = "test-closed") -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": {SITE_LABEL: site}},
+    }
+
+
+HAVE = {"cpu": "64", "memory": "512Gi", "pods": "500"}
+NODE_STATUS: dict[str, Any] = {"allocatable": HAVE, "capacity": HAVE}
+
+
+API = POLICY["apiVersion"]
+SITE = {
+    "tier": "Closed",
+    "jurisdiction": "JP",
+    "operatedBy": "own",
+    "nodes": {"matchLabels": {SITE_LABEL: "test-closed"}},
+}
+RUNTIME = {"formats": [{"name": "gguf"}], "image": f"registry.example/engine@sha256:{DIGEST}", "args": ["{{path}}"]}
+DEPOT = {"ports": [{"port": 443, "targetPort": 8443}], "selector": {"app.kubernetes.io/component": "depot"}}
+FACTS: list[dict[str, Any]] = [
+    {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "sekisho-system"}},
+    {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "sekisho-depot", "namespace": "sekisho-system"},
+        "spec": DEPOT,
+    },
+    POLICY,
+    {"apiVersion": API, "kind": "Site", "metadata": {"name": "test-closed"}, "spec": SITE},
+    {"apiVersion": API, "kind": "Runtime", "metadata": {"name": "test-engine"}, "spec": RUNTIME},
+]
+MADE = (("classificationpolicy", "default"), ("site", "test-closed"), ("runtime", "test-engine"), ("node", "test-node"))
+
+
+@pytest.fixture(scope="session")
+def installed(control_plane: LocalCluster) -> Iterator[LocalCluster]:
+    """The CRDs, and everything a service needs to be placed."""
+    control_plane.kubectl("apply", "-f", str(REPO / "crds"))
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(REPO / "crds"))
+    World(control_plane, "default").apply(*FACTS, node("test-node"))
+    with Heartbeat(control_plane, "test-node"):
+        yield control_plane
+    for kind, name in MADE:
+        control_plane.kubectl("delete", kind, name, "--ignore-not-found")
+
+
+class Heartbeat:
+    """Reports a simulated node ready, again and again: without a kubelet it would soon count as lost."""
+
+    def __init__(self, cluster: LocalCluster, name: str) -> None:
+        self._report = ("patch", "node", name, "--subresource=status", "--type=strategic", "-p")
+        self._cluster = cluster
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> None:
+        self._beat()
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(5.0):
+            with contextlib.suppress(ClusterError):  # tests stop the API server
+                self._beat()
+
+    def _beat(self) -> None:
+        at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "x", "lastHeartbeatTime": at}
+        self._cluster.kubectl(*self._report, json.dumps({"status": {**NODE_STATUS, "conditions": [ready]}}))
+
+
+@pytest.fixture
+def world(installed: LocalCluster) -> Iterator[World]:
+    """A namespace of this test's own, gone afterwards with all its services."""
+    namespace = f"c-{uuid.uuid4().hex[:8]}"
+    installed.kubectl("create", "namespace", namespace)
+    yield World(installed, namespace)
+    installed.kubectl("delete", "isvc", "--all", "-n", namespace, "--wait=false")
+    installed.kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+@pytest.fixture
+def new_controller(installed: LocalCluster, tmp_path: Path) -> Iterator[Callable[..., ControllerProcess]]:
+    """Make controllers; every one that still runs is ended."""
+    made: list[ControllerProcess] = []
+
+    def make(**options: Any) -> ControllerProcess:
+        options.setdefault("log", tmp_path / f"controller-{len(made)}.log")
+        process = ControllerProcess(options.pop("kubeconfig", installed.kubeconfig), **options)
+        made.append(process)
+        return process
+
+    yield make
+    for process in made:
+        process.kill()
+
+
+@pytest.fixture
+def controller(new_controller: Callable[..., ControllerProcess]) -> Iterator[ControllerProcess]:
+    with new_controller() as process:
+        yield process

@@ -1,0 +1,139 @@
+"""The controller as a real process against a real API server."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+REPO = Path(__file__).parents[3]
+OURS = ("sekisho-controller", "kopf")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_for(condition: Callable[[], Any], *, seconds: float = 20.0, what: str) -> Any:
+    """Return the first true value of `condition`."""
+    until = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < until, f"{what} was not so within {seconds:.0f} s"
+        time.sleep(0.05)
+
+
+class ControllerProcess:
+    """One start of the controller. As a context manager it ends when the block does."""
+
+    def __init__(
+        self,
+        kubeconfig: Path,
+        log: Path,
+        *,
+        module: str = "sekisho.controller.main",
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.port = free_port()
+        self.log = log
+        self._module = module
+        self._env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(log.parent),
+            "PYTHONPATH": f"{REPO / 'operator'}:{REPO}",
+            "KUBECONFIG": str(kubeconfig),
+            "SEKISHO_AGENT_IMAGE": "sekisho.local/agent:1",
+            "SEKISHO_API_HOST": "10.0.0.1",
+            "SEKISHO_HEALTH_HOST": "127.0.0.1",
+            "SEKISHO_HEALTH_PORT": str(self.port),
+            "SEKISHO_LEADER_ELECTION": "false",
+            "SEKISHO_SETTLE_SECONDS": "0.2",
+            **(env or {}),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", self._module], cwd=REPO, env=self._env, stdout=log, stderr=log
+            )
+        return self
+
+    def __enter__(self) -> Self:
+        self.start()
+        try:
+            self.await_ready()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    def await_ready(self) -> None:
+        def ready() -> bool:
+            assert self.process.poll() is None, f"the controller ended: {self.log.read_text()[-3000:]}"
+            return self.get("/readyz")[0] == 200
+
+        wait_for(ready, seconds=30, what="the controller's readiness")
+
+    def await_idle(self) -> None:
+        """Wait until nothing is queued, for a moment."""
+        quiet = 0
+
+        def idle() -> bool:
+            nonlocal quiet
+            facts = self.health()
+            quiet = quiet + 1 if facts["queueDepth"] == facts["queueBusy"] == 0 else 0
+            return quiet >= 12
+
+        wait_for(idle, seconds=40, what="an empty queue")
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
+                return response.status, response.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+        except OSError:
+            return 0, b""
+
+    def health(self) -> dict[str, Any]:
+        facts: dict[str, Any] = json.loads(self.get("/healthz")[1] or b"{}")
+        return facts
+
+    def await_end(self, *, seconds: float = 30) -> int:
+        return self.process.wait(timeout=seconds)
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                return self.process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+        return self.process.returncode
+
+    def kill(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(timeout=10)

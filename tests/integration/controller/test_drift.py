@@ -1,0 +1,97 @@
+"""Whatever a hand changes on an object of ours is put back within seconds."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.integration.controller.conftest import World, service
+from tests.integration.controller.process import ControllerProcess, wait_for
+from tests.integration.controller.test_reconcile import await_children
+
+REPAIR_SECONDS = 5.0
+EDITS: dict[str, dict[str, Any]] = {
+    "networkpolicy": {"spec": {"egress": [{}]}},
+    "serviceaccount": {"automountServiceAccountToken": True},
+    "configmap": {"data": {"agent.json": "{}"}},
+    "service": {"spec": {"selector": {"other": "pods"}}},
+    "poddisruptionbudget": {"spec": {"minAvailable": 7}},
+    "deployment": {"spec": {"replicas": 3}},
+}
+UNLABEL = {"metadata": {"labels": {"sekisho.dev/service": None, "app.kubernetes.io/managed-by": None}}}
+DISOWN = {"metadata": {"ownerReferences": None}}
+
+
+def facts(live: dict[str, Any] | None) -> Any:
+    """Return what an edit can change; not what other controllers or versions do."""
+    if live is None:
+        return None
+    meta = live["metadata"]
+    kept = {key: value for key, value in live.items() if key not in {"metadata", "status"}}
+    if "spec" in kept:
+        # Allocated by the API server, anew for each object.
+        gone = ("clusterIP", "clusterIPs")
+        kept["spec"] = {key: value for key, value in kept["spec"].items() if key not in gone}
+    annotations = {k: v for k, v in (meta.get("annotations") or {}).items() if k.startswith("sekisho.dev/")}
+    return kept, meta.get("labels"), meta.get("ownerReferences"), annotations
+
+
+@pytest.fixture
+def settled(world: World, controller: ControllerProcess) -> World:
+    world.apply(service("chat", world.namespace))
+    await_children(world, "chat")
+    controller.await_idle()
+    return world
+
+
+def await_repair(world: World, kind: str, before: Any) -> None:
+    wait_for(
+        lambda: facts(world.get(kind, "chat-predictor")) == before, seconds=REPAIR_SECONDS, what=f"the repair of {kind}"
+    )
+
+
+@pytest.mark.parametrize("kind", EDITS)
+def test_a_deleted_object_comes_back(settled: World, kind: str) -> None:
+    before = facts(settled.get(kind, "chat-predictor"))
+    settled.kubectl("delete", kind, "chat-predictor")
+    await_repair(settled, kind, before)
+
+
+@pytest.mark.parametrize("kind", EDITS)
+def test_a_changed_field_is_put_back(settled: World, kind: str) -> None:
+    before = facts(settled.get(kind, "chat-predictor"))
+    settled.kubectl("patch", kind, "chat-predictor", "--type=merge", "-p", json.dumps(EDITS[kind]))
+    assert facts(settled.get(kind, "chat-predictor")) is not None
+    await_repair(settled, kind, before)
+
+
+@pytest.mark.parametrize("kind", EDITS)
+def test_removed_labels_are_put_back(settled: World, kind: str) -> None:
+    before = facts(settled.get(kind, "chat-predictor"))
+    settled.kubectl("patch", kind, "chat-predictor", "--type=merge", "-p", json.dumps(UNLABEL))
+    await_repair(settled, kind, before)
+
+
+@pytest.mark.parametrize("kind", EDITS)
+def test_a_removed_owner_is_put_back(settled: World, kind: str) -> None:
+    before = facts(settled.get(kind, "chat-predictor"))
+    settled.kubectl("patch", kind, "chat-predictor", "--type=merge", "-p", json.dumps(DISOWN))
+    await_repair(settled, kind, before)
+
+
+def test_a_container_that_was_added_to_the_workload_is_taken_out(settled: World) -> None:
+    before = facts(settled.get("deployment", "chat-predictor"))
+    added = [
+        {"op": "add", "path": "/spec/template/spec/containers/-", "value": {"name": "spy", "image": "spy.example/x"}}
+    ]
+    settled.kubectl("patch", "deployment", "chat-predictor", "--type=json", "-p", json.dumps(added))
+    await_repair(settled, "deployment", before)
+
+
+def test_a_status_written_by_a_hand_is_put_back(settled: World) -> None:
+    before = settled.condition("chat")
+    lie = {"status": {"conditions": [{**before, "status": "True", "reason": "Ready", "message": "believe me"}]}}
+    settled.kubectl("patch", "isvc", "chat", "--subresource=status", "--type=merge", "-p", json.dumps(lie))
+    wait_for(
+        lambda: settled.condition("chat").get("message") == before["message"], seconds=REPAIR_SECONDS, what="the truth"
+    )

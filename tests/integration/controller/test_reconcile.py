@@ -1,0 +1,177 @@
+"""From an applied InferenceService to its children and back to nothing."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.integration.controller.conftest import POLICY, World, service
+from tests.integration.controller.process import ControllerProcess, wait_for
+
+ALL_CHILDREN = {
+    "NetworkPolicy", "ServiceAccount", "ConfigMap", "Service", "PodDisruptionBudget", "Deployment",
+}  # fmt: skip
+
+
+def await_children(world: World, name: str, *, seconds: float = 20) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = wait_for(
+        lambda: (have := world.children(name)) and set(have) == ALL_CHILDREN and have,
+        seconds=seconds,
+        what=f"all children of {name}",
+    )
+    return found
+
+
+def await_condition(world: World, name: str, reason: str, kind: str = "Ready") -> dict[str, Any]:
+    found: dict[str, Any] = wait_for(
+        lambda: (c := world.condition(name, kind)) and c["reason"] == reason and c, what=f"{kind} {reason} of {name}"
+    )
+    return found
+
+
+def test_a_service_gets_its_children_policy_first_and_a_status(world: World, controller: ControllerProcess) -> None:
+    mark = world.mark()
+    world.apply(service("chat", world.namespace))
+    children = await_children(world, "chat")
+    owner = world.get("isvc", "chat")
+    assert owner is not None
+    for child in children.values():
+        assert child["metadata"]["name"] == "chat-predictor"
+        assert [o["uid"] for o in child["metadata"]["ownerReferences"]] == [owner["metadata"]["uid"]]
+    placed = await_condition(world, "chat", "Placed", "Placed")
+    assert (placed["status"], placed["observedGeneration"]) == ("True", 1)
+    controller.await_idle()
+    asked = [r for r in world.requests(mark) if r.namespace == world.namespace]
+    written = [r.resource for r in asked if r.is_write]
+    assert written[0] == "networkpolicies.networking.k8s.io"
+    assert written[5] == "deployments.apps"
+    assert len(written) <= len(ALL_CHILDREN) + 2, written
+    assert len([r for r in asked if r.verb in {"get", "list"}]) <= 2
+
+
+def test_nothing_of_kopf_is_written_onto_objects(world: World, controller: ControllerProcess) -> None:
+    world.apply(service("chat", world.namespace))
+    await_children(world, "chat")
+    controller.await_idle()
+    live = world.get("isvc", "chat")
+    assert live is not None
+    assert "finalizers" not in live["metadata"]
+    assert not any("kopf" in key for key in live["metadata"]["annotations"])
+
+
+def test_without_a_policy_everything_is_refused_and_nothing_is_made(
+    world: World, controller: ControllerProcess
+) -> None:
+    world.kubectl("delete", "classificationpolicy", "default")
+    try:
+        world.apply(service("chat", world.namespace))
+        refused = await_condition(world, "chat", "PolicyMissing")
+        assert refused["status"] == "False"
+        assert "default" in refused["message"]
+        assert world.children("chat") == {}
+    finally:
+        world.apply(POLICY)
+    await_children(world, "chat")
+
+
+def test_a_foreign_object_of_the_same_name_is_refused_and_left_as_it_is(
+    world: World, controller: ControllerProcess
+) -> None:
+    foreign = {
+        "apiVersion": "v1", "kind": "ConfigMap", "data": {"theirs": "1"},
+        "metadata": {"name": "chat-predictor", "namespace": world.namespace},
+    }  # fmt: skip
+    world.apply(foreign)
+    world.apply(service("chat", world.namespace))
+    refused = await_condition(world, "chat", "NotOurs")
+    assert "ConfigMap" in refused["message"]
+    assert "does not carry sekisho's labels" in refused["message"]
+    live = world.get("configmap", "chat-predictor")
+    assert live is not None
+    assert live["data"] == {"theirs": "1"}
+    assert "ownerReferences" not in live["metadata"]
+    assert "Deployment" not in world.children("chat")
+    world.kubectl("delete", "configmap", "chat-predictor")
+    await_children(world, "chat", seconds=40)
+
+
+def test_a_refused_class_prunes_what_ran(world: World, controller: ControllerProcess) -> None:
+    world.apply(service("chat", world.namespace))
+    await_children(world, "chat")
+    world.apply(service("chat", world.namespace, classification={"level": "unheard-of"}))
+    refused = await_condition(world, "chat", "UnknownLevel")
+    assert "unheard-of" in refused["message"]
+    wait_for(lambda: "Deployment" not in world.children("chat"), what="the Deployment's end")
+
+
+def test_a_label_on_the_namespace_raises_the_class_of_its_services(world: World, controller: ControllerProcess) -> None:
+    world.apply(service("chat", world.namespace))
+    await_children(world, "chat")
+    world.cluster.kubectl("label", "namespace", world.namespace, "sekisho.dev/classification=confidential")
+    wait_for(
+        lambda: (world.get("isvc", "chat") or {})["status"].get("class", {}).get("level") == "confidential",
+        what="the raised class",
+    )
+
+
+def test_a_foreign_policy_that_selects_the_pods_is_noticed(world: World, controller: ControllerProcess) -> None:
+    world.apply(service("chat", world.namespace))
+    await_children(world, "chat")
+    world.apply(
+        {
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": {"name": "open", "namespace": world.namespace},
+            "spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{}]},
+        }
+    )  # fmt: skip
+    await_condition(world, "chat", "ForeignNetworkPolicy", "Isolated")
+
+
+def test_deleting_the_service_leaves_nothing(world: World, controller: ControllerProcess) -> None:
+    world.apply(service("chat", world.namespace))
+    await_children(world, "chat")
+    world.kubectl("delete", "isvc", "chat")
+
+    def is_empty() -> bool:
+        left = world.kubectl(
+            "get", f"{'networkpolicy,serviceaccount,configmap,service,pdb,deployment,pods'}", "-o", "name"
+        )
+        return {line.rpartition("/")[2] for line in left.split()} <= {"default", "kube-root-ca.crt"}
+
+    wait_for(is_empty, seconds=30, what="an empty namespace")
+    time.sleep(1.0)
+    assert is_empty()
+
+
+def test_the_other_kinds_tell_what_was_made_of_them(world: World, controller: ControllerProcess) -> None:
+    for kind, name in (("classificationpolicy", "default"), ("site", "test-closed"), ("runtime", "test-engine")):
+        wait_for(lambda k=kind, n=name: world.condition(n, of=k).get("status") == "True", what=f"{kind} ready")
+
+
+def test_a_warning_event_tells_of_a_refusal_once(world: World, controller: ControllerProcess) -> None:
+    world.apply(service("chat", world.namespace, classification={"level": "unheard-of"}))
+    await_condition(world, "chat", "UnknownLevel")
+    controller.await_idle()
+    text = world.kubectl("get", "events.events.k8s.io", "-o", "json")
+    told = [e for e in json.loads(text)["items"] if e.get("reportingController") == "sekisho.dev/controller"]
+    assert [(e["type"], e["reason"]) for e in told] == [("Warning", "UnknownLevel")]
+
+
+@pytest.mark.parametrize("way", ["restart", "kill"])
+def test_a_restart_with_nothing_changed_writes_nothing(
+    world: World, new_controller: Callable[..., ControllerProcess], way: str
+) -> None:
+    with new_controller() as first:
+        world.apply(*[service(f"chat-{index}", world.namespace) for index in range(3)])
+        for index in range(3):
+            await_children(world, f"chat-{index}")
+        first.await_idle()
+        if way == "kill":
+            first.kill()
+    mark = world.mark()
+    with new_controller() as second:
+        second.await_idle()
+        time.sleep(2.0)
+        assert world.writes(mark) == []
