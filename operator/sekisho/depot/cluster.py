@@ -1,0 +1,252 @@
+"""What the depot asks and tells the API server: who a pod is, what it may have, what its conditions are."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol, TypeVar
+
+from pydantic import ValidationError
+
+from sekisho.api.meta import parse_quantity
+from sekisho.api.names import DEPOT_AUDIENCE, SERVICE_LABEL, name_child
+from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec
+from sekisho.api.v1alpha1.model import ModelSpec
+from sekisho.errors import Reason, RefusedError
+from sekisho.kube.client import KubeClient
+from sekisho.kube.failures import ApiConflictError, ApiRefusedError
+from sekisho.kube.resources import CONFIG_MAPS, INFERENCE_SERVICES, MODELS, PODS
+
+T = TypeVar("T", InferenceServiceSpec, ModelSpec)
+_SERVICE_ACCOUNT: Final = "system:serviceaccount:"
+_POD_NAME: Final = "authentication.kubernetes.io/pod-name"
+_POD_UID: Final = "authentication.kubernetes.io/pod-uid"
+
+
+@dataclass(frozen=True, slots=True)
+class PodIdentity:
+    """Who a token says its bearer is, as the API server verified it."""
+
+    namespace: str
+    service_account: str
+    pod: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """One pod of a model as the API server shows it.
+
+    Attributes:
+        addresses: Its IP addresses.
+        started_at: Unix seconds of its start.
+        conditions: By type, raw.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    service: str
+    service_account: str
+    host_ip: str
+    addresses: frozenset[str]
+    started_at: float
+    ended: bool
+    conditions: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class PodCondition:
+    """One condition to write; `since_at` is Unix seconds of the last change of `ok`."""
+
+    type: str
+    ok: bool
+    reason: Reason
+    message: str
+    since_at: float
+    probed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsWish:
+    """What a service is to be given.
+
+    Attributes:
+        digest: What the source must turn out to be; None where the owner states none.
+        limit_bytes: Largest size that is accepted.
+    """
+
+    uri: str
+    digest: str | None
+    limit_bytes: int
+
+
+class Cluster(Protocol):
+    """The depot's view of the API server."""
+
+    async def review_token(self, token: str) -> PodIdentity:
+        """Verify a token; raise RefusedError Unauthenticated where it is none of ours."""
+        ...
+
+    async def read_pod(self, namespace: str, name: str) -> PodFacts | None:
+        """Read a pod."""
+        ...
+
+    async def list_pods(self) -> Sequence[PodFacts]:
+        """List the pods of all models."""
+        ...
+
+    async def read_agent_config(self, namespace: str, service: str) -> Mapping[str, Any]:
+        """Read agent.json of a service."""
+        ...
+
+    async def read_wish(self, namespace: str, service: str, *, most_bytes: int) -> WeightsWish:
+        """Read what a service serves."""
+        ...
+
+    async def write_conditions(self, pod: PodFacts, conditions: Sequence[PodCondition]) -> None:
+        """Write conditions of a pod, if it is still the same pod."""
+        ...
+
+
+class KubeCluster:
+    """The API server, asked by our client."""
+
+    def __init__(self, client: KubeClient) -> None:
+        self._client = client
+
+    async def review_token(self, token: str) -> PodIdentity:
+        """Verify a token with the API server."""
+        review = await self._client.create(
+            {
+                "apiVersion": "authentication.k8s.io/v1",
+                "kind": "TokenReview",
+                "spec": {"token": token, "audiences": [DEPOT_AUDIENCE]},
+            }
+        )
+        return parse_review(review)
+
+    async def read_pod(self, namespace: str, name: str) -> PodFacts | None:
+        """Read a pod; None where there is none."""
+        raw = await self._client.get(PODS, name, namespace=namespace)
+        return None if raw is None else parse_pod(raw)
+
+    async def list_pods(self) -> Sequence[PodFacts]:
+        """List every pod that carries our label."""
+        return [parse_pod(raw) for raw in await self._client.list_all(PODS, label_selector=SERVICE_LABEL)]
+
+    async def read_agent_config(self, namespace: str, service: str) -> Mapping[str, Any]:
+        """Read agent.json from the service's ConfigMap."""
+        raw = await self._client.get(CONFIG_MAPS, name_child(service), namespace=namespace)
+        text = ((raw or {}).get("data") or {}).get("agent.json")
+        try:
+            config = json.loads(text) if text else None
+        except ValueError:
+            config = None
+        if not isinstance(config, dict):
+            raise RefusedError(
+                Reason.INVALID_SPEC, f"ConfigMap {namespace}/{name_child(service)} has no agent.json that can be read"
+            )
+        return config
+
+    async def read_wish(self, namespace: str, service: str, *, most_bytes: int) -> WeightsWish:
+        """Follow the service to its storage URI, by way of its Model where it names one."""
+        raw = await self._client.get(INFERENCE_SERVICES, service, namespace=namespace)
+        if raw is None:
+            raise RefusedError(Reason.POD_NOT_KNOWN, f"there is no InferenceService {namespace}/{service}")
+        model = _parse(InferenceServiceSpec, raw, f"InferenceService {namespace}/{service}").predictor.model
+        if model.model_ref is None:
+            return WeightsWish(str(model.storage_uri), None, most_bytes)
+        raw = await self._client.get(MODELS, model.model_ref.name, namespace=namespace)
+        if raw is None:
+            raise RefusedError(Reason.MODEL_NOT_FOUND, f"there is no Model {namespace}/{model.model_ref.name}")
+        spec = _parse(ModelSpec, raw, f"Model {namespace}/{model.model_ref.name}")
+        limit = most_bytes if spec.size is None else min(most_bytes, int(parse_quantity(spec.size)))
+        return WeightsWish(spec.storage_uri, spec.digest, limit)
+
+    async def write_conditions(self, pod: PodFacts, conditions: Sequence[PodCondition]) -> None:
+        """Patch the pod's status; the uid in the patch keeps a namesake from being written."""
+        body = {
+            "metadata": {"uid": pod.uid},
+            "status": {"conditions": [render_condition(item) for item in conditions]},
+        }
+        try:
+            await self._client.patch(
+                PODS, pod.name, body, namespace=pod.namespace, subresource="status", kind="strategic"
+            )
+        except (ApiConflictError, ApiRefusedError) as error:
+            if isinstance(error, ApiConflictError) or error.status == 404:
+                raise RefusedError(Reason.POD_NOT_KNOWN, f"pod {pod.namespace}/{pod.name} is gone") from error
+            raise
+
+
+def parse_review(review: Mapping[str, Any]) -> PodIdentity:
+    """Read a TokenReview's answer; only a token of our audience that is bound to a pod names a pod.
+
+    Raises:
+        RefusedError: Unauthenticated.
+    """
+    status = review.get("status") or {}
+    if not status.get("authenticated") or DEPOT_AUDIENCE not in (status.get("audiences") or ()):
+        raise RefusedError(
+            Reason.UNAUTHENTICATED, f"the token is not valid for audience {DEPOT_AUDIENCE}, or has expired"
+        )
+    user = status.get("user") or {}
+    name = str(user.get("username", ""))
+    namespace, _, account = name.removeprefix(_SERVICE_ACCOUNT).partition(":")
+    extra = user.get("extra") or {}
+    pod, uid = (extra.get(_POD_NAME) or [""])[0], (extra.get(_POD_UID) or [""])[0]
+    if not name.startswith(_SERVICE_ACCOUNT) or not account or not pod or not uid:
+        raise RefusedError(
+            Reason.UNAUTHENTICATED, "the token is not bound to a pod; only the projected token of a model's pod counts"
+        )
+    return PodIdentity(namespace, account, pod, uid)
+
+
+def parse_pod(raw: Mapping[str, Any]) -> PodFacts:
+    """Read the facts of a pod that count here."""
+    meta, spec, status = raw.get("metadata") or {}, raw.get("spec") or {}, raw.get("status") or {}
+    return PodFacts(
+        namespace=str(meta.get("namespace", "")),
+        name=str(meta.get("name", "")),
+        uid=str(meta.get("uid", "")),
+        service=str((meta.get("labels") or {}).get(SERVICE_LABEL, "")),
+        service_account=str(spec.get("serviceAccountName", "")),
+        host_ip=str(status.get("hostIP", "")),
+        addresses=frozenset(str(item.get("ip", "")) for item in status.get("podIPs") or ()),
+        started_at=parse_time(status.get("startTime") or meta.get("creationTimestamp")),
+        ended=bool(meta.get("deletionTimestamp")) or status.get("phase") in {"Succeeded", "Failed"},
+        conditions={str(item.get("type")): item for item in status.get("conditions") or ()},
+    )
+
+
+def parse_time(text: Any) -> float:
+    """Return Unix seconds of a Kubernetes time; 0 where there is none."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def render_condition(condition: PodCondition) -> dict[str, str]:
+    """Spell a condition as the API server stores it."""
+    return {
+        "type": condition.type,
+        "status": "True" if condition.ok else "False",
+        "reason": condition.reason.value,
+        "message": condition.message[:1024],
+        "lastTransitionTime": _spell_time(condition.since_at),
+        "lastProbeTime": _spell_time(condition.probed_at),
+    }
+
+
+def _spell_time(at: float) -> str:
+    return datetime.fromtimestamp(int(at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _parse(kind: type[T], raw: Mapping[str, Any], name: str) -> T:
+    try:
+        return kind.model_validate(raw.get("spec") or {})
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise RefusedError(Reason.INVALID_SPEC, f"{name}: {first['msg']}") from error

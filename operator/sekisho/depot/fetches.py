@@ -1,0 +1,284 @@
+"""Fetches of whole models: one at a time for each model, with progress to tell and failures to remember."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from sekisho.depot.cache import BlobCache
+from sekisho.depot.cluster import WeightsWish
+from sekisho.depot.settings import SourceEntry
+from sekisho.depot.sources.choice import choose_source, read_credential
+from sekisho.depot.sources.listing import Listing, RemoteFile, Source, check_listing, digest_of_list
+from sekisho.depot.sources.objects import open_https, open_s3
+from sekisho.depot.sources.oci import open_oci
+from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
+
+_LOG: Final = logging.getLogger(__name__)
+_FETCHES_AT_ONCE: Final = 4
+_FILES_AT_ONCE: Final = 3
+_ATTEMPTS: Final = 5
+_FRESH_SECONDS: Final = 60.0
+_REFUSED_SECONDS: Final = 10.0
+_MOST_WAIT_SECONDS: Final = 60.0
+_MAX_JOBS: Final = 10_000
+
+SourcesReader = Callable[[], Sequence[SourceEntry]]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file that is in the cache."""
+
+    path: str
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsSet:
+    """All files of a model, complete and verified."""
+
+    digest: str
+    total_bytes: int
+    files: tuple[StoredFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchProgress:
+    """How far a fetch is; `message` is for people."""
+
+    done_bytes: int
+    total_bytes: int
+    message: str
+
+
+@dataclass(slots=True)
+class _Job:
+    wish: WeightsWish
+    name: str
+    task: "asyncio.Task[None] | None" = None
+    listed: bool = False
+    total: int = 0
+    done: int = 0
+    fetched: int = 0
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    failures: int = 0
+    result: WeightsSet | None = None
+    error: SekishoError | None = None
+
+
+@dataclass(slots=True)
+class Fetches:
+    """The fetches of this depot.
+
+    Attributes:
+        sources: Reads the configured sources; asked for every fetch, since the chart may change them.
+        clock: Monotonic seconds.
+        outcome: Told the reason of every fetch that ended; for metrics.
+    """
+
+    cache: BlobCache
+    sources: SourcesReader
+    anonymous: bool = False
+    clock: Callable[[], float] = time.monotonic
+    outcome: Callable[[Reason], None] = lambda _reason: None
+    _jobs: dict[str, _Job] = field(default_factory=dict)
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_FETCHES_AT_ONCE))
+
+    def ask(self, wish: WeightsWish) -> WeightsSet | FetchProgress:
+        """Return the files of a model, or how far they are; begins a fetch where none runs.
+
+        Raises:
+            SekishoError: The last fetch failed; it is tried again after a while, whoever asks.
+        """
+        name = f"{wish.uri}\n{wish.digest or ''}\n{wish.limit_bytes}"
+        job = self._jobs.get(name)
+        if job is None:
+            self._make_room()
+            job = self._jobs[name] = _Job(wish, name)
+        if job.task is None and self._is_due(job):
+            self._begin(job)
+        if job.result is not None:
+            return job.result
+        if job.error is not None and not (job.listed and job.done):
+            raise job.error
+        return self._describe(job)
+
+    async def close(self) -> None:
+        """End every fetch; what is partly there stays for the next process."""
+        tasks = [job.task for job in self._jobs.values() if job.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _is_due(self, job: _Job) -> bool:
+        age = self.clock() - job.finished_at
+        if job.result is not None:
+            complete = all(self.cache.find(file.digest) is not None for file in job.result.files)
+            return not complete or (not is_pinned(job.wish) and age > _FRESH_SECONDS)
+        if job.error is None:
+            return True
+        if not job.error.retry:
+            return age > _REFUSED_SECONDS
+        return age > min(_MOST_WAIT_SECONDS, 2.0 ** min(job.failures, 10))
+
+    def _begin(self, job: _Job) -> None:
+        job.result = None
+        job.started_at, job.done, job.total, job.fetched, job.listed = self.clock(), 0, 0, 0, False
+        job.task = asyncio.create_task(self._run(job))
+
+    async def _run(self, job: _Job) -> None:
+        try:
+            async with self._slots:
+                job.result = await self._fetch(job)
+            job.error, job.failures = None, 0
+            self.outcome(Reason.WEIGHTS_AVAILABLE)
+            _LOG.info("weights are in the cache", extra={"uri": job.wish.uri, "digest": job.result.digest})
+        except SekishoError as error:
+            job.result, job.error = None, error
+            job.failures += 1
+            self.outcome(error.reason)
+            _LOG.warning(error.message, extra={"uri": job.wish.uri, "reason": error.reason})
+        except OSError as error:
+            job.result, job.failures = None, job.failures + 1
+            job.error = UnavailableError(Reason.DEPOT_FULL, f"the depot's volume cannot be used: {error.strerror}")
+            _LOG.exception("the cache cannot be used")
+        finally:
+            job.task, job.finished_at = None, self.clock()
+            self.cache.unpin(f"fetch {job.name}")
+
+    async def _fetch(self, job: _Job) -> WeightsSet:
+        wish = job.wish
+        if is_pinned(wish):
+            kept = await asyncio.to_thread(self._recall, job.name)
+            if kept is not None:
+                return kept
+        entry = choose_source(wish.uri, await asyncio.to_thread(self.sources), anonymous=self.anonymous)
+        async with self._open(wish, entry) as source:
+            listing = await source.list_files()
+            files = check_listing(listing.files, limit_bytes=wish.limit_bytes, uri=wish.uri)
+            if len(files) == 1 and files[0].digest is None:
+                files = (replace(files[0], digest=wish.digest),)
+            job.total, job.listed = sum(file.size for file in files), True
+            stored = await self._fetch_files(job, source, files)
+        result = self._conclude(wish, listing, stored)
+        if is_pinned(wish):
+            await asyncio.to_thread(self.cache.remember_list, job.name, _encode(result))
+        return result
+
+    async def _fetch_files(self, job: _Job, source: Source, files: Sequence[RemoteFile]) -> list[StoredFile]:
+        slots = asyncio.Semaphore(_FILES_AT_ONCE)
+
+        async def fetch(file: RemoteFile) -> StoredFile:
+            async with slots:
+                return StoredFile(file.path, file.size, await self._fetch_file(job, source, file))
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(fetch(file)) for file in files]
+        except* SekishoError as errors:
+            raise _first(errors) from None
+        return [task.result() for task in tasks]
+
+    async def _fetch_file(self, job: _Job, source: Source, file: RemoteFile) -> str:
+        """Fetch one file, going on after the source broke off; an attempt that brought something is not counted."""
+        failures, most, counted = 0, 0, 0
+
+        def note(count: int) -> None:
+            nonlocal counted
+            counted += count
+            job.done += count
+
+        while True:
+            counted = 0
+            try:
+                return await self.cache.fetch(
+                    file, source.read, uri=job.wish.uri, owner=f"fetch {job.name}", progress=note
+                )
+            except UnavailableError as error:
+                job.done -= counted
+                failures = 0 if counted > most else failures + 1
+                most = max(most, counted)
+                if failures >= _ATTEMPTS or error.reason is not Reason.SOURCE_UNREACHABLE:
+                    raise
+                await asyncio.sleep(min(8.0, 0.25 * 2**failures) * random.uniform(0.7, 1.0))  # noqa: S311
+
+    def _open(self, wish: WeightsWish, entry: SourceEntry) -> AbstractAsyncContextManager[Source]:
+        scheme, _, rest = wish.uri.partition("://")
+        credential = read_credential(entry, host=rest.partition("/")[0])
+        if scheme == "oci":
+            return open_oci(wish.uri, entry, credential, expected=wish.digest)
+        if scheme == "https":
+            return open_https(wish.uri, entry, credential)
+        return open_s3(wish.uri, entry, credential)
+
+    def _conclude(self, wish: WeightsWish, listing: Listing, stored: Sequence[StoredFile]) -> WeightsSet:
+        digest = listing.digest
+        if digest is None:
+            pairs = [(file.path, file.digest) for file in stored]
+            digest = stored[0].digest if len(stored) == 1 else digest_of_list(pairs)
+        if wish.digest is not None and wish.digest != digest:
+            raise RefusedError(
+                Reason.DIGEST_MISMATCH,
+                f"{wish.uri} has digest {digest}, the Model expects {wish.digest}; it is not served",
+            )
+        return WeightsSet(digest, sum(file.size for file in stored), tuple(stored))
+
+    def _recall(self, name: str) -> WeightsSet | None:
+        raw = self.cache.recall_list(name)
+        if raw is None:
+            return None
+        files = tuple(StoredFile(item["path"], item["size"], item["digest"]) for item in raw["files"])
+        if not all(self.cache.find(file.digest) is not None for file in files):
+            return None
+        return WeightsSet(raw["digest"], raw["totalBytes"], files)
+
+    def _describe(self, job: _Job) -> FetchProgress:
+        if not job.listed:
+            return FetchProgress(0, 0, f"asking {job.wish.uri} for its files")
+        seconds = max(0.1, self.clock() - job.started_at)
+        percent = 100 * job.done // job.total if job.total else 100
+        rate = (job.done >> 20) / seconds
+        message = f"{job.done >> 20} of {job.total >> 20} MiB ({percent} %), {rate:.0f} MiB/s"
+        return FetchProgress(job.done, job.total, message)
+
+    def _make_room(self) -> None:
+        if len(self._jobs) < _MAX_JOBS:
+            return
+        idle = [name for name, job in self._jobs.items() if job.task is None]
+        if not idle:
+            raise UnavailableError(Reason.DEPOT_OVERLOADED, f"{len(self._jobs)} fetches are running or waiting")
+        del self._jobs[min(idle, key=lambda name: self._jobs[name].finished_at)]
+
+
+def is_pinned(wish: WeightsWish) -> bool:
+    """Tell whether a wish names its content by digest, so that a complete copy never needs to be asked for again."""
+    return wish.digest is not None or (wish.uri.startswith("oci://") and "@sha256:" in wish.uri)
+
+
+def encode_files(files: Sequence[StoredFile]) -> list[dict[str, Any]]:
+    """Spell files for the agent."""
+    return [{"path": file.path, "size": file.size, "digest": file.digest} for file in files]
+
+
+def _encode(result: WeightsSet) -> dict[str, Any]:
+    return {"digest": result.digest, "totalBytes": result.total_bytes, "files": encode_files(result.files)}
+
+
+def _first(errors: BaseExceptionGroup[SekishoError]) -> SekishoError:
+    """Pick the error to report: a refusal before a failure for now."""
+    flat: list[SekishoError] = []
+    stack: list[BaseException] = [errors]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, BaseExceptionGroup):
+            stack += item.exceptions
+        elif isinstance(item, SekishoError):
+            flat.append(item)
+    return min(flat, key=lambda error: error.retry)

@@ -1,0 +1,157 @@
+"""The depot as a whole: its parts put together, started, kept running and stopped."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiohttp import web
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+from sekisho import telemetry
+from sekisho.depot.auth import Authenticator
+from sekisho.depot.cache import BlobCache
+from sekisho.depot.canary import CanaryListener
+from sekisho.depot.cluster import Cluster
+from sekisho.depot.fetches import Fetches
+from sekisho.depot.health import Readiness, build_health
+from sekisho.depot.proofs import ProofBook
+from sekisho.depot.server import DepotApi
+from sekisho.depot.settings import DepotSettings, read_sources
+from sekisho.depot.tls import ServerTls
+from sekisho.errors import SekishoError
+
+_LOG: Final = logging.getLogger(__name__)
+_SWEEP_SECONDS: Final = 5.0
+_ADOPT_SECONDS: Final = 10.0
+_SHUTDOWN_SECONDS: Final = 5.0
+
+
+@dataclass(slots=True)
+class RunningDepot:
+    """A depot that serves; the ports are the real ones where 0 was asked for."""
+
+    api: DepotApi
+    canary: CanaryListener
+    readiness: Readiness
+    https_port: int = 0
+    health_port: int = 0
+
+
+@contextlib.asynccontextmanager
+async def run_depot(settings: DepotSettings, cluster: Cluster, *, meter: Meter) -> AsyncIterator[RunningDepot]:
+    """Run a depot for as long as the context is open.
+
+    Raises:
+        SekishoError: The sources cannot be read.
+        OSError: A port, the cache or the certificate cannot be used.
+    """
+    read_sources(settings.sources_file)  # a broken list stops the start, not the first fetch
+    cache = BlobCache(settings.cache_dir, settings.cache_bytes)
+    await asyncio.to_thread(cache.open)
+    canary = CanaryListener(settings.host, settings.canary_port)
+    api = _assemble(settings, cluster, cache, canary)
+    _measure(api, meter)
+    tls = ServerTls(settings.tls_dir)
+    await asyncio.to_thread(tls.load)
+    running = RunningDepot(api, canary, Readiness())
+    async with contextlib.AsyncExitStack() as stack:
+        await canary.start()
+        stack.push_async_callback(canary.stop)
+        health, running.health_port = await _serve(build_health(running.readiness), settings.host, settings.health_port)
+        stack.push_async_callback(health.cleanup)
+        server, running.https_port = await _serve(api.build(), settings.host, settings.https_port, tls=tls)
+        stack.push_async_callback(api.fetches.close)
+        stack.push_async_callback(server.cleanup)
+        stack.push_async_callback(_end_tasks, [_start(job, running.readiness) for job in _jobs(running, tls)])
+        yield running
+
+
+def _assemble(settings: DepotSettings, cluster: Cluster, cache: BlobCache, canary: CanaryListener) -> DepotApi:
+    return DepotApi(
+        cluster=cluster,
+        authenticator=Authenticator(cluster),
+        proofs=ProofBook(cluster, canary, settings.proof_max_age_seconds),
+        fetches=Fetches(cache, lambda: read_sources(settings.sources_file), anonymous=settings.anonymous_sources),
+        cache=cache,
+        most_bytes=settings.max_weights_bytes,
+    )
+
+
+def _measure(api: DepotApi, meter: Meter) -> None:
+    fetches = meter.create_counter(telemetry.DEPOT_FETCHES)
+    fetched = meter.create_counter(telemetry.DEPOT_FETCHED_BYTES, unit="By")
+    served = meter.create_counter(telemetry.DEPOT_SERVED_BYTES, unit="By")
+    proofs = meter.create_counter(telemetry.DEPOT_PROOFS)
+
+    def observe_cache(_options: CallbackOptions) -> list[Observation]:
+        return [Observation(api.cache.used_bytes)]
+
+    meter.create_observable_gauge(telemetry.DEPOT_CACHE_BYTES, callbacks=[observe_cache], unit="By")
+    api.fetches.outcome = lambda reason: fetches.add(1, {telemetry.KEY_REASON: reason.value})
+    api.proved = lambda reason: proofs.add(1, {telemetry.KEY_REASON: reason.value})
+    api.served = served.add
+    api.cache.fetched = fetched.add
+
+
+async def _serve(
+    app: web.Application, host: str, port: int, *, tls: ServerTls | None = None
+) -> tuple[web.AppRunner, int]:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, keepalive_timeout=30)
+    await runner.setup()
+    site = web.TCPSite(runner, host, port, ssl_context=tls.context if tls else None, backlog=256)
+    await site.start()
+    return runner, int(runner.addresses[0][1])
+
+
+def _jobs(running: RunningDepot, tls: ServerTls) -> list[Coroutine[Any, Any, None]]:
+    return [_sweep(running), _check(running), _adopt(running), tls.follow()]
+
+
+async def _sweep(running: RunningDepot) -> None:
+    while True:
+        await asyncio.sleep(_SWEEP_SECONDS)
+        await running.api.proofs.sweep()
+        running.api.forget()
+
+
+async def _check(running: RunningDepot) -> None:
+    """Reach our own canary: a control that does not answer proves nothing, so the depot says that it is not ready."""
+    while True:
+        running.readiness.problem = await running.canary.check()
+        await asyncio.sleep(_SWEEP_SECONDS)
+
+
+async def _adopt(running: RunningDepot) -> None:
+    while True:
+        try:
+            count = await running.api.proofs.adopt()
+        except SekishoError as error:
+            _LOG.warning(
+                "running pods cannot be taken over yet", extra={"reason": error.reason, "error": error.message}
+            )
+            await asyncio.sleep(_ADOPT_SECONDS)
+        else:
+            _LOG.info("running pods were taken over", extra={"pods": count})
+            return
+
+
+def _start(job: Coroutine[Any, Any, None], readiness: Readiness) -> "asyncio.Task[None]":
+    task = asyncio.create_task(job)
+
+    def note_end(ended: "asyncio.Task[None]") -> None:
+        error = None if ended.cancelled() else ended.exception()
+        if error is not None:
+            readiness.broken = f"a task of the depot ended: {type(error).__name__}"
+            _LOG.error(readiness.broken, exc_info=error)
+
+    task.add_done_callback(note_end)
+    return task
+
+
+async def _end_tasks(tasks: "list[asyncio.Task[None]]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,218 @@
+"""What pods of models may ask of the depot, over TLS and by their projected token."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiohttp import web
+
+from sekisho.api.names import WEIGHTS_POD_CONDITION
+from sekisho.attest.isolation import MAX_PROOF_BYTES, parse_proof
+from sekisho.depot.auth import Authenticator
+from sekisho.depot.cache import DIGEST, BlobCache
+from sekisho.depot.cluster import Cluster, PodCondition, PodFacts, WeightsWish, parse_time
+from sekisho.depot.fetches import Fetches, FetchProgress, WeightsSet, encode_files
+from sekisho.depot.proofs import ProofBook
+from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
+
+_LOG: Final = logging.getLogger(__name__)
+_TELL_SECONDS: Final = 2.0
+_TELL_PERCENT: Final = 5
+_REFRESH_SECONDS: Final = 60.0
+_WISH_SECONDS: Final = 5.0
+_DOWNLOADS_AT_ONCE: Final = 64
+_STATUS: Final = {
+    Reason.REQUEST_INVALID: 400,
+    Reason.UNAUTHENTICATED: 401,
+    Reason.POD_NOT_KNOWN: 403,
+    Reason.NOT_ALLOWED: 403,
+    Reason.ISOLATION_NOT_PROVEN: 409,
+    Reason.ISOLATION_LEAK: 422,
+    Reason.ISOLATION_PROOF_INCOMPLETE: 422,
+    Reason.ISOLATION_PROOF_STALE: 422,
+    Reason.DEPOT_OVERLOADED: 429,
+    Reason.DEPOT_FULL: 507,
+}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(slots=True)
+class _Told:
+    """What a pod's condition on weights says, as we last wrote it."""
+
+    reason: Reason | None = None
+    message: str = ""
+    percent: int = 0
+    at: float = 0.0
+    since_at: float = 0.0
+
+
+@dataclass(slots=True)
+class DepotApi:
+    """The three routes.
+
+    Attributes:
+        most_bytes: Largest weights that any service may have.
+        served: Told the size of every file that was sent; for metrics.
+        proved: Told the reason of every verdict; for metrics.
+    """
+
+    cluster: Cluster
+    authenticator: Authenticator
+    proofs: ProofBook
+    fetches: Fetches
+    cache: BlobCache
+    most_bytes: int
+    clock: Callable[[], float] = time.time
+    served: Callable[[int], None] = lambda _count: None
+    proved: Callable[[Reason], None] = lambda _reason: None
+    _grants: dict[str, frozenset[str]] = field(default_factory=dict)
+    _told: dict[str, _Told] = field(default_factory=dict)
+    _wishes: dict[tuple[str, str], tuple[float, WeightsWish]] = field(default_factory=dict)
+    _downloads: int = 0
+
+    def build(self) -> web.Application:
+        """Build the application; bodies are bounded by the size of a proof."""
+        app = web.Application(client_max_size=MAX_PROOF_BYTES, middlewares=[answer_errors])
+        app.router.add_post("/v1/proof", self.post_proof)
+        app.router.add_get("/v1/weights", self.get_weights, allow_head=False)
+        app.router.add_get("/v1/blobs/{digest}", self.get_blob)
+        return app
+
+    async def post_proof(self, request: web.Request) -> web.Response:
+        """Appraise a proof of isolation."""
+        pod = await self._identify(request)
+        proof = parse_proof(await request.read())
+        verdict = await self.proofs.submit(pod, proof)
+        self.proved(verdict.reason)
+        if not verdict.ok:
+            raise RefusedError(verdict.reason, verdict.message)
+        return web.Response(status=204)
+
+    async def get_weights(self, request: web.Request) -> web.Response:
+        """Tell a proven pod its files, or how far they are."""
+        pod = await self._identify(request)
+        self.proofs.require_fresh(pod)
+        try:
+            answer = self.fetches.ask(await self._read_wish(pod))
+        except SekishoError as error:
+            await self._tell(pod, error.reason, error.message)
+            raise
+        if isinstance(answer, FetchProgress):
+            percent = 100 * answer.done_bytes // answer.total_bytes if answer.total_bytes else 0
+            await self._tell(pod, Reason.FETCHING, answer.message, percent=percent)
+            body = {"message": answer.message, "doneBytes": answer.done_bytes, "totalBytes": answer.total_bytes}
+            return web.json_response(body, status=202)
+        self._grant(pod, answer)
+        message = f"{len(answer.files)} files, {answer.total_bytes} bytes, {answer.digest}"
+        await self._tell(pod, Reason.WEIGHTS_AVAILABLE, message)
+        return web.json_response(
+            {"digest": answer.digest, "totalBytes": answer.total_bytes, "files": encode_files(answer.files)}
+        )
+
+    async def get_blob(self, request: web.Request) -> web.StreamResponse:
+        """Send one of the pod's own files, or the part of it that Range names."""
+        pod = await self._identify(request)
+        self.proofs.require_fresh(pod)
+        digest = request.match_info["digest"]
+        if not DIGEST.match(digest):
+            raise RefusedError(Reason.REQUEST_INVALID, "a blob is named sha256: and 64 hexadecimal digits")
+        if digest not in self._grants.get(pod.uid, frozenset()):
+            raise RefusedError(Reason.NOT_ALLOWED, f"{digest} is none of the files of {pod.namespace}/{pod.service}")
+        path = self.cache.find(digest)
+        if path is None:
+            raise UnavailableError(Reason.WEIGHTS_PENDING, f"{digest} has left the cache; ask for the weights again")
+        if self._downloads >= _DOWNLOADS_AT_ONCE:
+            raise UnavailableError(Reason.DEPOT_OVERLOADED, f"{self._downloads} downloads are running; ask again later")
+        self._downloads += 1
+        try:
+            response = web.FileResponse(path, chunk_size=1 << 20, headers={"Content-Type": "application/octet-stream"})
+            await response.prepare(request)
+            self.served(response.content_length or 0)
+            return response
+        finally:
+            self._downloads -= 1
+
+    def forget(self) -> None:
+        """Let go of files of pods that stopped proving, and of what was told of them."""
+        live = self.proofs.live_pods()
+        for owner in self.cache.owners():
+            if owner.startswith("pod ") and owner.removeprefix("pod ") not in live:
+                self.cache.unpin(owner)
+        for uid in [uid for uid in self._grants if uid not in live]:
+            del self._grants[uid]
+        for uid in [uid for uid, told in self._told.items() if uid not in live and self.clock() - told.at > 600]:
+            del self._told[uid]
+        now = self.clock()
+        self._wishes = {key: kept for key, kept in self._wishes.items() if now - kept[0] <= _WISH_SECONDS}
+
+    async def _identify(self, request: web.Request) -> PodFacts:
+        return await self.authenticator.identify(request.headers.get("Authorization", ""), peer=request.remote or "")
+
+    async def _read_wish(self, pod: PodFacts) -> WeightsWish:
+        key, now = (pod.namespace, pod.service), self.clock()
+        kept = self._wishes.get(key)
+        if kept is None or now - kept[0] > _WISH_SECONDS:
+            kept = (now, await self.cluster.read_wish(*key, most_bytes=self.most_bytes))
+            self._wishes[key] = kept
+        if kept[1].uri.startswith("pvc://"):
+            raise RefusedError(
+                Reason.WEIGHTS_MOUNTED, "these weights are mounted from a claim; the depot has none to give"
+            )
+        return kept[1]
+
+    def _grant(self, pod: PodFacts, weights: WeightsSet) -> None:
+        owner = f"pod {pod.uid}"
+        self.cache.unpin(owner)
+        for file in weights.files:
+            self.cache.pin(file.digest, owner)
+        self._grants[pod.uid] = frozenset(file.digest for file in weights.files)
+
+    async def _tell(self, pod: PodFacts, reason: Reason, message: str, *, percent: int = 0) -> None:
+        """Publish the state of the weights as a condition of the pod, no more often than people can read."""
+        now = self.clock()
+        told = self._told.get(pod.uid) or _resume(pod)
+        ok = reason is Reason.WEIGHTS_AVAILABLE
+        if told.reason is reason:
+            moved = reason is Reason.FETCHING and abs(percent - told.percent) >= _TELL_PERCENT
+            pause = (
+                _TELL_SECONDS
+                if moved or (reason is not Reason.FETCHING and message != told.message)
+                else _REFRESH_SECONDS
+            )
+            if now - told.at < pause or (ok and message == told.message):
+                return
+        since = told.since_at if told.reason is not None and ok == (told.reason is Reason.WEIGHTS_AVAILABLE) else now
+        await self.cluster.write_conditions(pod, [PodCondition(WEIGHTS_POD_CONDITION, ok, reason, message, since, now)])
+        self._told[pod.uid] = _Told(reason, message, percent, now, since)
+
+
+def _resume(pod: PodFacts) -> _Told:
+    condition = pod.conditions.get(WEIGHTS_POD_CONDITION)
+    if condition is None:
+        return _Told()
+    try:
+        reason = Reason(str(condition.get("reason")))
+    except ValueError:
+        return _Told()
+    return _Told(reason, str(condition.get("message", "")), since_at=parse_time(condition.get("lastTransitionTime")))
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into a body with reason and message; what is not ours to tell stays in the log."""
+    try:
+        return await handler(request)
+    except SekishoError as error:
+        status = _STATUS.get(error.reason, 503 if error.retry else 422)
+        headers = {"Retry-After": "2"} if error.retry else {}
+        return web.json_response({"reason": error.reason, "message": error.message}, status=status, headers=headers)
+    except web.HTTPRequestEntityTooLarge:
+        message = f"the body is larger than {MAX_PROOF_BYTES} bytes"
+        return web.json_response({"reason": Reason.REQUEST_TOO_LARGE, "message": message}, status=413)
+    except web.HTTPException as error:
+        message = f"there is nothing at {request.method} {request.path[:80]}"
+        return web.json_response({"reason": Reason.REQUEST_INVALID, "message": message}, status=error.status)
