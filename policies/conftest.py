@@ -44,7 +44,7 @@ def server(control_plane: LocalCluster) -> Iterator[ApiServer]:
     with connect(control_plane.kubeconfig) as api_server:
         install_crds(api_server, HERE.parent / "crds")
         api_server.must(api_server.apply(yaml.safe_load(CLASSES.read_text())))
-        for document in policy_documents():
+        for document in [*yaml.safe_load_all((HERE / "editors.yaml").read_text()), *policy_documents()]:
             api_server.must(api_server.apply(document))
         _await_enforcement(api_server)
         yield api_server

@@ -57,6 +57,9 @@ class Example:
             return server.request("POST", f"{path}?{self.head.get('query', '')}", person=who)
         if verb == "delete":
             return server.request("DELETE", f"{path}?dryRun=All", person=who)
+        if verb == "replace":
+            body = {**self.head["request"], "metadata": {"name": target["metadata"]["name"]}}
+            return server.request("PUT", f"{path}?dryRun=All", body, person=who)
         if verb == "create":
             return server.request("POST", f"{path}?dryRun=All", self.head["request"], person=who)
         query = "?dryRun=All&fieldValidation=Strict"
@@ -67,9 +70,11 @@ class Example:
 
 
 def person(name: str) -> Person:
-    """Impersonate a user whom RBAC allows everything, so that only admission decides."""
+    """Impersonate a user whom RBAC allows everything, so that only admission decides; `editor` knows no sekisho."""
     if name == "admin":
         return Person("test-admin", (MASTERS, "system:authenticated"))
+    if name == "editor":
+        return Person("test-editor", ("test-editors", "system:authenticated"))
     groups = ("system:nodes",) if name.startswith("system:node:") else ()
     return Person(name, (MASTERS, "system:authenticated", *groups))
 
