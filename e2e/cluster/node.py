@@ -1,6 +1,7 @@
 """A real node of a local cluster: network, mount and process namespaces of its own."""
 
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from e2e.cluster.errors import ClusterError
 from e2e.cluster.netns import NetworkNamespace, run
 from e2e.cluster.node_config import (
     BINDS,
+    LOST_WITH_POWER,
     NodePaths,
     render_cni,
     render_containerd,
@@ -114,6 +116,8 @@ class LocalNode:
         return self.netns.name
 
     def _make_directories(self) -> None:
+        for target in LOST_WITH_POWER:  # what lies in memory on a real machine; a stale socket would look like a server
+            shutil.rmtree(self.directory / BINDS[target], ignore_errors=True)
         certs = self.paths.certs_d / f"{self.addressing.control_plane}:{REGISTRY_PORT}"
         folders = (*BINDS.values(), "log", "pid", "cgroups")
         for folder in (*(self.directory / name for name in folders), certs):

@@ -29,6 +29,7 @@ BINDS = {
     "/var/lib/cni": "cni-state",
     "/opt/containerd": "opt-containerd",
 }
+LOST_WITH_POWER = ("/run/netns", "/run/containerd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ def render_init(paths: NodePaths, addressing: Addressing, binaries: Path) -> str
     ]
     steps: list[dict[str, Any]] = [
         {"start": "containerd", "command": ["containerd", "-c", f"{directory}/containerd.toml"]},
-        {"await": CONTAINERD_SOCKET},
+        {"succeeds": ["ctr", "version"]},
         {"await": str(paths.images_ready)},
         {"start": "netpol", "command": netpol},
         {"succeeds": ["iptables", "-w", "-S", "KUBE-ROUTER-FORWARD"]},
