@@ -32,8 +32,8 @@ def main(argv: Sequence[str] | None = None, *, build: Path = BUILD) -> int:
         except WrongAnswerError as error:
             print(f"{benchmark.id}: WRONG: {error}", file=sys.stderr)
             wrong += 1
+    write_json(outcomes, build / "bench.json")
     if outcomes:
-        write_json(outcomes, build / "bench.json")
         draw(outcomes, build / "bench" / "ratios.png")
         print(render_table(outcomes))
     return 1 if wrong or any(item.holds is False for item in outcomes) else 0

@@ -30,7 +30,7 @@ class Sample:
     Attributes:
         units: Units of work done.
         wall_seconds: By the clock.
-        cpu_seconds: Of this process and, where the side says so, of its children.
+        cpu_seconds: Of this process, unless the side measured itself.
     """
 
     units: int
@@ -38,12 +38,16 @@ class Sample:
     cpu_seconds: float
 
 
+Side = Callable[[], tuple["int | Sample", object]]
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """A reference and a candidate that do the same work.
 
     Attributes:
-        reference: Does the work once; returns the units of work and whatever `check` compares.
+        reference: Does the work once; returns the units of work and whatever `check` compares. A side that measures
+            itself (a latency, the CPU of another process) returns its sample in place of the units.
         candidate: The same.
         check: Raises `WrongAnswerError` where the two results disagree; called after every repetition, untimed.
         measure: Makes the ratio of the two samples of one repetition; `speed_up` unless told otherwise.
@@ -52,8 +56,8 @@ class Pair:
         notes: More to tell, asked for at the end.
     """
 
-    reference: Callable[[], tuple[int, object]]
-    candidate: Callable[[], tuple[int, object]]
+    reference: Side
+    candidate: Side
     check: Callable[[object, object], None]
     measure: Callable[[Sample, Sample], float] | None = None
     repetitions: int = MIN_REPETITIONS
@@ -205,17 +209,17 @@ def _run_pair(pair: Pair) -> list[tuple[Sample, Sample]]:
     return samples
 
 
-def _time(side: Callable[[], tuple[int, object]]) -> tuple[Sample, object]:
+def _time(side: Side) -> tuple[Sample, object]:
     # A collection in the middle of one side would be charged to it alone.
     gc.collect()
     gc.disable()
     try:
         cpu, wall = time.process_time(), time.perf_counter()
-        units, result = side()
-        sample = Sample(units, time.perf_counter() - wall, time.process_time() - cpu)
+        work, result = side()
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     finally:
         gc.enable()
-    return sample, result
+    return work if isinstance(work, Sample) else Sample(work, wall, cpu), result
 
 
 def _judge_pair(

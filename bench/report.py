@@ -40,12 +40,10 @@ def spell(value: float) -> str:
 
 
 def write_json(outcomes: Sequence[Outcome], path: Path) -> None:
-    """Write the file, whole or not at all; outcomes of earlier runs for other ids stay."""
-    earlier = json.loads(path.read_text("utf-8")) if path.exists() else []
-    fresh = {item.id: item.record() for item in outcomes}
-    records = [fresh.pop(record["id"], record) for record in earlier] + list(fresh.values())
+    """Write the file, whole or not at all: this run's outcomes and nothing of earlier ones."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
+    records = [item.record() for item in outcomes]
     partial.write_text(json.dumps(records, indent=2, ensure_ascii=False) + "\n", "utf-8")
     partial.replace(path)
 

@@ -1,7 +1,8 @@
 """The checker of B6: whether a placement breaks the policy, read from the policy itself and nothing else.
 
-It does not use the joined rules, the filters or the columns: every rule of the level and of each compartment is held
-against the site, and against every node that the placement's requirements would let the scheduler choose.
+It does not use the joined rules, the filters or the columns: every rule of the level, of those below it and of each
+compartment is held against the site, and against every node that the placement's requirements would let the scheduler
+choose.
 """
 
 from collections.abc import Iterator
@@ -21,12 +22,12 @@ def find_violations(world: MadeUpWorld, demand: Demand, placement: Placement, *,
     """List what is broken; empty where all is kept, or nothing was placed."""
     if placement.site is None:
         return []
-    levels = {level.name: level.rules for level in world.policy.levels}
+    rank = [level.name for level in world.policy.levels].index(demand.data_class.level)
+    levels = [level.rules for level in world.policy.levels[: rank + 1]]
     compartments = {item.name: item.rules for item in world.policy.compartments}
-    level = levels[demand.data_class.level]
-    rules = [level, *(compartments[name] for name in demand.data_class.compartments)]
-    # The default of a level that names no tiers, not of a compartment.
-    if level.tiers is None:
+    rules = [*levels, *(compartments[name] for name in demand.data_class.compartments)]
+    # What a level allows that names no tiers; a compartment that names none says nothing.
+    if any(level.tiers is None for level in levels):
         rules.append(Rules(tiers=("Closed",)))
     return [*_check_site(world, demand, placement.site, rules), *_check_nodes(world, placement, rules, now_at)]
 

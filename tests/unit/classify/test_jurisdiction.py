@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sekisho.classify.jurisdiction import EU_MEMBERS, OUTSIDE_EU, covers, is_covered, meet
@@ -49,6 +49,7 @@ def test_a_level_for_the_union_and_a_compartment_for_one_state_allow_that_state(
     assert meet(["JP"], ["EU"]) == set()
 
 
+@settings(deadline=None)
 @given(st.frozensets(CODES), st.frozensets(CODES), CODES)
 def test_what_two_rules_meet_in_covers_exactly_what_both_cover(
     left: frozenset[str], right: frozenset[str], site: str

@@ -5,7 +5,7 @@
 import random
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.plain import group_usage, place_plainly
@@ -38,6 +38,7 @@ def admitted(placement: Placement) -> set[str]:
     return fits | ({placement.site} if placement.site is not None and placement.shortage is None else set())
 
 
+@settings(deadline=None)
 @given(WORLDS, SEEDS)
 def test_the_order_of_sites_nodes_and_pods_decides_nothing(world: MadeUpWorld, seed: int) -> None:
     demand, rng = build_any_demand(seed, world), random.Random(seed)
@@ -50,6 +51,7 @@ def test_the_order_of_sites_nodes_and_pods_decides_nothing(world: MadeUpWorld, s
     assert decide(demand, world) == decide(demand, shuffled)
 
 
+@settings(deadline=None)
 @given(WORLDS, SEEDS)
 def test_a_plain_loop_over_nodes_comes_to_the_same_site_and_the_same_reasons(world: MadeUpWorld, seed: int) -> None:
     demand = build_any_demand(seed, world)
@@ -60,6 +62,7 @@ def test_a_plain_loop_over_nodes_comes_to_the_same_site_and_the_same_reasons(wor
     assert (placement.site, reasons) == (answer.site, dict(answer.reasons))
 
 
+@settings(deadline=None)
 @given(WORLDS, SEEDS)
 def test_one_snapshot_that_answers_many_answers_as_a_fresh_one_does(world: MadeUpWorld, seed: int) -> None:
     snapshot = take_snapshot(world.nodes, world.usage)
@@ -69,12 +72,14 @@ def test_one_snapshot_that_answers_many_answers_as_a_fresh_one_does(world: MadeU
         assert place(demand, world.sites, snapshot, now_at=now_at) == fresh
 
 
+@settings(deadline=None)
 @given(WORLDS, SEEDS)
 def test_no_choice_and_no_node_that_its_requirements_admit_breaks_the_policy(world: MadeUpWorld, seed: int) -> None:
     demand = build_demand(random.Random(seed), world)
     assert find_violations(world, demand, decide(demand, world), now_at=NOW) == []
 
 
+@settings(deadline=None)
 @given(WORLDS, SEEDS)
 def test_a_node_that_the_requirements_admit_passes_all_but_the_age_of_its_proof(world: MadeUpWorld, seed: int) -> None:
     demand = build_any_demand(seed, world)
@@ -92,19 +97,21 @@ def make_stricter(rules: EffectiveRules, rng: random.Random) -> EffectiveRules:
     """Join further rules: fewer tiers and laws, more proofs, younger ones, stricter tenancy."""
     laws = frozenset(LAWS) if rules.jurisdictions is None else rules.jurisdictions
     trust = rules.trust or EffectiveTrust(frozenset(TEES[:3]), frozenset(), 100_000)
+    any_of = frozenset(TEES[:3]) if trust.any_of is None else trust.any_of
     tenancies = ("Shared", "SharedByOwner", "Dedicated")
     choices = (
         replace(rules, tiers=rules.tiers - {rng.choice(TIERS)}),
         replace(rules, jurisdictions=laws - {rng.choice(LAWS)}),
         replace(rules, trust=trust),
         replace(rules, trust=replace(trust, devices=trust.devices | {"nvidia-cc"})),
-        replace(rules, trust=replace(trust, any_of=(trust.any_of or frozenset(TEES[:3])) - {rng.choice(TEES)})),
+        replace(rules, trust=replace(trust, any_of=any_of - {rng.choice(TEES)})),
         replace(rules, trust=replace(trust, max_age_seconds=trust.max_age_seconds // 2)),
         replace(rules, tenancy=tenancies[min(2, tenancies.index(rules.tenancy) + 1)]),
     )
     return rng.choice(choices)
 
 
+@settings(deadline=None)
 @given(WORLDS, SEEDS)
 def test_stricter_rules_never_admit_a_further_site(world: MadeUpWorld, seed: int) -> None:
     demand = replace(build_any_demand(seed, world), current_site=None)
@@ -113,6 +120,7 @@ def test_stricter_rules_never_admit_a_further_site(world: MadeUpWorld, seed: int
     assert admitted(decide(stricter, world)) <= admitted(decide(demand, world))
 
 
+@settings(deadline=None)
 @given(WORLDS, SEEDS)
 def test_wishes_and_needs_never_admit_a_further_site(world: MadeUpWorld, seed: int) -> None:
     demand = replace(build_any_demand(seed, world), current_site=None)
