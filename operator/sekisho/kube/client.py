@@ -173,6 +173,58 @@ class KubeClient:
                 return found, at_version
             params = params | {"continue": token}
 
+    async def list_at(self, resource: Resource) -> tuple[list[Object], str]:
+        """Read a whole collection and the version from which to watch it."""
+        params = {"limit": str(self._limits.page_items)}
+        found: list[Object] = []
+        while True:
+            page = await self._send(_Call("list", "GET", resource, resource.path(), params))
+            found += page.get("items") or []
+            if len(found) > self._limits.max_list_items:
+                raise ApiUnavailableError(f"there are more than {self._limits.max_list_items} {resource.full_name}")
+            token = page["metadata"].get("continue")
+            if not token:
+                return found, str(page["metadata"]["resourceVersion"])
+            params = params | {"continue": token}
+
+    async def watch(
+        self, resource: Resource, version: str, *, seconds: int = 300, quiet_seconds: float = 60
+    ) -> AsyncIterator[Object]:
+        """Yield the events after `version`, bookmarks included; ends when the server ends the watch.
+
+        Args:
+            resource: The collection.
+            version: Where to begin, from `list_at` or from the last event.
+            seconds: When the server is asked to end it.
+            quiet_seconds: A connection without a byte for so long counts as dead; servers send a bookmark each minute.
+
+        Raises:
+            ApiConflictError: The version is too old; list again.
+            ApiUnavailableError: The connection broke or fell silent.
+        """
+        if self._session is None:
+            raise RuntimeError("the client is used outside its context")
+        params = {
+            "watch": "true",
+            "resourceVersion": version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(seconds),
+        }
+        headers = {"Accept": "application/json"}
+        if token := self._credentials.read_token():
+            headers["Authorization"] = f"Bearer {token}"
+        limits, call = self._limits, _Call("watch", "GET", resource, resource.path(), params)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_seconds, sock_read=quiet_seconds)
+        url = self._credentials.server + call.path
+        try:
+            async with self._session.get(url, params=params, headers=headers, timeout=timeout) as response:
+                if response.status != 200:
+                    raise _failure(call, response.status, response.headers, await self._read(response))
+                async for event in _events(response, limits.max_response_bytes):
+                    yield event
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiUnavailableError(f"the watch of {resource.full_name} broke ({type(error).__name__})") from error
+
     async def apply(self, manifest: Mapping[str, Any], *, subresource: str = "", force: bool = True) -> Object:
         """Apply a manifest on the server as the one field manager; return the object as it then stands.
 
@@ -296,6 +348,21 @@ class KubeClient:
             return bytes(data)
         response.close()
         raise ApiUnavailableError(f"an answer of the API server is longer than {limit} bytes")
+
+
+async def _events(response: aiohttp.ClientResponse, limit: int) -> AsyncIterator[Object]:
+    """Yield one object a line; an ERROR event becomes the exception it stands for."""
+    rest = bytearray()
+    async for chunk in response.content.iter_any():
+        rest += chunk
+        if len(rest) > limit:
+            raise ApiUnavailableError(f"an event of the API server is longer than {limit} bytes")
+        *lines, rest = rest.split(b"\n")
+        for line in filter(None, lines):
+            event = _parse(bytes(line))
+            if event.get("type") == "ERROR":
+                raise ApiConflictError(str(event.get("object", {}).get("message", "the watch ended")))
+            yield event
 
 
 def _parse(data: bytes) -> Object:
