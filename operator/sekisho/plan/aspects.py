@@ -1,9 +1,9 @@
 """The conditions of a service, computed from one outcome."""
 
-from sekisho.errors import Reason
+from sekisho.errors import Reason, Rejection
 from sekisho.plan.conditions import Aspect, Facet, Progress, is_false, is_true, is_unknown
 from sekisho.plan.isolation import observe_isolation
-from sekisho.plan.outcome import AWAITED, LASTING, Outcome
+from sekisho.plan.outcome import AWAITED, LASTING, Design, Outcome
 from sekisho.plan.serving import find_gap, observe_serving, stem_of
 from sekisho.plan.weights import observe_weights
 
@@ -21,14 +21,15 @@ def describe(outcome: Outcome, *, placement_message: str) -> Facet:
 
 
 def _observe(outcome: Outcome, placement_message: str) -> tuple[Aspect, ...]:
-    if outcome.refusal is not None:
-        accepted = is_false("Accepted", outcome.refusal.reason, outcome.refusal.detail)
+    design = outcome.design
+    if isinstance(design, Rejection):
+        accepted = is_false("Accepted", design.reason, design.detail)
         return (
             accepted,
             *_undecided(("Placed", "Isolated", "WeightsAvailable", "Serving"), "the service is not accepted"),
         )
     accepted = is_true("Accepted", Reason.ACCEPTED, "the policy knows the class, and allows what the service asks for")
-    placed = _observe_placement(outcome, placement_message)
+    placed = _observe_placement(design, placement_message)
     if outcome.replicas == 0 and outcome.stop is None and placed.status != "True":
         rest = _undecided(("WeightsAvailable", "Serving"), "the service is not placed")
         return (accepted, placed, *_undecided(("Isolated",), "no pod runs"), *rest)
@@ -39,12 +40,10 @@ def _undecided(kinds: tuple[str, ...], why: str) -> tuple[Aspect, ...]:
     return tuple(is_unknown(kind, Reason.PENDING, f"not looked at: {why}") for kind in kinds)
 
 
-def _observe_placement(outcome: Outcome, message: str) -> Aspect:
-    if outcome.design is None:  # no refusal goes without a design; this keeps the types honest
-        return is_unknown("Placed", Reason.PENDING, message)
-    if outcome.design.misplaced is not None:
-        return is_false("Placed", outcome.design.misplaced.reason, outcome.design.misplaced.detail)
-    placement = outcome.design.placement
+def _observe_placement(design: Design, message: str) -> Aspect:
+    if design.misplaced is not None:
+        return is_false("Placed", design.misplaced.reason, design.misplaced.detail)
+    placement = design.placement
     return (is_true if placement.site else is_false)("Placed", placement.reason, message)
 
 
@@ -72,7 +71,7 @@ def _is_at_rest(outcome: Outcome, aspects: tuple[Aspect, ...]) -> bool:
 def _is_lasting(outcome: Outcome, worst: Aspect) -> bool:
     if worst.type == "Accepted":
         return worst.reason not in AWAITED
-    if worst.type == "Placed" and outcome.design is not None:
+    if worst.type == "Placed" and isinstance(outcome.design, Design):
         rejected = outcome.design.placement.rejected
         return outcome.design.misplaced is None and bool(rejected) and all(item.reason in LASTING for item in rejected)
     return worst.reason == Reason.FOREIGN_NETWORK_POLICY

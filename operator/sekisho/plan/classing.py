@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sekisho.api import names
 from sekisho.api.meta import ClassRef
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
-from sekisho.classify.lattice import MAX_LABEL, DataClass, Floor, Lattice, join_floors
+from sekisho.classify.lattice import DataClass, Floor, Lattice, join_floors
 from sekisho.classify.rules import EffectiveRules, rules_of
 from sekisho.errors import Reason, RefusedError, Rejection
 from sekisho.plan.world import ModelObject, ServiceObject, World
@@ -86,11 +86,4 @@ def _join(policy: ClassificationPolicySpec, lattice: Lattice, floors: list[Floor
     data_class = join_floors(lattice, floors)
     if not floors:
         floors = [Floor("policy, for what nobody labelled", data_class)]
-    label = data_class.label()
-    if len(label) > MAX_LABEL:
-        raise RefusedError(
-            Reason.LABEL_INVALID,
-            f'class "{data_class}" has {len(label)} characters as a label, {MAX_LABEL} allowed; shorten names in the '
-            "policy",
-        )
     return Classing(data_class, rules_of(policy, data_class), tuple(floors))

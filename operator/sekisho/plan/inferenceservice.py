@@ -1,6 +1,6 @@
 """The plan of an InferenceService: accept, place, isolate, then run; and what is said of it."""
 
-from typing import Any
+from dataclasses import replace
 
 from sekisho.api import names
 from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec
@@ -44,7 +44,7 @@ def plan(obj: ServiceObject, world: World) -> Plan:
         design, runtime = _design(obj, world, spec, classing=classing, pods=pods)
     except RefusedError as refusal:
         return _refuse(Outcome(obj, world, pods, classing, Rejection(refusal.reason, refusal.message)))
-    return _realise(Outcome(obj, world, pods, classing, design=design), spec, runtime)
+    return _realise(Outcome(obj, world, pods, classing, design), design, spec, runtime=runtime)
 
 
 def _require_spec(obj: ServiceObject) -> InferenceServiceSpec:
@@ -103,12 +103,11 @@ def _current_site(obj: ServiceObject, world: World) -> str | None:
 
 def _find_misplaced(demand: Demand, site: str | None, world: World, pods: tuple[Pod, ...]) -> Rejection | None:
     """Return why a pod may not be on the node it was bound to: affinity asks for a proof, never for its age."""
-    if site is None:
-        return None
+    settled = replace(demand, current_site=site)
     for pod in pods:
-        if not pod.node or pod.labels.get(names.SITE_LABEL) != site:
+        if site is None or not pod.node or pod.labels.get(names.SITE_LABEL) != site:
             continue
-        rejection = check_node(demand, world.sites[site], world.snapshot, node=pod.node, now_at=world.now_at)
+        rejection = check_node(settled, world.sites, world.snapshot, node=pod.node, now_at=world.now_at)
         if rejection is not None:
             return Rejection(
                 rejection.reason, f"pod {pod.name} is on node {pod.node} and may not be: {rejection.detail}"
@@ -126,31 +125,22 @@ def _prune_all(outcome: Outcome) -> tuple[str, ...]:
     return (*reversed(WORKLOAD_KINDS), *(ISOLATION_KINDS if gone else ()))
 
 
-def _realise(outcome: Outcome, spec: InferenceServiceSpec, runtime: RuntimeSpec) -> Plan:
-    design, world = outcome.design, outcome.world
-    if design is None:
-        raise ValueError("an accepted service has a design")
+def _realise(outcome: Outcome, design: Design, spec: InferenceServiceSpec, *, runtime: RuntimeSpec) -> Plan:
+    world, site = outcome.world, design.placement.site
     blueprint = _draw(outcome, design, spec, runtime=runtime)
     isolation = render_isolation(blueprint)
-    if design.placement.site is None:
-        decided = _with(outcome, isolation=isolation[0])
+    decided = replace(outcome, isolation=isolation[0])
+    if site is None:
         return _conclude(decided, isolation=isolation, workload=(), prune=tuple(reversed(WORKLOAD_KINDS)))
-    stop = find_foreign(world.network_policies, [render_labels(blueprint), *(pod.labels for pod in outcome.pods)])
-    stop = stop or _find_move(outcome, design.placement.site)
+    foreign = find_foreign(world.network_policies, [render_labels(blueprint), *(pod.labels for pod in outcome.pods)])
+    stop = foreign or _find_move(outcome, site)
     waits = not (world.settings.depot_host and world.settings.ca_pem)
-    decided = _with(outcome, isolation=isolation[0], stop=stop, waits_for_depot=waits)
+    decided = replace(decided, stop=stop, waits_for_depot=waits)
     if waits and stop is None:
         return _conclude(decided, isolation=isolation, workload=(), prune=())
-    blueprint = _draw(decided, design, spec, runtime=runtime)
-    workload = render_workload(blueprint, live=world.children.get("Deployment"))
-    decided = _with(decided, isolation=isolation[0], stop=stop, waits_for_depot=waits, deployment=workload[-1])
-    return _conclude(decided, isolation=isolation, workload=workload, prune=())
-
-
-def _with(outcome: Outcome, **decided: Any) -> Outcome:
-    return Outcome(
-        outcome.obj, outcome.world, outcome.pods, outcome.classing, refusal=None, design=outcome.design, **decided
-    )
+    halted = replace(blueprint, replicas=decided.replicas)
+    workload = render_workload(halted, live=world.children.get("Deployment"))
+    return _conclude(replace(decided, deployment=workload[-1]), isolation=isolation, workload=workload, prune=())
 
 
 def _find_move(outcome: Outcome, site: str) -> Rejection | None:

@@ -27,8 +27,6 @@ def observe_isolation(outcome: Outcome) -> Aspect:
 
 
 def _find_policy_gap(outcome: Outcome) -> Rejection | None:
-    if outcome.isolation is None:
-        return Rejection(Reason.PENDING, "nothing is decided yet")
     name = names.name_child(outcome.obj.name)
     seen = outcome.world.children.get("NetworkPolicy")
     if seen is None:
@@ -36,7 +34,7 @@ def _find_policy_gap(outcome: Outcome) -> Rejection | None:
             Reason.NETWORK_POLICY_NOT_OBSERVED,
             f"NetworkPolicy {name} is not seen on the server yet; nothing starts before it",
         )
-    if encode_canonical(seen.get("spec")) != encode_canonical(outcome.isolation["spec"]):
+    if encode_canonical(seen.get("spec")) != encode_canonical(outcome.isolation.get("spec")):
         return Rejection(
             Reason.NETWORK_POLICY_NOT_OBSERVED,
             f"NetworkPolicy {name} on the server is not the one that is wanted; it is put right",

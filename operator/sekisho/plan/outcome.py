@@ -1,6 +1,6 @@
 """All that was decided about a service, and all that was seen of it: what its conditions are computed from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sekisho.errors import Reason, Rejection
 from sekisho.placement.outcome import Placement
@@ -34,11 +34,10 @@ class Outcome:
 
     Attributes:
         classing: None where the class itself is refused.
-        refusal: Why the service is not accepted; None: it is.
-        design: Present exactly where there is no refusal.
+        design: What it comes to, or why it is not accepted.
         stop: Why nothing may run although it is placed; None: it may.
         waits_for_depot: Whether nothing new is started because the depot's address or certificate is not known yet.
-        isolation: The rendered NetworkPolicy; None where nothing is rendered.
+        isolation: The rendered NetworkPolicy; empty where nothing is rendered.
         deployment: The rendered Deployment; None where nothing is rendered.
     """
 
@@ -46,17 +45,16 @@ class Outcome:
     world: World
     pods: tuple[Pod, ...]
     classing: Classing | None
-    refusal: Rejection | None = None
-    design: Design | None = None
+    design: Design | Rejection
     stop: Rejection | None = None
     waits_for_depot: bool = False
-    isolation: Manifest | None = None
+    isolation: Manifest = field(default_factory=dict)
     deployment: Manifest | None = None
 
     @property
     def replicas(self) -> int:
         """Replicas that shall run."""
-        if self.design is None or self.design.placement.site is None or self.stop is not None:
+        if isinstance(self.design, Rejection) or self.design.placement.site is None or self.stop is not None:
             return 0
         return self.design.demand.replicas
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sekisho.api.v1alpha1.inferenceservice import InferenceServiceStatus
+from sekisho.errors import Rejection
+from sekisho.plan.classing import Classing
 from sekisho.plan.conditions import MAX_MESSAGE, find_condition
 from sekisho.plan.outcome import Outcome
 from sekisho.plan.serving import count_ready
@@ -22,7 +24,7 @@ def settle_placement(outcome: Outcome) -> tuple[dict[str, Any] | None, str]:
     grows or memory that others free causes no write: for a placed service while site, reasons and generation stay; for
     one that is not placed while nothing but ages changed.
     """
-    if outcome.design is None:
+    if isinstance(outcome.design, Rejection):
         return None, ""
     placement = outcome.design.placement
     rejected = [
@@ -73,20 +75,18 @@ def compose_status(
         "replicas": {"desired": outcome.replicas, "ready": ready, "summary": f"{ready}/{outcome.replicas}"},
     }
     if outcome.classing is not None:
-        raw["class"] = _compose_class(outcome)
+        raw["class"] = _compose_class(outcome.classing)
     if placement is not None:
         raw["placement"] = placement
     raw.update(_compose_design(outcome))
     return InferenceServiceStatus.model_validate(raw).model_dump(by_alias=True, exclude_none=True, mode="json")
 
 
-def _compose_class(outcome: Outcome) -> dict[str, Any]:
-    if outcome.classing is None:
-        return {}
-    data_class = outcome.classing.data_class
+def _compose_class(classing: Classing) -> dict[str, Any]:
+    data_class = classing.data_class
     sources = [
         {"source": item.source, "level": item.value.level, "compartments": sorted(item.value.compartments)}
-        for item in outcome.classing.floors[:_MAX_FLOORS]
+        for item in classing.floors[:_MAX_FLOORS]
     ]
     return {
         "level": data_class.level,
@@ -98,7 +98,7 @@ def _compose_class(outcome: Outcome) -> dict[str, Any]:
 
 def _compose_design(outcome: Outcome) -> dict[str, Any]:
     design, obj = outcome.design, outcome.obj
-    if design is None:
+    if isinstance(design, Rejection):
         return {}
     weights = {
         "source": design.weights.storage.uri,

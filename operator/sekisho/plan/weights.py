@@ -3,7 +3,7 @@
 from sekisho.api import names
 from sekisho.errors import Reason
 from sekisho.plan.conditions import Aspect, is_false, is_true, is_unknown
-from sekisho.plan.outcome import Outcome
+from sekisho.plan.outcome import Design, Outcome
 from sekisho.plan.pods import PodCondition, map_reason
 
 KIND = "WeightsAvailable"
@@ -12,7 +12,7 @@ _ON_THE_WAY = (Reason.FETCHING, Reason.WEIGHTS_PENDING)
 
 def observe_weights(outcome: Outcome) -> Aspect:
     """Judge the weights: an error of any pod first, then what serves, then what is on its way."""
-    source = outcome.design.weights.storage.uri if outcome.design is not None else "the source"
+    source = outcome.design.weights.storage.uri if isinstance(outcome.design, Design) else "the source"
     missing = _find_missing_volume(outcome)
     if missing:
         return is_false(KIND, Reason.VOLUME_MISSING, missing)
@@ -22,7 +22,7 @@ def observe_weights(outcome: Outcome) -> Aspect:
         return is_false(
             KIND, failed[1], f"weights from {source}: {failed[2] or 'no message'}", stem=_stem(failed[1], source)
         )
-    if outcome.design is not None and outcome.design.weights.storage.is_mounted:
+    if isinstance(outcome.design, Design) and outcome.design.weights.storage.is_mounted:
         return _observe_mount(outcome, source)
     there = next((item for item in seen if item[0] == "True"), None)
     if there is not None:

@@ -10,7 +10,7 @@ from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from sekisho.api.v1alpha1.model import ModelSpec
 from sekisho.api.v1alpha1.runtime import RuntimeSpec
 from sekisho.api.v1alpha1.site import SiteSpec
-from sekisho.errors import Rejection
+from sekisho.errors import Reason, Rejection
 from sekisho.placement.snapshot import NodeFacts, take_snapshot
 from sekisho.plan.conditions import format_time
 from sekisho.plan.inferenceservice import plan
@@ -93,7 +93,12 @@ def build_node(name: str, site: str, **changes: Any) -> NodeFacts:
 
 def build_site(tier: str, selector: str, jurisdiction: str = "JP") -> SiteSpec:
     return SiteSpec.model_validate(
-        {"tier": tier, "jurisdiction": jurisdiction, "operatedBy": "own", "nodes": {"matchLabels": {SITE_KEY: selector}}}
+        {
+            "tier": tier,
+            "jurisdiction": jurisdiction,
+            "operatedBy": "own",
+            "nodes": {"matchLabels": {SITE_KEY: selector}},
+        }
     )
 
 
@@ -158,7 +163,9 @@ def observe(decided: Plan, *, ready: int | None = None) -> dict[str, Any]:
     return children
 
 
-def settle(obj: ServiceObject, world: World, *, pods: tuple[Mapping[str, Any], ...] | None = None) -> tuple[ServiceObject, World]:
+def settle(
+    obj: ServiceObject, world: World, *, pods: tuple[Mapping[str, Any], ...] | None = None
+) -> tuple[ServiceObject, World]:
     """Apply a plan: children are there, pods run, the status is published; returns the next object and world."""
     first = plan(obj, world)
     if pods is None:
@@ -166,7 +173,9 @@ def settle(obj: ServiceObject, world: World, *, pods: tuple[Mapping[str, Any], .
         site = first.status["placement"]["site"] if count else ""
         node = "tk-1" if site == "tokyo-closed" else "os-1"
         pods = tuple(build_pod(f"review-predictor-{i}", site=site, node=node) for i in range(count))
-    ready = sum(any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"]["conditions"]) for pod in pods)
+    ready = sum(
+        any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"]["conditions"]) for pod in pods
+    )
     seen = replace(world, children=observe(first, ready=ready), pods=pods)
     return replace(obj, status=plan(replace(obj, status=first.status), seen).status), seen
 
@@ -180,6 +189,4 @@ def kinds(decided: Plan) -> list[str]:
 
 
 def refused(reason: str, detail: str) -> Rejection:
-    from sekisho.errors import Reason
-
     return Rejection(Reason(reason), detail)

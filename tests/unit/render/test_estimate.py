@@ -11,7 +11,9 @@ from tests.unit.render.blueprints import build_predictor
 GPU = "nvidia.com/gpu"
 
 
-def estimate(memory: ModelMemory | None = None, size: int | None = 1 << 30, *, runtime: object = None, **predictor: object) -> Needs:
+def estimate(
+    memory: ModelMemory | None = None, size: int | None = 1 << 30, *, runtime: object = None, **predictor: object
+) -> Needs:
     return estimate_needs(build_predictor(**predictor), runtime or build_runtime(), memory=memory, size_bytes=size)
 
 
@@ -61,8 +63,15 @@ def test_whoever_knows_better_is_believed_first(predictor, memory, runtime, mib:
 
 
 def test_limits_of_the_user_are_kept_and_further_resources_pass_through() -> None:
-    needs = estimate(model=model(requests={"memory": "1Gi", "example.com/fpga": "1"}, limits={"memory": "2Gi", "cpu": "3"}))
-    assert (needs.memory_mib, needs.memory_limit_mib, needs.cpu_millis, needs.cpu_limit_millis) == (1024, 2048, 3000, 3000)
+    needs = estimate(
+        model=model(requests={"memory": "1Gi", "example.com/fpga": "1"}, limits={"memory": "2Gi", "cpu": "3"})
+    )
+    assert (needs.memory_mib, needs.memory_limit_mib, needs.cpu_millis, needs.cpu_limit_millis) == (
+        1024,
+        2048,
+        3000,
+        3000,
+    )
     assert needs.extended == {"example.com/fpga": "1"}
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sekisho.placement.requirement import Requirement
@@ -103,7 +103,9 @@ def test_no_name_is_looked_up_outside_the_pod() -> None:
 
 
 def test_the_registry_override_and_pull_secrets_reach_every_container() -> None:
-    settings = replace(SETTINGS, registry="closed.example:5000", image_pull_secrets=("pull",), image_pull_policy="Always")
+    settings = replace(
+        SETTINGS, registry="closed.example:5000", image_pull_secrets=("pull",), image_pull_policy="Always"
+    )
     blueprint = build_blueprint(settings=settings)
     deployment = render_workload(blueprint, live=None)[-1]
     template = deployment["spec"]["template"]
@@ -188,7 +190,9 @@ def test_tenancy_keeps_pods_of_others_away() -> None:
     assert by_owner["labelSelector"] == {"matchExpressions": [ours]}
     other = terms("Dedicated")[1]
     assert other["namespaceSelector"] == {}
-    assert {"key": "sekisho.dev/service", "operator": "NotIn", "values": ["review"]} in other["labelSelector"]["matchExpressions"]
+    assert {"key": "sekisho.dev/service", "operator": "NotIn", "values": ["review"]} in other["labelSelector"][
+        "matchExpressions"
+    ]
 
 
 def test_wishes_of_the_service_are_rendered() -> None:
@@ -287,6 +291,7 @@ def test_every_child_is_owned_labelled_stamped_and_in_its_order() -> None:
         assert stamp(bare)["metadata"]["annotations"]["sekisho.dev/applied-digest"] == digest
 
 
+@settings(deadline=None)
 @given(
     replicas=st.integers(0, 9),
     labels=st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.just("x"), max_size=4),
