@@ -8,7 +8,9 @@ import pytest
 
 from policies.example import person
 from sekisho.api.names import CLASS_LABEL, MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL
+from sekisho.plan.inferenceservice import plan
 from tests.integration.api.server import MERGE, Answer, ApiServer, wait_until
+from tests.unit.plan.worlds import build_service, build_world
 
 OPERATOR = person("system:serviceaccount:sekisho-system:sekisho-controller")
 LABELS = {SERVICE_LABEL: "chat", CLASS_LABEL: "internal", MANAGED_BY_LABEL: MANAGED_BY}
@@ -51,8 +53,8 @@ def children(room: str) -> list[dict[str, Any]]:
     ]
 
 
-def pods_of(server: ApiServer, room: str) -> list[Mapping[str, Any]]:
-    path = f"/api/v1/namespaces/{room}/pods?labelSelector={SERVICE_LABEL}%3Dchat"
+def pods_of(server: ApiServer, room: str, *, service: str = "chat") -> list[Mapping[str, Any]]:
+    path = f"/api/v1/namespaces/{room}/pods?labelSelector={SERVICE_LABEL}%3D{service}"
     return list(server.must(server.request("GET", path)).body["items"])
 
 
@@ -80,6 +82,26 @@ def test_a_deployment_of_the_operator_becomes_pods_that_grow_and_shrink(server: 
     changed["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.test/engine:2"
     server.must(server.apply(changed, person=OPERATOR))
     wait_until(lambda: "registry.test/engine:2" in json.dumps(pods_of(server, room)), what="a pod of the next revision")
+
+
+@pytest.mark.parametrize("level", ["internal", "confidential"])
+def test_what_the_operator_plans_is_admitted_and_becomes_a_pod(level: str, server: ApiServer, room: str) -> None:
+    decided = plan(build_service(classification={"level": level}), build_world())
+    applied = [*decided.isolation]
+    world = build_world(children={item["kind"]: item for item in decided.isolation})
+    applied += plan(build_service(classification={"level": level}), world).workload
+    assert {item["kind"] for item in applied} >= {
+        "NetworkPolicy",
+        "ServiceAccount",
+        "ConfigMap",
+        "Service",
+        "Deployment",
+    }
+    for item in applied:
+        # Without the owner, which is not there: the garbage collector would take its children for left over.
+        metadata = {**item["metadata"], "namespace": room, "ownerReferences": []}
+        server.must(server.apply({**item, "metadata": metadata}, person=OPERATOR))
+    wait_until(lambda: bool(pods_of(server, room, service="review")), what="the pod of the planned Deployment")
 
 
 def test_children_go_with_their_owner(server: ApiServer, classified_room: str) -> None:
@@ -129,6 +151,47 @@ def test_a_kubelet_gets_a_depot_token_for_a_pod_it_runs_and_a_user_does_not(
     assert stranger.status == 403
     assert "ValidatingAdmissionPolicy" not in stranger.message, "the API server itself knows where the pod runs"
     assert request_as(f"system:node:{node}").status == 201
+
+
+@pytest.mark.parametrize(
+    ("group", "plural", "kind"),
+    [
+        ("cilium.io", "ciliumnetworkpolicies", "CiliumNetworkPolicy"),
+        ("crd.projectcalico.org", "networkpolicies", "NetworkPolicy"),
+    ],
+)
+def test_policies_of_network_plugins_are_refused_in_a_namespace_with_a_class(
+    group: str, plural: str, kind: str, server: ApiServer, room: str
+) -> None:
+    definition = plugin_definition(group, plural, kind)
+    server.must(server.create(definition))
+    try:
+        path = f"/apis/{group}/v2/namespaces/{room}/{plural}?dryRun=All"
+        body = {"apiVersion": f"{group}/v2", "kind": kind, "metadata": {"name": "open"}, "spec": {"egress": [{}]}}
+        wait_until(lambda: server.request("POST", path, body).ok, what=f"{kind} to be served, and allowed")
+        patch = {"metadata": {"labels": {CLASS_LABEL: "confidential"}}}
+        server.must(server.request("PATCH", f"/api/v1/namespaces/{room}", patch, content_type=MERGE))
+        wait_until(lambda: not server.request("POST", path, body).ok, what="the namespace's label to be known")
+        refused = server.request("POST", path, body)
+        assert refused.status == 403
+        assert f"in a namespace of class confidential a {kind} could open what sekisho closes" in refused.message
+    finally:
+        server.delete(definition)
+
+
+def plugin_definition(group: str, plural: str, kind: str) -> dict[str, Any]:
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v2", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"plural": plural, "kind": kind}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": f"{plural}.{group}",
+            "annotations": {"api-approved.kubernetes.io": "unapproved, a stand-in for tests"},
+        },
+        "spec": {"group": group, "scope": "Namespaced", "names": names, "versions": [version]},
+    }
 
 
 def test_without_a_classification_policy_nothing_classified_is_admitted(server: ApiServer, room: str) -> None:
