@@ -7,6 +7,8 @@ from sekisho.plan.outcome import AWAITED, LASTING, Design, Outcome
 from sekisho.plan.serving import find_gap, observe_serving, stem_of
 from sekisho.plan.weights import observe_weights
 
+_WAITS = frozenset({Reason.ENGINE_STARTING, Reason.FETCHING})
+
 
 def describe(outcome: Outcome, *, placement_message: str) -> Facet:
     """Compute every condition of a service, `Ready` last, and where it stands.
@@ -48,7 +50,7 @@ def _observe_placement(design: Design, message: str) -> Aspect:
 
 
 def _conclude(outcome: Outcome, aspects: tuple[Aspect, ...]) -> tuple[Aspect, Progress]:
-    worst = next((item for item in aspects if item.status != "True"), None)
+    worst = _find_worst(aspects)
     if _is_at_rest(outcome, aspects):
         return is_true(
             "Ready", Reason.SCALED_TO_ZERO, "nothing runs, as asked: spec.predictor.minReplicas is 0"
@@ -60,6 +62,12 @@ def _conclude(outcome: Outcome, aspects: tuple[Aspect, ...]) -> tuple[Aspect, Pr
     if gap is not None:
         return is_false("Ready", gap.reason, gap.detail, stem=stem_of(gap)), Progress.MOVING
     return is_true("Ready", Reason.READY, "the model serves, isolated, where its class allows it"), Progress.DONE
+
+
+def _find_worst(aspects: tuple[Aspect, ...]) -> Aspect | None:
+    """Return what `Ready` tells of: a failure before a wait, since a pod that cannot start never proves anything."""
+    failed = (item for item in aspects if item.status == "False" and item.reason not in _WAITS)
+    return next(failed, None) or next((item for item in aspects if item.status != "True"), None)
 
 
 def _is_at_rest(outcome: Outcome, aspects: tuple[Aspect, ...]) -> bool:

@@ -345,6 +345,14 @@ def test_pods_that_cannot_be_created_are_explained_with_the_next_step(message: s
         assert "x7k2p" not in found["message"]
 
 
+def test_readiness_tells_of_a_failure_before_it_tells_of_a_wait() -> None:
+    pull = starting_pod(containerStatuses=[waiting("engine", "ImagePullBackOff", "not found")])
+    decided = look(pull)
+    assert condition(decided, "Isolated")["reason"] == Reason.ISOLATION_PENDING
+    assert condition(decided, "Ready")["reason"] == Reason.IMAGE_PULL_FAILED
+    assert condition(look(starting_pod()), "Ready")["reason"] == Reason.ISOLATION_PENDING
+
+
 def test_before_anything_is_applied_serving_is_not_decided() -> None:
     assert condition(plan(build_service(), build_world()), "Serving")["reason"] == Reason.PENDING
 
