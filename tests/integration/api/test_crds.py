@@ -9,13 +9,17 @@ import pytest
 import yaml
 
 from e2e.cluster.local import LocalCluster
+from sekisho.api.names import API_VERSION
 from sekisho.api.v1alpha1 import KINDS
 from tests.integration.api.conftest import REPOSITORY
 from tests.integration.api.server import MERGE, ApiServer, locate
 from tests.unit.api.cases import BAD, GOOD, Bad, manifest
 
+SPECS = {kind["kind"]: kind["spec"] for kind in KINDS}
 PLACEHOLDERS = {"MODEL_URI": GOOD["Model"]["storageUri"]}
-EXAMPLES = sorted((REPOSITORY / "examples").rglob("*.yaml"))
+EXAMPLES = sorted(
+    [*(REPOSITORY / "examples").rglob("*.yaml"), *(REPOSITORY / "inference-images").glob("*/runtime*.yaml")]
+)
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
@@ -99,13 +103,17 @@ def test_a_field_can_be_explained(server: ApiServer, control_plane: LocalCluster
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_an_example_is_valid(path: Path, server: ApiServer, namespace: str) -> None:
+def test_an_example_is_taken_by_the_server_and_read_by_the_models(
+    path: Path, server: ApiServer, namespace: str
+) -> None:
     text = Template(path.read_text()).substitute(PLACEHOLDERS)
     documents: list[dict[str, Any]] = [item for item in yaml.safe_load_all(text) if item]
     assert documents, "an example holds at least one object"
     for document in documents:
         if "namespace" in document["metadata"]:
             document["metadata"]["namespace"] = namespace
+        if document["apiVersion"] == API_VERSION:
+            SPECS[document["kind"]].model_validate(document["spec"])
         answer = server.create(document, dry_run=True)
         # Another test, or the server, may already have an object of the name: it was valid enough to be compared.
         assert answer.ok or answer.status == 409, f"{document['kind']} {document['metadata']['name']}: {answer.message}"

@@ -135,7 +135,10 @@ class Predictor(ApiModel):
     min_replicas: Count = Field(default=1, description="Replicas that always run.")
     max_replicas: Count | None = Field(default=None, description="Most replicas; left out, as many as minReplicas.")
     model: PredictorModel = Field(description="The model.")
-    resources: Resources = Field(default_factory=Resources, description="Needs of one replica; left out, estimated.")
+    resources: Resources = Field(
+        default_factory=Resources,
+        description="Needs of one replica; wins over model.resources where both name an amount. Left out, estimated.",
+    )
     node_selector: dict[LabelKey, LabelValue] = Field(
         default_factory=dict, max_length=16, description="Labels a node must have, beside what the class demands."
     )
