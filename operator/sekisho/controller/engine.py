@@ -27,7 +27,7 @@ from sekisho.controller.resync import Resync
 from sekisho.controller.routes import Key, Router
 from sekisho.controller.settings import Settings
 from sekisho.controller.store import Raw
-from sekisho.errors import RefusedError, SekishoError, UnavailableError
+from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials
 from sekisho.kube.failures import ApiUnavailableError
@@ -36,6 +36,7 @@ from sekisho.kube.resources import INFERENCE_SERVICES, SERVICES, Resource
 _log = logging.getLogger(__name__)
 _KNOWN_PAUSE_SECONDS: Final = 30.0
 _UNKNOWN_PAUSE_SECONDS: Final = 1.0
+_NOT_OURS_SECONDS: Final = 10.0
 _CERTIFICATES_PAUSE_SECONDS: Final = 600.0
 _FIRST_CERTIFICATES_SECONDS: Final = 10.0
 
@@ -158,7 +159,9 @@ class Controller:
     def _rest(self, key: Key, error: SekishoError) -> None:
         """Let a key that failed rest; the only place where an error of ours ends."""
         after = error.after_seconds if isinstance(error, ApiUnavailableError) else 0.0
-        rest = self.queue.failed(key, at_least_seconds=after)
+        # What is not ours is not watched: only another look tells that it is gone.
+        at_most = _NOT_OURS_SECONDS if error.reason == Reason.NOT_OURS else float("inf")
+        rest = self.queue.failed(key, at_least_seconds=after, at_most_seconds=at_most)
         self._measures.count(key, error.reason, 0.0)
         level = logging.WARNING if isinstance(error, RefusedError) else logging.INFO
         extra = {**_describe(key), "reason": error.reason, "detail": error.message, "rest_seconds": round(rest, 1)}

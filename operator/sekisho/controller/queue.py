@@ -86,10 +86,11 @@ class KeyQueue(Generic[K]):
         self._earliest.pop(key, None)
         self._give_back(key)
 
-    def failed(self, key: K, *, at_least_seconds: float = 0.0) -> float:
+    def failed(self, key: K, *, at_least_seconds: float = 0.0, at_most_seconds: float = float("inf")) -> float:
         """Give a key back after a failure; it comes again after a rest, whose length is returned."""
         count = self._failures[key] = self._failures.get(key, 0) + 1
-        rest = max(at_least_seconds, self._back_off.delay_seconds(count, chance=random.random()))  # noqa: S311
+        rest = self._back_off.delay_seconds(count, chance=random.random())  # noqa: S311 - only spreads load
+        rest = max(at_least_seconds, min(rest, at_most_seconds))
         self._earliest[key] = self._clock() + min(rest, max(at_least_seconds, self._back_off.news_seconds))
         self._give_back(key)
         self.add(key, after_seconds=rest)

@@ -188,7 +188,13 @@ class KubeClient:
             params = params | {"continue": token}
 
     async def watch(
-        self, resource: Resource, version: str, *, seconds: int = 300, quiet_seconds: float = 60
+        self,
+        resource: Resource,
+        version: str,
+        *,
+        seconds: int = 300,
+        quiet_seconds: float = 70,
+        opened: Callable[[], None] = _ignore,
     ) -> AsyncIterator[Object]:
         """Yield the events after `version`, bookmarks included; ends when the server ends the watch.
 
@@ -197,6 +203,7 @@ class KubeClient:
             version: Where to begin, from `list_at` or from the last event.
             seconds: When the server is asked to end it.
             quiet_seconds: A connection without a byte for so long counts as dead; servers send a bookmark each minute.
+            opened: Called once the server has accepted the watch.
 
         Raises:
             ApiConflictError: The version is too old; list again.
@@ -219,7 +226,10 @@ class KubeClient:
         try:
             async with self._session.get(url, params=params, headers=headers, timeout=timeout) as response:
                 if response.status != 200:
+                    if response.status == 401:
+                        self._credentials.read_token(fresh=True)
                     raise _failure(call, response.status, response.headers, await self._read(response))
+                opened()
                 async for event in _events(response, limits.max_response_bytes):
                     yield event
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

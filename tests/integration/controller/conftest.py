@@ -169,6 +169,7 @@ def world(installed: LocalCluster) -> Iterator[World]:
     installed.kubectl("create", "namespace", namespace)
     yield World(installed, namespace)
     installed.kubectl("delete", "isvc", "--all", "-n", namespace, "--wait=false")
+    installed.kubectl("delete", "pods", "--all", "-n", namespace, "--force", "--grace-period=0")
     installed.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
