@@ -90,7 +90,6 @@ def run_image(
         "private",
         "--pid",
         "--fork",
-        "--kill-child",
         "sh",
         "-c",
         _ENTER,
@@ -106,8 +105,22 @@ def run_image(
         try:
             yield RunningImage(process, log)
         finally:
-            process.kill()  # takes the pid namespace with it
-            process.wait(timeout=_KILL_SECONDS)
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill the image's first process, which takes its pid namespace with it.
+
+    unshare's own --kill-child does not: the kernel forgets it when the process changes its user.
+    """
+    if process.poll() is None:
+        for child in _children(process.pid):
+            os.kill(child, signal.SIGKILL)
+    try:
+        process.wait(timeout=_KILL_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(timeout=_KILL_SECONDS)
 
 
 def _children(pid: int) -> list[int]:

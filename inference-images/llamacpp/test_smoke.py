@@ -35,6 +35,16 @@ def test_an_engine_without_weights_ends_and_says_so(need_root: None, archive: Pa
         assert "error: no .gguf file under /models" in running.printed
 
 
+def test_nothing_is_left_of_an_image_that_was_run(need_root: None, archive: Path, tmp_path: Path) -> None:
+    port = find_free_port()
+    arguments = ["--host", "127.0.0.1", "--port", str(port)]
+    with run_image(archive, tmp_path, arguments=arguments, models=make_model("tiny-gguf")) as running:
+        assert wait_until_healthy(port, seconds=60, is_alive=lambda: running.process.poll() is None), running.printed
+    with pytest.raises(ConnectionRefusedError):
+        fetch(port, "/health")
+    assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
+
+
 def test_other_callers_prompts_cannot_be_read(engine: tuple[RunningImage, int]) -> None:
     status, body = fetch(engine[1], "/slots")
     assert status == 501
