@@ -13,10 +13,11 @@ _KIND = "ImageByDigest"
 def plan_runtime(obj: RuntimeObject, *, now_at: float) -> Published:
     """Decide the status of a runtime; an image without a digest is told of and is no refusal by itself."""
     if isinstance(obj.spec, Rejection):
-        facet = refuse(obj.spec)
+        facet, body = refuse(obj.spec), {}
     else:
         facet = accept("the runtime can be used", more=[_judge_image(obj.spec.image)])
-    return publish(RuntimeStatus, facet, obj.status, generation=obj.generation, now_at=now_at)
+        body = {"formats": ", ".join(item.name for item in obj.spec.formats)[:600]}
+    return publish(RuntimeStatus, facet, obj.status, generation=obj.generation, now_at=now_at, body=body)
 
 
 def _judge_image(image: str) -> Aspect:

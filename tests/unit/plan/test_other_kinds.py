@@ -118,6 +118,7 @@ def test_a_runtime_tells_whether_its_image_is_named_by_digest() -> None:
     assert 'image "registry/vllm:1" has no digest' in found(tagged, "ImageByDigest")["message"]
     assert found(tagged)["status"] == "True"
     assert found(plan_runtime(cluster(build_runtime(), "a"), now_at=NOW), "ImageByDigest")["status"] == "True"
+    assert plan_runtime(cluster(build_runtime(), "a"), now_at=NOW).status["formats"] == "gguf"
 
 
 @pytest.mark.parametrize(
