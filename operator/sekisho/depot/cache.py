@@ -210,7 +210,7 @@ class BlobCache:
                 in_use = self.used_bytes
                 raise UnavailableError(
                     Reason.DEPOT_FULL,
-                    f"{needed >> 20} MiB are needed, {in_use >> 20} of the depot's {self.limit_bytes >> 20} MiB are in use, "
+                    f"{needed >> 20} MiB are needed, {in_use >> 20} of {self.limit_bytes >> 20} MiB are in use, "
                     f"{self._free_bytes() >> 20} MiB are free on its volume; raise depot.cache.size",
                 )
         self._reserved[key] = size

@@ -106,7 +106,8 @@ class Fetches:
             self._begin(job)
         if job.result is not None:
             return job.result
-        if job.error is not None and not (job.listed and job.done):
+        # While it is tried again the old failure stands until bytes flow, so that conditions do not flicker.
+        if job.error is not None and not (job.task is not None and job.listed and job.done):
             raise job.error
         return self._describe(job)
 

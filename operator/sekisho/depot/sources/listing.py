@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from sekisho.errors import Reason, RefusedError
+from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 
 MAX_FILES: Final = 4096
 MAX_PATH: Final = 512
@@ -102,3 +102,17 @@ def digest_of_list(files: Iterable[tuple[str, str]]) -> str:
     """Return the digest of (path, "sha256:…") pairs as sha256sum would print them, sorted by path."""
     lines = "".join(f"{digest.removeprefix('sha256:')}  {path}\n" for path, digest in sorted(files))
     return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+
+
+def judge_status(status: int, uri: str, what: str, *, with_credentials: bool) -> SekishoError:
+    """Turn an HTTP status of a source into a refusal or a failure for now."""
+    if status in (401, 403):
+        hint = (
+            "check the credentials in its Secret" if with_credentials else "it needs credentials; name a Secret for it"
+        )
+        return RefusedError(Reason.SOURCE_DENIED, f"{uri} denied {what} with status {status}; {hint}")
+    if status in (404, 410):
+        return RefusedError(Reason.SOURCE_NOT_FOUND, f"{uri}: {what} was not found (status {status})")
+    if status in (408, 425, 429) or status >= 500:
+        return UnavailableError(Reason.SOURCE_UNREACHABLE, f"{uri} answered {what} with status {status}")
+    return RefusedError(Reason.SOURCE_INVALID, f"{uri} answered {what} with status {status}")

@@ -25,7 +25,7 @@ from obstore.store import HTTPStore, S3Store
 
 from sekisho.depot.settings import SourceEntry
 from sekisho.depot.sources.choice import Credential
-from sekisho.depot.sources.listing import MAX_FILES, Listing, RemoteFile
+from sekisho.depot.sources.listing import MAX_FILES, Listing, RemoteFile, judge_status
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ SUMS: Final = "SHA256SUMS"
 MAX_SUMS_BYTES: Final = 1 << 20
 _CHUNK_BYTES: Final = 4 << 20
 _LINE = re.compile(r"^([0-9a-f]{64}) [ *](.{1,512})$")
+_STATUS = re.compile(r"status code: ([0-9]{3})")
 _RETRY: Any = {"max_retries": 2, "retry_timeout": timedelta(seconds=15)}
 
 
@@ -190,6 +191,8 @@ def _judge(uri: str, error: Exception, *, with_credentials: bool) -> SekishoErro
     if isinstance(error, PreconditionError):
         return UnavailableError(Reason.SOURCE_UNREACHABLE, f"{uri} changed while it was read")
     text = str(error).lower()
+    if match := _STATUS.search(text):
+        return judge_status(int(match[1]), uri, "a request", with_credentials=with_credentials)
     for sign, why in _SIGNS:
         if sign in text:
             return UnavailableError(Reason.SOURCE_UNREACHABLE, f"{uri} cannot be reached: {why}")
@@ -201,9 +204,8 @@ _SIGNS: Final = (
     ("dns", "its name cannot be resolved"),
     ("connection refused", "Connection refused"),
     ("timed out", "it does not answer in time"),
-    ("timeout", "it does not answer in time"),
+    ("timedout", "it does not answer in time"),
     ("content-length", "it does not state the size of the file"),
-    ("status", "it answers with an error"),
     ("connect", "the connection failed"),
     ("body", "the connection broke off"),
 )

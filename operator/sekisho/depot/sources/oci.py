@@ -19,7 +19,7 @@ import aiohttp
 
 from sekisho.depot.settings import SourceEntry
 from sekisho.depot.sources.choice import Credential
-from sekisho.depot.sources.listing import Listing, RemoteFile
+from sekisho.depot.sources.listing import Listing, RemoteFile, judge_status
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 
 MAX_MANIFEST_BYTES: Final = 4 << 20
@@ -204,20 +204,6 @@ class OciSource:
 
     def _failure(self, status: int, what: str) -> SekishoError:
         return judge_status(status, self.uri, what, with_credentials=self.credential is not None)
-
-
-def judge_status(status: int, uri: str, what: str, *, with_credentials: bool) -> SekishoError:
-    """Turn an HTTP status of a source into a refusal or a failure for now."""
-    if status in (401, 403):
-        hint = (
-            "check the credentials in its Secret" if with_credentials else "it needs credentials; name a Secret for it"
-        )
-        return RefusedError(Reason.SOURCE_DENIED, f"{uri} denied {what} with status {status}; {hint}")
-    if status in (404, 410):
-        return RefusedError(Reason.SOURCE_NOT_FOUND, f"{uri}: {what} was not found (status {status})")
-    if status in (408, 425, 429) or status >= 500:
-        return UnavailableError(Reason.SOURCE_UNREACHABLE, f"{uri} answered {what} with status {status}")
-    return RefusedError(Reason.SOURCE_INVALID, f"{uri} answered {what} with status {status}")
 
 
 def unreachable(uri: str, error: BaseException) -> UnavailableError:

@@ -1,0 +1,330 @@
+"""Fetching models from HTTPS servers and S3 stores: every way it can go wrong, then the ways it goes right."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from sekisho.depot.cache import BlobCache
+from sekisho.depot.cluster import WeightsWish
+from sekisho.depot.fetches import Fetches, FetchProgress, WeightsSet
+from sekisho.depot.settings import SourceEntry
+from sekisho.errors import Reason, SekishoError
+from tests.unit.depot.parts import FileServer, Keys, build_keys, check_signature, serve_files
+
+LIMIT = 64 << 20
+DATA = os.urandom(3 << 20)
+DIGEST = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    return build_keys(tmp_path_factory.mktemp("keys"), "127.0.0.1")
+
+
+class Depot:
+    """Cache and fetches over one source, with a clock that only moves when told."""
+
+    def __init__(self, folder: Path, *entries: SourceEntry, limit: int = LIMIT, anonymous: bool = False) -> None:
+        self.now = 0.0
+        self.cache = BlobCache(folder, limit, margin_bytes=0)
+        self.cache.open()
+        self.fetches = Fetches(self.cache, lambda: entries, anonymous=anonymous, clock=lambda: self.now)
+
+    async def get(self, uri: str, *, digest: str | None = None, limit: int = LIMIT) -> WeightsSet:
+        wish = WeightsWish(uri, digest, limit)
+        for _ in range(3000):
+            answer = self.fetches.ask(wish)
+            if isinstance(answer, WeightsSet):
+                return answer
+            await asyncio.sleep(0.01)
+        raise TimeoutError
+
+    async def recover(self, uri: str, *, digest: str | None = None) -> WeightsSet:
+        """Wait until what failed before works; until then the old failure is told."""
+        for _ in range(1000):
+            with contextlib.suppress(SekishoError):
+                return await self.get(uri, digest=digest)
+            await asyncio.sleep(0.01)
+        raise TimeoutError
+
+    async def refuse(self, uri: str, *, digest: str | None = None, limit: int = LIMIT) -> SekishoError:
+        with pytest.raises(SekishoError) as caught:
+            await self.get(uri, digest=digest, limit=limit)
+        return caught.value
+
+    def files(self, kind: str) -> list[str]:
+        return sorted(path.name for path in (self.cache.root / kind).iterdir())
+
+
+def entry(keys: Keys, host: str, **more: object) -> SourceEntry:
+    return SourceEntry.model_validate({"prefix": f"https://{host}/models", "ca_file": str(keys.ca), **more})
+
+
+async def test_a_source_that_nobody_configured_is_not_asked(tmp_path: Path, keys: Keys) -> None:
+    with serve_files(FileServer({"/models/a.gguf": DATA}), keys) as server:
+        error = await Depot(tmp_path, SourceEntry(prefix="https://other.test/")).refuse(
+            f"https://{server.host}/models/a.gguf"
+        )
+        assert error.reason is Reason.SOURCE_NOT_ALLOWED
+        assert "configured: https://other.test/" in error.message
+        assert "depot.sources" in error.message
+        assert server.requests == []
+
+
+async def test_a_missing_file_is_not_found(tmp_path: Path, keys: Keys) -> None:
+    with serve_files(FileServer(), keys) as server:
+        error = await Depot(tmp_path, entry(keys, server.host)).refuse(f"https://{server.host}/models/a.gguf")
+    assert error.reason is Reason.SOURCE_NOT_FOUND
+    assert "was not found" in error.message
+
+
+async def test_a_server_whose_certificate_nobody_vouches_for_is_unreachable(tmp_path: Path, keys: Keys) -> None:
+    with serve_files(FileServer({"/models/a.gguf": DATA}), keys) as server:
+        untrusting = SourceEntry(prefix=f"https://{server.host}/models")
+        error = await Depot(tmp_path, untrusting).refuse(f"https://{server.host}/models/a.gguf")
+    assert (error.reason, error.retry) == (Reason.SOURCE_UNREACHABLE, True)
+
+
+async def test_a_server_that_does_not_listen_is_unreachable(tmp_path: Path, keys: Keys) -> None:
+    with serve_files(FileServer(), keys) as server:
+        host = server.host
+    error = await Depot(tmp_path, entry(keys, host)).refuse(f"https://{host}/models/a.gguf")
+    assert (error.reason, error.retry) == (Reason.SOURCE_UNREACHABLE, True)
+    assert "cannot be reached" in error.message
+
+
+async def test_a_missing_secret_is_named_and_nothing_is_asked(tmp_path: Path, keys: Keys) -> None:
+    with serve_files(FileServer({"/models/a.gguf": DATA}), keys) as server:
+        source = entry(keys, server.host, credentials_dir=str(tmp_path / "none"), credentials_secret="hub")
+        error = await Depot(tmp_path / "cache", source).refuse(f"https://{server.host}/models/a.gguf")
+        assert error.reason is Reason.CREDENTIALS_MISSING
+        assert 'Secret "hub"' in error.message
+        assert server.requests == []
+
+
+async def test_wrong_credentials_are_denied_and_appear_nowhere(tmp_path: Path, keys: Keys) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "username").write_text("reader")
+    (secret / "password").write_text("a-wrong-password")
+    server = FileServer({"/models/a.gguf": DATA}, allow=lambda r: r.headers.get("Authorization") == "Basic right")
+    with serve_files(server, keys):
+        source = entry(keys, server.host, credentials_dir=str(secret))
+        error = await Depot(tmp_path / "cache", source).refuse(f"https://{server.host}/models/a.gguf")
+    assert (error.reason, error.retry) == (Reason.SOURCE_DENIED, False)
+    assert "check the credentials" in error.message
+    assert "a-wrong-password" not in error.message
+
+
+async def test_content_that_hashes_otherwise_is_thrown_away(tmp_path: Path, keys: Keys) -> None:
+    wrong = f"sha256:{'0' * 64}"
+    with serve_files(FileServer({"/models/a.gguf": DATA}), keys) as server:
+        depot = Depot(tmp_path, entry(keys, server.host))
+        error = await depot.refuse(f"https://{server.host}/models/a.gguf", digest=wrong)
+    assert (error.reason, error.retry) == (Reason.DIGEST_MISMATCH, False)
+    assert DIGEST in error.message
+    assert wrong in error.message
+    assert depot.files("blobs") == depot.files("partial") == []
+
+
+async def test_weights_larger_than_their_owner_stated_are_refused_before_a_byte_is_read(
+    tmp_path: Path, keys: Keys
+) -> None:
+    with serve_files(FileServer({"/models/a.gguf": DATA}), keys) as server:
+        error = await Depot(tmp_path, entry(keys, server.host)).refuse(
+            f"https://{server.host}/models/a.gguf", limit=1000
+        )
+        assert error.reason is Reason.SIZE_EXCEEDED
+        assert f"holds {len(DATA)} bytes, 1000 allowed" in error.message
+        assert [line.split()[0] for line in server.requests] == ["HEAD"]
+
+
+async def test_a_file_longer_than_its_source_stated_is_cut_off(tmp_path: Path, keys: Keys) -> None:
+    with serve_files(FileServer({"/models/a.gguf": DATA}, lie_about_size=1000), keys) as server:
+        depot = Depot(tmp_path, entry(keys, server.host))
+        error = await depot.refuse(f"https://{server.host}/models/a.gguf")
+    assert error.reason is Reason.SIZE_EXCEEDED
+    assert "is longer than the" in error.message
+    assert depot.files("blobs") == []
+
+
+async def test_a_file_that_no_cache_could_hold_says_so(tmp_path: Path, keys: Keys) -> None:
+    with serve_files(FileServer({"/models/a.gguf": DATA}), keys) as server:
+        depot = Depot(tmp_path, entry(keys, server.host), limit=2 << 20)
+        error = await depot.refuse(f"https://{server.host}/models/a.gguf")
+    assert error.reason is Reason.DEPOT_FULL
+    assert "a file of 3 MiB cannot be kept" in error.message
+
+
+async def test_a_full_cache_evicts_what_nobody_uses_and_refuses_when_all_is_in_use(tmp_path: Path, keys: Keys) -> None:
+    files = {f"/models/{name}": os.urandom(3 << 20) for name in "abc"}
+    with serve_files(FileServer(files), keys) as server:
+        depot = Depot(tmp_path, entry(keys, server.host), limit=7 << 20)
+        base = f"https://{server.host}/models"
+        first = await depot.get(f"{base}/a")
+        second = await depot.get(f"{base}/b")
+        depot.cache.pin(second.digest, "pod 1")
+        third = await depot.get(f"{base}/c")
+        assert depot.cache.find(first.digest) is None
+        assert depot.cache.find(second.digest) is not None
+        depot.cache.pin(third.digest, "pod 2")
+        depot.now += 1000
+        error = await depot.refuse(f"{base}/a")
+        assert (error.reason, error.retry) == (Reason.DEPOT_FULL, True)
+        assert "3 MiB are needed, 6 of 7 MiB are in use" in error.message
+        depot.cache.unpin("pod 1")
+        depot.now += 1000
+        assert (await depot.recover(f"{base}/a")).digest == first.digest
+        assert depot.cache.used_bytes <= 7 << 20
+
+
+async def test_a_transfer_that_breaks_off_goes_on_where_it_ended(tmp_path: Path, keys: Keys) -> None:
+    with serve_files(FileServer({"/models/a.gguf": DATA}, cut_after=1 << 20, cuts=2), keys) as server:
+        depot = Depot(tmp_path, entry(keys, server.host))
+        result = await depot.get(f"https://{server.host}/models/a.gguf", digest=DIGEST)
+        ranges = [line for line in server.requests if "bytes=" in line]
+    assert result.digest == DIGEST
+    assert ranges
+    assert (tmp_path / "blobs" / DIGEST[7:]).read_bytes() == DATA
+
+
+async def test_a_partial_file_of_a_former_process_is_used(tmp_path: Path, keys: Keys) -> None:
+    (tmp_path / "partial").mkdir(parents=True)
+    (tmp_path / "partial" / f"d-{DIGEST[7:]}").write_bytes(DATA[: 2 << 20])
+    with serve_files(FileServer({"/models/a.gguf": DATA}), keys) as server:
+        await Depot(tmp_path, entry(keys, server.host)).get(f"https://{server.host}/models/a.gguf", digest=DIGEST)
+        gets = [line for line in server.requests if line.startswith("GET")]
+    assert gets == [f"GET /models/a.gguf bytes={2 << 20}-"]
+
+
+async def test_a_partial_file_with_wrong_bytes_is_found_out(tmp_path: Path, keys: Keys) -> None:
+    (tmp_path / "partial").mkdir(parents=True)
+    (tmp_path / "partial" / f"d-{DIGEST[7:]}").write_bytes(b"x" * 1000)
+    with serve_files(FileServer({"/models/a.gguf": DATA}), keys) as server:
+        depot = Depot(tmp_path, entry(keys, server.host))
+        error = await depot.refuse(f"https://{server.host}/models/a.gguf", digest=DIGEST)
+        assert error.reason is Reason.DIGEST_MISMATCH
+        depot.now += 100
+        assert (await depot.recover(f"https://{server.host}/models/a.gguf", digest=DIGEST)).digest == DIGEST
+
+
+async def test_many_askers_cause_one_fetch(tmp_path: Path, keys: Keys) -> None:
+    with serve_files(FileServer({"/models/a.gguf": DATA}), keys) as server:
+        depot = Depot(tmp_path, entry(keys, server.host))
+        uri = f"https://{server.host}/models/a.gguf"
+        results = await asyncio.gather(*(depot.get(uri, digest=DIGEST) for _ in range(20)))
+        assert {result.digest for result in results} == {DIGEST}
+        assert sum(line.startswith("GET") for line in server.requests) == 1
+
+
+async def test_pinned_weights_outlive_a_restart_and_the_source(tmp_path: Path, keys: Keys) -> None:
+    with serve_files(FileServer({"/models/a.gguf": DATA}), keys) as server:
+        uri = f"https://{server.host}/models/a.gguf"
+        source = entry(keys, server.host)
+        await Depot(tmp_path, source).get(uri, digest=DIGEST)
+    again = Depot(tmp_path, source)
+    assert (await again.get(uri, digest=DIGEST)).digest == DIGEST
+    error = await again.refuse(uri)
+    assert error.reason is Reason.SOURCE_UNREACHABLE
+
+
+async def test_the_same_version_is_not_read_twice_but_a_new_one_is(tmp_path: Path, keys: Keys) -> None:
+    with serve_files(FileServer({"/models/a.gguf": DATA}), keys) as server:
+        uri, source = f"https://{server.host}/models/a.gguf", entry(keys, server.host)
+        await Depot(tmp_path, source).get(uri)
+        assert (await Depot(tmp_path, source).get(uri)).digest == DIGEST
+        assert sum(line.startswith("GET") for line in server.requests) == 1
+        server.files["/models/a.gguf"] = b"new" * 1000
+        assert (await Depot(tmp_path, source).get(uri)).total_bytes == 3000
+
+
+async def test_a_failure_is_remembered_and_the_source_is_not_asked_again_at_once(tmp_path: Path, keys: Keys) -> None:
+    with serve_files(FileServer(), keys) as server:
+        depot = Depot(tmp_path, entry(keys, server.host))
+        for _ in range(20):
+            await depot.refuse(f"https://{server.host}/models/a.gguf")
+        assert len(server.requests) == 1
+        server.files["/models/a.gguf"] = DATA
+        depot.now += 11
+        with pytest.raises(SekishoError):
+            depot.fetches.ask(WeightsWish(f"https://{server.host}/models/a.gguf", None, LIMIT))  # still the old answer
+        assert (await depot.recover(f"https://{server.host}/models/a.gguf")).digest == DIGEST
+
+
+async def test_a_folder_is_fetched_by_its_list_of_sums(tmp_path: Path, keys: Keys) -> None:
+    files = {"config.json": b"{}", "sub/model.safetensors": DATA}
+    sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
+    held = {f"/models/m/{name}": data for name, data in files.items()} | {"/models/m/SHA256SUMS": sums.encode()}
+    with serve_files(FileServer(held), keys) as server:
+        depot = Depot(tmp_path, entry(keys, server.host))
+        result = await depot.get(f"https://{server.host}/models/m/")
+        assert [file.path for file in result.files] == ["config.json", "sub/model.safetensors"]
+        assert result.digest == f"sha256:{hashlib.sha256(sums.encode()).hexdigest()}"
+        server.files["/models/m/config.json"] = b"[]"
+        other = Depot(tmp_path / "other", entry(keys, server.host))
+        error = await other.refuse(f"https://{server.host}/models/m/")
+        assert error.reason is Reason.DIGEST_MISMATCH
+        assert '"config.json"' in error.message
+
+
+async def test_a_list_of_sums_that_climbs_is_refused(tmp_path: Path, keys: Keys) -> None:
+    sums = f"{'0' * 64}  ../../etc/passwd\n".encode()
+    with serve_files(FileServer({"/models/m/SHA256SUMS": sums, "/etc/passwd": b"x"}), keys) as server:
+        error = await Depot(tmp_path, entry(keys, server.host)).refuse(f"https://{server.host}/models/m/")
+    assert error.reason in {Reason.SOURCE_INVALID, Reason.SOURCE_UNREACHABLE}
+
+
+def s3_entry(keys: Keys, server: FileServer, folder: Path, *, secret: str) -> SourceEntry:
+    folder.mkdir()
+    (folder / "accessKeyId").write_text("AKIDEXAMPLE")
+    (folder / "secretAccessKey").write_text(secret)
+    return SourceEntry(
+        prefix="s3://weights/", endpoint=f"https://{server.host}", region="eu-test-1", ca_file=str(keys.ca),
+        credentials_dir=str(folder), credentials_secret="s3",
+    )  # fmt: skip
+
+
+def s3_server(files: dict[str, bytes]) -> FileServer:
+    server = FileServer(files, buckets=True)
+    server.allow = lambda request: check_signature(request, key="AKIDEXAMPLE", secret="right")
+    return server
+
+
+async def test_an_s3_store_denies_a_wrong_key(tmp_path: Path, keys: Keys) -> None:
+    with serve_files(s3_server({"/weights/m/a.gguf": DATA}), keys) as server:
+        source = s3_entry(keys, server, tmp_path / "secret", secret="wrong")
+        error = await Depot(tmp_path / "cache", source).refuse("s3://weights/m")
+    assert (error.reason, error.retry) == (Reason.SOURCE_DENIED, False)
+    assert "check the credentials" in error.message
+
+
+async def test_an_s3_prefix_without_objects_is_not_found(tmp_path: Path, keys: Keys) -> None:
+    with serve_files(s3_server({}), keys) as server:
+        source = s3_entry(keys, server, tmp_path / "secret", secret="right")
+        error = await Depot(tmp_path / "cache", source).refuse("s3://weights/m")
+    assert error.reason is Reason.SOURCE_NOT_FOUND
+
+
+async def test_an_s3_prefix_is_fetched_with_signed_requests_and_resumed(tmp_path: Path, keys: Keys) -> None:
+    server = s3_server({"/weights/m/a.gguf": DATA, "/weights/m/sub/b.json": b"{}", "/weights/other": b"no"})
+    server.cut_after, server.cuts = 1 << 20, 1
+    with serve_files(server, keys):
+        source = s3_entry(keys, server, tmp_path / "secret", secret="right")
+        result = await Depot(tmp_path / "cache", source).get("s3://weights/m")
+        assert [(file.path, file.size) for file in result.files] == [("a.gguf", len(DATA)), ("sub/b.json", 2)]
+        single = await Depot(tmp_path / "cache2", source).get("s3://weights/other")
+        assert [file.path for file in single.files] == ["other"]
+
+
+async def test_progress_counts_in_mebibytes(tmp_path: Path, keys: Keys) -> None:
+    with serve_files(FileServer({"/models/a.gguf": DATA}), keys) as server:
+        depot = Depot(tmp_path, entry(keys, server.host))
+        wish = WeightsWish(f"https://{server.host}/models/a.gguf", None, LIMIT)
+        answer = depot.fetches.ask(wish)
+        assert isinstance(answer, FetchProgress)
+        assert answer.message == f"asking {wish.uri} for its files"
+        await depot.get(wish.uri)
