@@ -124,7 +124,11 @@ def _is_same(desired: Any, live: Any, path: str) -> bool:
     parts = path.split(".")
     if parts[-1] in _QUANTITY_FIELDS or (len(parts) > 1 and parts[-2] in _QUANTITY_PARENTS):
         return _amount(desired) == _amount(live)
-    return isinstance(desired, int | float) and isinstance(live, int | float) and desired == live
+    return _is_number(desired) and _is_number(live) and bool(desired == live)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _amount(value: object) -> Decimal | str:

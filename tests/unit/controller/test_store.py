@@ -1,0 +1,193 @@
+"""What the stores keep, and what counts as news."""
+
+from typing import Any
+
+import pytest
+
+from sekisho.controller.cluster import Cluster
+from sekisho.controller.projections import project_node, project_usage
+from sekisho.controller.store import Change
+from sekisho.kube.resources import DEPLOYMENTS, NETWORK_POLICIES, NODES, PODS
+
+OWNER = {"kind": "InferenceService", "name": "chat", "uid": "u1"}
+
+
+def obj(name: str, version: int, **more: Any) -> dict[str, Any]:
+    meta = {
+        "name": name,
+        "namespace": "a",
+        "uid": f"uid-{name}",
+        "resourceVersion": str(version),
+        **more.pop("meta", {}),
+    }
+    return {"metadata": meta, **more}
+
+
+def node(version: int, *, beat: str = "t0", **more: Any) -> dict[str, Any]:
+    raw = obj("n1", version, meta={"labels": more.pop("labels", {"zone": "a"})}, spec=more.pop("spec", {}))
+    raw["metadata"].pop("namespace")
+    ready = {"type": "Ready", "status": more.pop("ready", "True"), "lastHeartbeatTime": beat}
+    raw["status"] = {"allocatable": {"cpu": "3500m", "memory": "2Gi", "pods": "110"}, "conditions": [ready]}
+    return raw
+
+
+def pod(version: int, *, phase: str = "Running", node_name: str = "n1", **labels: str) -> dict[str, Any]:
+    container = {"name": "c", "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}}
+    spec = {"containers": [container], "nodeName": node_name}
+    return obj("p1", version, meta={"labels": labels}, spec=spec, status={"phase": phase})
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster()
+
+
+def show(cluster: Cluster, resource: Any, kind: str | None, raw: dict[str, Any]) -> Change | None:
+    return cluster.note(cluster.stores[resource].show(kind, raw))
+
+
+def test_a_heartbeat_of_a_node_is_no_news(cluster: Cluster) -> None:
+    assert show(cluster, NODES, None, node(1)) is not None
+    assert show(cluster, NODES, "MODIFIED", node(2, beat="t1")) is None
+    assert show(cluster, NODES, "MODIFIED", node(3, ready="False")) is not None
+
+
+@pytest.mark.parametrize(
+    "change", [{"labels": {"zone": "b"}}, {"spec": {"unschedulable": True}}, {"ready": "Unknown"},
+               {"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}}]
+)  # fmt: skip
+def test_what_placement_depends_on_is_news(cluster: Cluster, change: dict[str, Any]) -> None:
+    show(cluster, NODES, None, node(1))
+    assert show(cluster, NODES, "MODIFIED", node(2, **change)) is not None
+
+
+def test_an_older_version_changes_nothing_whatever_the_order(cluster: Cluster) -> None:
+    store = cluster.stores[DEPLOYMENTS]
+    store.put(obj("d", 5, spec={"replicas": 2}))
+    assert store.show("MODIFIED", obj("d", 4, spec={"replicas": 1})) is None
+    assert store.show("DELETED", obj("d", 4)) is None
+    kept = store.get(("a", "d"))
+    assert kept is not None
+    assert kept["spec"] == {"replicas": 2}
+
+
+def test_the_echo_of_our_own_write_is_no_news(cluster: Cluster) -> None:
+    store = cluster.stores[DEPLOYMENTS]
+    assert store.put(obj("d", 5, spec={})) is not None
+    assert store.show("ADDED", obj("d", 5, spec={})) is None
+
+
+def test_a_late_answer_does_not_bring_a_deleted_object_back(cluster: Cluster) -> None:
+    store = cluster.stores[DEPLOYMENTS]
+    store.put(obj("d", 5))
+    store.show("DELETED", obj("d", 7))
+    assert store.put(obj("d", 6)) is None
+    assert store.get(("a", "d")) is None
+    assert store.put(obj("d", 8)) is not None
+
+
+def test_what_vanished_while_nobody_watched_is_found_by_a_list(cluster: Cluster) -> None:
+    store = cluster.stores[DEPLOYMENTS]
+    for name, version in (("gone", 1), ("stays", 2), ("newer-than-the-list", 9)):
+        store.put(obj(name, version))
+    changes, missed = store.reconcile_names({("a", "stays"): 2, ("a", "unseen"): 4}, at_version=5)
+    assert [(c.name, c.new) for c in changes] == [(("a", "gone"), None)]
+    assert missed == [("a", "unseen")]
+    assert store.get(("a", "newer-than-the-list")) is not None
+
+
+def test_an_object_that_was_shown_deleted_is_not_missed(cluster: Cluster) -> None:
+    store = cluster.stores[DEPLOYMENTS]
+    store.put(obj("d", 5))
+    store.show("DELETED", obj("d", 7))
+    assert store.reconcile_names({("a", "d"): 5}, at_version=6) == ([], [])
+
+
+def test_children_are_found_by_their_owner_until_they_are_gone(cluster: Cluster) -> None:
+    show(cluster, DEPLOYMENTS, None, obj("d", 1, meta={"ownerReferences": [OWNER]}))
+    assert [(r.kind, live["metadata"]["name"]) for r, live in cluster.children_of("u1")] == [("Deployment", "d")]
+    show(cluster, DEPLOYMENTS, "MODIFIED", obj("d", 2, meta={"ownerReferences": []}))
+    assert cluster.children_of("u1") == []
+    show(cluster, DEPLOYMENTS, "MODIFIED", obj("d", 3, meta={"ownerReferences": [OWNER]}))
+    show(cluster, DEPLOYMENTS, "DELETED", obj("d", 4))
+    assert cluster.children_of("u1") == []
+
+
+def test_policies_of_others_are_known_by_namespace_and_ours_are_not_among_them(cluster: Cluster) -> None:
+    ours = {"app.kubernetes.io/managed-by": "sekisho", "sekisho.dev/service": "chat"}
+    show(cluster, NETWORK_POLICIES, None, obj("ours", 1, meta={"labels": ours}))
+    show(cluster, NETWORK_POLICIES, None, obj("b", 2))
+    show(cluster, NETWORK_POLICIES, None, obj("a", 3))
+    assert [p["metadata"]["name"] for p in cluster.foreign_policies("a")] == ["a", "b"]
+    show(cluster, NETWORK_POLICIES, "DELETED", obj("a", 4))
+    show(cluster, NETWORK_POLICIES, "DELETED", obj("b", 5))
+    assert cluster.foreign_policies("a") == ()
+
+
+def test_pods_of_a_service_are_known_and_move_with_their_label(cluster: Cluster) -> None:
+    show(cluster, PODS, None, pod(1, **{"sekisho.dev/service": "chat"}))
+    assert len(cluster.pods_of("a", "chat")) == 1
+    show(cluster, PODS, "MODIFIED", pod(2, **{"sekisho.dev/service": "other"}))
+    assert (len(cluster.pods_of("a", "chat")), len(cluster.pods_of("a", "other"))) == (0, 1)
+    show(cluster, PODS, "DELETED", pod(3, **{"sekisho.dev/service": "other"}))
+    assert cluster.pods_of("a", "other") == ()
+
+
+def test_a_pod_of_others_is_counted_and_nothing_else_of_it_is_kept(cluster: Cluster) -> None:
+    show(cluster, NODES, None, node(1))
+    show(cluster, PODS, None, pod(2))
+    kept = cluster.stores[PODS].get(("a", "p1"))
+    assert kept is not None
+    assert set(kept) == {"metadata", "usage"}
+    snapshot = cluster.snapshot()
+    assert snapshot.free[1].tolist() == [3000]
+    assert snapshot.free[2].tolist() == [1024]
+
+
+def test_a_pod_event_does_not_read_the_nodes_again(cluster: Cluster) -> None:
+    show(cluster, NODES, None, node(1))
+    first = cluster.snapshot()
+    show(cluster, PODS, None, pod(2))
+    assert cluster.snapshot() is first  # usage may lag a little
+    cluster._snapshot_at = float("-inf")
+    assert cluster.snapshot().nodes is first.nodes
+    show(cluster, NODES, "MODIFIED", node(3, ready="False"))
+    assert cluster.snapshot().ready.tolist() == [False]  # nodes may not
+
+
+@pytest.mark.parametrize(("phase", "node_name"), [("Succeeded", "n1"), ("Failed", "n1"), ("Pending", "")])
+def test_a_finished_or_unbound_pod_uses_nothing(phase: str, node_name: str) -> None:
+    assert project_usage(pod(1, phase=phase, node_name=node_name)) is None
+
+
+def test_a_pod_uses_what_the_scheduler_counts() -> None:
+    def asks(cpu: str, **more: Any) -> dict[str, Any]:
+        return {"resources": {"requests": {"cpu": cpu, "memory": "100Mi"}}, **more}
+
+    raw = pod(1)
+    raw["spec"] = {
+        "nodeName": "n1",
+        "containers": [asks("1"), asks("250m")],
+        "initContainers": [asks("3"), asks("100m", restartPolicy="Always")],
+        "overhead": {"cpu": "50m", "memory": "1Mi"},
+    }
+    usage = project_usage(raw)
+    assert usage is not None
+    assert (usage.cpu_millis, usage.memory_mib) == (3050, 301)
+
+
+def test_a_node_that_says_nonsense_offers_nothing() -> None:
+    raw = node(1)
+    raw["status"] = {"allocatable": {"cpu": "a lot", "memory": "-1"}}
+    facts = project_node(raw)
+    assert (facts.cpu_millis, facts.memory_mib, facts.pods, facts.ready) == (0, 0, 0, False)
+
+
+def test_the_depots_address_is_remembered_over_its_restart(cluster: Cluster) -> None:
+    labels = {"app.kubernetes.io/name": "sekisho", "app.kubernetes.io/component": "depot"}
+    raw = pod(1, **labels)
+    assert cluster.depot_pod_ip("a") == ""
+    show(cluster, PODS, None, {**raw, "status": {"phase": "Running", "podIP": "10.1.0.9"}})
+    assert cluster.depot_pod_ip("a") == "10.1.0.9"
+    show(cluster, PODS, "DELETED", pod(2, **labels))
+    assert cluster.depot_pod_ip("a") == "10.1.0.9"
