@@ -109,11 +109,14 @@ class Reason(StrEnum):
     MODEL_UNKNOWN = "ModelUnknown"
     MODEL_NOT_READY = "ModelNotReady"
     RECORD_UNAVAILABLE = "RecordUnavailable"
+    RECORD_BROKEN = "RecordBroken"
     OVERLOADED = "Overloaded"
     REQUEST_INVALID = "RequestInvalid"
     REQUEST_TOO_LARGE = "RequestTooLarge"
+    ENDPOINT_UNKNOWN = "EndpointUnknown"
     UPSTREAM_FAILED = "UpstreamFailed"
     UPSTREAM_TIMEOUT = "UpstreamTimeout"
+    INTERNAL_ERROR = "InternalError"
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ GATEWAY_REFUSALS: Final = "sekisho_gateway_refusals"
 GATEWAY_SECONDS: Final = "sekisho_gateway_first_byte_seconds"
 GATEWAY_IN_FLIGHT: Final = "sekisho_gateway_in_flight"
 GATEWAY_RECORDS: Final = "sekisho_gateway_records"
+GATEWAY_RECORD_SECONDS: Final = "sekisho_gateway_record_seconds"
+GATEWAY_FACTS_AGE: Final = "sekisho_gateway_facts_age_seconds"
 
 # Metrics of the depot
 DEPOT_FETCHES: Final = "sekisho_depot_fetches"

@@ -1,0 +1,235 @@
+"""Decide about one request: what its class is, whether the service and the caller are cleared for it. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from sekisho.api.names import CLASS_LABEL, name_child
+from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
+from sekisho.classify.lattice import DataClass, Floor, Lattice, join_floors
+from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
+
+CLASS_HEADER: Final = "x-sekisho-classification"
+_WANTED: Final = ("Isolated", "Ready")
+_MAX_MESSAGE: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """The policy in force."""
+
+    lattice: Lattice
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    """One InferenceService as the gateway knows it.
+
+    Attributes:
+        cleared: Level and compartments that the operator placed it for; None before it did.
+        floors: What the object itself asks for by now: (source, level, compartments).
+        unmet: Why it does not serve, None where it does.
+    """
+
+    namespace: str
+    name: str
+    created_at: int
+    runtime: str
+    cleared: tuple[str, tuple[str, ...]] | None
+    floors: tuple[tuple[str, str, tuple[str, ...]], ...]
+    unmet: str | None
+
+    @property
+    def full_name(self) -> str:
+        """namespace/name: the model's name to callers and to the engine."""
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Where a service's engine answers."""
+
+    host: str
+    port: int
+    served_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestClass:
+    """The class of a request and every place that asked for it."""
+
+    value: DataClass
+    floors: tuple[Floor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What a caller is granted of what a class needs.
+
+    Attributes:
+        level: The highest level that was granted, None where none was.
+        compartments: Those of the class that were granted.
+    """
+
+    level: str | None
+    compartments: frozenset[str]
+
+
+def read_law(spec: Mapping[str, Any], digest: str) -> Law:
+    """Read the policy in force.
+
+    Raises:
+        UnavailableError: It cannot be read; without a law nothing is relayed.
+    """
+    try:
+        return Law(Lattice.of(ClassificationPolicySpec.model_validate(spec)), digest)
+    except ValidationError:
+        raise UnavailableError(
+            Reason.POLICY_INVALID, "the ClassificationPolicy cannot be read, so nothing is relayed; its status says why"
+        ) from None
+
+
+def read_service(raw: Mapping[str, Any]) -> ServiceFacts:
+    """Read what counts of an InferenceService."""
+    meta, spec, status = raw.get("metadata") or {}, raw.get("spec") or {}, raw.get("status") or {}
+    asked, label = spec.get("classification") or {}, (meta.get("labels") or {}).get(CLASS_LABEL)
+    floors = []
+    if asked.get("level"):
+        floors.append(("spec.classification", str(asked["level"]), tuple(map(str, asked.get("compartments") or ()))))
+    if label:
+        level, *compartments = str(label).split(".")
+        floors.append((f"label {CLASS_LABEL}", level, tuple(compartments)))
+    decided = status.get("class") or {}
+    cleared = (str(decided["level"]), tuple(map(str, decided.get("compartments") or ()))) if decided else None
+    return ServiceFacts(
+        namespace=str(meta.get("namespace", "")),
+        name=str(meta.get("name", "")),
+        created_at=_read_time(meta.get("creationTimestamp")),
+        runtime=str(status.get("runtime") or ""),
+        cleared=cleared,
+        floors=tuple(floors),
+        unmet="it is being deleted" if meta.get("deletionTimestamp") else _find_unmet(status),
+    )
+
+
+def _read_time(text: Any) -> int:
+    try:
+        return int(datetime.fromisoformat(str(text)).timestamp())
+    except ValueError:
+        return 0
+
+
+def _find_unmet(status: Mapping[str, Any]) -> str | None:
+    conditions = {str(item.get("type")): item for item in status.get("conditions") or ()}
+    for kind in _WANTED:
+        item = conditions.get(kind)
+        if item is None:
+            return f"{kind} is not known yet"
+        if item.get("status") != "True":
+            return f"{kind} is {item.get('status')}: {item.get('reason')}: {str(item.get('message'))[:_MAX_MESSAGE]}"
+    return None
+
+
+def decide_class(law: Law, service: ServiceFacts, header: str | None) -> RequestClass:
+    """Join the class of the service and what the caller says; the header can only raise.
+
+    Raises:
+        RefusedError: The policy does not know what the header says, or the service is not cleared for the result.
+        UnavailableError: The service itself is not ready for the class it has by now.
+    """
+    cleared = _resolve_cleared(law, service)
+    floors = [Floor(f"service {service.full_name}", cleared)]
+    if header is not None:
+        said = law.lattice.resolve_label(header.strip(), source=f"header {CLASS_HEADER}")
+        floors.append(Floor(f"header {CLASS_HEADER}", said))
+    joined = join_floors(law.lattice, floors)
+    if not cleared.dominates(joined):
+        raise RefusedError(
+            Reason.CLASS_ABOVE_SERVICE,
+            f"the request is {joined} (header {CLASS_HEADER} says {floors[-1].value}); {service.full_name} is cleared "
+            f"for {cleared}. Choose a model of class {joined}, or send less.",
+        )
+    return RequestClass(joined, tuple(floors))
+
+
+def _resolve_cleared(law: Law, service: ServiceFacts) -> DataClass:
+    if service.cleared is None:
+        raise _not_ready(service, service.unmet or "its class is not decided yet")
+    try:
+        cleared = law.lattice.resolve(*service.cleared, source=f"status of {service.full_name}")
+        asked = [law.lattice.resolve(level, names, source=source) for source, level, names in service.floors]
+    except RefusedError as error:
+        raise _not_ready(service, error.message) from None
+    for item in asked:
+        if not cleared.dominates(item):
+            raise _not_ready(service, f"its class is being raised from {cleared} to {cleared.join(item)}")
+    return cleared
+
+
+def check_ready(service: ServiceFacts) -> None:
+    """Refuse a service that does not serve or whose isolation is not proven.
+
+    Raises:
+        UnavailableError: With the reason and message of the condition that does not hold.
+    """
+    if service.unmet is not None:
+        raise _not_ready(service, service.unmet)
+
+
+def _not_ready(service: ServiceFacts, why: str) -> SekishoError:
+    return UnavailableError(Reason.MODEL_NOT_READY, f"model {service.full_name} does not answer now: {why}")
+
+
+def find_backend(service: ServiceFacts, ports: Mapping[str, int], *, domain: str) -> Backend:
+    """Say where the engine of a service answers.
+
+    Args:
+        service: The service.
+        ports: Port of each Runtime.
+        domain: What follows "svc" in names of Services; may be empty.
+    """
+    port = ports.get(service.runtime)
+    if port is None:
+        raise _not_ready(service, f'Runtime "{service.runtime}" is not known')
+    host = f"{name_child(service.name)}.{service.namespace}.svc{domain and '.'}{domain}"
+    return Backend(host, port, service.full_name)
+
+
+def levels_that_grant(lattice: Lattice, wanted: DataClass) -> tuple[str, ...]:
+    """Return the levels of which one must be granted: that of the class or any higher one, lowest first."""
+    return lattice.levels[wanted.rank :]
+
+
+def check_ceiling(lattice: Lattice, wanted: DataClass, ceiling: Ceiling) -> None:
+    """Refuse a class that the caller's grants do not reach.
+
+    Raises:
+        RefusedError: ClassAboveCeiling, with both facts and what helps.
+    """
+    high_enough = ceiling.level is not None and lattice.levels.index(ceiling.level) >= wanted.rank
+    if high_enough and ceiling.compartments >= wanted.compartments:
+        return
+    missing = [] if high_enough else [f"classificationlevels/{wanted.level}"]
+    missing += [f"compartments/{name}" for name in sorted(wanted.compartments - ceiling.compartments)]
+    held = "+".join([ceiling.level, *sorted(ceiling.compartments)]) if ceiling.level else "below every level"
+    raise RefusedError(
+        Reason.CLASS_ABOVE_CEILING,
+        f"the request is {wanted}; your ceiling is {held}. Use a model of a lower class, or ask the administrators "
+        f'for the right to "use" {" and ".join(missing)} of inference.sekisho.dev.',
+    )
+
+
+def model_unknown(namespace: str, name: str) -> RefusedError:
+    """Refuse a model that is not there, or not the caller's to know of: the two answers are the same."""
+    return RefusedError(
+        Reason.MODEL_UNKNOWN, f'there is no model "{namespace}/{name}" that you may use; GET /v1/models lists yours'
+    )
+
+
+def describe_floors(floors: Iterable[Floor]) -> list[str]:
+    """Spell where a class came from, for the record."""
+    return [f"{floor.source}: {floor.value}" for floor in floors]

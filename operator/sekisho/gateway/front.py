@@ -1,0 +1,270 @@
+"""The way of one request: who, what, which class, cleared or not, recorded, then relayed. The order is the rule.
+
+What fails on the way refuses. Nothing is relayed that was not recorded before; what became of it is recorded after.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+from urllib.parse import unquote
+
+from sekisho import telemetry
+from sekisho.errors import Reason, RefusedError, SekishoError
+from sekisho.gateway import dialect
+from sekisho.gateway.admission import Admission
+from sekisho.gateway.decide import (
+    CLASS_HEADER,
+    Backend,
+    RequestClass,
+    ServiceFacts,
+    check_ready,
+    decide_class,
+    describe_floors,
+    find_backend,
+    model_unknown,
+)
+from sekisho.gateway.facts import Facts
+from sekisho.gateway.fields import FieldError
+from sekisho.gateway.identity import Caller, Identity
+from sekisho.gateway.measures import Measures
+from sekisho.gateway.record import Record
+from sekisho.gateway.relay import Outcome, Relay, Sink
+
+_log = logging.getLogger(__name__)
+CHAT_PATH: Final = "/v1/chat/completions"
+MODELS_PATH: Final = "/v1/models"
+_RETRY_SECONDS: Final = {Reason.OVERLOADED: 1, Reason.RECORD_UNAVAILABLE: 5, Reason.API_UNAVAILABLE: 2}
+_DEFAULT_RETRY_SECONDS: Final = 10
+_MAX_RECORDED: Final = 1024
+
+
+class Call(Protocol):
+    """One request as it came, whatever carried it."""
+
+    @property
+    def method(self) -> str:
+        """GET, POST, …."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """The path as it was sent, without the query."""
+        ...
+
+    def header(self, name: str) -> Sequence[str]:
+        """Return every value of a header."""
+        ...
+
+    async def read_body(self, admission: Admission) -> bytes:
+        """Read the body, within its limits; memory is reserved until the call ends.
+
+        Raises:
+            SekishoError: It is too large, too slow, or there is no room for it.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class Trail:
+    """What is known of a request by now; what is recorded of it, whatever happens."""
+
+    id: str
+    began_at: float
+    caller: Caller | None = None
+    model: str | None = None
+    stream: bool = False
+    request_class: RequestClass | None = None
+    policy: str | None = None
+    body_digest: str | None = None
+    body_bytes: int = 0
+    outcome: Outcome = field(default_factory=Outcome)
+
+    def describe(self, kind: str) -> dict[str, Any]:
+        """Return the record's entry, without any text of the request."""
+        caller, decided = self.caller, self.request_class
+        entry: dict[str, Any] = {"kind": kind, "id": self.id, "model": self.model, "stream": self.stream}
+        if caller is not None:
+            entry["caller"] = {"username": caller.username[:_MAX_RECORDED], "uid": caller.uid[:_MAX_RECORDED]}
+        if decided is not None:
+            entry |= {"class": decided.value.label(), "classFrom": describe_floors(decided.floors)}
+        return entry | {"policy": self.policy, "body": self.body_digest, "bodyBytes": self.body_bytes}
+
+
+@dataclass(frozen=True, slots=True)
+class _Cleared:
+    """A request that may go to its engine."""
+
+    backend: Backend
+    body: bytes
+
+
+class _TimedSink:
+    """Notes when the first byte of an answer went out."""
+
+    def __init__(self, sink: Sink, measures: Measures, began_at: float) -> None:
+        self._sink = sink
+        self._measures = measures
+        self._began_at = began_at
+        self.write = sink.write
+        self.end = sink.end
+
+    async def begin(self, status: int, content_type: str, *, retry_seconds: int | None = None) -> None:
+        self._measures.first_byte(time.monotonic() - self._began_at)
+        await self._sink.begin(status, content_type, retry_seconds=retry_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the gateway works with."""
+
+    facts: Facts
+    identity: Identity
+    record: Record
+    relay: Relay
+    admission: Admission
+    measures: Measures
+    cluster_domain: str = ""
+    body_limits: dialect.BodyLimits = field(default_factory=dialect.BodyLimits)
+
+
+class Front:
+    """Answers requests."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._completions: set[asyncio.Task[None]] = set()
+
+    async def answer(self, call: Call, sink: Sink, *, request_id: str) -> None:
+        """Answer one request; every outcome but a caller who has gone ends in an answer."""
+        trail = Trail(request_id, time.monotonic())
+        with telemetry.tracer.start_as_current_span("gateway.request") as span:
+            try:
+                with self._parts.admission.enter():
+                    await self._serve(call, sink, trail)
+            except SekishoError as error:
+                span.set_attribute(telemetry.KEY_REASON, error.reason.value)
+                await self._refuse(sink, trail, error)
+
+    async def settle(self) -> None:
+        """Wait until what became of every request is recorded."""
+        while self._completions:
+            await asyncio.wait(set(self._completions))
+
+    async def _serve(self, call: Call, sink: Sink, trail: Trail) -> None:
+        parts = self._parts
+        authorization = call.header("Authorization")
+        trail.caller = caller = await parts.identity.authenticate(authorization[0] if len(authorization) == 1 else None)
+        with parts.admission.enter_caller(caller.username):
+            if call.path == CHAT_PATH and call.method == "POST":
+                await self._chat(call, sink, trail, caller)
+            elif call.path == MODELS_PATH and call.method == "GET":
+                await self._list(sink, caller)
+            elif call.path.startswith(f"{MODELS_PATH}/") and call.method == "GET":
+                await self._show(call, sink, caller)
+            else:
+                raise RefusedError(
+                    Reason.ENDPOINT_UNKNOWN,
+                    f"there is no {call.method[:16]} {unquote(call.path)[:128]!r} here; served are POST {CHAT_PATH} "
+                    f"and GET {MODELS_PATH}",
+                )
+
+    async def _list(self, sink: Sink, caller: Caller) -> None:
+        usable, complete = await self._parts.identity.list_usable(caller, list(self._parts.facts.services()))
+        names = [(item.namespace, item.name, item.created_at) for item in usable]
+        await self._say(sink, dialect.render_models(names, complete=complete))
+
+    async def _show(self, call: Call, sink: Sink, caller: Caller) -> None:
+        namespace, name = dialect.split_model(unquote(call.path.removeprefix(f"{MODELS_PATH}/")))
+        service = await self._find(caller, namespace, name)
+        await self._say(sink, dialect.render_model(service.namespace, service.name, service.created_at))
+
+    async def _say(self, sink: Sink, body: bytes) -> None:
+        await sink.begin(200, "application/json")
+        await sink.write(body)
+        await sink.end()
+        self._parts.measures.ended("answered")
+
+    async def _find(self, caller: Caller, namespace: str, name: str) -> ServiceFacts:
+        """Return a service that the caller may use; whether another exists is not told, by time neither."""
+        allowed = await self._parts.identity.may_use(caller, namespace, name)
+        service = self._parts.facts.find(namespace, name)
+        if service is None or not allowed:
+            raise model_unknown(namespace, name)
+        return service
+
+    async def _chat(self, call: Call, sink: Sink, trail: Trail, caller: Caller) -> None:
+        cleared = await self._clear(call, trail, caller)
+        await self._parts.record.append(trail.describe("request") | {"decision": "relayed"})
+        ended = "cancelled"
+        try:
+            timed = _TimedSink(sink, self._parts.measures, trail.began_at)
+            outcome = trail.outcome
+            await self._parts.relay.relay(cleared.backend, cleared.body, timed, stream=trail.stream, outcome=outcome)
+            ended = "failed" if outcome.reason else "relayed"
+        except SekishoError as error:
+            trail.outcome.reason = error.reason
+            trail.outcome.status = dialect.http_status(error.reason)
+            ended = "failed"
+            raise
+        finally:
+            self._complete(trail, ended)
+
+    async def _clear(self, call: Call, trail: Trail, caller: Caller) -> _Cleared:
+        """Decide everything about a chat completion; whatever is not right refuses."""
+        parts = self._parts
+        body = await call.read_body(parts.admission)
+        trail.body_bytes, trail.body_digest = len(body), parts.record.digest_body(body)
+        request = dialect.parse_chat(body, parts.body_limits)
+        trail.model, trail.stream = f"{request.namespace}/{request.service}", request.stream
+        service = await self._find(caller, request.namespace, request.service)
+        law = parts.facts.law
+        trail.policy = law.digest
+        trail.request_class = decide_class(law, service, _read_class(call))
+        await parts.identity.check_class(caller, law.lattice, trail.request_class.value)
+        check_ready(service)
+        backend = find_backend(service, parts.facts.ports, domain=parts.cluster_domain)
+        return _Cleared(backend, request.render(backend.served_name))
+
+    def _complete(self, trail: Trail, ended: str) -> None:
+        """Record what became of a relayed request; the caller does not wait for it, and may have gone."""
+        outcome = trail.outcome
+        entry: dict[str, Any] = {
+            "kind": "completion", "id": trail.id, "ended": ended, "status": outcome.status, "reason": outcome.reason,
+            "sentBytes": outcome.sent_bytes, "events": outcome.events, "tokens": outcome.usage,
+            "milliseconds": round((time.monotonic() - trail.began_at) * 1000),
+        }  # fmt: skip
+        self._parts.measures.ended(ended)
+        task = asyncio.create_task(self._append(entry))
+        self._completions.add(task)
+        task.add_done_callback(self._completions.discard)
+
+    async def _append(self, entry: Mapping[str, Any]) -> None:
+        try:
+            await self._parts.record.append(entry)
+        except SekishoError as error:
+            _log.error("an end was not recorded", extra={"id": entry.get("id"), "detail": error.message})
+
+    async def _refuse(self, sink: Sink, trail: Trail, error: SekishoError) -> None:
+        """Tell the caller why not; a refusal that cannot be recorded is a refusal all the same."""
+        status = dialect.http_status(error.reason)
+        if trail.outcome.reason is None:
+            self._parts.measures.refused(error.reason)
+        # Strangers are counted, not recorded: whoever has no token must not be able to fill the disk.
+        if trail.caller is not None and trail.outcome.reason is None:
+            refusal = {"decision": "refused", "reason": error.reason, "status": status}
+            await self._append(trail.describe("request") | refusal)
+        retry = _RETRY_SECONDS.get(error.reason, _DEFAULT_RETRY_SECONDS) if error.retry else None
+        param = error.param if isinstance(error, FieldError) else None
+        await sink.begin(status, "application/json", retry_seconds=retry)
+        await sink.write(dialect.render_error(error.reason, error.message, param=param))
+        await sink.end()
+
+
+def _read_class(call: Call) -> str | None:
+    values = call.header(CLASS_HEADER)
+    if len(values) > 1:
+        raise RefusedError(Reason.LABEL_INVALID, f"header {CLASS_HEADER} stands {len(values)} times; send it once")
+    return values[0] if values else None

@@ -1,0 +1,185 @@
+"""The gateway process: settings, facts, record, server; it drains when asked to end."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from aiohttp.abc import AbstractResolver
+from opentelemetry.metrics import Meter
+
+from sekisho import telemetry
+from sekisho.errors import Reason, RefusedError, UnavailableError
+from sekisho.gateway import health
+from sekisho.gateway.admission import Admission
+from sekisho.gateway.facts import Facts
+from sekisho.gateway.front import Front, Parts
+from sekisho.gateway.identity import Identity, IdentityLimits
+from sekisho.gateway.measures import Measures
+from sekisho.gateway.record import Record
+from sekisho.gateway.relay import HttpRelay
+from sekisho.gateway.server import HttpServer, WireLimits
+from sekisho.gateway.settings import Settings
+from sekisho.gateway.tls import ServingCertificate
+from sekisho.kube.client import KubeClient
+from sekisho.kube.credentials import Credentials, find_credentials
+
+PROCESS = "gateway"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where a running gateway listens."""
+
+    https: int
+    health: int
+
+
+class Gateway:
+    """One running gateway. Use it as a context manager; leaving it drains.
+
+    Args:
+        settings: What the installation decides.
+        credentials: Of the API server.
+        meter: For metrics.
+        resolver: Looks up names of engines; the system's if None.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        credentials: Credentials,
+        meter: Meter,
+        *,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._measures = Measures(meter)
+        self._resolver = resolver
+        self._stack = AsyncExitStack()
+        self.ports = Ports(0, 0)
+        self.broken = asyncio.Event()
+
+    async def __aenter__(self) -> "Gateway":
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        settings, stack, measures = self._settings, self._stack, self._measures
+        client = await stack.enter_async_context(KubeClient(self._credentials, process=PROCESS))
+        facts = Facts(client, settings.freshness)
+        admission = Admission(settings.admission)
+        record = Record(
+            settings.record_dir, instance=settings.pod_name, limits=settings.record, observe=measures.committed
+        )
+        record.open()
+        stack.push_async_callback(record.close)
+        self._spawn(facts.run())
+        relay = await stack.enter_async_context(HttpRelay(settings.relay, resolver=self._resolver))
+        parts = Parts(
+            facts=facts,
+            identity=Identity(client, IdentityLimits()),
+            record=record,
+            relay=relay,
+            admission=admission,
+            measures=measures,
+            cluster_domain=settings.cluster_domain,
+        )
+        measures.show(admission, facts)
+        wire = WireLimits(
+            settings.max_body, settings.max_connections, settings.body_seconds, settings.caller_stall_seconds
+        )
+        server = HttpServer(Front(parts), admission, wire)
+        certificate = ServingCertificate(settings.tls_dir)
+        state = health.State(facts, record, certificate, server)
+        runner = await health.serve(state, host=settings.bind, port=settings.health_port)
+        stack.push_async_callback(runner.cleanup)
+        await certificate.wait()
+        self._spawn(certificate.follow())
+        port = await server.start(settings.bind, settings.https_port, tls=certificate.context)
+        stack.push_async_callback(
+            server.drain, delay_seconds=settings.drain_delay_seconds, seconds=settings.drain_seconds
+        )
+        self.ports = Ports(port, _port_of(runner))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+
+        def look(done: asyncio.Task[None]) -> None:
+            if not done.cancelled() and (error := done.exception()) is not None:
+                _log.critical("a part of the gateway ended", exc_info=error)
+                self.broken.set()
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        task.add_done_callback(look)
+        self._stack.push_async_callback(end)
+
+
+def _port_of(runner: web.AppRunner) -> int:
+    return int(runner.addresses[0][1])
+
+
+async def run(settings: Settings) -> None:
+    """Serve until a signal, then drain.
+
+    Raises:
+        SekishoError: The process cannot go on.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    meter = telemetry.setup_metrics(PROCESS)
+    telemetry.setup_traces(PROCESS)
+    gateway = Gateway(settings, await find_credentials(), meter)
+    stopping = asyncio.create_task(stop.wait())
+    serving = asyncio.create_task(_serve(gateway))
+    await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        stopping.cancel()
+        await serving
+        raise UnavailableError(Reason.INTERNAL_ERROR, "a part of the gateway ended")
+    _log.info("the gateway drains")
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+
+
+async def _serve(gateway: Gateway) -> None:
+    async with gateway:
+        _log.info("the gateway serves", extra={"https_port": gateway.ports.https})
+        await gateway.broken.wait()
+
+
+def main() -> None:
+    """Run the gateway; exit with 0 when asked to end, and with something else where it could not go on."""
+    try:
+        settings = Settings.read()
+    except RefusedError as error:
+        print(error.message, file=sys.stderr)
+        raise SystemExit(64) from error
+    telemetry.setup_logging(PROCESS, level=settings.log_level)
+    try:
+        asyncio.run(run(settings))
+    except Exception:  # noqa: BLE001 - whatever it is, it is told in one line of the log
+        _log.critical("the gateway ends; it is to be started again", exc_info=True)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""What the gateway measures of itself; never whose request it was, nor what stood in it."""
+
+from collections.abc import Iterable
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+from sekisho import telemetry
+from sekisho.errors import Reason
+from sekisho.gateway.admission import Admission
+from sekisho.gateway.facts import Facts
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Measures:
+    """Counts requests, refusals, records and their times."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._requests = meter.create_counter(telemetry.GATEWAY_REQUESTS, description="Requests by outcome.")
+        self._refusals = meter.create_counter(telemetry.GATEWAY_REFUSALS, description="Refusals by reason.")
+        self._first_byte = meter.create_histogram(
+            telemetry.GATEWAY_SECONDS,
+            description="Time from a request to the first byte of its answer.",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self._records = meter.create_counter(telemetry.GATEWAY_RECORDS, description="Records on disk.")
+        self._record_seconds = meter.create_histogram(
+            telemetry.GATEWAY_RECORD_SECONDS,
+            description="Time until the disk has the oldest entry of a commit.",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+
+    def show(self, admission: Admission, facts: Facts) -> None:
+        """Show what is under way, and how old the knowledge of the cluster is."""
+
+        def in_flight(_: CallbackOptions) -> Iterable[Observation]:
+            yield Observation(admission.in_flight)
+
+        def age(_: CallbackOptions) -> Iterable[Observation]:
+            yield Observation(min(facts.age_seconds(), 1e9))
+
+        self._meter.create_observable_gauge(telemetry.GATEWAY_IN_FLIGHT, callbacks=[in_flight])
+        self._meter.create_observable_gauge(telemetry.GATEWAY_FACTS_AGE, callbacks=[age])
+
+    def refused(self, reason: Reason) -> None:
+        """Count a refusal."""
+        self._requests.add(1, {telemetry.KEY_OUTCOME: "refused"})
+        self._refusals.add(1, {telemetry.KEY_REASON: reason.value})
+
+    def ended(self, outcome: str) -> None:
+        """Count a request that was relayed or answered by the gateway itself."""
+        self._requests.add(1, {telemetry.KEY_OUTCOME: outcome})
+
+    def first_byte(self, seconds: float) -> None:
+        """Note the time to the first byte of a relayed answer."""
+        self._first_byte.record(seconds)
+
+    def committed(self, seconds: float, entries: int) -> None:
+        """Note one commit of the record; none were written where it failed."""
+        self._record_seconds.record(seconds)
+        if entries:
+            self._records.add(entries)

@@ -1,0 +1,351 @@
+"""The record: every line is on disk before what it speaks of happens.
+
+One thread writes. It takes all entries that wait, writes them at once, and tells those who wait once the disk has
+them (group commit). Where the disk fails, nobody is told that it has; it is tried again with the next entries, from
+the last whole line on.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import logging
+import os
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sekisho.errors import Reason, SekishoError, UnavailableError
+from sekisho.gateway.chain import Head, measure_sound, read_line, seal_line
+
+_log = logging.getLogger(__name__)
+KEY_FILE: Final = "body.key"
+_KEY_BYTES: Final = 32
+_SEGMENTS: Final = "record-*.jsonl"
+Entry = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordLimits:
+    """Bounds of the record.
+
+    Attributes:
+        segment_bytes: Size after which a new file is begun.
+        max_waiting: Entries that may wait for the disk.
+        commit_seconds: How long a request waits for the disk before it is refused.
+    """
+
+    segment_bytes: int = 64 << 20
+    max_waiting: int = 4096
+    commit_seconds: float = 5.0
+    retry_seconds: float = 0.5
+
+
+@dataclass(slots=True)
+class _Waiting:
+    entry: Entry
+    done: Callable[[SekishoError | None], None]
+    at: float = field(default_factory=time.monotonic)
+
+
+class Record:
+    """Appends entries to a chain of lines over files in one folder. Open it, close it, one process a folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        instance: str,
+        limits: RecordLimits | None = None,
+        observe: Callable[[float, int], None] = lambda seconds, entries: None,
+    ) -> None:
+        self._folder = folder
+        self._instance = instance
+        self._limits = limits or RecordLimits()
+        self._observe = observe
+        self._waiting: deque[_Waiting] = deque()
+        self._wake = threading.Condition()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        self._file = _File(folder, self._limits.segment_bytes)
+        self._key: bytes | None = None
+        self._failed_at = float("-inf")
+        self.problem: str | None = "the record is not open yet"
+
+    @property
+    def head(self) -> Head:
+        """The last line that is on disk."""
+        return self._file.head
+
+    def open(self) -> None:
+        """Start the thread; a folder that cannot be used is a problem told, and tried again with every entry."""
+        self._thread = threading.Thread(target=self._work, name="record", daemon=True)
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Write what waits, and end the thread."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, self._limits.commit_seconds)
+
+    def digest_body(self, body: bytes) -> str:
+        """Return a keyed digest of a body: equal bodies can be found by who holds the key, none can be guessed.
+
+        Raises:
+            UnavailableError: The key is not there.
+        """
+        if self._key is None:
+            raise self._unavailable()
+        return f"hmac-sha256:{hmac.digest(self._key, body, 'sha256').hex()}"
+
+    async def append(self, entry: Entry) -> None:
+        """Return once the entry is on disk.
+
+        Raises:
+            UnavailableError: RecordUnavailable; what the entry speaks of must not happen.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+
+        def settle(error: SekishoError | None) -> None:
+            if not future.done():
+                future.set_exception(error) if error else future.set_result(None)
+
+        def done(error: SekishoError | None) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop may have ended
+                loop.call_soon_threadsafe(settle, error)
+
+        with self._wake:
+            if self._closing or len(self._waiting) >= self._limits.max_waiting:
+                raise self._unavailable()
+            self._waiting.append(_Waiting(entry, done))
+            self._wake.notify()
+        try:
+            await asyncio.wait_for(future, self._limits.commit_seconds)
+        except TimeoutError:
+            raise self._unavailable() from None
+
+    def _unavailable(self) -> UnavailableError:
+        return UnavailableError(
+            Reason.RECORD_UNAVAILABLE,
+            f"nothing is relayed that cannot be recorded: {self.problem or 'the disk does not keep up'}",
+        )
+
+    def _work(self) -> None:
+        self._prepare()
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._waiting or self._closing, timeout=self._limits.retry_seconds)
+                batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+                ending = self._closing and not batch
+            if ending:
+                self._file.close()
+                return
+            if batch:
+                self._commit(batch)
+            elif self.problem is not None:
+                self._prepare()
+
+    def _prepare(self) -> bool:
+        """Open key and file where they are not open; tell whether all is well."""
+        if time.monotonic() - self._failed_at < self._limits.retry_seconds:
+            return False
+        try:
+            self._key = self._key or _read_key(self._folder)
+            if not self._file.is_open:
+                torn = self._file.open()
+                note = {"kind": "opened", **self._stamp(), "keyId": hashlib.sha256(self._key).hexdigest()[:16]}
+                self._file.append([note | ({"tornBytes": torn} if torn else {})])
+        except SekishoError as error:
+            self._fail(error.message)
+            return False
+        except OSError as error:
+            self._fail(f"{self._folder}: {error.strerror}")
+            return False
+        if self.problem is not None:
+            _log.info("the record is open", extra={"seq": self._file.head.seq})
+        self.problem = None
+        return True
+
+    def _stamp(self) -> dict[str, str]:
+        return {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "instance": self._instance}
+
+    def _commit(self, batch: list[_Waiting]) -> None:
+        error: SekishoError | None = None
+        if not self._file.is_open and not self._prepare():
+            error = self._unavailable()
+        else:
+            try:
+                self._file.append([self._stamp() | dict(item.entry) for item in batch])
+            except OSError as failure:
+                self._fail(f"{self._folder}: {failure.strerror}")
+                error = self._unavailable()
+        for item in batch:
+            item.done(error)
+        self._observe(time.monotonic() - batch[0].at, 0 if error else len(batch))
+
+    def _fail(self, problem: str) -> None:
+        if problem != self.problem:
+            _log.error("the record cannot be written; nothing is relayed", extra={"detail": problem})
+        self.problem = problem
+        self._failed_at = time.monotonic()
+
+
+class _File:
+    """The last file of the chain."""
+
+    def __init__(self, folder: Path, segment_bytes: int) -> None:
+        self._folder = folder
+        self._segment_bytes = segment_bytes
+        self._descriptor = -1
+        self._number = 0
+        self._size = 0
+        self.head = Head()
+
+    @property
+    def is_open(self) -> bool:
+        return self._descriptor >= 0
+
+    def open(self) -> int:
+        """Open the last file behind its last whole line; return how many torn bytes were cut off."""
+        if self._number and self._reopen():
+            return 0
+        self._folder.mkdir(parents=True, exist_ok=True)
+        files = sorted(self._folder.glob(_SEGMENTS))
+        self._number, before = 1, Head()
+        if files:
+            self._number = int(files[-1].stem.partition("-")[2])
+            before = _last_head(files[-2]) if len(files) > 1 else Head()
+        path = self._path()
+        data = path.read_bytes() if files else b""
+        sound, self.head = measure_sound(data, before)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            if len(data) > sound:
+                os.ftruncate(self._descriptor, sound)
+                os.fsync(self._descriptor)
+            _sync_folder(self._folder)
+        except OSError:
+            self.close()
+            raise
+        self._size = sound
+        return len(data) - sound
+
+    def _reopen(self) -> bool:
+        """Go on in the file of before, where it still holds what was acknowledged; a full disk costs no reading."""
+        try:
+            descriptor = os.open(self._path(), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            if os.fstat(descriptor).st_size < self._size:
+                os.close(descriptor)
+                return False
+            os.ftruncate(descriptor, self._size)
+            os.fsync(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+        return True
+
+    def append(self, entries: list[Entry]) -> None:
+        """Write the entries and wait for the disk; after a failure the file is closed, its torn end cut at reopening.
+
+        Raises:
+            OSError: The disk did not take them.
+        """
+        try:
+            if self._size >= self._segment_bytes:
+                self._rotate()
+            head, lines = self.head, []
+            for entry in entries:
+                line, head = seal_line(head, entry)
+                lines.append(line)
+            data = b"".join(lines)
+            self._write(data)
+            os.fdatasync(self._descriptor)
+        except OSError:
+            self._undo()
+            raise
+        self.head = head
+        self._size += len(data)
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+    def _undo(self) -> None:
+        """Take back what nobody was told to be written; what was acknowledged before is on the disk already."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._descriptor, self._size)
+        self.close()
+
+    def _rotate(self) -> None:
+        self.close()
+        self._number, self._size = self._number + 1, 0
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        self._descriptor = os.open(self._path(), flags, 0o600)
+        _sync_folder(self._folder)
+
+    def _path(self) -> Path:
+        return self._folder / f"record-{self._number:08d}.jsonl"
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def list_lines(folder: Path) -> list[bytes]:
+    """Return every line of a record, over all its files, without line breaks."""
+    return [line for path in sorted(folder.glob(_SEGMENTS)) for line in path.read_bytes().split(b"\n") if line]
+
+
+def _last_head(path: Path) -> Head:
+    last = path.read_bytes().rstrip(b"\n").rpartition(b"\n")[2]
+    found = read_line(last)
+    if found is None:
+        raise UnavailableError(
+            Reason.RECORD_BROKEN, f"{path.name} does not end with a whole line; move the files away and look at them"
+        )
+    return found[0]
+
+
+def _read_key(folder: Path) -> bytes:
+    """Return the key of this installation's digests of bodies; made once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / KEY_FILE
+    if not path.exists():
+        fresh = folder / f"{KEY_FILE}.new"
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, secrets.token_bytes(_KEY_BYTES))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        fresh.rename(path)
+        _sync_folder(folder)
+    key = path.read_bytes()
+    if len(key) != _KEY_BYTES:
+        raise UnavailableError(
+            Reason.RECORD_UNAVAILABLE, f"{KEY_FILE} has {len(key)} bytes, {_KEY_BYTES} expected; restore or remove it"
+        )
+    return key
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,243 @@
+"""Carry one checked request to an engine and its answer back: bounded, cancelled with its caller, never retried.
+
+The interface is narrow on purpose: bytes in, a `Sink` for bytes out, an `Outcome`. Neither side knows the other's HTTP.
+"""
+
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol, Self
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+
+from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
+from sekisho.gateway.decide import Backend
+from sekisho.gateway.dialect import read_engine_message, read_usage, render_error_event
+from sekisho.gateway.sse import EventFramer
+
+_PATH = "/v1/chat/completions"
+_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "sekisho-gateway"}
+# Statuses by which an engine says that the request, not the engine, is at fault.
+_CALLERS_FAULT = frozenset({400, 413, 422})
+
+
+@dataclass(frozen=True, slots=True)
+class RelayLimits:
+    """Bounds of one relay."""
+
+    connect_seconds: float = 5.0
+    first_byte_seconds: float = 120.0
+    idle_seconds: float = 60.0
+    max_answer_bytes: int = 8 << 20
+    max_event_bytes: int = 256 << 10
+    max_error_bytes: int = 64 << 10
+    connections_per_backend: int = 256
+
+
+class Sink(Protocol):
+    """Where an answer goes. Writing waits while the caller does not read."""
+
+    async def begin(self, status: int, content_type: str, *, retry_seconds: int | None = None) -> None:
+        """Send the status; nothing was sent before."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes of the body."""
+        ...
+
+    async def end(self) -> None:
+        """End the body."""
+        ...
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a relay; filled while it runs, so that it tells the truth however it ends.
+
+    Attributes:
+        status: What the caller was told, 0 while nothing.
+        reason: Why a stream that had begun ended with an error.
+    """
+
+    status: int = 0
+    sent_bytes: int = 0
+    events: int = 0
+    usage: dict[str, int] = field(default_factory=dict)
+    reason: Reason | None = None
+
+
+class Relay(Protocol):
+    """Carries requests; an HTTP client of any kind."""
+
+    async def relay(self, backend: Backend, body: bytes, sink: Sink, *, stream: bool, outcome: Outcome) -> None:
+        """Send `body` to the engine and its answer into `sink`.
+
+        Raises:
+            SekishoError: The engine did not answer, or not as it must, and nothing was sent into `sink` yet.
+        """
+        ...
+
+
+class HttpRelay:
+    """Relays over kept connections, one pool for each backend. Use it as a context manager.
+
+    Args:
+        limits: Bounds.
+        resolver: Looks names up; the system's if None.
+    """
+
+    def __init__(self, limits: RelayLimits, *, resolver: AbstractResolver | None = None) -> None:
+        self._limits = limits
+        self._resolver = resolver
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        limits = self._limits
+        # Names are looked up again after a few seconds; a Service keeps its address, a service made anew does not.
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            limit_per_host=limits.connections_per_backend,
+            ttl_dns_cache=5,
+            # Engines close idle connections after 5 s; a request must not meet one on its way out.
+            keepalive_timeout=3,
+            resolver=self._resolver,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(
+                total=None,
+                connect=2 * limits.connect_seconds,
+                sock_connect=limits.connect_seconds,
+                sock_read=limits.first_byte_seconds,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            read_bufsize=64 << 10,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def relay(self, backend: Backend, body: bytes, sink: Sink, *, stream: bool, outcome: Outcome) -> None:
+        """Send a request and carry its answer; leaving early, by cancellation too, cuts the engine's connection."""
+        if self._session is None:
+            raise RuntimeError("the relay is used outside its context")
+        url = f"http://{backend.host}:{backend.port}{_PATH}"
+        try:
+            response = await self._session.post(url, data=body, headers=_HEADERS, allow_redirects=False)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._failure(backend, error) from error
+        try:
+            await self._check(response, backend, stream=stream)
+            if stream:
+                await self._carry_stream(response, backend, sink, outcome)
+            else:
+                await self._carry_answer(response, backend, sink, outcome)
+        finally:
+            # A connection with anything left on it is closed, not kept: that is how an engine learns to stop.
+            if response.content.at_eof():
+                response.release()
+            else:
+                response.close()
+
+    async def _check(self, response: aiohttp.ClientResponse, backend: Backend, *, stream: bool) -> None:
+        status, who = response.status, f"the engine of {backend.served_name}"
+        if status == 200:
+            wanted = "text/event-stream" if stream else "application/json"
+            if response.content_type != wanted or response.headers.get("Content-Encoding", "identity") != "identity":
+                raise UnavailableError(
+                    Reason.UPSTREAM_FAILED, f"{who} answered with {response.content_type[:64]}, {wanted} was expected"
+                )
+            return
+        if status in _CALLERS_FAULT:
+            said = read_engine_message(await self._read(response, backend, self._limits.max_error_bytes))
+            raise RefusedError(Reason.REQUEST_INVALID, f"{who} refused the request: {said or f'status {status}'}")
+        if status in {429, 503}:
+            raise UnavailableError(Reason.OVERLOADED, f"{who} is overloaded (status {status}); try again shortly")
+        raise UnavailableError(Reason.UPSTREAM_FAILED, f"{who} answered with status {status}")
+
+    async def _carry_answer(
+        self, response: aiohttp.ClientResponse, backend: Backend, sink: Sink, outcome: Outcome
+    ) -> None:
+        """Carry an answer that is one JSON text: whole or not at all."""
+        body = await self._read(response, backend, self._limits.max_answer_bytes)
+        if not body.lstrip().startswith(b"{"):
+            raise UnavailableError(
+                Reason.UPSTREAM_FAILED, f"the engine of {backend.served_name} did not answer with a JSON object"
+            )
+        outcome.usage = read_usage([body])
+        outcome.status = 200
+        await sink.begin(200, "application/json")
+        await sink.write(body)
+        outcome.sent_bytes = len(body)
+        await sink.end()
+
+    async def _read(self, response: aiohttp.ClientResponse, backend: Backend, most: int) -> bytes:
+        data = bytearray()
+        while chunk := await self._next(response, backend):
+            data += chunk
+            if len(data) > most:
+                raise UnavailableError(
+                    Reason.UPSTREAM_FAILED,
+                    f"the engine of {backend.served_name} answered with more than {most} bytes",
+                )
+        return bytes(data)
+
+    async def _carry_stream(
+        self, response: aiohttp.ClientResponse, backend: Backend, sink: Sink, outcome: Outcome
+    ) -> None:
+        """Carry whole events as they come; once begun, a failure becomes the stream's last event."""
+        framer = EventFramer(self._limits.max_event_bytes)
+        try:
+            while chunk := await self._next(response, backend):
+                if whole := framer.feed(chunk):
+                    await self._send(sink, whole, outcome)
+            if not framer.is_complete:
+                raise UnavailableError(
+                    Reason.UPSTREAM_FAILED, f"the engine of {backend.served_name} ended in the middle of its answer"
+                )
+        except UnavailableError as error:
+            if not outcome.status:
+                raise
+            outcome.reason = error.reason
+            await self._send(sink, render_error_event(error.reason, error.message), outcome)
+        finally:
+            outcome.events, outcome.usage = framer.events, read_usage(framer.last_events())
+        await sink.end()
+
+    async def _send(self, sink: Sink, data: bytes, outcome: Outcome) -> None:
+        if not outcome.status:
+            outcome.status = 200
+            await sink.begin(200, "text/event-stream")
+        await sink.write(data)
+        outcome.sent_bytes += len(data)
+
+    async def _next(self, response: aiohttp.ClientResponse, backend: Backend) -> bytes:
+        """Return what came from the engine, empty at the end, and say in our words how it failed."""
+        try:
+            chunk = await response.content.readany()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._failure(backend, error) from error
+        connection = response.connection
+        if connection is not None and connection.protocol is not None:
+            # An engine may think for long before its first word, not between two.
+            connection.protocol.read_timeout = self._limits.idle_seconds
+        return chunk
+
+    def _failure(self, backend: Backend, error: Exception) -> SekishoError:
+        who = f"the engine of {backend.served_name}"
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return UnavailableError(
+                Reason.UPSTREAM_TIMEOUT, f"{who} could not be reached within {self._limits.connect_seconds:g} s"
+            )
+        if isinstance(error, TimeoutError):
+            return UnavailableError(Reason.UPSTREAM_TIMEOUT, f"{who} was silent for too long")
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return UnavailableError(Reason.UPSTREAM_FAILED, f"{who} could not be reached")
+        return UnavailableError(Reason.UPSTREAM_FAILED, f"{who} ended in the middle of its answer")

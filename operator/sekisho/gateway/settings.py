@@ -1,0 +1,103 @@
+"""Settings of the gateway, from environment variables SEKISHO_*."""
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from sekisho.api.meta import parse_quantity
+from sekisho.api.names import HEALTH_PORT, HTTPS_TARGET_PORT
+from sekisho.errors import Reason, RefusedError
+from sekisho.gateway.admission import AdmissionLimits
+from sekisho.gateway.facts import Freshness
+from sekisho.gateway.record import RecordLimits
+from sekisho.gateway.relay import RelayLimits
+
+PREFIX = "SEKISHO_"
+
+
+def _parse_size(value: Any) -> Any:
+    return int(parse_quantity(value)) if isinstance(value, str) else value
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86400)]
+Size = Annotated[int, BeforeValidator(_parse_size), Field(ge=1024)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Settings(BaseModel):
+    """What an installation decides; sizes are quantities such as 2Mi."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    bind: str = "0.0.0.0"
+    https_port: Port = HTTPS_TARGET_PORT
+    health_port: Port = HEALTH_PORT
+    tls_dir: Path = Path("/etc/sekisho/tls")
+    record_dir: Path = Path("/var/lib/sekisho")
+    pod_name: str = Field(default_factory=socket.gethostname)
+    cluster_domain: Annotated[str, Field(max_length=253)] = ""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    max_body: Size = 2 << 20
+    max_answer: Size = 8 << 20
+    max_buffered: Size = 96 << 20
+    max_requests: Count = 512
+    max_requests_per_caller: Count = 64
+    max_connections: Count = 4096
+
+    body_seconds: Seconds = 30.0
+    caller_stall_seconds: Seconds = 60.0
+    connect_seconds: Seconds = 5.0
+    first_byte_seconds: Seconds = 120.0
+    idle_seconds: Seconds = 60.0
+    record_seconds: Seconds = 5.0
+    record_segment: Size = 64 << 20
+    facts_max_age_seconds: Annotated[float, Field(ge=5, le=600)] = 30.0
+    drain_delay_seconds: Annotated[float, Field(ge=0, le=600)] = 3.0
+    drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 45.0
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read the settings.
+
+        Raises:
+            RefusedError: A variable cannot be understood; the message names it, never its value.
+        """
+        given = {key[len(PREFIX) :].lower(): value for key, value in environ.items() if key.startswith(PREFIX)}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            variable = PREFIX + str(first["loc"][0]).upper()
+            raise RefusedError(Reason.INVALID_SPEC, f"environment variable {variable}: {first['msg']}") from error
+
+    @property
+    def admission(self) -> AdmissionLimits:
+        """Bounds of what is under way."""
+        return AdmissionLimits(self.max_requests, self.max_requests_per_caller, self.max_buffered)
+
+    @property
+    def relay(self) -> RelayLimits:
+        """Bounds of a relay."""
+        return RelayLimits(
+            connect_seconds=self.connect_seconds,
+            first_byte_seconds=self.first_byte_seconds,
+            idle_seconds=self.idle_seconds,
+            max_answer_bytes=self.max_answer,
+        )
+
+    @property
+    def record(self) -> RecordLimits:
+        """Bounds of the record."""
+        return RecordLimits(segment_bytes=self.record_segment, commit_seconds=self.record_seconds)
+
+    @property
+    def freshness(self) -> Freshness:
+        """How old knowledge of the cluster may be: two watches may fail before it is too old."""
+        most = self.facts_max_age_seconds
+        return Freshness(watch_seconds=max(1, int(most / 3)), max_age_seconds=most)

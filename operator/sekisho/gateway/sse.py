@@ -1,0 +1,63 @@
+"""Cut a stream of server-sent events at the ends of events, byte for byte. Pure.
+
+Only whole events go on, so that an engine that dies in the middle of one never leaves half an event before the error.
+"""
+
+import re
+from typing import Final
+
+from sekisho.errors import Reason, UnavailableError
+
+# An empty line ends an event, whichever way lines end; "\r\n\r\n" ends with the second.
+_ENDS: Final = (b"\n\n", b"\n\r\n", b"\r\r")
+_SPLIT: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_DONE: Final = b"[DONE]"
+_TAIL: Final = 8192
+
+
+class EventFramer:
+    """Takes chunks as they come and gives back whole events, every byte unchanged and in order.
+
+    Args:
+        max_event_bytes: Longest event that is held back while its end has not come.
+    """
+
+    def __init__(self, max_event_bytes: int) -> None:
+        self._limit = max_event_bytes
+        self._held = b""
+        self._last = b""
+        self.events = 0
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return the bytes up to the end of the last whole event.
+
+        Raises:
+            UnavailableError: An event is longer than the limit.
+        """
+        begin = max(0, len(self._held) - 2)
+        data = self._held + chunk if self._held else chunk
+        cut = len(data) if data.endswith(b"\n\n") else _find_end(data, begin)
+        self._held = data[cut:]
+        if len(self._held) > self._limit:
+            raise UnavailableError(
+                Reason.UPSTREAM_FAILED, f"the engine sent an event longer than {self._limit} bytes; the answer ends"
+            )
+        if not cut:
+            return b""
+        whole = data[:cut] if self._held else data
+        self.events += whole.count(b"\n\n") or len(_SPLIT.findall(whole))
+        self._last = (self._last + whole)[-_TAIL:] if len(whole) < _TAIL else whole[-_TAIL:]
+        return whole
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the stream ended as the dialect ends streams, with nothing half said."""
+        return not self._held.strip() and _DONE in self._last[-64:]
+
+    def last_events(self) -> list[bytes]:
+        """Return the last events, newest first, as far as they are remembered."""
+        return [event.strip() for event in reversed(_SPLIT.split(self._last)) if event.strip()]
+
+
+def _find_end(data: bytes, begin: int) -> int:
+    return max((at + len(end) for end in _ENDS if (at := data.rfind(end, begin)) >= 0), default=0)

@@ -1,0 +1,56 @@
+"""The gateway's certificate, read again when its files change; connections that stand are not touched."""
+
+import asyncio
+import logging
+import ssl
+from pathlib import Path
+from typing import Final
+
+_log = logging.getLogger(__name__)
+_LOOK_SECONDS: Final = 5.0
+
+
+class ServingCertificate:
+    """Holds the one TLS context of the server. New handshakes use what was loaded last."""
+
+    def __init__(self, folder: Path) -> None:
+        self._certificate = folder / "tls.crt"
+        self._key = folder / "tls.key"
+        self._seen: tuple[bytes, bytes] | None = None
+        self.context: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context.set_alpn_protocols(["http/1.1"])
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether there is a certificate to serve."""
+        return self._seen is not None
+
+    def load(self) -> bool:
+        """Load the files if they differ from what is loaded; keep the old ones if the new ones cannot be used."""
+        try:
+            found = self._certificate.read_bytes(), self._key.read_bytes()
+            if found == self._seen:
+                return False
+            # A pair that does not fit must not reach the live context, which OpenSSL would leave half changed.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._certificate, self._key)
+            self.context.load_cert_chain(self._certificate, self._key)
+        except OSError as error:  # ssl.SSLError among them
+            _log.warning("the certificate cannot be used", extra={"detail": type(error).__name__})
+            return False
+        self._seen = found
+        _log.info("the certificate is loaded")
+        return True
+
+    async def wait(self) -> None:
+        """Wait until there is a certificate."""
+        while not self.is_loaded:
+            await asyncio.to_thread(self.load)
+            if not self.is_loaded:
+                await asyncio.sleep(1.0)
+
+    async def follow(self) -> None:
+        """Load new files as they come, until cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.to_thread(self.load)
