@@ -89,8 +89,9 @@ def read_reference(archive: Path) -> ArchiveReference:
             manifests = json.loads(file.read(INDEX_LIMIT_BYTES))["manifests"]
     except (OSError, tarfile.TarError, ValueError, KeyError) as error:
         raise ClusterError(f"{archive} cannot be read as an OCI image archive: {error}", remedy=remedy) from error
-    if len(manifests) != 1:
-        raise ClusterError(f"{archive} holds {len(manifests)} images, not one", remedy=remedy)
+    digests = {manifest["digest"] for manifest in manifests}  # one image may stand there under a tag and a digest
+    if len(digests) != 1:
+        raise ClusterError(f"{archive} holds {len(digests)} images, not one", remedy=remedy)
     annotations = manifests[0].get("annotations", {})
     name = annotations.get(NAME_ANNOTATION) or annotations.get(TAG_ANNOTATION)
     is_whole = name is not None and "/" in name

@@ -7,7 +7,7 @@ from e2e.cluster.provider import Cluster
 from e2e.demo import screen
 from e2e.installation import ROOT, Installation, render_example
 
-TOOLS_IMAGE = "lab.local/tools:1"
+TOOLS_IMAGE = "sekisho.test/tools:1"
 INTRUDER = """
 apiVersion: v1
 kind: Namespace
