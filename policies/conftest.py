@@ -11,11 +11,11 @@ import yaml
 
 from e2e.cluster.local import LocalCluster
 from e2e.cluster.provider import Options
+from policies.example import SENTINEL, ask_sentinel
 from tests.integration.api.server import ApiServer, connect, install_crds, wait_until
 
 HERE = Path(__file__).parent
 CLASSES = HERE / "classes.yaml"
-SENTINEL = "sekisho-test-sentinel"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -71,8 +71,7 @@ def _await_enforcement(server: ApiServer) -> None:
     """Wait until policies hold: the API server takes them up all at once, the last one last, and parameters later."""
     for document in _sentinel():
         server.must(server.apply(document))
-    probe = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": SENTINEL, "namespace": "default"}}
-    wait_until(lambda: "the sentinel" in server.create(probe, dry_run=True).message, what="policies to hold")
+    wait_until(lambda: "the sentinel" in ask_sentinel(server, "default"), what="policies to hold")
     unknown = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}}
     unknown["metadata"] |= {"labels": {"sekisho.dev/classification": "nobody-knows"}}  # type: ignore[operator]
     wait_until(
@@ -88,7 +87,13 @@ def _sentinel() -> Iterator[dict[str, Any]]:
         "kind": "ValidatingAdmissionPolicy",
         "spec": {
             "matchConstraints": {"resourceRules": [rule]},
-            "validations": [{"expression": f"object.metadata.name != '{SENTINEL}'", "message": "the sentinel"}],
+            "validations": [
+                {
+                    "expression": f"object.metadata.name != '{SENTINEL}'",
+                    "messageExpression": "'the sentinel sees <' + "
+                    "namespaceObject.metadata.?labels[?'sekisho.dev/classification'].orValue('') + '>'",
+                }
+            ],
         },
     }
     yield {

@@ -4,7 +4,7 @@ The first document says who asks and how:
 
     why: one sentence, what the example shows
     as: user name of who asks, or `admin`
-    namespaceLabels: labels of the namespace all of it happens in
+    namespaceClass: class of the namespace all of it happens in
     given: objects that are there before, each {as: user name, object: …}
     patch, subresource, verb: what is asked of the last given object; without them, the second document is created
     denied: words of the refusal (deny examples only)
@@ -18,10 +18,11 @@ from typing import Any
 
 import yaml
 
-from sekisho.api.names import API_VERSION
-from tests.integration.api.server import CLUSTER_KINDS, MERGE, STRATEGIC, Answer, ApiServer, Person, locate
+from sekisho.api.names import API_VERSION, CLASS_LABEL
+from tests.integration.api.server import CLUSTER_KINDS, MERGE, STRATEGIC, Answer, ApiServer, Person, locate, wait_until
 
 MASTERS = "system:masters"
+SENTINEL = "sekisho-test-sentinel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,8 @@ class Example:
 
     def prepare(self, server: ApiServer, room: str) -> None:
         """Label the namespace and make what is there before."""
-        if labels := self.head.get("namespaceLabels"):
-            patch = {"metadata": {"labels": labels}}
-            server.must(server.request("PATCH", f"/api/v1/namespaces/{room}", patch, content_type=MERGE))
+        if value := self.head.get("namespaceClass"):
+            classify_namespace(server, room, value)
         for item in self.head.get("given", ()):
             server.must(server.create(place(item["object"], room), person=person(item["as"])))
 
@@ -67,6 +67,19 @@ class Example:
             MERGE if target["apiVersion"] == API_VERSION else STRATEGIC
         )  # built-in lists merge by key, as kubelets do
         return server.request("PATCH", path + query, self.head["patch"], person=who, content_type=kind)
+
+
+def classify_namespace(server: ApiServer, room: str, value: str) -> None:
+    """Give a namespace a class, and wait until admission knows: it reads namespaces from a cache."""
+    patch = {"metadata": {"labels": {CLASS_LABEL: value}}}
+    server.must(server.request("PATCH", f"/api/v1/namespaces/{room}", patch, content_type=MERGE))
+    wait_until(lambda: f"<{value}>" in ask_sentinel(server, room), what="the namespace's class to be known")
+
+
+def ask_sentinel(server: ApiServer, room: str) -> str:
+    """Return what a policy of the tests, which refuses one ConfigMap, says of the namespace."""
+    probe = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": SENTINEL, "namespace": room}}
+    return server.create(probe, dry_run=True).message
 
 
 def person(name: str) -> Person:

@@ -73,6 +73,6 @@ def test_a_policy_fails_closed_and_denies(document: dict[str, dict[str, object]]
         assert document["spec"]["failurePolicy"] == "Fail"
         return
     assert document["spec"]["policyName"] == document["metadata"]["name"]
-    assert document["spec"]["validationActions"] == ["Deny"]
+    assert document["spec"]["validationActions"] == ["Deny", "Audit"]
     if "paramRef" in document["spec"]:
         assert document["spec"]["paramRef"] == {"name": "default", "parameterNotFoundAction": "Deny"}

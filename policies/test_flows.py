@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from policies.example import person
+from policies.example import classify_namespace, person
 from sekisho.api.names import CLASS_LABEL, MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL
 from sekisho.plan.inferenceservice import plan
-from tests.integration.api.server import MERGE, Answer, ApiServer, wait_until
+from tests.integration.api.server import MERGE, Answer, ApiServer, locate, wait_until
 from tests.unit.plan.worlds import build_service, build_world
 
 OPERATOR = person("system:serviceaccount:sekisho-system:sekisho-controller")
@@ -60,8 +60,7 @@ def pods_of(server: ApiServer, room: str, *, service: str = "chat") -> list[Mapp
 
 @pytest.fixture
 def classified_room(server: ApiServer, room: str) -> str:
-    patch = {"metadata": {"labels": {CLASS_LABEL: "internal"}}}
-    server.must(server.request("PATCH", f"/api/v1/namespaces/{room}", patch, content_type=MERGE))
+    classify_namespace(server, room, "internal")
     return room
 
 
@@ -82,6 +81,21 @@ def test_a_deployment_of_the_operator_becomes_pods_that_grow_and_shrink(server: 
     changed["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.test/engine:2"
     server.must(server.apply(changed, person=OPERATOR))
     wait_until(lambda: "registry.test/engine:2" in json.dumps(pods_of(server, room)), what="a pod of the next revision")
+
+
+def test_labels_do_not_change_through_the_status_of_workloads_and_services(server: ApiServer, room: str) -> None:
+    service = {
+        "apiVersion": "inference.sekisho.dev/v1alpha1",
+        "kind": "InferenceService",
+        "metadata": {"name": "chat", "namespace": room, "labels": {CLASS_LABEL: "confidential"}},
+        "spec": {"predictor": {"model": {"modelRef": {"name": "small"}}}},
+    }
+    server.must(server.create(service))
+    server.must(server.apply(deployment(room, replicas=0), person=OPERATOR))
+    for item, label in ((service, CLASS_LABEL), (deployment(room), SERVICE_LABEL)):
+        patch = {"metadata": {"labels": {label: None}}, "status": {"observedGeneration": 1}}
+        answer = server.request("PATCH", f"{locate(item)}/status", patch, content_type=MERGE)
+        assert label in server.must(answer).body["metadata"]["labels"]
 
 
 @pytest.mark.parametrize("level", ["internal", "confidential"])
@@ -169,9 +183,7 @@ def test_policies_of_network_plugins_are_refused_in_a_namespace_with_a_class(
         path = f"/apis/{group}/v2/namespaces/{room}/{plural}?dryRun=All"
         body = {"apiVersion": f"{group}/v2", "kind": kind, "metadata": {"name": "open"}, "spec": {"egress": [{}]}}
         wait_until(lambda: server.request("POST", path, body).ok, what=f"{kind} to be served, and allowed")
-        patch = {"metadata": {"labels": {CLASS_LABEL: "confidential"}}}
-        server.must(server.request("PATCH", f"/api/v1/namespaces/{room}", patch, content_type=MERGE))
-        wait_until(lambda: not server.request("POST", path, body).ok, what="the namespace's label to be known")
+        classify_namespace(server, room, "confidential")
         refused = server.request("POST", path, body)
         assert refused.status == 403
         assert f"in a namespace of class confidential a {kind} could open what sekisho closes" in refused.message

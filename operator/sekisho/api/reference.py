@@ -13,8 +13,8 @@ Every kind of `{API_VERSION}`. This page is generated from the models; `kubectl 
 A field marked **required** must be given; every other one may be left out.
 """
 _LIMITS = (
-    ("minLength", "at least {} characters"), ("maxLength", "at most {} characters"), ("minimum", "at least {}"),
-    ("maximum", "at most {}"), ("minItems", "at least {} items"), ("maxItems", "at most {} items"),
+    ("maxLength", "at most {} characters"), ("minimum", "at least {}"), ("maximum", "at most {}"),
+    ("minItems", "no fewer than {}"), ("maxItems", "at most {} items"),
     ("maxProperties", "at most {} entries"),
 )  # fmt: skip
 

@@ -213,8 +213,6 @@ class InferenceServiceSpec(ApiModel):
         description="Destinations beside depot and broker; only for classes whose rule says egress Declared.",
     )  # fmt: skip
 
-    validations: ClassVar[list[dict[str, str]]] = []
-
 
 class ClassSource(StatusModel):
     """One floor that made the class what it is."""

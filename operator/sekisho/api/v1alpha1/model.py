@@ -1,6 +1,6 @@
 """Model: what is served, and who answers for it."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -60,8 +60,6 @@ class ModelSpec(ApiModel):
         default=None, description="Licence of the weights, an SPDX expression where one fits."
     )
     memory: ModelMemory | None = Field(default=None, description="Memory needs; left out, estimated from size.")
-
-    validations: ClassVar[list[dict[str, str]]] = []
 
 
 class ModelStatus(StatusModel):
