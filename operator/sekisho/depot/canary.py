@@ -11,7 +11,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 _LOG: Final = logging.getLogger(__name__)
 MAX_SEEN: Final = 10_000
@@ -69,7 +69,7 @@ class CanaryListener:
 
     def last_seen(self, addresses: frozenset[str], *, after: float) -> tuple[str, float] | None:
         """Return the address and Unix second of the last visit of any of `addresses` later than `after`."""
-        hits = [(a, self._seen[a]) for a in addresses if self._seen.get(a, 0.0) > after]
+        hits = [(a, self._seen[a]) for a in addresses if a in self._seen and self._seen[a] > after]
         return max(hits, key=lambda hit: hit[1], default=None)
 
     async def check(self) -> str:
@@ -110,8 +110,7 @@ class _Echo(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)  # noqa: S101 - asyncio's own contract
-        self._transport = transport
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self._note(addr[0])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from sekisho.api.names import WEIGHTS_POD_CONDITION
 from sekisho.attest.isolation import MAX_PROOF_BYTES, parse_proof
@@ -129,7 +130,7 @@ class DepotApi:
             raise UnavailableError(Reason.DEPOT_OVERLOADED, f"{self._downloads} downloads are running; ask again later")
         self._downloads += 1
         try:
-            response = web.FileResponse(path, chunk_size=1 << 20, headers={"Content-Type": "application/octet-stream"})
+            response = _Blob(path, chunk_size=1 << 20, headers={"Content-Type": "application/octet-stream"})
             await response.prepare(request)
             self.served(response.content_length or 0)
             return response
@@ -188,6 +189,13 @@ class DepotApi:
         since = told.since_at if told.reason is not None and ok == (told.reason is Reason.WEIGHTS_AVAILABLE) else now
         await self.cluster.write_conditions(pod, [PodCondition(WEIGHTS_POD_CONDITION, ok, reason, message, since, now)])
         self._told[pod.uid] = _Told(reason, message, percent, now, since)
+
+
+class _Blob(web.FileResponse):
+    """A file that is sent within its handler, so that running downloads can be counted; aiohttp would send it twice."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        return None if self.prepared else await super().prepare(request)
 
 
 def _resume(pod: PodFacts) -> _Told:
