@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import os
 import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -215,7 +216,7 @@ def unreachable(uri: str, error: BaseException) -> UnavailableError:
     elif isinstance(error, asyncio.TimeoutError):
         why = "it does not answer in time"
     elif isinstance(error, aiohttp.ClientConnectorError):
-        why = error.os_error.strerror or "the connection failed"
+        why = os.strerror(error.os_error.errno) if error.os_error.errno else "the connection failed"
     else:
         why = f"the connection broke off ({type(error).__name__})"
     return UnavailableError(Reason.SOURCE_UNREACHABLE, f"{uri} cannot be reached: {why}")
