@@ -1,0 +1,180 @@
+"""Which source a URI belongs to; settings; who may ask how often."""
+
+from pathlib import Path
+
+import pytest
+
+from sekisho.depot.auth import Authenticator, RateLimit
+from sekisho.depot.canary import MAX_SEEN, CanaryListener
+from sekisho.depot.cluster import parse_review
+from sekisho.depot.settings import SourceEntry, read_settings, read_sources
+from sekisho.depot.sources.choice import check_uri, choose_source
+from sekisho.depot.sources.listing import check_path
+from sekisho.depot.sources.oci import parse_reference
+from sekisho.errors import Reason, RefusedError, SekishoError
+from tests.unit.depot.parts import TOKEN, SimulatedCluster, build_pod
+
+
+@pytest.mark.parametrize(
+    ("prefix", "uri"),
+    [
+        ("oci://registry.closed", "oci://registry.closed.evil.test/a"),
+        ("oci://registry.closed", "oci://registry.closed:5000/a"),
+        ("https://host.test/models", "https://host.test/models-of-others/a"),
+        ("s3://weights", "s3://weights-public/a"),
+        ("oci://registry.closed/team", "oci://registry.closed/teams/a"),
+    ],
+)
+def test_a_prefix_ends_at_a_border_and_never_within_a_name(prefix: str, uri: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        choose_source(uri, [SourceEntry(prefix=prefix)], anonymous=False)
+    assert caught.value.reason is Reason.SOURCE_NOT_ALLOWED
+    assert prefix in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("https://user:secret@host.test/a", "carries a user name"),
+        ("https://host.test/models/../private/a", "climbing parts"),
+        ("https://host.test//a", "empty or climbing"),
+        ("https://host.test/%2e%2e/a", "escaped characters"),
+        ("https://host.test/a?token=x", "has a query"),
+        ("http://host.test/a", "does not begin with one of oci://, https://, s3://"),
+        ("https://host.test:notaport/a", "cannot be parsed"),
+    ],
+)
+def test_a_uri_that_could_mean_something_else_is_refused(uri: str, message: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        check_uri(uri)
+    assert caught.value.reason is Reason.STORAGE_URI_INVALID
+    assert message in caught.value.message
+    assert "secret" not in caught.value.message
+
+
+def test_the_longest_fitting_prefix_wins_and_anonymous_sources_must_be_allowed() -> None:
+    entries = [SourceEntry(prefix="oci://r.test/"), SourceEntry(prefix="oci://r.test/team", region="x")]
+    assert choose_source("oci://r.test/team:v1", entries, anonymous=False).region == "x"
+    assert choose_source("oci://r.test/other:v1", entries, anonymous=False).region is None
+    assert choose_source("https://free.test/a", entries, anonymous=True).credentials_dir is None
+
+
+@pytest.mark.parametrize("uri", ["oci://r.test", "oci://r.test/UPPER", "oci://r.test/a@sha256:12", "oci://r.test/a:"])
+def test_a_reference_that_names_no_artifact_is_refused(uri: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        parse_reference(uri)
+    assert caught.value.reason is Reason.STORAGE_URI_INVALID
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../a", "a/../b", ".hidden", "a//b", "a\\b", "", "é", "a\nb", "x" * 513]
+)
+def test_a_path_that_leaves_the_folder_or_hides_is_refused(path: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        check_path(path, uri="s3://b/c")
+    assert caught.value.reason is Reason.SOURCE_INVALID
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "JSONDecodeError"),
+        ('[{"prefix": "ftp://a/"}]', "0.prefix"),
+        ('[{"prefix": "oci://a/", "password": "hunter2"}]', "0.password"),
+    ],
+)
+def test_a_list_of_sources_that_is_wrong_stops_the_start_without_repeating_it(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "s.json").write_text(text)
+    with pytest.raises(RefusedError) as caught:
+        read_sources(tmp_path / "s.json")
+    assert caught.value.reason is Reason.INVALID_SPEC
+    assert message in caught.value.message
+    assert "hunter2" not in caught.value.message
+
+
+def test_settings_name_the_variable_that_is_wrong_and_have_safe_defaults() -> None:
+    with pytest.raises(RefusedError, match="SEKISHO_CACHE_SIZE cannot be used"):
+        read_settings({"SEKISHO_CACHE_SIZE": "much"})
+    assert read_settings({}).anonymous_sources is False
+    assert read_settings({"SEKISHO_CACHE_SIZE": "1Gi"}).cache_bytes == 1 << 30
+
+
+@pytest.mark.parametrize("header", ["", "Basic abc", "Bearer ", "Bearer " + "x" * 20_000, "Bearer ü"])
+async def test_a_request_without_a_plain_bearer_token_never_reaches_the_api_server(header: str) -> None:
+    cluster = SimulatedCluster()
+    with pytest.raises(RefusedError) as caught:
+        await Authenticator(cluster).identify(header, peer="10.8.0.5")
+    assert caught.value.reason is Reason.UNAUTHENTICATED
+    assert cluster.reviews == 0
+
+
+async def test_a_token_is_reviewed_once_in_thirty_seconds_but_the_pod_is_looked_at_each_time() -> None:
+    cluster, now = SimulatedCluster(), [0.0]
+    cluster.add_pod(build_pod(), TOKEN)
+    authenticator = Authenticator(cluster, clock=lambda: now[0])
+    for _ in range(5):
+        await authenticator.identify(f"Bearer {TOKEN}", peer="a")
+    assert cluster.reviews == 1
+    now[0] = 31
+    await authenticator.identify(f"Bearer {TOKEN}", peer="a")
+    assert cluster.reviews == 2
+    cluster.pods.clear()
+    with pytest.raises(RefusedError, match="does not exist or is ending"):
+        await authenticator.identify(f"Bearer {TOKEN}", peer="a")
+
+
+async def test_strangers_cannot_make_us_flood_the_api_server() -> None:
+    cluster = SimulatedCluster()
+    authenticator = Authenticator(cluster, clock=lambda: 0.0)
+    reasons = []
+    for number in range(300):
+        with pytest.raises(SekishoError) as caught:
+            await authenticator.identify(f"Bearer made-up-{number}", peer="10.8.0.9")
+        reasons.append(caught.value.reason)
+    assert cluster.reviews == 200
+    assert reasons[-1] is Reason.DEPOT_OVERLOADED
+
+
+def test_a_rate_limit_fills_again_with_time() -> None:
+    now = [0.0]
+    limit = RateLimit(per_second=2, burst=2, clock=lambda: now[0])
+    limit.check("a")
+    limit.check("a")
+    with pytest.raises(SekishoError, match="more than 2 requests per second"):
+        limit.check("a")
+    limit.check("b")
+    now[0] = 1.0
+    limit.check("a")
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {},
+        {"authenticated": True, "audiences": ["sekisho-gateway"]},
+        {"authenticated": False, "audiences": ["sekisho-depot"]},
+        {"authenticated": True, "audiences": ["sekisho-depot"], "user": {"username": "admin"}},
+        {"authenticated": True, "audiences": ["sekisho-depot"], "user": {"username": "system:serviceaccount:a:b"}},
+    ],
+)
+def test_a_review_that_names_no_pod_names_nobody(status: dict[str, object]) -> None:
+    with pytest.raises(RefusedError) as caught:
+        parse_review({"status": status})
+    assert caught.value.reason is Reason.UNAUTHENTICATED
+
+
+def test_the_canary_remembers_a_bounded_number_of_visitors_and_not_itself() -> None:
+    now = [10.0]
+    canary = CanaryListener("127.0.0.1", 0, clock=lambda: now[0])
+    canary.note("127.0.0.1")
+    canary.note("::1")
+    canary.note("nonsense")
+    assert canary.last_seen(frozenset({"127.0.0.1", "::1", "nonsense"}), after=0) is None
+    canary.note("::ffff:10.8.0.5")
+    assert canary.last_seen(frozenset({"10.8.0.5"}), after=0) == ("10.8.0.5", 10.0)
+    assert canary.last_seen(frozenset({"10.8.0.5"}), after=10.0) is None
+    for number in range(MAX_SEEN):
+        canary.note(f"10.{number >> 16}.{(number >> 8) & 255}.{number & 255}")
+    assert canary.last_seen(frozenset({"10.8.0.5"}), after=0) is None
