@@ -2,10 +2,12 @@
 
 from bench import placement
 from bench.harness import Registry
+from bench.operators import benchmarks as operators
 
 
 def build_registry() -> Registry:
     """Return all benchmarks, in the order of the table."""
     registry = Registry()
     placement.add_to(registry)
+    operators.add_to(registry)
     return registry

@@ -51,6 +51,7 @@ class Pair:
         candidate: The same.
         check: Raises `WrongAnswerError` where the two results disagree; called after every repetition, untimed.
         measure: Makes the ratio of the two samples of one repetition; `speed_up` unless told otherwise.
+        drift_of: What of a reference's sample must not drift; the wall time of a unit unless told otherwise.
         repetitions: At least `MIN_REPETITIONS`.
         warm_up: Whether both sides run once untimed before.
         notes: More to tell, asked for at the end.
@@ -60,6 +61,7 @@ class Pair:
     candidate: Side
     check: Callable[[object, object], None]
     measure: Callable[[Sample, Sample], float] | None = None
+    drift_of: Callable[[Sample], float] | None = None
     repetitions: int = MIN_REPETITIONS
     warm_up: bool = True
     notes: Callable[[], str] | None = None
@@ -86,6 +88,7 @@ class Benchmark:
         goal: Bound of the ratio.
         direction: "min": the ratio must be at least the goal; "max": at most.
         open: Prepares everything (servers, data), gives the subject, and cleans up.
+        on_request: Whether it runs only where it is asked for by its id.
     """
 
     id: str
@@ -94,6 +97,7 @@ class Benchmark:
     goal: float
     direction: Direction
     open: Opening
+    on_request: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,7 @@ class Registry:
         self._known[benchmark.id] = benchmark
 
     def choose(self, only: Iterable[str]) -> list[Benchmark]:
-        """Return those named, or all; an unknown id is an error.
+        """Return those named, or else all but those that run on request; an unknown id is an error.
 
         Raises:
             ValueError: No benchmark has one of the ids.
@@ -149,7 +153,9 @@ class Registry:
         unknown = [name for name in wanted if name not in self._known]
         if unknown:
             raise ValueError(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(self._known)}")
-        return [self._known[name] for name in wanted] if wanted else list(self._known.values())
+        if not wanted:
+            return [benchmark for benchmark in self._known.values() if not benchmark.on_request]
+        return [self._known[name] for name in wanted]
 
 
 def always(subject: Subject) -> AbstractContextManager[Subject]:
@@ -179,17 +185,21 @@ def run(benchmark: Benchmark, *, tell: Callable[[str], None]) -> Outcome:
             return _run_count(benchmark, subject)
         for attempt in range(1, MAX_TRIES + 1):
             samples = _run_pair(subject)
-            drift = measure_drift([reference for reference, _ in samples])
+            drift = measure_drift([reference for reference, _ in samples], of=subject.drift_of)
             if drift <= MAX_DRIFT:
                 break
             tell(f"{benchmark.id}: the reference drifted by {drift:.0%} (attempt {attempt} of {MAX_TRIES})")
         return _judge_pair(benchmark, subject, samples, drift=drift, attempts=attempt)
 
 
-def measure_drift(samples: list[Sample]) -> float:
+def measure_drift(samples: list[Sample], *, of: Callable[[Sample], float] | None = None) -> float:
     """How far the last repetition's time for a unit is from the first's, as a share of the first's."""
-    first, last = (item.wall_seconds / item.units for item in (samples[0], samples[-1]))
+    first, last = ((of or _wall_of)(item) for item in (samples[0], samples[-1]))
     return abs(last - first) / first
+
+
+def _wall_of(sample: Sample) -> float:
+    return sample.wall_seconds / sample.units
 
 
 def is_within(value: float, goal: float, direction: Direction) -> bool:

@@ -1,0 +1,291 @@
+"""A control plane with everything a service needs, and the two operators that are compared on it."""
+
+import json
+import os
+import socket
+import sys
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+from bench.operators.api import CHILDREN, Api, Object, RefusedError, spread
+from bench.operators.manifests import (
+    NODES,
+    TEMPLATE_NAMESPACE,
+    TEMPLATE_SERVICE,
+    make_template,
+    render_facts,
+    render_heartbeat,
+    render_namespace,
+    render_node,
+    render_service,
+)
+from bench.operators.process import OperatorProcess, wait_for
+from bench.operators.requests import SERVICES, Tail, first_good
+from e2e.cluster import pki
+from e2e.cluster.local import LocalCluster
+from e2e.cluster.provider import Options
+
+SideName = Literal["reference", "candidate"]
+REPO: Final = Path(__file__).resolve().parents[2]
+_HEARTBEAT_SECONDS: Final = 5.0
+_GONE_SECONDS: Final = 180.0
+_QUIET_SECONDS: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two: who it is, and by which write one sees that it is done with a service.
+
+    Attributes:
+        done_by: Resource of the write, as the audit log names it.
+    """
+
+    name: SideName
+    user: str
+    done_by: str
+
+
+REFERENCE: Final = Side("reference", "bench-bare-kopf", SERVICES)
+CANDIDATE: Final = Side("candidate", "bench-sekisho", f"{SERVICES}/status")
+_DONE_VERBS: Final = frozenset({"patch", "update"})
+_CREATE_VERBS: Final = frozenset({"create", "patch"})
+
+
+class Lab:
+    """The control plane and what is done on it. Use `open_lab`."""
+
+    def __init__(self, cluster: LocalCluster, directory: Path) -> None:
+        self.cluster = cluster
+        self.api = Api(cluster.kubeconfig)
+        self.tail = Tail(cluster.audit.file)
+        self._directory = directory
+        self._stop = threading.Event()
+        self._beats = threading.Thread(target=self._beat, daemon=True)
+
+    def prepare(self) -> None:
+        """Bring everything that stays: kinds, policy, site, nodes, users, and the reference's templates."""
+        self.cluster.kubectl("apply", "--server-side", "-f", str(REPO / "crds"))
+        self.cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(REPO / "crds"))
+        for manifest in (*render_facts(), *map(render_node, NODES)):
+            self.api.create(manifest)
+        self._beats.start()
+        for side in (REFERENCE, CANDIDATE):
+            self._issue(side)
+        self._learn_templates()
+
+    def close(self) -> None:
+        """End the heartbeats and the connection."""
+        self._stop.set()
+        if self._beats.is_alive():
+            self._beats.join()
+        self.api.__exit__()
+
+    @contextmanager
+    def running(self, side: Side) -> Iterator[OperatorProcess]:
+        """Start one of the two, give it once it watches and is at rest, and end it."""
+        self.tail.restart()
+        with self.start(side) as process:
+            self.await_ready(side, process)
+            yield process
+
+    def start(self, side: Side) -> OperatorProcess:
+        """Start one of the two; it is not ready yet."""
+        arguments = ["-m", "sekisho.controller.main"]
+        if side is REFERENCE:
+            arguments = ["-m", "bench.bare_kopf", str(self._directory / "templates.json")]
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self._directory),
+            "PYTHONPATH": f"{REPO / 'operator'}:{REPO}",
+            "KUBECONFIG": str(self._kubeconfig(side)),
+            "SEKISHO_AGENT_IMAGE": "sekisho.local/agent:1",
+            "SEKISHO_API_HOST": "10.0.0.1",
+            "SEKISHO_HEALTH_HOST": "127.0.0.1",
+            "SEKISHO_HEALTH_PORT": str(_free_port()),
+            "SEKISHO_LEADER_ELECTION": "false",
+        } | {key: value for key, value in os.environ.items() if key in {"SEKISHO_QPS", "SEKISHO_WORKERS"}}
+        log = self._directory / f"{side.name}.log"
+        process = OperatorProcess([sys.executable, *arguments], user=side.user, env=env, log=log)
+        self._health = f"http://127.0.0.1:{env['SEKISHO_HEALTH_PORT']}/readyz"
+        return process
+
+    def await_ready(self, side: Side, process: OperatorProcess) -> None:
+        """Return once it watches services and rests."""
+
+        def is_ready() -> bool:
+            process.cpu_seconds()
+            self.tail.read()
+            watches = any(
+                entry.request.verb == "watch" and entry.request.resource == SERVICES
+                for entry in self.tail.of(side.user)
+            )
+            return watches and (side is REFERENCE or _answers(self._health))
+
+        wait_for(is_ready, seconds=60, what=f"{side.name} watches")
+        self.await_quiet(side, process)
+
+    def await_quiet(self, side: Side, process: OperatorProcess, *, seconds: float = 120) -> None:
+        """Return once it has asked for nothing, and computed next to nothing, for a moment."""
+        known = (-1, -1.0)
+
+        def is_quiet() -> bool:
+            nonlocal known
+            self.tail.read()
+            now = (len(self.tail.of(side.user)), process.cpu_seconds())
+            quiet = now[0] == known[0] and now[1] - known[1] < 0.06 * _QUIET_SECONDS
+            known = now
+            return quiet
+
+        wait_for(is_quiet, seconds=seconds, pause=_QUIET_SECONDS, what=f"{side.name} rests")
+
+    def create_services(self, namespace: str, names: Sequence[str], *, connections: int = 4) -> None:
+        """Ask for services over a few connections at once."""
+        manifests = [render_service(name, namespace) for name in names]
+        spread(self.cluster.kubeconfig, lambda api, item: api.create(item), manifests, connections=connections)
+
+    def await_done(self, side: Side, namespace: str, *, count: int, seconds: float) -> None:
+        """Return once that many services of a namespace have all children and are marked done."""
+
+        def is_done() -> bool:
+            self.tail.read()
+            ours = self.tail.of(side.user)
+            done = first_good(ours, resource=side.done_by, verbs=_DONE_VERBS)
+            made = first_good(ours, resource="deployments.apps", verbs=_CREATE_VERBS)
+            return all(sum(name[0] == namespace for name in found) >= count for found in (done, made))
+
+        wait_for(is_done, seconds=seconds, pause=0.1, what=f"{side.name} is done with {count} services")
+
+    def new_namespace(self) -> str:
+        """Make a namespace that nothing has used yet."""
+        name = f"bench-{uuid.uuid4().hex[:8]}"
+        self.api.create(render_namespace(name))
+        wait_for(lambda: self.api.find("ServiceAccount", "default", namespace=name), seconds=20, what="a namespace")
+        return name
+
+    def list_children(self, namespace: str) -> dict[str, list[Object]]:
+        """Return the children of all services of a namespace, by kind."""
+        return {
+            kind: [child for child in self.api.list_all(kind, namespace=namespace) if _is_owned(child)]
+            for kind in CHILDREN
+        }
+
+    def remove_namespace(self, namespace: str) -> None:
+        """Remove a namespace and all that is in it, and wait until it is gone.
+
+        Nobody runs the pods, so nobody would confirm that they ended: they are removed at once.
+        """
+        self.api.delete("Namespace", namespace)
+
+        def is_gone() -> bool:
+            # Owners first, or what they own would be made anew until they are gone.
+            for kind in ("InferenceService", "Deployment", "ReplicaSet", "Pod"):
+                with suppress(RefusedError):
+                    self.api.delete(kind, namespace=namespace, at_once=kind == "Pod")
+            return self.api.find("Namespace", namespace) is None
+
+        wait_for(is_gone, seconds=_GONE_SECONDS, pause=1.0, what=f"the end of namespace {namespace}")
+
+    def _issue(self, side: Side) -> None:
+        directory = self.cluster.control_plane.pki
+        pki.Authority(directory, "ca").issue(side.user, pki.Subject(side.user, ("system:masters",)))
+        server = json.loads(self.cluster.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+        self._kubeconfig(side).touch(mode=0o600)
+        self._kubeconfig(side).write_text(pki.render_kubeconfig(directory, side.user, server))
+
+    def _kubeconfig(self, side: Side) -> Path:
+        return self._directory / f"{side.user}.kubeconfig"
+
+    def _learn_templates(self) -> None:
+        """Let the candidate make one service's children; the reference will make the same."""
+        with self.running(CANDIDATE) as process:
+            self.api.create(render_namespace(TEMPLATE_NAMESPACE))
+            owner = self.api.create(render_service(TEMPLATE_SERVICE, TEMPLATE_NAMESPACE))
+            self.await_done(CANDIDATE, TEMPLATE_NAMESPACE, count=1, seconds=60)
+            self.await_quiet(CANDIDATE, process)
+            texts = []
+            for kind in CHILDREN:
+                child = self.api.find(kind, f"{TEMPLATE_SERVICE}-predictor", namespace=TEMPLATE_NAMESPACE) or {}
+                api_version = child["apiVersion"]
+                uid = owner["metadata"]["uid"]
+                texts.append(make_template(child, kind=kind, api_version=api_version, owner_uid=uid))
+        (self._directory / "templates.json").write_text(json.dumps(texts), "utf-8")
+        self.remove_namespace(TEMPLATE_NAMESPACE)
+
+    def _beat(self) -> None:
+        with Api(self.cluster.kubeconfig) as api:
+            while True:
+                at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                for node in NODES:
+                    # A beat that is late is made up for by the next.
+                    with suppress(RefusedError, OSError):
+                        api.patch("Node", node, render_heartbeat(at), subresource="status")
+                if self._stop.wait(_HEARTBEAT_SECONDS):
+                    return
+
+
+@contextmanager
+def open_lab() -> Iterator[Lab]:
+    """Start a control plane of this process' own, and remove it."""
+    name = f"bench-{uuid.uuid4().hex[:6]}"
+    options = Options(name=name, control_plane_only=True, audit_level="all")
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sekisho-bench-")))
+        cluster = stack.enter_context(LocalCluster(options))
+        lab = Lab(cluster, directory)
+        stack.callback(lab.close)
+        lab.prepare()
+        yield lab
+
+
+class SharedLab:
+    """A lab that is started when it is first needed, for benchmarks that may find their series recorded already."""
+
+    def __init__(self) -> None:
+        self._stack: ExitStack | None = None
+        self._lab: Lab | None = None
+
+    @contextmanager
+    def block(self) -> Iterator[None]:
+        """Whatever is started within the block ends with it."""
+        with ExitStack() as stack:
+            self._stack = stack
+            try:
+                yield
+            finally:
+                self._stack = self._lab = None
+
+    def get(self) -> Lab:
+        """Return the lab, started."""
+        if self._stack is None:
+            raise RuntimeError("the lab is used outside its block")
+        if self._lab is None:
+            self._lab = self._stack.enter_context(open_lab())
+        return self._lab
+
+
+def _is_owned(child: Object) -> bool:
+    return any(owner.get("kind") == "InferenceService" for owner in child["metadata"].get("ownerReferences") or ())
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

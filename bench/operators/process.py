@@ -1,0 +1,81 @@
+"""An operator as a process of its own: started, watched from outside, ended."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_END_SECONDS: Final = 15.0
+
+
+class TimedOutError(Exception):
+    """Something was not so within its time."""
+
+
+def wait_for(condition: Callable[[], Any], *, seconds: float, what: str, pause: float = 0.05) -> Any:
+    """Return the first true value of `condition`.
+
+    Raises:
+        TimedOutError: There was none in time.
+    """
+    until = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > until:
+            raise TimedOutError(f"{what} was not so within {seconds:.0f} s")
+        time.sleep(pause)
+    return value
+
+
+def parse_cpu_ticks(stat: str) -> int:
+    """Return user and system time of all threads from the text of /proc/PID/stat."""
+    after_name = stat.rpartition(")")[2].split()
+    return int(after_name[11]) + int(after_name[12])
+
+
+class OperatorProcess:
+    """A program that works on the cluster as a user of its own. As a context manager it ends when the block does."""
+
+    def __init__(self, command: Sequence[str], *, user: str, env: Mapping[str, str], log: Path) -> None:
+        self.user = user
+        self._log = log
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(list(command), env=dict(env), stdout=file, stderr=file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time it has used since it began.
+
+        Raises:
+            TimedOutError: It has ended by itself.
+        """
+        if self._process.poll() is not None:
+            raise TimedOutError(f"{self.user} ended with {self._process.returncode}; its last words:\n{self._tail()}")
+        return parse_cpu_ticks(Path(f"/proc/{self._process.pid}/stat").read_text("ascii")) / _TICKS
+
+    def peak_mib(self) -> float:
+        """Return the most memory it has held."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text("ascii")
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
+
+    def stop(self) -> None:
+        """Ask it to end, and end it where it does not."""
+        if self._process.poll() is not None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(timeout=_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(timeout=_END_SECONDS)
+
+    def _tail(self) -> str:
+        return self._log.read_text("utf-8", errors="replace")[-3000:]
