@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sekisho.api.names import name_child
+from sekisho.api.names import APPLIED_DIGEST_ANNOTATION, name_child
 from sekisho.controller.cluster import Cluster
 from sekisho.controller.gather import Gatherer
 from sekisho.controller.publishing import Publisher, tell_failure
@@ -81,6 +81,7 @@ class ServiceLoop:
         self._reader = reader
         self._settle_seconds = settle_seconds
         self._seen_at: dict[tuple[str, str], float] = {}
+        self._verified: dict[tuple[str, str, str], tuple[str, str]] = {}
         self._settling: set[tuple[str, str]] = set()
 
     def saw(self, name: tuple[str, str]) -> None:
@@ -91,6 +92,8 @@ class ServiceLoop:
         """Drop what is remembered of an object that is gone."""
         self._seen_at.pop(name, None)
         self._settling.discard(name)
+        for resource in CHILD_KINDS:
+            self._verified.pop((resource.kind, name[0], name_child(name[1])), None)
 
     async def reconcile(self, name: tuple[str, str]) -> Outcome:
         """Make so what one service asks for, as far as the rules allow, and say what came of it.
@@ -104,10 +107,11 @@ class ServiceLoop:
             return Outcome()
         obj, planned, changes = self._plan(raw)
         if changes.count and not self._is_fresh(name):
-            raw = await self._read_anew(name)
+            shown, raw = raw, await self._read_anew(name)
             if raw is None or "deletionTimestamp" in raw["metadata"]:
                 return Outcome()
-            obj, planned, changes = self._plan(raw)
+            if raw is not shown:
+                obj, planned, changes = self._plan(raw)
         try:
             await self._apply(obj, changes)
         except RefusedError as error:
@@ -133,10 +137,25 @@ class ServiceLoop:
         for manifest in manifests:
             meta = manifest["metadata"]
             live = self._cluster.child(resource_of(manifest), meta["namespace"], meta["name"])
-            difference = find_difference(manifest, live)
+            difference = self._find_difference(manifest, live)
             if difference is not None:
                 changes.append(_Change(manifest, live, difference))
         return tuple(changes)
+
+    def _find_difference(self, manifest: Manifest, live: Raw | None) -> str | None:
+        """Compare, but what was found equal is not compared again while neither side has changed."""
+        meta = manifest["metadata"]
+        key = (manifest["kind"], meta["namespace"], meta["name"])
+        wanted = meta.get("annotations", {}).get(APPLIED_DIGEST_ANNOTATION, "")
+        pair = (str((live or {}).get("metadata", {}).get("resourceVersion", "")), wanted)
+        if wanted and pair[0] and self._verified.get(key) == pair:
+            return None
+        difference = find_difference(manifest, live)
+        if difference is None:
+            self._verified[key] = pair
+        else:
+            self._verified.pop(key, None)
+        return difference
 
     def _find_leftovers(self, obj: ServiceObject, planned: Plan) -> tuple[tuple[Resource, Raw], ...]:
         """Return what the plan prunes, in its order, and whatever we once made under another name."""

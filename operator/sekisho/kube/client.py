@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -83,27 +84,48 @@ class KubeClient:
         self._observe = observe
         self._pace = TokenBucket(self._limits.qps, self._limits.burst)
         self._session: aiohttp.ClientSession | None = None
+        self._ssl: ssl.SSLContext | bool = False
+        self._retiring: dict[asyncio.Task[None], aiohttp.ClientSession] = {}
 
     async def __aenter__(self) -> Self:
-        context = await asyncio.to_thread(self._credentials.build_ssl_context)
+        self._ssl = await asyncio.to_thread(self._credentials.build_ssl_context)
+        self._session = self._open()
+        return self
+
+    def _open(self) -> aiohttp.ClientSession:
         limits = self._limits
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=limits.connections, ssl=context, keepalive_timeout=60),
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=limits.connections, ssl=self._ssl, keepalive_timeout=60),
             timeout=aiohttp.ClientTimeout(total=limits.request_seconds, sock_connect=limits.connect_seconds),
             headers={"User-Agent": self._user_agent},
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
         )
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        session, self._session = self._session, None
+        retiring, self._retiring = self._retiring, {}
+        for task in retiring:
+            task.cancel()
+        for each in filter(None, (session, *retiring.values())):
+            await each.close()
+
+    def _replace(self, silent: aiohttp.ClientSession) -> None:
+        """Leave every connection behind after one fell silent: its siblings are as dead, and each would cost a wait."""
+        if self._session is not silent:
+            return
+        self._session = self._open()
+        task = asyncio.create_task(self._retire(silent))
+        self._retiring[task] = silent
+        task.add_done_callback(lambda done: self._retiring.pop(done, None))
+
+    async def _retire(self, session: aiohttp.ClientSession) -> None:
+        await asyncio.sleep(self._limits.request_seconds)  # what is under way on it may still be answered
+        await session.close()
 
     async def get(self, resource: Resource, name: str, *, namespace: str = "") -> Object | None:
         """Read one object; None where there is none."""
@@ -321,7 +343,8 @@ class KubeClient:
         raise _failure(call, status, headers, data)
 
     async def _exchange(self, call: _Call, *, fresh_token: bool) -> tuple[int, Mapping[str, str], bytes]:
-        if self._session is None:
+        session = self._session
+        if session is None:
             raise RuntimeError("the client is used outside its context")
         headers: CIMultiDict[str] = CIMultiDict(Accept=call.accept)
         if call.body is not None:
@@ -330,17 +353,16 @@ class KubeClient:
             headers["Authorization"] = f"Bearer {token}"
         started, status = time.monotonic(), 0
         try:
-            async with self._session.request(
+            async with session.request(
                 call.method, self._credentials.server + call.path, params=call.params, data=call.body, headers=headers
             ) as response:
                 status = response.status
                 return status, response.headers, await self._read(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            what = (
-                "did not answer in time"
-                if isinstance(error, TimeoutError)
-                else f"is not reachable ({type(error).__name__})"
-            )
+            what = f"is not reachable ({type(error).__name__})"
+            if isinstance(error, TimeoutError):
+                self._replace(session)
+                what = "did not answer in time"
             raise ApiUnavailableError(f"the API server {what} on {call.verb} {call.resource.full_name}") from error
         finally:
             self._observe(call.verb, call.resource, status, time.monotonic() - started)

@@ -114,6 +114,32 @@ async def test_a_silent_server_is_unavailable(server: tuple[Server, str], client
         await client.get(CONFIG_MAPS, "x", namespace="a")
 
 
+async def test_after_a_silent_connection_no_other_old_one_is_used(
+    server: tuple[Server, str], client: KubeClient
+) -> None:
+    peers: list[object] = []
+    silent = False
+
+    async def answer(request: web.Request) -> web.Response:
+        peers.append(request.transport.get_extra_info("peername") if request.transport else None)
+        if silent:
+            await asyncio.sleep(1)
+        await asyncio.sleep(0.05)
+        return web.json_response({})
+
+    server[0].answer = answer
+    await asyncio.gather(*(client.get(NODES, f"n{index}") for index in range(3)))
+    old = set(peers)
+    silent = True
+    with pytest.raises(ApiUnavailableError, match="did not answer in time"):
+        await client.get(NODES, "n")
+    silent = False
+    peers.clear()
+    await asyncio.gather(*(client.get(NODES, f"n{index}") for index in range(3)))
+    assert len(old) == 3
+    assert not old & set(peers)
+
+
 async def test_an_answer_that_is_too_long_is_not_read_to_its_end(
     server: tuple[Server, str], client: KubeClient
 ) -> None:
