@@ -23,6 +23,7 @@ Raw = Mapping[str, Any]
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _MAX_PAUSE_SECONDS: Final = 5.0
+_MIN_WATCH_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +71,19 @@ class Reflector(Generic[T]):
         listed_at = time.monotonic()
         while time.monotonic() - listed_at < self._times.relist_seconds:
             watch = self._client.watch(
-                self.resource, version=version, seconds=self._times.watch_seconds, opened=self._hear
+                self.resource,
+                version,
+                seconds=self._times.watch_seconds,
+                quiet_seconds=self._times.watch_seconds + 5.0,
+                opened=self._hear,
             )
+            opened_at = time.monotonic()
             async for event in watch:
                 version = self._take(event) or version
                 self._hear()
             self._hear()
+            if time.monotonic() - opened_at < _MIN_WATCH_SECONDS:
+                await asyncio.sleep(_MIN_WATCH_SECONDS)  # a server that ends every watch at once is not asked hotly
 
     def _take(self, event: Raw) -> str:
         item = event.get("object") or {}

@@ -220,7 +220,8 @@ class _File:
             return 0
         self._folder.mkdir(parents=True, exist_ok=True)
         files = sorted(self._folder.glob(_SEGMENTS))
-        self._number, before = 1, Head()
+        # Where the files are gone while this process runs, the chain goes on, so that the gap shows.
+        self._number, before = 1, self.head
         if files:
             self._number = int(files[-1].stem.partition("-")[2])
             before = _last_head(files[-2]) if len(files) > 1 else Head()

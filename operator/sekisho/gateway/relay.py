@@ -3,6 +3,8 @@
 The interface is narrow on purpose: bytes in, a `Sink` for bytes out, an `Outcome`. Neither side knows the other's HTTP.
 """
 
+import asyncio
+import io
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
@@ -17,16 +19,24 @@ from sekisho.gateway.sse import EventFramer
 
 _PATH = "/v1/chat/completions"
 _HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "sekisho-gateway"}
+_LARGE_BYTES = 1 << 19
 # Statuses by which an engine says that the request, not the engine, is at fault.
 _CALLERS_FAULT = frozenset({400, 413, 422})
 
 
 @dataclass(frozen=True, slots=True)
 class RelayLimits:
-    """Bounds of one relay."""
+    """Bounds of one relay.
+
+    Attributes:
+        first_byte_seconds: Until a stream says its first word.
+        idle_seconds: Between two words of a stream.
+        answer_seconds: Until an answer that is no stream begins, which is when it is complete.
+    """
 
     connect_seconds: float = 5.0
     first_byte_seconds: float = 120.0
+    answer_seconds: float = 600.0
     idle_seconds: float = 60.0
     max_answer_bytes: int = 8 << 20
     max_event_bytes: int = 256 << 10
@@ -108,7 +118,6 @@ class HttpRelay:
                 total=None,
                 connect=2 * limits.connect_seconds,
                 sock_connect=limits.connect_seconds,
-                sock_read=limits.first_byte_seconds,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -128,9 +137,12 @@ class HttpRelay:
         """Send a request and carry its answer; leaving early, by cancellation too, cuts the engine's connection."""
         if self._session is None:
             raise RuntimeError("the relay is used outside its context")
-        url = f"http://{backend.host}:{backend.port}{_PATH}"
+        url, limits = f"http://{backend.host}:{backend.port}{_PATH}", self._limits
         try:
-            response = await self._session.post(url, data=body, headers=_HEADERS, allow_redirects=False)
+            # Large bodies are written in parts, so that one of them does not hold the others up.
+            data = body if len(body) < _LARGE_BYTES else io.BytesIO(body)
+            async with asyncio.timeout(limits.first_byte_seconds if stream else limits.answer_seconds):
+                response = await self._session.post(url, data=data, headers=_HEADERS, allow_redirects=False)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._failure(backend, error) from error
         try:
@@ -180,7 +192,7 @@ class HttpRelay:
 
     async def _read(self, response: aiohttp.ClientResponse, backend: Backend, most: int) -> bytes:
         data = bytearray()
-        while chunk := await self._next(response, backend):
+        while chunk := await self._next(response, backend, self._limits.idle_seconds):
             data += chunk
             if len(data) > most:
                 raise UnavailableError(
@@ -194,8 +206,11 @@ class HttpRelay:
     ) -> None:
         """Carry whole events as they come; once begun, a failure becomes the stream's last event."""
         framer = EventFramer(self._limits.max_event_bytes)
+        # An engine may think for long before its first word, not between two.
+        patience = self._limits.first_byte_seconds
         try:
-            while chunk := await self._next(response, backend):
+            while chunk := await self._next(response, backend, patience):
+                patience = self._limits.idle_seconds
                 if whole := framer.feed(chunk):
                     await self._send(sink, whole, outcome)
             if not framer.is_complete:
@@ -218,17 +233,13 @@ class HttpRelay:
         await sink.write(data)
         outcome.sent_bytes += len(data)
 
-    async def _next(self, response: aiohttp.ClientResponse, backend: Backend) -> bytes:
+    async def _next(self, response: aiohttp.ClientResponse, backend: Backend, seconds: float) -> bytes:
         """Return what came from the engine, empty at the end, and say in our words how it failed."""
         try:
-            chunk = await response.content.readany()
+            async with asyncio.timeout(seconds):
+                return await response.content.readany()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._failure(backend, error) from error
-        connection = response.connection
-        if connection is not None and connection.protocol is not None:
-            # An engine may think for long before its first word, not between two.
-            connection.protocol.read_timeout = self._limits.idle_seconds
-        return chunk
 
     def _failure(self, backend: Backend, error: Exception) -> SekishoError:
         who = f"the engine of {backend.served_name}"

@@ -91,7 +91,12 @@ class _AiohttpSink:
         self.response: web.StreamResponse | None = None
 
     async def begin(self, status: int, content_type: str, *, retry_seconds: int | None = None) -> None:
-        headers = {"Content-Type": content_type, "Cache-Control": "no-store", "X-Request-Id": self._request_id}
+        headers = {
+            "Content-Type": content_type,
+            "Cache-Control": "no-store",
+            "X-Request-Id": self._request_id,
+            "Server": "sekisho",
+        }
         response = web.StreamResponse(status=status, headers=headers)
         if retry_seconds is not None:
             response.headers["Retry-After"] = str(retry_seconds)

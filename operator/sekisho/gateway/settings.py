@@ -54,6 +54,7 @@ class Settings(BaseModel):
     caller_stall_seconds: Seconds = 60.0
     connect_seconds: Seconds = 5.0
     first_byte_seconds: Seconds = 120.0
+    answer_seconds: Seconds = 600.0
     idle_seconds: Seconds = 60.0
     record_seconds: Seconds = 5.0
     record_segment: Size = 64 << 20
@@ -87,6 +88,7 @@ class Settings(BaseModel):
         return RelayLimits(
             connect_seconds=self.connect_seconds,
             first_byte_seconds=self.first_byte_seconds,
+            answer_seconds=self.answer_seconds,
             idle_seconds=self.idle_seconds,
             max_answer_bytes=self.max_answer,
         )

@@ -1,0 +1,93 @@
+"""An engine that speaks the OpenAI dialect as real ones do, and can be told to misbehave as real ones do."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+Behaviour = Callable[["Engine", web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
+WORDS = ("Data ", "has ", "a ", "class", ". データ")
+USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
+
+
+def spell_event(value: Any) -> bytes:
+    return b"data: " + (value if isinstance(value, bytes) else json.dumps(value).encode()) + b"\n\n"
+
+
+def chunk_of(word: str, model: str) -> dict[str, Any]:
+    choice = {"index": 0, "delta": {"content": word}, "finish_reason": None}
+    return {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": [choice]}
+
+
+async def begin_stream(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Server": "engine", "X-Node": "tk-1"})
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+    return response
+
+
+async def answer_well(engine: "Engine", request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    model = body["model"]
+    if not body["stream"]:
+        message = {"role": "assistant", "content": "".join(WORDS)}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        answer = {"id": "c1", "object": "chat.completion", "created": 1, "model": model, "choices": [choice]}
+        return web.json_response(answer | {"usage": USAGE}, headers={"X-Node": "tk-1", "Set-Cookie": "a=b"})
+    response = await begin_stream(request)
+    for word in WORDS:
+        await response.write(spell_event(chunk_of(word, model)))
+        await asyncio.sleep(engine.pause_seconds)
+    await response.write(spell_event(chunk_of("", model) | {"choices": [], "usage": USAGE}))
+    await response.write(spell_event(b"[DONE]"))
+    return response
+
+
+@dataclass
+class Engine:
+    """Serves one behaviour; notes what reached it, and which callers left."""
+
+    behave: Behaviour = answer_well
+    pause_seconds: float = 0.0
+    requests: list[tuple[Mapping[str, str], dict[str, Any]]] = field(default_factory=list)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    under_way: int = 0
+    port: int = 0
+    _runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> "Engine":
+        await self.start()
+        return self
+
+    async def start(self) -> None:
+        app = web.Application(client_max_size=16 << 20)
+        app.router.add_post("/v1/chat/completions", self._handle)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.requests.append((dict(request.headers), body))
+        self.under_way += 1
+        try:
+            return await self.behave(self, request, body)
+        except asyncio.CancelledError:
+            self.left.set()
+            raise
+        except ConnectionError:
+            self.left.set()
+            return web.Response()
+        finally:
+            self.under_way -= 1

@@ -1,0 +1,224 @@
+"""A gateway with an API server before it and an engine behind it, all real processes' code over real sockets."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from socket import AF_INET, AddressFamily
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from prometheus_client import CollectorRegistry
+
+from sekisho import telemetry
+from sekisho.gateway.chain import verify_records
+from sekisho.gateway.main import Gateway
+from sekisho.gateway.record import list_lines
+from sekisho.gateway.settings import Settings
+from sekisho.kube.credentials import Credentials
+from tests.unit.gateway.api_server import ApiServer
+from tests.unit.gateway.engine import Engine
+
+USER = "system:serviceaccount:legal:app"
+MODEL = "legal/contract-review"
+POLICY = {
+    "unlabelled": "internal",
+    "levels": [{"name": name} for name in ("public", "internal", "confidential", "restricted")],
+    "compartments": [{"name": "gdpr"}, {"name": "my-number"}],
+}
+
+
+class Loopback(AbstractResolver):
+    """Every Service is on loopback; notes which names were looked up."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    async def resolve(self, host: str, port: int = 0, family: AddressFamily | int = AF_INET) -> list[ResolveResult]:
+        self.names.append(host)
+        return [ResolveResult(hostname=host, host="127.0.0.1", port=port, family=AF_INET, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        pass
+
+
+def write_certificate(folder: Path, *, name: str = "gateway") -> None:
+    """Write a certificate for loopback that signs itself, and its key, as the mounted Secret has them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    alternative = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject).issuer_name(subject).public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5)).not_valid_after(now + timedelta(days=1))
+        .add_extension(alternative, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    pem = serialization.Encoding.PEM
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "tls.crt").write_bytes(certificate.public_bytes(pem))
+    (folder / "tls.key").write_bytes(key.private_bytes(pem, *plain))
+
+
+def build_service(
+    name: str = "contract-review",
+    namespace: str = "legal",
+    *,
+    level: str = "confidential",
+    compartments: tuple[str, ...] = ("gdpr",),
+    unmet: Mapping[str, str] | None = None,
+    spec: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Build an InferenceService as the operator leaves it."""
+    conditions = [{"type": kind, "status": "True", "reason": "x", "message": ""} for kind in ("Isolated", "Ready")]
+    if unmet:
+        conditions = [item for item in conditions if item["type"] != unmet["type"]] + [dict(unmet)]
+    return {
+        "metadata": {"name": name, "namespace": namespace, "creationTimestamp": "2026-10-01T00:00:00Z"},
+        "spec": dict(spec or {}),
+        "status": {
+            "class": {"level": level, "compartments": list(compartments)},
+            "runtime": "llamacpp",
+            "conditions": conditions,
+        },
+    }
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+    @property
+    def code(self) -> str:
+        return str(self.json["error"]["code"])
+
+    @property
+    def message(self) -> str:
+        return str(self.json["error"]["message"])
+
+
+@dataclass
+class House:
+    """What a test has in hand."""
+
+    api: ApiServer
+    engine: Engine
+    gateway: Gateway
+    session: aiohttp.ClientSession
+    resolver: Loopback
+    folder: Path
+    registry: CollectorRegistry
+    token: str
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.gateway.ports.https}"
+
+    async def send(self, path: str, *, token: str | None = "", method: str = "POST", **how: Any) -> Answer:
+        headers = dict(how.pop("headers", {}))
+        if token is not None:
+            headers.setdefault("Authorization", f"Bearer {token or self.token}")
+        async with self.session.request(method, self.url + path, headers=headers, **how) as response:
+            return Answer(response.status, dict(response.headers), await response.text())
+
+    async def chat(self, body: Mapping[str, Any] | None = None, **how: Any) -> Answer:
+        return await self.send("/v1/chat/completions", json=build_chat() if body is None else body, **how)
+
+    async def ready(self) -> tuple[int, Any]:
+        url = f"http://127.0.0.1:{self.gateway.ports.health}/readyz"
+        async with self.session.get(url) as response:
+            return response.status, await response.json()
+
+    async def settle(self, is_so: Any, *, what: str) -> None:
+        for _ in range(500):
+            found = is_so()
+            if await found if asyncio.iscoroutine(found) else found:
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"waited 10 s for {what}")
+
+    async def entries(self) -> list[dict[str, Any]]:
+        """Return the record, once every relayed request has its end in it; the chain holds."""
+
+        def read() -> list[dict[str, Any]]:
+            lines = list_lines(self.folder / "record")
+            verify_records(lines)
+            return [json.loads(line) for line in lines]
+
+        def is_complete() -> bool:
+            relayed = {item["id"] for item in read() if item.get("decision") == "relayed"}
+            return relayed == {item["id"] for item in read() if item["kind"] == "completion"}
+
+        await self.settle(is_complete, what="every end to be recorded")
+        return [item for item in read() if item["kind"] != "opened"]
+
+    def metrics(self) -> str:
+        return telemetry.render_metrics(self.registry).decode()
+
+
+def build_chat(**fields: Any) -> dict[str, Any]:
+    return {"model": MODEL, "messages": [{"role": "user", "content": "What is a class? 秘密"}], **fields}
+
+
+def build_settings(folder: Path, **changed: Any) -> Settings:
+    return Settings(
+        bind="127.0.0.1",
+        https_port=0,
+        health_port=0,
+        tls_dir=folder / "tls",
+        record_dir=folder / "record",
+        pod_name="gateway-0",
+        drain_delay_seconds=0,
+        drain_seconds=2,
+        **changed,
+    )
+
+
+@asynccontextmanager
+async def build_house(folder: Path, **changed: Any) -> AsyncIterator[House]:
+    """Bring everything up: one caller who may use one model of class confidential+gdpr."""
+    async with AsyncExitStack() as stack:
+        api = await stack.enter_async_context(ApiServer())
+        engine = await stack.enter_async_context(Engine())
+        api.put("classificationpolicies", {"metadata": {"name": "default"}, "spec": POLICY})
+        api.put("runtimes", {"metadata": {"name": "llamacpp"}, "spec": {"port": engine.port}})
+        api.put("inferenceservices", build_service())
+        api.grant(USER, "inferenceservices", "contract-review", "legal")
+        api.grant(USER, "classificationlevels", "confidential")
+        api.grant(USER, "compartments", "gdpr")
+        write_certificate(folder / "tls")
+        registry, resolver = CollectorRegistry(), Loopback()
+        meter = telemetry.setup_metrics("gateway", registry=registry)
+        gateway = await stack.enter_async_context(
+            Gateway(build_settings(folder, **changed), Credentials(server=api.url), meter, resolver=resolver)
+        )
+        trust = ssl.create_default_context(cafile=str(folder / "tls/tls.crt"))
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust, limit=0, force_close=False))
+        )
+        house = House(api, engine, gateway, session, resolver, folder, registry, api.token(USER))
+
+        async def is_ready() -> bool:
+            return (await house.ready())[0] == 200
+
+        await house.settle(is_ready, what="the gateway to be ready")
+        yield house

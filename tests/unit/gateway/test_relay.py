@@ -1,0 +1,327 @@
+"""What happens between caller and engine: streams, failures, slow ones, callers who leave."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from openai import APIError, AsyncOpenAI, NotFoundError, PermissionDeniedError
+
+from tests.unit.gateway.engine import USAGE, WORDS, Engine, answer_well, begin_stream, chunk_of, spell_event
+from tests.unit.gateway.house import MODEL, USER, House, build_chat, build_house, build_service
+
+STREAM = build_chat(stream=True)
+
+
+def events_of(text: str) -> list[str]:
+    return [part.removeprefix("data: ") for part in text.split("\n\n") if part]
+
+
+async def test_an_engine_that_is_down_is_told_and_recorded(house: House) -> None:
+    await house.engine.stop()
+    answer = await house.chat()
+    assert (answer.status, answer.code) == (502, "upstream_failed")
+    assert answer.message == f"the engine of {MODEL} could not be reached"
+    request, completion = await house.entries()
+    assert request["decision"] == "relayed"
+    assert (completion["ended"], completion["reason"], completion["status"]) == ("failed", "UpstreamFailed", 502)
+
+
+async def test_an_engine_that_is_silent_is_given_up_after_the_time_set(tmp_path: Path) -> None:
+    async def sleep(_: Engine, __: web.Request, ___: Any) -> web.StreamResponse:
+        await asyncio.sleep(60)
+        return web.Response()
+
+    async with build_house(tmp_path, answer_seconds=0.3) as house:
+        house.engine.behave = sleep
+        answer = await house.chat()
+        assert (answer.status, answer.code) == (504, "upstream_timeout")
+        await asyncio.wait_for(house.engine.left.wait(), 10)
+
+
+async def test_a_stream_that_stalls_ends_with_an_error_event(tmp_path: Path) -> None:
+    async def stall(_: Engine, request: web.Request, body: Any) -> web.StreamResponse:
+        response = await begin_stream(request)
+        await response.write(spell_event(chunk_of("a", body["model"])))
+        await asyncio.sleep(60)
+        return response
+
+    async with build_house(tmp_path, idle_seconds=0.3) as house:
+        house.engine.behave = stall
+        answer = await house.chat(STREAM)
+        assert answer.status == 200
+        assert json.loads(events_of(answer.text)[-1])["error"]["code"] == "upstream_timeout"
+
+
+@pytest.mark.parametrize("half", [b"", b'data: {"choices":[{"del'])
+async def test_an_engine_that_dies_in_a_stream_ends_it_with_one_error_and_no_half_event(
+    house: House, half: bytes
+) -> None:
+    async def die(_: Engine, request: web.Request, body: Any) -> web.StreamResponse:
+        response = await begin_stream(request)
+        await response.write(spell_event(chunk_of("a", body["model"])) + half)
+        await asyncio.sleep(0.05)
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    house.engine.behave = die
+    answer = await house.chat(STREAM)
+    first, last = events_of(answer.text)
+    assert json.loads(first)["choices"]
+    assert json.loads(last)["error"]["code"] == "upstream_failed"
+    assert json.loads(last)["error"]["message"] == f"the engine of {MODEL} ended in the middle of its answer"
+    assert (await house.entries())[-1]["ended"] == "failed"
+
+
+async def test_a_stream_that_ends_without_its_last_word_is_an_error(house: House) -> None:
+    async def stop_early(_: Engine, request: web.Request, body: Any) -> web.StreamResponse:
+        response = await begin_stream(request)
+        await response.write(spell_event(chunk_of("a", body["model"])))
+        return response
+
+    house.engine.behave = stop_early
+    assert json.loads(events_of((await house.chat(STREAM)).text)[-1])["error"]["code"] == "upstream_failed"
+
+
+async def test_an_engine_that_dies_in_an_answer_is_a_clean_error(house: House) -> None:
+    async def die(_: Engine, request: web.Request, __: Any) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        await response.write(b'{"choices":[')
+        await asyncio.sleep(0.05)
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    house.engine.behave = die
+    answer = await house.chat()
+    assert (answer.status, answer.code) == (502, "upstream_failed")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told", "code", "said"),
+    [
+        (400, '{"error":{"message":"context is 2048\\ntokens"}}', 400, "request_invalid", "refused the request: context is 2048 tokens"),
+        (400, "nonsense", 400, "request_invalid", "refused the request: status 400"),
+        (500, "Traceback: secret", 502, "upstream_failed", "answered with status 500"),
+        (404, "{}", 502, "upstream_failed", "answered with status 404"),
+        (302, "", 502, "upstream_failed", "answered with status 302"),
+        (503, "{}", 429, "overloaded", "is overloaded (status 503)"),
+        (200, "<html>", 502, "upstream_failed", "did not answer with a JSON object"),
+    ],
+)  # fmt: skip
+async def test_what_an_engine_answers_amiss_is_told_in_our_words(
+    house: House, status: int, body: str, told: int, code: str, said: str
+) -> None:
+    async def misbehave(_: Engine, __: web.Request, ___: Any) -> web.StreamResponse:
+        headers = {"Location": "http://169.254.169.254/"} if status == 302 else {}
+        return web.Response(status=status, text=body, content_type="application/json", headers=headers)
+
+    house.engine.behave = misbehave
+    answer = await house.chat()
+    assert (answer.status, answer.code) == (told, code)
+    assert said in answer.message
+    assert "secret" not in answer.text
+
+
+async def test_a_stream_of_another_type_is_an_error(house: House) -> None:
+    async def misbehave(_: Engine, __: web.Request, ___: Any) -> web.StreamResponse:
+        return web.Response(text="<html>", content_type="text/html")
+
+    house.engine.behave = misbehave
+    answer = await house.chat(STREAM)
+    assert (answer.status, answer.code) == (502, "upstream_failed")
+    assert "text/html, text/event-stream was expected" in answer.message
+
+
+async def test_an_answer_and_an_event_without_end_are_cut_off(tmp_path: Path) -> None:
+    async def flood(engine: Engine, request: web.Request, body: Any) -> web.StreamResponse:
+        kind = "text/event-stream" if body["stream"] else "application/json"
+        response = web.StreamResponse(headers={"Content-Type": kind})
+        await response.prepare(request)
+        while True:
+            await response.write(b"{" + b"x" * 65536)
+
+    async with build_house(tmp_path, max_answer=1 << 20) as house:
+        house.engine.behave = flood
+        answer = await house.chat()
+        assert (answer.status, answer.code) == (502, "upstream_failed")
+        assert "more than 1048576 bytes" in answer.message
+        answer = await house.chat(STREAM)
+        assert (answer.status, answer.code) == (502, "upstream_failed")
+        assert "an event longer than 262144 bytes" in answer.message
+
+
+async def test_nothing_of_the_caller_reaches_the_engine_and_no_header_of_the_engine_comes_back(house: House) -> None:
+    headers = {"Cookie": "s=1", "X-Forwarded-For": "10.0.0.9", "X-Secret": "x", "traceparent": "00-1-2-01"}
+    answer = await house.chat(build_chat(user="alice"), headers=headers)
+    ((sent, body),) = house.engine.requests
+    assert sent.keys() == {"Host", "Content-Type", "Content-Length", "Accept", "Accept-Encoding", "User-Agent"}
+    assert body == build_chat(stream=False)
+    assert not {"X-Node", "Set-Cookie"} & answer.headers.keys()
+    assert answer.headers["Server"] == "sekisho"
+    assert house.resolver.names == ["contract-review-predictor.legal.svc"]
+
+
+async def test_a_request_is_recorded_before_the_engine_sees_it(house: House) -> None:
+    seen: list[int] = []
+
+    async def look(engine: Engine, request: web.Request, body: Any) -> web.StreamResponse:
+        lines = (house.folder / "record/record-00000001.jsonl").read_text().splitlines()
+        seen.extend(json.loads(line)["seq"] for line in lines if '"decision":"relayed"' in line)
+        return await answer_well(engine, request, body)
+
+    house.engine.behave = look
+    assert (await house.chat()).status == 200
+    assert seen == [2]
+    request, completion = await house.entries()
+    assert request["id"] == completion["id"]
+    assert request["caller"] == {"username": USER, "uid": f"uid-{USER}"}
+    assert (completion["ended"], completion["tokens"]) == ("relayed", {"prompt": 7, "completion": 5})
+
+
+async def test_each_event_arrives_when_it_is_said_not_at_the_end(house: House) -> None:
+    step = asyncio.Event()
+
+    async def wait(_: Engine, request: web.Request, body: Any) -> web.StreamResponse:
+        response = await begin_stream(request)
+        await response.write(spell_event(chunk_of("first", body["model"])))
+        await step.wait()
+        await response.write(spell_event(b"[DONE]"))
+        return response
+
+    house.engine.behave = wait
+    headers = {"Authorization": f"Bearer {house.token}"}
+    async with house.session.post(house.url + "/v1/chat/completions", json=STREAM, headers=headers) as response:
+        assert b"first" in await asyncio.wait_for(response.content.readuntil(b"\n\n"), 10)
+        step.set()
+        assert await response.content.read() == b"data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_caller_who_leaves_cancels_the_engine(house: House, stream: bool) -> None:
+    async def talk(engine: Engine, request: web.Request, body: Any) -> web.StreamResponse:
+        if not stream:
+            await asyncio.sleep(60)
+        response = await begin_stream(request)
+        while True:
+            await response.write(spell_event(chunk_of("a", body["model"])))
+            await asyncio.sleep(0.02)
+
+    house.engine.behave = talk
+    headers = {"Authorization": f"Bearer {house.token}"}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=house.session.connector._ssl)) as leaving:
+        call = leaving.post(house.url + "/v1/chat/completions", json=build_chat(stream=stream), headers=headers)
+        if stream:
+            async with call as response:
+                await response.content.readuntil(b"\n\n")
+        else:
+            task = asyncio.create_task(call._coro)
+            await house.settle(lambda: house.engine.under_way, what="the engine to be asked")
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    await asyncio.wait_for(house.engine.left.wait(), 10)
+    assert (await house.entries())[-1]["ended"] == "cancelled"
+    assert "sekisho_gateway_in_flight 0" in house.metrics()
+
+
+async def test_a_caller_who_does_not_read_slows_the_engine_and_is_given_up(tmp_path: Path) -> None:
+    async def flood(engine: Engine, request: web.Request, body: Any) -> web.StreamResponse:
+        response = await begin_stream(request)
+        event = spell_event(chunk_of("x" * 60000, body["model"]))
+        for _ in range(2000):
+            await response.write(event)
+            engine.pause_seconds += len(event)
+        return response
+
+    async with build_house(tmp_path, caller_stall_seconds=1.0) as house:
+        house.engine.behave = flood
+        headers = {"Authorization": f"Bearer {house.token}"}
+        async with house.session.post(house.url + "/v1/chat/completions", json=STREAM, headers=headers):
+            await asyncio.wait_for(house.engine.left.wait(), 20)
+        assert house.engine.pause_seconds < 40 << 20
+        assert (await house.entries())[-1]["ended"] == "cancelled"
+
+
+async def test_many_streams_at_once_are_carried_whole(tmp_path: Path) -> None:
+    async with build_house(tmp_path, max_requests_per_caller=300) as house:
+        house.engine.pause_seconds = 0.01
+        answers = await asyncio.gather(*(house.chat(STREAM) for _ in range(200)))
+        assert {answer.status for answer in answers} == {200}
+        (text,) = {answer.text for answer in answers}
+        assert events_of(text)[-1] == "[DONE]"
+        entries = await house.entries()
+        assert len([item for item in entries if item["kind"] == "completion"]) == 200
+
+
+async def test_a_replica_that_ends_lets_streams_end_and_takes_no_new_connections(tmp_path: Path) -> None:
+    async with build_house(tmp_path) as house:
+        house.engine.pause_seconds = 0.1
+        running = asyncio.create_task(house.chat(STREAM))
+        await house.settle(lambda: house.engine.under_way, what="the stream to begin")
+        await house.gateway.__aexit__(None, None, None)
+        answer = await running
+        assert events_of(answer.text)[-1] == "[DONE]"
+        assert (await house.entries())[-1]["ended"] == "relayed"
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await house.chat()
+
+
+async def test_the_openai_client_talks_streams_lists_and_understands_refusals(house: House) -> None:
+    house.api.put("inferenceservices", build_service("payroll", "hr"))
+    async with AsyncOpenAI(
+        base_url=f"{house.url}/v1", api_key=house.token, max_retries=0, http_client=build_client(house)
+    ) as client:
+        messages: Any = [{"role": "user", "content": "hello"}]
+        answer = await client.chat.completions.create(model=MODEL, messages=messages, temperature=0.2)
+        assert answer.choices[0].message.content == "".join(WORDS)
+        assert answer.usage is not None
+        assert answer.usage.total_tokens == USAGE["total_tokens"]
+        stream = await client.chat.completions.create(
+            model=MODEL, messages=messages, stream=True, stream_options={"include_usage": True}
+        )
+        words = [chunk.choices[0].delta.content async for chunk in stream if chunk.choices]
+        assert "".join(word or "" for word in words) == "".join(WORDS)
+        assert [model.id async for model in client.models.list()] == [MODEL]
+        assert (await client.models.retrieve(MODEL)).owned_by == "legal"
+        with pytest.raises(NotFoundError) as unknown:
+            await client.chat.completions.create(model="hr/payroll", messages=messages)
+        assert unknown.value.code == "model_unknown"
+        with pytest.raises(PermissionDeniedError) as above:
+            await client.chat.completions.create(
+                model=MODEL, messages=messages, extra_headers={"x-sekisho-classification": "restricted"}
+            )
+        assert above.value.code == "class_above_service"
+
+
+async def test_the_openai_client_raises_when_the_engine_dies_in_a_stream(house: House) -> None:
+    async def die(_: Engine, request: web.Request, body: Any) -> web.StreamResponse:
+        response = await begin_stream(request)
+        await response.write(spell_event(chunk_of("a", body["model"])))
+        await asyncio.sleep(0.05)
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    house.engine.behave = die
+    async with AsyncOpenAI(
+        base_url=f"{house.url}/v1", api_key=house.token, max_retries=0, http_client=build_client(house)
+    ) as client:
+        stream = await client.chat.completions.create(
+            model=MODEL, messages=[{"role": "user", "content": "x"}], stream=True
+        )
+        with pytest.raises(APIError) as failure:
+            _ = [chunk async for chunk in stream]
+        assert "ended in the middle of its answer" in failure.value.message
+
+
+def build_client(house: House) -> Any:
+    import ssl
+
+    from openai import DefaultAsyncHttpxClient
+
+    return DefaultAsyncHttpxClient(verify=ssl.create_default_context(cafile=str(house.folder / "tls/tls.crt")))

@@ -1,0 +1,70 @@
+"""Streams are cut at the ends of events and nowhere else, and no byte is changed."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekisho.errors import Reason, UnavailableError
+from sekisho.gateway.sse import EventFramer
+
+ENDS = st.sampled_from([b"\n\n", b"\r\n\r\n", b"\r\r"])
+LINES = st.binary(max_size=12).map(lambda raw: raw.replace(b"\n", b"n").replace(b"\r", b"r"))
+EVENTS = st.lists(st.tuples(LINES, ENDS).map(lambda pair: b"data: " + pair[0] + pair[1]), max_size=8)
+
+
+def split(data: bytes, cuts: list[int]) -> list[bytes]:
+    at = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    return [data[begin:end] for begin, end in pairwise(at) if begin < end]
+
+
+@given(EVENTS, LINES, st.lists(st.integers(0, 1000), max_size=12))
+def test_whole_events_pass_byte_for_byte_however_they_are_split(
+    events: list[bytes], half: bytes, cuts: list[int]
+) -> None:
+    whole, framer = b"".join(events), EventFramer(1 << 16)
+    passed = b""
+    for chunk in split(whole + half, cuts):
+        passed += framer.feed(chunk)
+        assert whole.startswith(passed)
+    assert passed == whole
+
+
+@given(EVENTS, st.lists(st.integers(0, 1000), max_size=12))
+def test_each_event_passes_as_soon_as_it_is_whole(events: list[bytes], cuts: list[int]) -> None:
+    whole, framer, seen, passed = b"".join(events), EventFramer(1 << 16), b"", b""
+    for chunk in split(whole, cuts):
+        seen += chunk
+        passed += framer.feed(chunk)
+        due = 0
+        for event in events:
+            if len(seen) < due + len(event):
+                break
+            due += len(event)
+        assert len(passed) == due
+
+
+@given(st.lists(st.integers(0, 1000), max_size=12))
+def test_a_stream_is_complete_only_after_its_last_word(cuts: list[int]) -> None:
+    framer = EventFramer(1 << 16)
+    for chunk in split(b'data: {"usage":{"prompt_tokens":1}}\n\ndata: [DONE]\n\n', cuts):
+        assert not framer.is_complete
+        framer.feed(chunk)
+    assert framer.is_complete
+    assert framer.last_events() == [b"data: [DONE]", b'data: {"usage":{"prompt_tokens":1}}']
+
+
+def test_a_half_event_makes_a_stream_incomplete() -> None:
+    framer = EventFramer(100)
+    framer.feed(b"data: [DONE]\n\ndata: x")
+    assert not framer.is_complete
+
+
+def test_an_event_without_end_is_refused_at_the_limit() -> None:
+    framer = EventFramer(100)
+    framer.feed(b"x" * 100)
+    with pytest.raises(UnavailableError) as failure:
+        framer.feed(b"x")
+    assert failure.value.reason is Reason.UPSTREAM_FAILED
+    assert "an event longer than 100 bytes" in failure.value.message
