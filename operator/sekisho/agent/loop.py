@@ -14,7 +14,7 @@ from sekisho.agent.state import AgentState
 from sekisho.agent.transport import DepotAccess, ask_weights, post_proof
 from sekisho.agent.weights import bring_weights, parse_weight_list, wipe_weights
 from sekisho.attest.isolation import IsolationProof, appraise_isolation
-from sekisho.errors import Reason, RefusedError, SekishoError
+from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 
 _FIRST_RETRY_SECONDS: Final = 0.5
 _POLL_SECONDS: Final = 1.0
@@ -86,8 +86,10 @@ class Agent:
         try:
             post_proof(self._access(config.depot), proof)
         except SekishoError as error:
-            if verdict.ok and error.retry:
+            if verdict.ok and (error.retry or error.reason is Reason.ISOLATION_PROOF_INCOMPLETE):
+                # Incomplete by the depot's word but clean by our own list: the list here may be a minute behind.
                 self.state.renew_proof()
+                raise UnavailableError(error.reason, error.message) from error
             if verdict.ok or verdict.reason is not Reason.ISOLATION_LEAK:
                 raise
         if not verdict.ok:  # whatever the depot says, and even if it cannot be asked

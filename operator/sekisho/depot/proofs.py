@@ -21,6 +21,9 @@ from sekisho.errors import Reason, RefusedError, SekishoError
 _LOG: Final = logging.getLogger(__name__)
 _REFRESH_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 10.0
+# The kubelet brings a changed ConfigMap into running pods up to a minute or two late; until then their agents try the
+# canaries of before, for instance the address of a depot that has just moved.
+_LAG_SECONDS: Final = 150.0
 _CONFIG_SECONDS: Final = 5.0
 _FORGET_SECONDS: Final = 900.0
 _MAX_CONFIGS: Final = 20_000
@@ -37,6 +40,7 @@ class _Session:
         verdict: What its condition says, as we last wrote it; None before.
         since_at: When the condition's status last changed.
         written_at: When it was last written.
+        incomplete_since: When a pod that was proven first sent a proof that misses something; 0 while none does.
         hits_after: Visits at the canary before this second have been told.
     """
 
@@ -46,6 +50,7 @@ class _Session:
     verdict: Verdict | None = None
     since_at: float = 0.0
     written_at: float = 0.0
+    incomplete_since: float = 0.0
     hits_after: float = 0.0
 
 
@@ -93,12 +98,24 @@ class ProofBook:
             verdict = self._appraise(session, config, proof, now=now)
         except RefusedError as error:
             config, verdict = {}, Verdict(ok=False, reason=Reason.ISOLATION_PROOF_INCOMPLETE, message=error.message)
+        if self._lags(session, verdict, now=now):
+            self._sessions[pod.uid] = session
+            return verdict
         mounted = verdict.ok and (config.get("weights") or {}).get("mode") == "mounted"
         await self._publish(session, verdict, now=now, mounted=mounted)
         if verdict.ok:
             session.last_at = now
         self._sessions[pod.uid] = session
         return verdict
+
+    def _lags(self, session: _Session, verdict: Verdict, *, now: float) -> bool:
+        """Tell whether an incomplete proof of a proven pod is to be passed over for now: refused, but not published."""
+        if verdict.reason is not Reason.ISOLATION_PROOF_INCOMPLETE or session.verdict is None or not session.verdict.ok:
+            session.incomplete_since = 0.0
+            return False
+        session.incomplete_since = session.incomplete_since or now
+        session.adopted_at = now
+        return now - session.incomplete_since <= _LAG_SECONDS
 
     def require_fresh(self, pod: PodFacts) -> None:
         """Let a pod pass that proved its isolation lately.

@@ -140,6 +140,29 @@ async def test_an_agent_that_leaves_a_canary_out_is_found_out_by_the_depot(stage
     assert stage.cluster.condition(ISOLATED_POD_CONDITION)["reason"] == "IsolationProofIncomplete"
 
 
+async def test_a_canary_that_moves_stops_no_proven_pod_while_its_list_is_behind_but_not_for_ever(stage: Stage) -> None:
+    await stage.step()
+    await settle(lambda: stage.agent.state.startup().ok)
+    behind = json.dumps(stage.config)
+    stage.write_config(canaries=[SILENT | {"port": 81}])
+    (stage.folder / "agent.json").write_text(behind)
+    proofs, real = stage.depot.api.proofs, stage.depot.api.proofs.clock
+    for later, status in ((0, "True"), (100, "True"), (200, "False")):
+        proofs.clock = lambda later=later: real() + later
+        await stage.step()
+        assert stage.agent.state.isolation().ok
+        assert stage.models == ["model.gguf"]
+        assert stage.cluster.condition(ISOLATED_POD_CONDITION)["status"] == status
+    assert stage.cluster.condition(ISOLATED_POD_CONDITION)["reason"] in {
+        "IsolationProofIncomplete",
+        "IsolationProofStale",
+    }
+    proofs.clock = real
+    (stage.folder / "agent.json").write_text(json.dumps(stage.config))
+    await stage.step()
+    assert stage.cluster.condition(ISOLATED_POD_CONDITION)["status"] == "True"
+
+
 async def test_a_pod_that_was_seen_at_the_depots_canary_is_not_isolated_whatever_it_says(stage: Stage) -> None:
     stage.depot.canary.note("10.8.0.5")
     await stage.step()
