@@ -45,8 +45,8 @@ class Health:
         if not self.leading:
             return []
         now, found = time.monotonic(), []
-        for resource, since in self.resync.deaf.items():
-            found.append(f"the watch of {resource.full_name} has been deaf for {now - since:.0f} s")
+        for resource, deaf in self.resync.deaf.items():
+            found.append(f"the watch of {resource.full_name} has been deaf for {now - deaf.since:.0f} s")
         if (busy := self.queue.longest_busy_seconds()) > self.limits.stuck_seconds:
             found.append(f"a worker has been busy for {busy:.0f} s, {self.limits.stuck_seconds:.0f} s allowed")
         if (oldest := self.queue.oldest_seconds()) > self.limits.stuck_seconds:

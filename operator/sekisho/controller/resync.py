@@ -9,6 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from sekisho.controller.cluster import SELECTORS, WATCHED, Cluster
@@ -23,19 +24,32 @@ _RELIST_SECONDS: Final = 10.0
 _MOST_READS: Final = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Deafness:
+    """What a watch has not shown.
+
+    Attributes:
+        since: When that was noticed, by the monotonic clock.
+        version: The version that it must show to count as hearing again.
+    """
+
+    since: float
+    version: int
+
+
 class Resync:
     """Compares the stores with the server.
 
     Attributes:
         synced: Set once every kind was seen completely.
-        deaf: Kinds whose watch did not show what the server holds, and since when, by the monotonic clock.
+        deaf: Kinds whose watch did not show what the server holds.
     """
 
     def __init__(
         self, client: KubeClient, cluster: Cluster, route: Callable[[Change], None], *, deaf_seconds: float
     ) -> None:
         self.synced = asyncio.Event()
-        self.deaf: dict[Resource, float] = {}
+        self.deaf: dict[Resource, Deafness] = {}
         self.listed_at = time.monotonic()
         self._client = client
         self._cluster = cluster
@@ -68,11 +82,11 @@ class Resync:
         self._take(gone)
         newest = max((listed[name] for name in missed), default=0)
         if missed and not await self._is_shown(resource, newest):
-            self.deaf.setdefault(resource, time.monotonic())
+            self.deaf.setdefault(resource, Deafness(time.monotonic(), newest))
             _log.error("a watch is deaf", extra={"kind": resource.kind, "missed": len(missed)})
             await self._read(resource, missed[:_MOST_READS])
-        elif store.shown_version >= newest:
-            self.deaf.pop(resource, None)
+        elif resource in self.deaf and store.shown_version >= self.deaf[resource].version:
+            del self.deaf[resource]
 
     async def _await_kind(self, resource: Resource) -> None:
         store = self._cluster.stores[resource]

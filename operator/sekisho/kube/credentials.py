@@ -146,7 +146,11 @@ def _read(path: Path) -> str:
 
 async def _ask_library(path: Path) -> Credentials:
     # Imported here alone: it costs a second and 60 MiB, and only people outside a cluster use plug-ins.
-    from kubernetes.aio import client, config  # noqa: PLC0415
+    try:
+        from kubernetes.aio import client, config  # noqa: PLC0415
+    except ImportError as error:
+        message = f"{path} asks for a credential plug-in; install the package kubernetes to run it"
+        raise RefusedError(Reason.UNAUTHENTICATED, message) from error
 
     loaded = client.Configuration()
     await config.load_kube_config(config_file=str(path), client_configuration=loaded)
