@@ -1,0 +1,136 @@
+"""Proofs over time: silence, recovery, other replicas, and how little is written."""
+
+from dataclasses import replace
+
+import pytest
+
+from sekisho.api.names import ISOLATED_POD_CONDITION
+from sekisho.attest.isolation import CanaryResult, IsolationProof
+from sekisho.depot.canary import CanaryListener
+from sekisho.depot.proofs import ProofBook
+from sekisho.errors import Reason, RefusedError, UnavailableError
+from tests.unit.depot.parts import NAMESPACE, SERVICE, TOKEN, SimulatedCluster, build_pod
+
+START = 1_800_000_000.0
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.now = START
+        self.cluster = SimulatedCluster()
+        self.cluster.add_pod(build_pod(started_at=START), TOKEN)
+        canaries = [{"name": "out", "host": "192.0.2.1", "port": 1, "protocols": ["tcp"]}]
+        self.cluster.configs[NAMESPACE, SERVICE] = {"canaries": canaries}
+        self.canary = CanaryListener("127.0.0.1", 0, clock=lambda: self.now)
+        self.book = self.restart()
+
+    def restart(self) -> ProofBook:
+        self.book = ProofBook(self.cluster, self.canary, 90.0, clock=lambda: self.now)
+        return self.book
+
+    @property
+    def pod(self):
+        return self.cluster.pods[NAMESPACE, "chat-0"]
+
+    async def prove(self, outcome: str = "blocked"):
+        result = CanaryResult("out", "192.0.2.1", 1, "tcp", outcome)  # type: ignore[arg-type]
+        return await self.book.submit(self.pod, IsolationProof(self.now, (result,)))
+
+    def status(self) -> tuple[str, str]:
+        condition = self.cluster.condition(ISOLATED_POD_CONDITION)
+        return condition["status"], condition["reason"]
+
+
+async def test_a_service_without_readable_canaries_is_never_isolated() -> None:
+    stage = Stage()
+    stage.cluster.configs.clear()
+    verdict = await stage.prove()
+    assert (verdict.ok, verdict.reason) == (False, Reason.ISOLATION_PROOF_INCOMPLETE)
+    assert "has no agent.json" in verdict.message
+    assert stage.status() == ("False", "IsolationProofIncomplete")
+
+
+async def test_nothing_is_concluded_while_the_api_server_cannot_be_told() -> None:
+    stage = Stage()
+    stage.cluster.down = True
+    with pytest.raises(UnavailableError):
+        await stage.prove()
+    with pytest.raises(RefusedError, match="has not proven its isolation yet"):
+        stage.book.require_fresh(stage.pod)
+
+
+async def test_silence_is_called_stale_once_and_a_new_proof_ends_it() -> None:
+    stage = Stage()
+    await stage.prove()
+    stage.now += 91
+    with pytest.raises(RefusedError, match="the last proof is 91 s old, 90 s allowed"):
+        stage.book.require_fresh(stage.pod)
+    assert await stage.book.sweep() == 1
+    assert await stage.book.sweep() == 0
+    assert stage.status() == ("False", "IsolationProofStale")
+    assert "no proof of isolation for 91 s, 90 s allowed" in stage.cluster.condition(ISOLATED_POD_CONDITION)["message"]
+    await stage.prove()
+    assert stage.status() == ("True", "IsolationProven")
+    stage.book.require_fresh(stage.pod)
+
+
+async def test_a_depot_that_starts_anew_lets_nobody_pass_before_a_proof_of_its_own() -> None:
+    stage = Stage()
+    await stage.prove()
+    stage.restart()
+    assert await stage.book.adopt() == 1
+    with pytest.raises(RefusedError) as caught:
+        stage.book.require_fresh(stage.pod)
+    assert caught.value.reason is Reason.ISOLATION_NOT_PROVEN
+    stage.now += 91
+    assert await stage.book.sweep() == 1
+
+
+async def test_a_pod_that_another_replica_heard_is_not_called_stale() -> None:
+    stage = Stage()
+    await stage.prove()
+    other = stage.book
+    stage.restart()
+    await stage.book.adopt()
+    mine, stage.book = stage.book, other
+    stage.now += 80
+    await stage.prove()
+    stage.now += 20
+    assert await mine.sweep() == 0
+    assert stage.status()[0] == "True"
+
+
+async def test_a_pod_that_is_gone_or_has_a_namesake_is_forgotten_without_a_write() -> None:
+    stage = Stage()
+    await stage.prove()
+    stage.cluster.pods[NAMESPACE, "chat-0"] = replace(stage.pod, uid="another")
+    writes = len(stage.cluster.writes)
+    stage.now += 91
+    assert await stage.book.sweep() == 0
+    assert len(stage.cluster.writes) == writes
+    assert stage.book.live_pods() == frozenset()
+
+
+async def test_an_hour_of_good_proofs_is_one_write_a_minute_and_one_transition() -> None:
+    stage = Stage()
+    for _ in range(180):
+        await stage.prove()
+        stage.now += 20
+    writes = [condition for _, condition in stage.cluster.writes]
+    assert len(writes) == 60
+    assert {condition.since_at for condition in writes} == {START}
+
+
+async def test_a_leak_is_written_at_once_and_a_visit_at_the_canary_counts_from_the_pods_start() -> None:
+    stage = Stage()
+    stage.canary.note("10.8.0.5")
+    assert (await stage.prove()).reason is Reason.ISOLATION_LEAK
+    stage.now += 1
+    assert (await stage.prove()).ok
+    assert (await stage.prove("reached")).reason is Reason.ISOLATION_LEAK
+    assert stage.status() == ("False", "IsolationLeak")
+    older = Stage()
+    older.now = START - 60
+    older.canary.note("10.8.0.5")  # a pod that had the address before
+    older.now = START
+    assert (await older.prove()).ok
