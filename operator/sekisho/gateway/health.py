@@ -24,10 +24,10 @@ class State:
     server: HttpServer
 
     def problems(self) -> list[str]:
-        """Say what keeps requests from being relayed; empty where nothing does."""
+        """Say what keeps this replica from answering; a missing policy is not one, since it is a request's answer."""
         found = []
         try:
-            _ = self.facts.law
+            self.facts.check_fresh()
         except SekishoError as error:
             found.append(error.message)
         if self.record.problem is not None:
