@@ -90,8 +90,9 @@ def check_fields(raw: Mapping[str, Any], *, max_choices: int) -> None:
             raise FieldError(f"the field {quote(name)} is not served by this gateway", param=name[:64])
         if value is not None:
             _check(name, value, kind)
-    if not 1 <= (raw.get("n") or 1) <= max_choices:
-        raise FieldError(f"n is {raw['n']}, 1 to {max_choices} are possible", param="n")
+    choices = raw.get("n")
+    if choices is not None and not 1 <= choices <= max_choices:
+        raise FieldError(f"n is {choices}, 1 to {max_choices} are possible", param="n")
     for name in raw.get("stream_options") or ():
         if name != "include_usage":
             raise FieldError(

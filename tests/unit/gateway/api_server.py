@@ -117,8 +117,8 @@ class ApiServer:
         return web.json_response({"status": {"allowed": allowed}}, status=201)
 
     async def _collection(self, request: web.Request) -> web.StreamResponse:
-        if failure := self._fail():
-            return failure
+        if self.deaf or self.down:
+            return web.json_response({"message": "etcd is away"}, status=500)
         plural = request.match_info["plural"]
         if "watch" in request.query:
             return await self._watch(request, plural)

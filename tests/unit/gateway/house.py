@@ -126,6 +126,7 @@ class House:
     session: aiohttp.ClientSession
     resolver: Loopback
     folder: Path
+    trust: ssl.SSLContext
     registry: CollectorRegistry
     token: str
 
@@ -215,7 +216,7 @@ async def build_house(folder: Path, **changed: Any) -> AsyncIterator[House]:
         session = await stack.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust, limit=0, force_close=False))
         )
-        house = House(api, engine, gateway, session, resolver, folder, registry, api.token(USER))
+        house = House(api, engine, gateway, session, resolver, folder, trust, registry, api.token(USER))
 
         async def is_ready() -> bool:
             return (await house.ready())[0] == 200

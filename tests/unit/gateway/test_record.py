@@ -130,11 +130,10 @@ async def test_more_entries_than_may_wait_are_refused(tmp_path: Path) -> None:
 
 
 def fill(folder: Path) -> None:
-    with (folder / "ballast").open("wb") as file:
+    with (folder / "ballast").open("wb", buffering=0) as file:
         try:
             while True:
                 file.write(b"\0" * 4096)
-                file.flush()
         except OSError:
             pass
 

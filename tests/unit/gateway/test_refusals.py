@@ -69,7 +69,7 @@ async def test_a_token_is_not_remembered_for_longer_than_it_lives(house: House) 
 
 async def test_two_authorization_headers_are_refused(house: House) -> None:
     reader, writer = await asyncio.open_connection(
-        "127.0.0.1", house.gateway.ports.https, ssl=house.session.connector._ssl, server_hostname="localhost"
+        "127.0.0.1", house.gateway.ports.https, ssl=house.trust, server_hostname="localhost"
     )
     token = f"Authorization: Bearer {house.token}\r\n"
     body = json.dumps(build_chat())

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from openai import APIError, AsyncOpenAI, NotFoundError, PermissionDeniedError
+from openai import APIError, AsyncOpenAI, DefaultAsyncHttpxClient, NotFoundError, PermissionDeniedError
 
 from tests.unit.gateway.engine import USAGE, WORDS, Engine, answer_well, begin_stream, chunk_of, spell_event
 from tests.unit.gateway.house import MODEL, USER, House, build_chat, build_house, build_service
@@ -105,7 +105,7 @@ async def test_an_engine_that_dies_in_an_answer_is_a_clean_error(house: House) -
 @pytest.mark.parametrize(
     ("status", "body", "told", "code", "said"),
     [
-        (400, '{"error":{"message":"context is 2048\\ntokens"}}', 400, "request_invalid", "refused the request: context is 2048 tokens"),
+        (400, '{"error":{"message":"long\\ntokens"}}', 400, "request_invalid", "refused the request: long tokens"),
         (400, "nonsense", 400, "request_invalid", "refused the request: status 400"),
         (500, "Traceback: secret", 502, "upstream_failed", "answered with status 500"),
         (404, "{}", 502, "upstream_failed", "answered with status 404"),
@@ -214,7 +214,7 @@ async def test_a_caller_who_leaves_cancels_the_engine(house: House, stream: bool
 
     house.engine.behave = talk
     headers = {"Authorization": f"Bearer {house.token}"}
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=house.session.connector._ssl)) as leaving:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=house.trust)) as leaving:
         call = leaving.post(house.url + "/v1/chat/completions", json=build_chat(stream=stream), headers=headers)
         if stream:
             async with call as response:
@@ -320,8 +320,4 @@ async def test_the_openai_client_raises_when_the_engine_dies_in_a_stream(house: 
 
 
 def build_client(house: House) -> Any:
-    import ssl
-
-    from openai import DefaultAsyncHttpxClient
-
-    return DefaultAsyncHttpxClient(verify=ssl.create_default_context(cafile=str(house.folder / "tls/tls.crt")))
+    return DefaultAsyncHttpxClient(verify=house.trust)

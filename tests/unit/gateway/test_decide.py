@@ -1,0 +1,88 @@
+"""Decisions about classes: a header can only raise; nothing passes above what service and caller are cleared for."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekisho.classify.lattice import DataClass
+from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
+from sekisho.gateway.decide import (
+    Ceiling,
+    Law,
+    ServiceFacts,
+    check_ceiling,
+    decide_class,
+    find_backend,
+    levels_that_grant,
+    read_law,
+    read_service,
+)
+from tests.unit.gateway.house import POLICY, build_service
+
+LAW: Law = read_law(POLICY, "sha256:0")
+LEVELS = LAW.lattice.levels
+CLASSES = st.builds(
+    lambda level, names: LAW.lattice.resolve(level, names, source="test"),
+    st.sampled_from(LEVELS),
+    st.sets(st.sampled_from(sorted(LAW.lattice.compartments))),
+)
+
+
+def serve(data_class: DataClass) -> ServiceFacts:
+    return read_service(build_service(level=data_class.level, compartments=tuple(data_class.compartments)))
+
+
+@given(CLASSES, CLASSES)
+def test_a_header_raises_or_is_refused_and_never_lowers(cleared: DataClass, said: DataClass) -> None:
+    if cleared.dominates(said):
+        assert decide_class(LAW, serve(cleared), said.label()).value == cleared
+        return
+    with pytest.raises(RefusedError) as refusal:
+        decide_class(LAW, serve(cleared), said.label())
+    assert refusal.value.reason is Reason.CLASS_ABOVE_SERVICE
+    assert f"says {said})" in refusal.value.message
+    assert f"is cleared for {cleared}." in refusal.value.message
+
+
+@given(CLASSES, st.sampled_from([None, *LEVELS]), st.sets(st.sampled_from(sorted(LAW.lattice.compartments))))
+def test_a_class_passes_only_below_the_ceiling(wanted: DataClass, level: str | None, names: set[str]) -> None:
+    ceiling = Ceiling(level, frozenset(names))
+    if level is not None and LEVELS.index(level) >= wanted.rank and names >= wanted.compartments:
+        check_ceiling(LAW.lattice, wanted, ceiling)
+        return
+    with pytest.raises(RefusedError) as refusal:
+        check_ceiling(LAW.lattice, wanted, ceiling)
+    assert refusal.value.reason is Reason.CLASS_ABOVE_CEILING
+    assert f"the request is {wanted}; your ceiling is" in refusal.value.message
+
+
+@given(CLASSES)
+def test_a_level_is_granted_by_itself_and_every_higher_one(wanted: DataClass) -> None:
+    assert levels_that_grant(LAW.lattice, wanted) == LEVELS[wanted.rank :]
+
+
+def test_a_service_of_a_class_that_the_policy_no_longer_knows_is_not_ready() -> None:
+    with pytest.raises(UnavailableError) as refusal:
+        decide_class(LAW, read_service(build_service(level="secret")), None)
+    assert refusal.value.reason is Reason.MODEL_NOT_READY
+    assert 'status of legal/contract-review asks for level "secret"' in refusal.value.message
+
+
+def test_a_label_above_the_decided_class_is_waited_for() -> None:
+    raw = build_service(level="internal", compartments=())
+    raw["metadata"]["labels"] = {"sekisho.dev/classification": "confidential.gdpr"}
+    with pytest.raises(SekishoError) as refusal:
+        decide_class(LAW, read_service(raw), None)
+    assert refusal.value.reason is Reason.MODEL_NOT_READY
+    assert "its class is being raised from internal to confidential+gdpr" in refusal.value.message
+
+
+def test_a_backend_is_the_service_of_the_children_and_the_port_of_the_runtime() -> None:
+    facts = read_service(build_service())
+    backend = find_backend(facts, {"llamacpp": 8081}, domain="cluster.local")
+    assert (backend.host, backend.port) == ("contract-review-predictor.legal.svc.cluster.local", 8081)
+    assert backend.served_name == "legal/contract-review"
+    with pytest.raises(UnavailableError) as refusal:
+        find_backend(facts, {}, domain="")
+    assert refusal.value.reason is Reason.MODEL_NOT_READY
+    assert 'Runtime "llamacpp" is not known' in refusal.value.message

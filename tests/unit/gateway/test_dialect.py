@@ -1,0 +1,123 @@
+"""Requests are read strictly and written anew; refusals have the dialect's shape."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekisho.errors import Reason
+from sekisho.gateway.dialect import (
+    BodyLimits,
+    http_status,
+    parse_chat,
+    parse_json,
+    read_engine_message,
+    read_usage,
+    render_error,
+    spell_code,
+)
+from sekisho.gateway.fields import FieldError
+from tests.unit.gateway.house import build_chat
+
+LIMITS = BodyLimits()
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=4), JSON, max_size=4))
+def test_what_json_says_is_read_as_it_says(value: dict[str, Any]) -> None:
+    assert parse_json(json.dumps(value).encode(), LIMITS) == value
+
+
+@given(st.binary(max_size=60))
+def test_bytes_that_are_no_request_are_refused_and_nothing_else_happens(body: bytes) -> None:
+    with pytest.raises(FieldError) as refusal:
+        parse_chat(body, LIMITS)
+    assert refusal.value.reason is Reason.REQUEST_INVALID
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_text_reaches_the_engine_unchanged(text: str) -> None:
+    chat = build_chat(messages=[{"role": "user", "content": text}], temperature=0.5)
+    request = parse_chat(json.dumps(chat).encode(), LIMITS)
+    assert json.loads(request.render("served")) == chat | {"model": "served", "stream": False}
+
+
+@pytest.mark.parametrize(
+    ("messages", "param"),
+    [
+        ([{"role": "root", "content": "x"}], "messages[0].role"),
+        ([{"content": "x"}], "messages[0].role"),
+        ([{"role": "user", "content": "x"}, "y"], "messages[1]"),
+        ([{"role": "user", "content": 7}], "messages[0].content"),
+        ([{"role": "user", "content": "x", "cache_control": {}}], "messages[0].cache_control"),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://169.254.169.254/"}}]}],
+         "messages[0].content[0]"),
+        ([{"role": "user", "content": [{"type": "text", "text": 7}]}], "messages[0].content[0].text"),
+        ([{"role": "user", "name": 7}], "messages[0].name"),
+        ([{"role": "assistant", "tool_calls": {}}], "messages[0].tool_calls"),
+        ([{"role": "user"}] * 1025, "messages"),
+    ],
+)  # fmt: skip
+def test_a_message_that_holds_what_is_not_known_is_refused_by_its_path(messages: Any, param: str) -> None:
+    with pytest.raises(FieldError) as refusal:
+        parse_chat(json.dumps(build_chat(messages=messages)).encode(), LIMITS)
+    assert refusal.value.param == param
+    assert "169.254" not in refusal.value.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"temperature": 3}, "temperature"), ({"temperature": True}, "temperature"), ({"max_tokens": 0}, "max_tokens"),
+        ({"stop": 7}, "stop"), ({"stream_options": {"x": 1}}, "stream_options.x"), ({"store": True}, "store"),
+        ({"seed": 2**64}, "seed"), ({"n": 0}, "n"), ({"logit_bias": []}, "logit_bias"), ({"tools": {}}, "tools"),
+    ],
+)  # fmt: skip
+def test_a_field_outside_its_bounds_is_refused_by_name(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(FieldError) as refusal:
+        parse_chat(json.dumps(build_chat(**fields)).encode(), LIMITS)
+    assert refusal.value.param == param
+    assert param.rpartition(".")[2] in refusal.value.message
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', "1e999"])
+def test_what_cannot_be_carried_is_refused(text: str) -> None:
+    body = json.dumps(build_chat(tool_choice={"x": 0})).replace('"x": 0', f'"x": {text}').encode()
+    with pytest.raises(FieldError, match="cannot carry"):
+        parse_chat(body, LIMITS).render("served")
+
+
+def test_more_keys_than_allowed_are_refused() -> None:
+    with pytest.raises(FieldError, match="more than 3 keys"):
+        parse_json(b'{"a":{"b":1},"c":1,"d":1}', BodyLimits(max_keys=3))
+
+
+def test_every_refusal_has_the_shape_of_the_dialect() -> None:
+    for reason in Reason:
+        error = json.loads(render_error(reason, "why"))["error"]
+        assert error.keys() == {"message", "type", "param", "code"}
+        assert error["code"] == spell_code(reason)
+        assert error["code"].isascii()
+        assert error["code"] == error["code"].lower()
+        assert 400 <= http_status(reason) <= 504
+    assert spell_code(Reason.CLASS_ABOVE_CEILING) == "class_above_ceiling"
+
+
+def test_usage_is_read_where_it_is_told() -> None:
+    usage = b'{"usage":{"prompt_tokens":3,"completion_tokens":4}}'
+    assert read_usage([b"data: [DONE]", b"data: " + usage]) == {"prompt": 3, "completion": 4}
+    assert read_usage([b'{"usage":null}', b'"usage" {', b'{"usage":{"prompt_tokens":"3"}}', b"{}"]) == {}
+
+
+def test_words_of_an_engine_are_short_and_on_one_line() -> None:
+    assert read_engine_message(json.dumps({"error": {"message": "a\nb" + "c" * 999}}).encode()) == "a b" + "c" * 509
+    assert read_engine_message(b'{"message":"x"}') == "x"
+    for body in (b"", b"[]", b'{"error":7}', b"[" * 9999):
+        assert read_engine_message(body) == ""

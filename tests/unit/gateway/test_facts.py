@@ -1,0 +1,85 @@
+"""What the gateway knows of the cluster: it follows changes, and says when it no longer hears."""
+
+import asyncio
+from pathlib import Path
+
+from sekisho.gateway.decide import read_service
+from tests.unit.gateway.house import MODEL, House, build_house, build_service
+
+
+async def test_knowledge_that_is_too_old_is_not_used(tmp_path: Path) -> None:
+    async with build_house(tmp_path, facts_max_age_seconds=5) as house:
+        assert (await house.chat()).status == 200
+        house.api.deaf = True
+
+        async def is_refused() -> bool:
+            return (await house.chat()).status == 503
+
+        await house.settle(is_refused, what="the gateway to notice")
+        answer = await house.chat()
+        assert answer.code == "api_unavailable"
+        assert answer.message.startswith("what the gateway knows of the cluster is ")
+        assert answer.message.endswith("5 s allowed: the API server is not heard")
+        assert (await house.ready())[0] == 503
+        house.api.deaf = False
+
+        async def works() -> bool:
+            return (await house.chat()).status == 200 and (await house.ready())[0] == 200
+
+        await house.settle(works, what="the gateway to hear again")
+
+
+async def test_a_deleted_service_is_gone(house: House) -> None:
+    assert (await house.chat()).status == 200
+    house.api.remove("inferenceservices", "contract-review", "legal")
+
+    async def is_gone() -> bool:
+        return (await house.chat()).code == "model_unknown"
+
+    await house.settle(is_gone, what="the removal to arrive")
+    assert (await house.send("/v1/models", method="GET")).json["data"] == []
+
+
+async def test_models_are_listed_for_those_who_may_use_them(house: House) -> None:
+    for number in range(5):
+        house.api.put("inferenceservices", build_service(f"bot-{number}", "web"))
+        house.api.put("inferenceservices", build_service(f"bot-{number}", "hr"))
+    house.api.grant("system:serviceaccount:legal:app", "inferenceservices", "", "web")
+
+    async def listed() -> bool:
+        return len((await house.send("/v1/models", method="GET")).json["data"]) == 6
+
+    await house.settle(listed, what="the services to arrive")
+    listing = (await house.send("/v1/models", method="GET")).json
+    assert [item["id"] for item in listing["data"]] == [MODEL, *(f"web/bot-{n}" for n in range(5))]
+    assert listing["has_more"] is False
+    admin = house.api.token("admin")
+    house.api.grant("admin", "inferenceservices")
+    assert len((await house.send("/v1/models", method="GET", token=admin)).json["data"]) == 11
+    assert (await house.send("/v1/models", method="GET", token=house.api.token("nobody"))).json["data"] == []
+
+
+async def test_one_model_is_shown_and_another_is_hidden(house: House) -> None:
+    shown = await house.send(f"/v1/models/{MODEL}", method="GET")
+    assert shown.json == {"id": MODEL, "object": "model", "created": 1790812800, "owned_by": "legal"}
+    hidden = await house.send("/v1/models/hr%2Fpayroll", method="GET")
+    assert (hidden.status, hidden.code) == (404, "model_unknown")
+
+
+async def test_many_requests_at_once_ask_the_api_server_once(house: House) -> None:
+    await asyncio.gather(*(house.chat() for _ in range(30)))
+    assert sorted(house.api.reviews) == sorted(set(house.api.reviews))
+    assert house.api.reviews.count("TokenReview") == 1
+
+
+def test_a_service_without_status_serves_nothing() -> None:
+    facts = read_service({"metadata": {"name": "a", "namespace": "b"}})
+    assert facts.unmet == "Isolated is not known yet"
+    assert facts.cleared is None
+    assert facts.full_name == "b/a"
+
+
+def test_a_service_that_is_being_deleted_serves_nothing() -> None:
+    raw = build_service()
+    raw["metadata"]["deletionTimestamp"] = "now"
+    assert read_service(raw).unmet == "it is being deleted"
