@@ -61,7 +61,7 @@ DEPOT_PROOFS: Final = "sekisho_depot_proofs"
 # Keys of log records and attributes of metrics and spans
 KEY_KIND: Final = "kind"
 KEY_NAMESPACE: Final = "namespace"
-KEY_NAME: Final = "name"
+KEY_NAME: Final = "object"
 KEY_REASON: Final = "reason"
 KEY_OUTCOME: Final = "outcome"
 KEY_VERB: Final = "verb"

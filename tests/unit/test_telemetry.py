@@ -86,3 +86,10 @@ def test_a_counter_can_be_scraped() -> None:
     meter = telemetry.setup_metrics("controller", registry=registry)
     meter.create_counter(telemetry.RECONCILES).add(2, {telemetry.KEY_OUTCOME: "ok"})
     assert b'sekisho_reconciles_total{outcome="ok"} 2.0' in telemetry.render_metrics(registry)
+
+
+def test_no_key_of_ours_is_one_that_logging_refuses() -> None:
+    keys = {value for name, value in vars(telemetry).items() if name.startswith("KEY_")}
+    assert keys
+    for key in keys:
+        logging.getLogger("sekisho.keys").makeRecord("n", logging.INFO, "f", 1, "m", (), None, extra={key: "x"})
