@@ -83,6 +83,7 @@ def dns_names(service: str, namespace: str) -> list[str]:
         f"{service}.{namespace}",
         f"{service}.{namespace}.svc",
         f"{service}.{namespace}.svc.cluster.local",
+        "localhost",  # through `kubectl port-forward`
     ]
 
 
