@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry
 from sekisho import telemetry
 from sekisho.gateway.chain import verify_records
 from sekisho.gateway.main import Gateway
-from sekisho.gateway.record import list_lines
+from sekisho.gateway.segments import list_lines
 from sekisho.gateway.settings import Settings
 from sekisho.kube.credentials import Credentials
 from tests.unit.gateway.api_server import ApiServer

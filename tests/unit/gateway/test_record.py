@@ -13,7 +13,8 @@ import pytest
 
 from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.gateway.chain import verify_records
-from sekisho.gateway.record import KEY_FILE, Record, RecordLimits, list_lines
+from sekisho.gateway.record import KEY_FILE, Record, RecordLimits
+from sekisho.gateway.segments import list_lines
 from tests.unit.gateway.house import House, build_house
 
 

@@ -1,0 +1,247 @@
+"""The gateway on a real API server: real tokens, real RBAC, the rights that the chart gives it and no others."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from e2e.cluster.local import LocalCluster
+from sekisho import telemetry
+from sekisho.gateway.main import Gateway
+from sekisho.kube.credentials import Credentials, read_kubeconfig
+from tests.unit.gateway.api_server import ApiServer
+from tests.unit.gateway.engine import Engine
+from tests.unit.gateway.house import House, Loopback, build_chat, build_service, build_settings, write_certificate
+
+REPOSITORY = Path(__file__).parents[3]
+API = "inference.sekisho.dev/v1alpha1"
+GROUP = "inference.sekisho.dev"
+POLICY: dict[str, Any] = {
+    "unlabelled": "internal",
+    "levels": [
+        {"name": "internal", "rules": {"tiers": ["Closed", "OwnCloud"]}},
+        {"name": "confidential", "rules": {"tiers": ["Closed"]}},
+        {"name": "restricted", "rules": {"tiers": ["Closed"]}},
+    ],
+    "compartments": [{"name": "gdpr"}],
+}
+
+
+class Stage(House):
+    """A gateway whose API server is real; `grant` writes RBAC."""
+
+    cluster: LocalCluster
+    namespace: str
+
+    @property
+    def model(self) -> str:
+        return f"{self.namespace}/chat"
+
+    def kubectl(self, *words: str, stdin: str | None = None) -> str:
+        return self.cluster.kubectl("-n", self.namespace, *words, stdin=stdin)
+
+    def real_token(self, account: str = "app", audience: str = "sekisho-gateway") -> str:
+        return self.kubectl("create", "token", account, f"--audience={audience}").strip()
+
+    def bind(self, account: str, **rules: dict[str, Any]) -> None:
+        """Let an account "use" things: its own namespace's services, and levels and compartments of the cluster."""
+        subject = {"kind": "ServiceAccount", "name": account, "namespace": self.namespace}
+        for resource, names in rules.items():
+            scope = "" if resource == "inferenceservices" else "Cluster"
+            name = f"{self.namespace}-{account}-{resource}"
+            rule = {"apiGroups": [GROUP], "resources": [resource], "verbs": ["use"], **names}
+            reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": f"{scope}Role", "name": name}
+            rbac = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": name}}
+            items = [
+                {**rbac, "kind": f"{scope}Role", "rules": [rule]},
+                {**rbac, "kind": f"{scope}RoleBinding", "roleRef": reference, "subjects": [subject]},
+            ]
+            self.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+
+    async def until(self, status: int, *, what: str, **how: Any) -> Any:
+        """Ask until the authorizer, and what is remembered of it, has caught up."""
+        for _ in range(60):
+            answer = await self.chat(build_chat(model=self.model), **how)
+            if answer.status == status:
+                return answer
+            await asyncio.sleep(0.5)
+        raise AssertionError(f"waited 30 s for {what}: {answer}")
+
+
+def render_rights(cluster: LocalCluster) -> list[dict[str, Any]]:
+    """Return the chart's own role of the gateway, and bind it in this test's namespace only by name."""
+    text = cluster.helm(
+        "template", "sekisho", str(REPOSITORY / "charts/sekisho"), "--namespace", "sekisho-system",
+        "--show-only", "templates/gateway.yaml",
+    )  # fmt: skip
+    return [item for item in yaml.safe_load_all(text) if item["kind"] == "ClusterRole"]
+
+
+async def act_as(cluster: LocalCluster, namespace: str) -> Credentials:
+    """Return credentials of an account that has the chart's rights of the gateway, and nothing else."""
+    (role,) = await asyncio.to_thread(render_rights, cluster)
+    name = f"{namespace}-gateway"
+    role["metadata"] = {"name": name}
+    items = [
+        role,
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "gateway", "namespace": namespace}},
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": "gateway", "namespace": namespace}],
+        },
+    ]
+    cluster.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    token = cluster.kubectl("-n", namespace, "create", "token", "gateway").strip()
+    admin = await read_kubeconfig(cluster.kubeconfig)
+    return replace(admin, token=token, certificate_pem="", key_pem="")
+
+
+@pytest.fixture
+def law(control_plane: LocalCluster) -> Any:
+    """The policy of these tests; what others had applied comes back afterwards."""
+    control_plane.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(REPOSITORY / "crds"))
+    before = control_plane.kubectl("get", "classificationpolicy", "default", "-o", "json", "--ignore-not-found")
+    policy = {"apiVersion": API, "kind": "ClassificationPolicy", "metadata": {"name": "default"}, "spec": POLICY}
+    control_plane.kubectl("replace" if before.strip() else "create", "-f", "-", stdin=json.dumps(policy))
+    yield
+    if before.strip():
+        old = json.loads(before)
+        policy["spec"] = old["spec"]
+        control_plane.kubectl("replace", "-f", "-", stdin=json.dumps(policy))
+    else:
+        control_plane.kubectl("delete", "classificationpolicy", "default")
+
+
+@pytest.fixture
+async def stage(control_plane: LocalCluster, namespace: str, tmp_path: Path, law: None) -> AsyncIterator[Stage]:
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(Engine())
+        runtime = f"{namespace}-engine"
+        create_objects(control_plane, namespace, runtime, engine.port)
+        stack.callback(control_plane.kubectl, "delete", "runtime", runtime)
+        write_certificate(tmp_path / "tls")
+        registry, resolver = CollectorRegistry(), Loopback()
+        credentials = await act_as(control_plane, namespace)
+        gateway = await stack.enter_async_context(
+            Gateway(
+                build_settings(tmp_path),
+                credentials,
+                telemetry.setup_metrics("gateway", registry=registry),
+                resolver=resolver,
+            )
+        )
+        trust = ssl.create_default_context(cafile=str(tmp_path / "tls/tls.crt"))
+        session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust)))
+        stage = Stage(ApiServer(), engine, gateway, session, resolver, tmp_path, trust, registry, "")
+        stage.cluster, stage.namespace = control_plane, namespace
+
+        async def is_ready() -> bool:
+            return (await stage.ready())[0] == 200
+
+        await stage.settle(is_ready, what="the gateway to be ready with the chart's rights")
+        stage.token = stage.real_token()
+        yield stage
+        for kind in ("clusterrole", "clusterrolebinding"):
+            names = control_plane.kubectl("get", kind, "-o", "name").split()
+            mine = [name for name in names if f"/{namespace}-" in name]
+            control_plane.kubectl("delete", *mine)
+
+
+def create_objects(cluster: LocalCluster, namespace: str, runtime: str, port: int) -> None:
+    image = f"registry.example/engine@sha256:{'0' * 64}"
+    predictor = {"model": {"modelFormat": {"name": "gguf"}, "storageUri": "oci://registry.example/m:1"}}
+    items: list[dict[str, Any]] = [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "app", "namespace": namespace}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "other", "namespace": namespace}},
+        {"apiVersion": API, "kind": "Runtime", "metadata": {"name": runtime},
+         "spec": {"formats": [{"name": "gguf"}], "image": image, "port": port}},
+        {"apiVersion": API, "kind": "InferenceService", "metadata": {"name": "chat", "namespace": namespace},
+         "spec": {"predictor": predictor}},
+    ]  # fmt: skip
+    cluster.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    status = build_service("chat", namespace)["status"]
+    status["class"] |= {"display": "confidential+gdpr"}
+    status["runtime"] = runtime
+    for item in status["conditions"]:
+        item["lastTransitionTime"] = "2026-10-01T00:00:00Z"
+    patch = json.dumps({"status": status})
+    cluster.kubectl(
+        "-n", namespace, "patch", "isvc", "chat", "--subresource=status", "--type=merge", "-p", patch
+    )  # fmt: skip
+
+
+async def test_rights_open_step_by_step_and_only_the_last_step_relays(stage: Stage) -> None:
+    answer = await stage.until(404, what="a refusal without rights")
+    assert answer.code == "model_unknown"
+    assert f'there is no model "{stage.model}" that you may use' in answer.message
+    stage.bind("app", inferenceservices={"resourceNames": ["chat"]})
+    answer = await stage.until(403, what="the right to use the service")
+    assert answer.code == "class_above_ceiling"
+    assert "the request is confidential+gdpr; your ceiling is below every level" in answer.message
+    stage.bind("app", classificationlevels={"resourceNames": ["restricted"]})
+    for _ in range(60):
+        answer = await stage.until(403, what="the missing compartment")
+        if "your ceiling is restricted" in answer.message:
+            break
+        await asyncio.sleep(0.5)
+    assert answer.message.endswith('the right to "use" compartments/gdpr of inference.sekisho.dev.')
+    assert not stage.engine.requests
+    stage.bind("app", compartments={"resourceNames": ["gdpr"]})
+    answer = await stage.until(200, what="the right to the compartment")
+    assert answer.json["model"] == stage.model
+    listing = await stage.send("/v1/models", method="GET")
+    assert [item["id"] for item in listing.json["data"]] == [stage.model]
+    entries = await stage.entries()
+    relayed = next(item for item in entries if item.get("decision") == "relayed")
+    assert relayed["caller"]["username"] == f"system:serviceaccount:{stage.namespace}:app"
+    assert relayed["class"] == "confidential.gdpr"
+    assert relayed["policy"].startswith("sha256:")
+
+
+async def test_real_tokens_of_other_audiences_and_callers_without_rights_are_refused(stage: Stage) -> None:
+    for audience in ("sekisho-depot", "https://kubernetes.default.svc"):
+        answer = await stage.chat(build_chat(model=stage.model), token=stage.real_token(audience=audience))
+        assert (answer.status, answer.code) == (401, "unauthenticated")
+        assert "it is for another audience" in answer.message
+    head, claims, signature = stage.real_token().split(".")
+    forged = f"{head}.{claims}.{signature[:-8]}AAAAAAAA"
+    answer = await stage.chat(build_chat(model=stage.model), token=forged)
+    assert (answer.status, answer.code) == (401, "unauthenticated")
+    assert "it is not valid" in answer.message
+    answer = await stage.chat(build_chat(model=stage.model), token=stage.real_token("other"))
+    assert (answer.status, answer.code) == (404, "model_unknown")
+    assert not stage.engine.requests
+
+
+async def test_a_token_of_an_account_that_was_deleted_is_refused_once_forgotten(stage: Stage) -> None:
+    token = stage.real_token("other")
+    stage.kubectl("delete", "serviceaccount", "other")
+    answer = await stage.until(401, what="the account's token to be refused", token=token)
+    assert "it is not valid" in answer.message
+
+
+async def test_a_service_that_stops_being_isolated_is_no_longer_relayed_to(stage: Stage) -> None:
+    stage.bind("app", inferenceservices={}, classificationlevels={}, compartments={})
+    await stage.until(200, what="the rights")
+    conditions = [
+        {"type": "Isolated", "status": "False", "reason": "IsolationLeak", "message": "outside was reached by icmp"},
+        {"type": "Ready", "status": "False", "reason": "IsolationLeak", "message": "outside was reached by icmp"},
+    ]
+    patch = {"status": {"conditions": [item | {"lastTransitionTime": "2026-10-01T00:00:00Z"} for item in conditions]}}
+    stage.kubectl("patch", "isvc", "chat", "--subresource=status", "--type=merge", "-p", json.dumps(patch))
+    answer = await stage.until(503, what="the change to arrive")
+    assert answer.code == "model_not_ready"
+    assert "Isolated is False: IsolationLeak: outside was reached by icmp" in answer.message
