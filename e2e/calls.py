@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import openai
 
@@ -27,7 +28,7 @@ class GatewayAddress:
 
     @property
     def base_url(self) -> str:
-        """The base URL for OpenAI's clients; the certificate is for the name inside the cluster and for localhost."""
+        """The base URL; :func:`client` expects the name inside the cluster from the certificate."""
         return f"https://localhost:{self.port}/v1"
 
 
@@ -62,8 +63,13 @@ def make_token(cluster: Cluster, *, namespace: str, account: str, audience: str 
 def client(address: GatewayAddress, token: str) -> openai.OpenAI:
     """Return OpenAI's own client, pointed at the gateway."""
     context = ssl.create_default_context(cafile=str(address.ca_file))
-    http_client = openai.DefaultHttpxClient(verify=context)
+    http_client = openai.DefaultHttpxClient(verify=context, event_hooks={"request": [_expect_gateway]})
     return openai.OpenAI(base_url=address.base_url, api_key=token, http_client=http_client, max_retries=0, timeout=120)
+
+
+def _expect_gateway(request: Any) -> None:
+    # The certificate is for the Service's name; the forwarded port is only another way to it.
+    request.extensions = {**request.extensions, "sni_hostname": SERVER_NAME}
 
 
 def ask(address: GatewayAddress, token: str, *, model: str, question: str) -> str:
@@ -79,4 +85,9 @@ def ask(address: GatewayAddress, token: str, *, model: str, question: str) -> st
             )
             return "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
         except openai.APIStatusError as refusal:
-            return f"{refusal.status_code} {refusal.message}"
+            return f"{refusal.status_code} {_explain(refusal)}"
+
+
+def _explain(refusal: openai.APIStatusError) -> str:
+    body = refusal.body if isinstance(refusal.body, dict) else {}
+    return f"{body.get('code', '')}: {body.get('message', refusal.message)}"

@@ -14,7 +14,8 @@ from e2e.cluster.registry import Registry
 from e2e.quickstart import Quickstart
 
 HERE = Path(__file__).parent
-KEPT_NAME = "kept-e2e"
+KEPT_NAME = os.environ.get("SEKISHO_KEPT_NAME", "kept-e2e")
+PULL_SECRET = "mirror-credentials"
 SITE = "sekisho.node-restriction.kubernetes.io/site"
 TRUST = "sekisho.node-restriction.kubernetes.io/snp-attested-at"
 NODES = (
@@ -63,5 +64,6 @@ def registry(cluster: Cluster) -> Registry:
 def quickstart(cluster: Cluster, registry: Registry) -> Quickstart:
     """sekisho on the cluster, with a policy, two sites, an engine and a tiny model in the registry."""
     quickstart = Quickstart.on(cluster, registry)
+    quickstart.installation.values["imagePullSecrets"] = [PULL_SECRET]
     quickstart.prepare(model="tiny-gguf")
     return quickstart

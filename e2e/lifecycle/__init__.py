@@ -1,0 +1,1 @@
+"""From apply to delete: what services, the operator and its chart do on a real cluster."""

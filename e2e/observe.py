@@ -1,0 +1,114 @@
+"""What tests look at on a cluster beside conditions: pods, children, writes, numbers, and the engine itself."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from e2e.cluster.audit import Request
+from e2e.cluster.netns import Place
+from e2e.cluster.provider import Cluster
+from e2e.installation import NAMESPACE
+
+CONTROLLER = f"system:serviceaccount:{NAMESPACE}:sekisho-controller"
+SERVICE_LABEL = "sekisho.dev/service"
+BUSYBOX = "/bin/busybox"
+T = TypeVar("T")
+
+
+def wait_for(look: Callable[[], T], what: str, *, seconds: float = 60) -> T:
+    """Look again and again until what is seen is true, and return it.
+
+    Raises:
+        TimeoutError: It never was within `seconds`; the message shows what was seen last.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds:.0f} s: {what}; last seen: {seen!r}")
+        time.sleep(0.25)
+
+
+def read_all(cluster: Cluster, *arguments: str) -> list[dict[str, Any]]:
+    """Return the items of `kubectl get ARGUMENTS -o json`."""
+    items: list[dict[str, Any]] = json.loads(cluster.kubectl("get", *arguments, "-o", "json"))["items"]
+    return items
+
+
+def pods_of(cluster: Cluster, name: str, *, namespace: str) -> list[dict[str, Any]]:
+    """Return the pods of a service, by name."""
+    pods = read_all(cluster, "pods", "-n", namespace, "-l", f"{SERVICE_LABEL}={name}")
+    return sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
+
+
+def condition_of(pod: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Return a condition of a pod; empty where it has none of that type."""
+    found = (item for item in pod["status"].get("conditions", []) if item["type"] == kind)
+    condition: dict[str, Any] = next(found, {})
+    return condition
+
+
+def lives_of(pods: list[dict[str, Any]]) -> dict[str, tuple[str, dict[str, int]]]:
+    """Return of each pod its uid and how often each container was restarted: what must not change."""
+    lives = {}
+    for pod in pods:
+        status = pod["status"]
+        states = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+        lives[pod["metadata"]["name"]] = (
+            pod["metadata"]["uid"],
+            {state["name"]: state["restartCount"] for state in states},
+        )
+    return lives
+
+
+def list_labelled(cluster: Cluster, name: str, *, namespace: str) -> list[str]:
+    """Return everything in the namespace, of whatever kind, that carries the service's label."""
+    kinds = cluster.kubectl("api-resources", "--namespaced", "--verbs=list,delete", "-o", "name").split()
+    found = cluster.kubectl(
+        "get", ",".join(kinds), "-n", namespace, "-l", f"{SERVICE_LABEL}={name}", "-o", "name", "--ignore-not-found"
+    )
+    return sorted(found.split())
+
+
+def writes_of_controller(cluster: Cluster, since: int, *, namespaces: tuple[str, ...] = ()) -> list[Request]:
+    """Return the controller's writes but for its lease, optionally those into some namespaces alone."""
+    return [
+        request
+        for request in cluster.audit.writes(since, user=CONTROLLER)
+        if request.resource != "leases.coordination.k8s.io" and (not namespaces or request.namespace in namespaces)
+    ]
+
+
+def fetch(place: Place, port: int, path: str, *, post: dict[str, Any] | None = None) -> str:
+    """Ask something that listens in a pod, from within the pod's own network."""
+    body = () if post is None else (f"--post-data={json.dumps(post)}", "--header=Content-Type: application/json")
+    return place.run(BUSYBOX, "wget", "-q", "-T", "20", "-O", "-", *body, f"http://127.0.0.1:{port}{path}")
+
+
+def ask_engine(cluster: Cluster, pod: str, *, namespace: str) -> str:
+    """Ask the engine of a pod one question, past the gateway: from within the pod's own network."""
+    question = {"messages": [{"role": "user", "content": "Say something."}], "max_tokens": 8, "temperature": 0}
+    answer = json.loads(fetch(cluster.pod_place(namespace, pod), 8080, "/v1/chat/completions", post=question))
+    return str(answer["choices"][0]["message"]["content"])
+
+
+def read_numbers(cluster: Cluster, pod: str, metric: str) -> dict[str, float]:
+    """Return the values of a metric of a process of ours, by their labels."""
+    text = fetch(cluster.pod_place(NAMESPACE, pod), 8080, "/metrics")
+    numbers = {}
+    for line in text.splitlines():
+        name, _, rest = line.partition("{")
+        if name.split(" ")[0] in (metric, f"{metric}_total"):
+            labels, _, value = rest.rpartition("} ") if rest else ("", "", line.rpartition(" ")[2])
+            numbers[labels] = float(value)
+    return numbers
+
+
+def find_pod(cluster: Cluster, component: str) -> str:
+    """Return the running pod of one of our processes."""
+    selector = f"app.kubernetes.io/component={component}"
+    pods = read_all(cluster, "pods", "-n", NAMESPACE, "-l", selector, "--field-selector=status.phase=Running")
+    return str(next(pod["metadata"]["name"] for pod in pods if not pod["metadata"].get("deletionTimestamp")))

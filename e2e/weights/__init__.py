@@ -1,0 +1,1 @@
+"""How weights come into pods on a real cluster, and what is said where they cannot."""
