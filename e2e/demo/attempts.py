@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 
+from e2e.cluster.errors import ClusterError
 from e2e.cluster.provider import Cluster
 from e2e.demo import screen
 from e2e.installation import ROOT, Installation, render_example
@@ -41,8 +42,10 @@ def attempt_all(installation: Installation) -> bool:
 def _run(cluster: Cluster, arguments: Sequence[str]) -> tuple[bool, str]:
     try:
         return True, cluster.kubectl(*arguments).strip()
-    except Exception as error:  # noqa: BLE001 - the attempt's failure is what is shown
-        return False, str(error).strip().splitlines()[-1][:160]
+    except ClusterError as error:
+        printed = error.problem.rpartition(" failed with ")[2].partition(": ")[2]
+        said = [line for line in printed.splitlines() if not line.startswith("command terminated")]
+        return False, said[-1][:160] if said else "no answer within 3 s"
 
 
 def _from_elsewhere(cluster: Cluster) -> bool:
