@@ -1,0 +1,1 @@
+"""Isolation, proven by packets that are counted where they would arrive."""
