@@ -111,9 +111,11 @@ class _TimedSink:
         self.write = sink.write
         self.end = sink.end
 
-    async def begin(self, status: int, content_type: str, *, retry_seconds: int | None = None) -> None:
+    async def begin(
+        self, status: int, content_type: str, *, length: int | None = None, retry_seconds: int | None = None
+    ) -> None:
         self._measures.first_byte(time.monotonic() - self._began_at)
-        await self._sink.begin(status, content_type, retry_seconds=retry_seconds)
+        await self._sink.begin(status, content_type, length=length, retry_seconds=retry_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ class Front:
     async def answer(self, call: Call, sink: Sink, *, request_id: str) -> None:
         """Answer one request; every outcome but a caller who has gone ends in an answer."""
         trail = Trail(request_id, time.monotonic())
-        with telemetry.tracer.start_as_current_span("gateway.request") as span:
+        with telemetry.tracer.start_as_current_span("gateway.request", record_exception=False) as span:
             try:
                 with self._parts.admission.enter():
                     await self._serve(call, sink, trail)
@@ -182,7 +184,7 @@ class Front:
         await self._say(sink, dialect.render_model(service.namespace, service.name, service.created_at))
 
     async def _say(self, sink: Sink, body: bytes) -> None:
-        await sink.begin(200, "application/json")
+        await sink.begin(200, "application/json", length=len(body))
         await sink.write(body)
         await sink.end()
         self._parts.measures.ended("answered")
@@ -258,8 +260,9 @@ class Front:
             await self._append(trail.describe("request") | refusal)
         retry = _RETRY_SECONDS.get(error.reason, _DEFAULT_RETRY_SECONDS) if error.retry else None
         param = error.param if isinstance(error, FieldError) else None
-        await sink.begin(status, "application/json", retry_seconds=retry)
-        await sink.write(dialect.render_error(error.reason, error.message, param=param))
+        body = dialect.render_error(error.reason, error.message, param=param)
+        await sink.begin(status, "application/json", length=len(body), retry_seconds=retry)
+        await sink.write(body)
         await sink.end()
 
 

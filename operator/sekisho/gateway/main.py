@@ -101,7 +101,11 @@ class Gateway:
         )
         measures.show(admission, facts)
         wire = WireLimits(
-            settings.max_body, settings.max_connections, settings.body_seconds, settings.caller_stall_seconds
+            settings.max_body,
+            settings.max_connections,
+            settings.head_seconds,
+            settings.body_seconds,
+            settings.caller_stall_seconds,
         )
         server = HttpServer(Front(parts), admission, wire)
         certificate = ServingCertificate(settings.tls_dir)

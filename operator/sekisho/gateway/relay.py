@@ -47,8 +47,10 @@ class RelayLimits:
 class Sink(Protocol):
     """Where an answer goes. Writing waits while the caller does not read."""
 
-    async def begin(self, status: int, content_type: str, *, retry_seconds: int | None = None) -> None:
-        """Send the status; nothing was sent before."""
+    async def begin(
+        self, status: int, content_type: str, *, length: int | None = None, retry_seconds: int | None = None
+    ) -> None:
+        """Send the status; nothing was sent before. `length` is that of the body, None for a stream."""
         ...
 
     async def write(self, data: bytes) -> None:
@@ -185,7 +187,7 @@ class HttpRelay:
             )
         outcome.usage = read_usage([body])
         outcome.status = 200
-        await sink.begin(200, "application/json")
+        await sink.begin(200, "application/json", length=len(body))
         await sink.write(body)
         outcome.sent_bytes = len(body)
         await sink.end()

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 import ssl
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,7 +12,7 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from sekisho.errors import Reason, RefusedError, UnavailableError
+from sekisho.errors import Reason, RefusedError
 from sekisho.gateway import dialect
 from sekisho.gateway.admission import Admission
 from sekisho.gateway.fields import FieldError
@@ -29,6 +30,7 @@ class WireLimits:
 
     max_body_bytes: int
     max_connections: int
+    head_seconds: float
     body_seconds: float
     stall_seconds: float
 
@@ -90,7 +92,9 @@ class _AiohttpSink:
         self._last = last
         self.response: web.StreamResponse | None = None
 
-    async def begin(self, status: int, content_type: str, *, retry_seconds: int | None = None) -> None:
+    async def begin(
+        self, status: int, content_type: str, *, length: int | None = None, retry_seconds: int | None = None
+    ) -> None:
         headers = {
             "Content-Type": content_type,
             "Cache-Control": "no-store",
@@ -98,6 +102,8 @@ class _AiohttpSink:
             "Server": "sekisho",
         }
         response = web.StreamResponse(status=status, headers=headers)
+        if length is not None:
+            response.content_length = length
         if retry_seconds is not None:
             response.headers["Retry-After"] = str(retry_seconds)
         if status == 401:
@@ -119,16 +125,33 @@ class _AiohttpSink:
 
 
 class _BoundedServer(web.Server):
-    """Refuses connections beyond a number."""
+    """Refuses connections beyond a number, and those that send no whole request head in time."""
 
-    def __init__(self, handler: Any, most: int, **options: Any) -> None:
+    def __init__(self, handler: Any, limits: WireLimits, **options: Any) -> None:
         super().__init__(handler, **options)
-        self._most = most
+        self._limits = limits
+        self._silent: dict[asyncio.BaseTransport, asyncio.TimerHandle] = {}
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
-        if len(self._connections) > self._most:
+        if len(self.connections) > self._limits.max_connections:
             transport.abort()
+            return
+        loop = asyncio.get_running_loop()
+        self._silent[transport] = loop.call_later(self._limits.head_seconds, self._give_up, transport)
+
+    def _give_up(self, transport: asyncio.Transport) -> None:
+        self._silent.pop(transport, None)
+        transport.abort()
+
+    def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
+        self.note_request(handler.transport)
+        super().connection_lost(handler, exc)
+
+    def note_request(self, transport: asyncio.BaseTransport | None) -> None:
+        """Note that a connection has sent a request, or has ended."""
+        if transport is not None and (timer := self._silent.pop(transport, None)) is not None:
+            timer.cancel()
 
 
 class HttpServer:
@@ -146,7 +169,7 @@ class HttpServer:
         """Listen; return the port."""
         self._server = _BoundedServer(
             self._handle,
-            self._limits.max_connections,
+            self._limits,
             handler_cancellation=True,
             access_log=None,
             auto_decompress=False,
@@ -176,6 +199,8 @@ class HttpServer:
         await self._front.settle()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self._server is not None:
+            self._server.note_request(request.transport)
         call = _AiohttpCall(request, self._limits)
         request_id = secrets.token_hex(12)
         sink = _AiohttpSink(request, self._limits.stall_seconds, request_id=request_id, last=self.draining)
@@ -184,14 +209,17 @@ class HttpServer:
         except (ConnectionError, TimeoutError):
             # The caller has gone, or does not read: there is nobody to tell.
             self._abort(request)
-        except Exception:  # noqa: BLE001 - one request must not take the others along
-            _log.exception("a request failed in a way that was not foreseen")
+        except Exception as error:  # noqa: BLE001 - one request must not take the others along
+            # Where it failed, not what it said: the words of an exception may be those of a prompt.
+            frames = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)][-5:]
+            extra = {"id": request_id, "error": type(error).__name__, "frames": frames}
+            _log.error("a request failed in a way that was not foreseen", extra=extra)
             if sink.response is not None:
                 self._abort(request)
             else:
-                error = UnavailableError(Reason.INTERNAL_ERROR, "the gateway failed; the administrators find it logged")
+                told = f"the gateway failed; its log tells more of request {request_id}"
                 await sink.begin(500, _JSON)
-                await sink.write(dialect.render_error(error.reason, error.message))
+                await sink.write(dialect.render_error(Reason.INTERNAL_ERROR, told))
                 await sink.end()
         finally:
             call.close()

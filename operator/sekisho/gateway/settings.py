@@ -50,6 +50,7 @@ class Settings(BaseModel):
     max_requests_per_caller: Count = 64
     max_connections: Count = 4096
 
+    head_seconds: Seconds = 10.0
     body_seconds: Seconds = 30.0
     caller_stall_seconds: Seconds = 60.0
     connect_seconds: Seconds = 5.0

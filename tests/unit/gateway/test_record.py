@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -198,3 +199,41 @@ async def test_files_that_vanish_leave_a_gap_that_shows(tmp_path: Path) -> None:
     assert verify_records([*before, *list_lines(folder)]).seq == len(before) + 2
     with pytest.raises(RefusedError, match=f"line 1 is record {len(before) + 1} after"):
         verify_records(list_lines(folder))
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from sekisho.gateway.record import Record
+
+async def main():
+    record = Record(Path(sys.argv[1]), instance="x")
+    record.open()
+    async def work(worker):
+        number = 0
+        while True:
+            await record.append({"kind": "x", "mark": f"{worker}-{number}"})
+            print(f"{worker}-{number}", flush=True)
+            number += 1
+    await asyncio.gather(*map(work, range(8)))
+
+asyncio.run(main())
+"""
+
+
+async def test_whatever_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
+    acknowledged: set[str] = set()
+    for _ in range(3):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", WRITER, str(tmp_path), stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )  # fmt: skip
+        assert process.stdout is not None
+        for _ in range(200):
+            acknowledged.add((await asyncio.wait_for(process.stdout.readline(), 60)).decode().strip())
+        process.kill()
+        rest, _ = await process.communicate()
+        acknowledged |= set(rest.decode().split("\n")[:-1])
+    async with opened(tmp_path) as record:
+        await record.append({"kind": "end"})
+    assert acknowledged <= {item.get("mark", "") for item in read(tmp_path)} | {""}

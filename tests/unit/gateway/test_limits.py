@@ -1,0 +1,137 @@
+"""What bounds the gateway: counts, bytes, memories, and callers who are too slow."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from sekisho.errors import Reason, UnavailableError
+from sekisho.gateway.admission import Admission, AdmissionLimits
+from sekisho.gateway.caching import BriefCache
+from tests.unit.gateway.house import House, build_chat, build_house
+
+
+def test_more_requests_than_possible_are_refused_and_counted_down_again() -> None:
+    admission = Admission(AdmissionLimits(max_requests=1, max_requests_per_caller=1))
+    with admission.enter(), admission.enter_caller("a"):
+        with pytest.raises(UnavailableError) as refusal, admission.enter():
+            pass
+        assert refusal.value.reason is Reason.OVERLOADED
+        assert refusal.value.message.startswith("1 requests are under way, 1 are possible")
+        with pytest.raises(UnavailableError, match="1 requests of yours"), admission.enter_caller("a"):
+            pass
+        with admission.enter_caller("b"):
+            pass
+    with admission.enter(), admission.enter_caller("a"):
+        assert admission.in_flight == 1
+    assert admission.in_flight == 0
+
+
+def test_more_bytes_of_bodies_than_possible_are_refused() -> None:
+    admission = Admission(AdmissionLimits(max_buffered_bytes=100))
+    admission.reserve(60)
+    with pytest.raises(UnavailableError, match="60 bytes of bodies are held, 100 are possible"):
+        admission.reserve(60)
+    admission.release(60)
+    admission.reserve(100)
+
+
+async def test_answers_are_remembered_briefly_boundedly_and_failures_not_at_all() -> None:
+    cache: BriefCache[int, int] = BriefCache(2)
+    asked: list[int] = []
+
+    async def ask(key: int, seconds: float = 60) -> int:
+        async def answer() -> tuple[int, float]:
+            asked.append(key)
+            await asyncio.sleep(0)
+            if key < 0:
+                raise ValueError("no")
+            return key, seconds
+
+        return await cache.get(key, answer)
+
+    assert await asyncio.gather(ask(1), ask(1), ask(1)) == [1, 1, 1]
+    assert asked == [1]
+    for key in (2, 3, 1):
+        await ask(key)
+    assert asked == [1, 2, 3, 1]
+    assert len(cache) == 2
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no"):
+            await ask(-1)
+    assert asked[-2:] == [-1, -1]
+    await ask(9, 0)
+    await ask(9, 0)
+    assert asked[-2:] == [9, 9]
+
+
+async def test_whoever_asked_first_may_leave_and_the_others_get_their_answer() -> None:
+    cache: BriefCache[int, str] = BriefCache(2)
+    step = asyncio.Event()
+
+    async def answer() -> tuple[str, float]:
+        await step.wait()
+        return "yes", 1
+
+    first, second = (asyncio.create_task(cache.get(1, answer)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    step.set()
+    assert await second == "yes"
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-A: "])
+async def test_a_connection_that_sends_no_whole_head_is_ended(tmp_path: Path, sent: bytes) -> None:
+    async with build_house(tmp_path, head_seconds=0.3) as house:
+        reader, writer = await asyncio.open_connection("127.0.0.1", house.gateway.ports.https, ssl=house.trust)
+        writer.write(sent)
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await asyncio.wait_for(reader.readexactly(1), 20)
+        writer.close()
+        assert (await house.chat()).status == 200
+
+
+async def test_a_body_that_does_not_arrive_is_refused_in_time(tmp_path: Path) -> None:
+    async with build_house(tmp_path, body_seconds=0.3) as house:
+        reader, writer = await asyncio.open_connection("127.0.0.1", house.gateway.ports.https, ssl=house.trust)
+        head = f"Authorization: Bearer {house.token}\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"
+        writer.write(f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n{head}".encode())
+        answer = await asyncio.wait_for(reader.readuntil(b"}}"), 20)
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["message"] == (
+            "the body did not arrive within 0.3 s"
+        )
+
+
+async def test_more_connections_than_possible_are_ended(tmp_path: Path) -> None:
+    async with build_house(tmp_path, max_connections=3) as house:
+        port = house.gateway.ports.https
+        open_ones = [await asyncio.open_connection("127.0.0.1", port, ssl=house.trust) for _ in range(3)]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=house.trust)
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await asyncio.wait_for(reader.readexactly(1), 20)
+        for _, other in (*open_ones, (reader, writer)):
+            other.close()
+
+
+async def test_bodies_in_memory_are_bounded_over_all_callers(tmp_path: Path) -> None:
+    async with build_house(tmp_path, max_buffered=2048) as house:
+        answer = await house.chat(build_chat(messages=[{"role": "user", "content": "x" * 4000}]))
+        assert (answer.status, answer.code) == (429, "overloaded")
+        assert "2048 are possible" in answer.message
+        assert (await house.chat()).status == 200
+
+
+async def test_a_failure_that_nobody_foresaw_tells_nothing_of_the_request(house: House, caplog: object) -> None:
+    house.api.put("runtimes", {"metadata": {"name": "llamacpp"}, "spec": {"port": 99999}})
+
+    async def is_broken() -> bool:
+        return (await house.chat()).status >= 500
+
+    await house.settle(is_broken, what="the port that cannot be to arrive")
+    answer = await house.chat()
+    assert answer.code in {"internal_error", "upstream_failed"}
+    assert "秘密" not in answer.text
+    assert "What is a class" not in getattr(caplog, "text", "")
