@@ -98,6 +98,15 @@ async def test_a_digest_that_the_model_does_not_expect_is_refused(closed: Regist
     assert wrong in error.message
 
 
+async def test_a_tag_of_another_digest_than_the_model_expects_is_refused(closed: Registry, tmp_path: Path) -> None:
+    digest = closed.push("models/a", "v1", FILES)
+    depot = Depot(tmp_path / "cache", build_entry(closed, tmp_path / "secret"))
+    wrong = f"sha256:{'2' * 64}"
+    error = await depot.refuse(f"oci://{closed.host}/models/a:v1", digest=wrong)
+    assert error.reason is Reason.DIGEST_MISMATCH
+    assert f"has digest {digest}, the Model expects {wrong}" in error.message
+
+
 async def test_a_blob_that_was_changed_in_the_registry_is_thrown_away(closed: Registry, tmp_path: Path) -> None:
     data = os.urandom(1 << 20)
     digest = closed.push("models/spoiled", "v1", {"model.gguf": data})

@@ -91,8 +91,7 @@ class OciSource:
             raise RefusedError(
                 Reason.DIGEST_MISMATCH, f"{self.uri} names {wanted}, but the Model expects {self.expected}"
             )
-        wanted = wanted or self.expected
-        manifest, digest = await self._read_manifest(wanted or self.reference.tag, wanted)
+        manifest, digest = await self._read_pinned(wanted or self.expected)
         if manifest.get("mediaType") in _INDEXES or "manifests" in manifest:
             manifest, _ = await self._read_manifest(*[_choose(manifest, self.uri)] * 2)
         return Listing(digest, _read_layers(manifest, self.uri))
@@ -109,6 +108,18 @@ class OciSource:
                     continue
                 yield chunk[skip:]
                 skip = 0
+
+    async def _read_pinned(self, wanted: str | None) -> tuple[dict[str, Any], str]:
+        """Read the manifest by its digest where one is known; by its tag otherwise."""
+        try:
+            return await self._read_manifest(wanted or self.reference.tag, wanted)
+        except RefusedError as error:
+            if error.reason is not Reason.SOURCE_NOT_FOUND or wanted in (None, self.reference.digest):
+                raise
+        _, actual = await self._read_manifest(self.reference.tag, None)
+        raise RefusedError(
+            Reason.DIGEST_MISMATCH, f"{self.uri} has digest {actual}, the Model expects {wanted}; it is not served"
+        )
 
     async def _read_manifest(self, name: str, digest: str | None) -> tuple[dict[str, Any], str]:
         headers = {"Accept": ", ".join((*_MANIFESTS, *_INDEXES))}
