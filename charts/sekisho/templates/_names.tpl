@@ -46,9 +46,9 @@ imagePullSecrets:
 {{- end }}
 
 {{- define "sekisho.probes" -}}
-startupProbe: {httpGet: {path: /healthz, port: health}, periodSeconds: 1, failureThreshold: 60}
-livenessProbe: {httpGet: {path: /healthz, port: health}, periodSeconds: 10, failureThreshold: 3}
-readinessProbe: {httpGet: {path: /readyz, port: health}, periodSeconds: 2, failureThreshold: 2}
+startupProbe: {httpGet: {path: /healthz, port: health}, periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 60}
+livenessProbe: {httpGet: {path: /healthz, port: health}, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6}
+readinessProbe: {httpGet: {path: /readyz, port: health}, periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 3}
 {{- end }}
 
 {{- define "sekisho.commonEnv" -}}
