@@ -46,12 +46,15 @@ def remove(name: str) -> None:
 def _remove_tree(top: Path, *, only_if_empty: bool = False) -> bool:
     if not top.is_dir():
         return True
-    children = [child for child in top.rglob("*") if child.is_dir()]
-    if only_if_empty and children:
-        return False
-    try:
+    try:  # the kernel removes groups of its own accord, and other clusters come and go under the parent meanwhile
+        if only_if_empty:
+            top.rmdir()
+            return True
+        children = [child for child in top.rglob("*") if child.is_dir()]
         for path in [*sorted(children, key=lambda child: len(child.parts), reverse=True), top]:
             path.rmdir()
-    except OSError:  # the kernel still ends a process in it
+    except FileNotFoundError:
+        return not top.exists()
+    except OSError:  # a process in it is not yet gone, or another cluster's node is there
         return False
     return True

@@ -42,9 +42,14 @@ def test_an_archive_without_an_index_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [0, 2])
 def test_an_archive_of_no_or_several_images_is_refused(tmp_path: Path, count: int) -> None:
-    archive = archive_with(tmp_path / "x.tar", {"manifests": [{"digest": "sha256:00"}] * count})
+    archive = archive_with(tmp_path / "x.tar", {"manifests": [{"digest": f"sha256:0{i}"} for i in range(count)]})
     with pytest.raises(ClusterError, match=f"holds {count} images, not one"):
         read_reference(archive)
+
+
+def test_one_image_may_stand_in_its_archive_under_several_names(tmp_path: Path) -> None:
+    archive = archive_with(tmp_path / "x.tar", {"manifests": [{"digest": "sha256:00"}, {"digest": "sha256:00"}]})
+    assert read_reference(archive).digest == "sha256:00"
 
 
 def test_an_archive_that_carries_only_a_tag_has_no_name(tmp_path: Path) -> None:

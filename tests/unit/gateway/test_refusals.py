@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict
 
 from tests.unit.gateway.api_server import spell_token
 from tests.unit.gateway.engine import USAGE
@@ -184,6 +185,15 @@ async def test_a_header_that_the_policy_does_not_know_is_refused(
     assert said in answer.message
 
 
+async def test_a_header_that_stands_twice_is_refused(house: House) -> None:
+    headers = CIMultiDict([("x-sekisho-classification", "public"), ("X-Sekisho-Classification", "restricted")])
+    headers["Authorization"] = f"Bearer {house.token}"
+    async with house.session.post(house.url + CHAT, json=build_chat(), headers=headers) as response:
+        assert response.status == 400
+        assert "stands 2 times; send it once" in await response.text()
+    assert not house.engine.requests
+
+
 async def test_a_header_that_repeats_the_class_of_the_service_is_served(house: House) -> None:
     answer = await house.chat(headers={"x-sekisho-classification": "internal.gdpr"})
     assert answer.status == 200
@@ -224,15 +234,17 @@ async def test_a_service_whose_class_is_being_raised_is_not_relayed_to(house: Ho
     assert "its class is being raised from confidential+gdpr to restricted+gdpr" in answer.message
 
 
-async def test_without_a_policy_nothing_is_relayed_and_the_gateway_is_not_ready(house: House) -> None:
+async def test_without_a_policy_nothing_is_relayed_and_the_gateway_still_answers(house: House) -> None:
     house.api.remove("classificationpolicies", "default")
 
-    async def is_unready() -> bool:
-        return (await house.ready())[0] == 503
+    async def is_refused() -> bool:
+        return (await house.chat()).code == "policy_missing"
 
-    await house.settle(is_unready, what="the removal to arrive")
+    await house.settle(is_refused, what="the removal to arrive")
     answer = await house.chat()
-    assert (answer.status, answer.code) == (503, "policy_missing")
+    assert answer.status == 503
+    assert (await house.ready())[0] == 200
+    assert not house.engine.requests
     assert answer.message == 'there is no ClassificationPolicy "default"; without one nothing is relayed'
 
 
