@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sekisho.errors import Reason, RefusedError
+from sekisho.errors import Reason
 from sekisho.gateway.fields import DROPPED, FieldError, check_fields, check_messages, quote
 
 _HTTP: Final[Mapping[Reason, int]] = {
@@ -132,9 +132,7 @@ def parse_json(body: bytes, limits: BodyLimits) -> dict[str, Any]:
         raise FieldError(f"the body is not UTF-8 (byte {error.start})") from None
     except json.JSONDecodeError as error:
         raise FieldError(f"the body is not JSON (character {error.pos})") from None
-    except ValueError as error:
-        if isinstance(error, RefusedError):
-            raise
+    except ValueError:
         raise FieldError("the body holds a number that is too long") from None
     if not isinstance(parsed, dict):
         raise FieldError("the body must be a JSON object")

@@ -131,9 +131,10 @@ def check_messages(messages: Any, *, most: int) -> None:
 
 
 def _check_message(message: Mapping[str, Any], path: str) -> None:
-    if message.get("role") not in ROLES:
+    role = message.get("role")
+    if not isinstance(role, str) or role not in ROLES:
         known = ", ".join(sorted(ROLES))
-        raise FieldError(f"{path}.role is {quote(message.get('role'))}; known are {known}", param=f"{path}.role")
+        raise FieldError(f"{path}.role is {quote(role)}; known are {known}", param=f"{path}.role")
     for name in ("name", "tool_call_id", "refusal"):
         if not isinstance(message.get(name), str | None):
             raise FieldError(f"{path}.{name} must be a string", param=f"{path}.{name}")

@@ -35,6 +35,7 @@ class ApiServer:
     deaf: bool = False
     version: int = 1
     url: str = ""
+    _past: list[tuple[str, int, Any]] = field(default_factory=list)
     _watchers: dict[str, set[asyncio.Queue[Any]]] = field(default_factory=dict)
     _runner: web.AppRunner | None = None
 
@@ -78,9 +79,13 @@ class ApiServer:
 
     def remove(self, plural: str, name: str, namespace: str = "") -> None:
         """Remove an object and tell every watch."""
-        self._tell(plural, {"type": "DELETED", "object": self.objects[plural].pop((namespace, name))})
+        self.version += 1
+        gone = self.objects[plural].pop((namespace, name))
+        meta = gone["metadata"] | {"resourceVersion": str(self.version)}
+        self._tell(plural, {"type": "DELETED", "object": gone | {"metadata": meta}})
 
     def _tell(self, plural: str, event: Any) -> None:
+        self._past.append((plural, self.version, event))
         for queue in self._watchers.get(plural, ()):
             queue.put_nowait(event)
 
@@ -129,9 +134,9 @@ class ApiServer:
         response = web.StreamResponse()
         queue: asyncio.Queue[Any] = asyncio.Queue()
         since = int(request.query["resourceVersion"])
-        for item in self.objects[plural].values():
-            if int(item["metadata"]["resourceVersion"]) > since:
-                queue.put_nowait({"type": "MODIFIED", "object": item})
+        for kind, version, event in self._past:
+            if kind == plural and version > since:
+                queue.put_nowait(event)
         self._watchers.setdefault(plural, set()).add(queue)
         await response.prepare(request)
         try:

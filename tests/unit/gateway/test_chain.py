@@ -1,5 +1,6 @@
 """The chain of the record: whatever is done to it afterwards shows."""
 
+import hashlib
 import json
 
 import pytest
@@ -74,6 +75,12 @@ def test_a_torn_end_is_measured_and_only_that(entries: list[dict[str, object]], 
     sound, head = measure_sound(whole[:cut], Head())
     assert whole[:sound] == b"".join(line + b"\n" for line in lines[: head.seq])
     assert cut - sound <= len(lines[min(head.seq, len(lines) - 1)])
+
+
+def test_a_line_with_a_right_digest_that_is_no_record_is_none() -> None:
+    text = b'{"seq":"one"'
+    digest = hashlib.sha256(text).hexdigest().encode()
+    assert read_line(text + b',"digest":"' + digest + b'"}') is None
 
 
 def test_a_break_with_whole_lines_behind_it_is_no_torn_end() -> None:

@@ -68,6 +68,13 @@ def test_a_service_of_a_class_that_the_policy_no_longer_knows_is_not_ready() -> 
     assert 'status of legal/contract-review asks for level "secret"' in refusal.value.message
 
 
+def test_a_service_whose_class_is_not_decided_is_not_ready() -> None:
+    raw = build_service()
+    del raw["status"]["class"]
+    with pytest.raises(UnavailableError, match="its class is not decided yet"):
+        decide_class(LAW, read_service(raw), None)
+
+
 def test_a_label_above_the_decided_class_is_waited_for() -> None:
     raw = build_service(level="internal", compartments=())
     raw["metadata"]["labels"] = {"sekisho.dev/classification": "confidential.gdpr"}

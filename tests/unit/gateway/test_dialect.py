@@ -18,7 +18,7 @@ from sekisho.gateway.dialect import (
     render_error,
     spell_code,
 )
-from sekisho.gateway.fields import FieldError
+from sekisho.gateway.fields import FIELDS, MESSAGE_FIELDS, FieldError
 from tests.unit.gateway.house import build_chat
 
 LIMITS = BodyLimits()
@@ -40,6 +40,45 @@ def test_bytes_that_are_no_request_are_refused_and_nothing_else_happens(body: by
     with pytest.raises(FieldError) as refusal:
         parse_chat(body, LIMITS)
     assert refusal.value.reason is Reason.REQUEST_INVALID
+
+
+@given(st.sampled_from(sorted(FIELDS)), JSON)
+def test_whatever_stands_in_a_field_is_read_or_refused_by_its_name(name: str, value: Any) -> None:
+    body = json.dumps(build_chat() | {name: value}).encode()
+    try:
+        parse_chat(body, LIMITS).render("served")
+    except FieldError as refusal:
+        param = refusal.param or ""
+    else:
+        param = name
+    assert param.startswith(name)
+
+
+@given(st.sampled_from(sorted(MESSAGE_FIELDS)), JSON)
+def test_whatever_stands_in_a_message_is_read_or_refused_by_its_path(name: str, value: Any) -> None:
+    body = json.dumps(build_chat(messages=[{"role": "user", "content": "x"} | {name: value}])).encode()
+    try:
+        parse_chat(body, LIMITS).render("served")
+    except FieldError as refusal:
+        param = refusal.param or ""
+    else:
+        param = f"messages[0].{name}"
+    assert param.startswith(f"messages[0].{name}")
+
+
+def test_parts_of_text_and_fields_that_say_nothing_are_read() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    messages = [{"role": "user", "content": parts}, {"role": "assistant", "content": None, "tool_calls": [{"id": "x"}]}]
+    request = parse_chat(json.dumps(build_chat(messages=messages, temperature=None, user="alice")).encode(), LIMITS)
+    assert request.fields == build_chat(messages=messages)
+
+
+def test_a_body_nested_deeper_than_allowed_is_refused() -> None:
+    deep: Any = "x"
+    for _ in range(40):
+        deep = [deep]
+    with pytest.raises(FieldError, match="nested deeper than 32 levels"):
+        parse_chat(json.dumps(build_chat(stop=deep)).encode(), LIMITS)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
