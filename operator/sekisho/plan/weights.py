@@ -19,9 +19,8 @@ def observe_weights(outcome: Outcome) -> Aspect:
     seen = [_read(pod.condition(names.WEIGHTS_POD_CONDITION)) for pod in outcome.pods]
     failed = next((item for item in seen if item[0] == "False" and item[1] not in _ON_THE_WAY), None)
     if failed is not None:
-        return is_false(
-            KIND, failed[1], f"weights from {source}: {failed[2] or 'no message'}", stem=_stem(failed[1], source)
-        )
+        told = _word(failed[2] or "no message", source)
+        return is_false(KIND, failed[1], told, stem=_stem(failed[1], told, source))
     if isinstance(outcome.design, Design) and outcome.design.weights.storage.is_mounted:
         return _observe_mount(outcome, source)
     there = next((item for item in seen if item[0] == "True"), None)
@@ -50,9 +49,14 @@ def _read(condition: PodCondition) -> tuple[str, Reason, str]:
     return condition.status, map_reason(condition.reason, otherwise), condition.message
 
 
-def _stem(reason: Reason, source: str) -> str:
+def _word(message: str, source: str) -> str:
+    return message if message.startswith(source) else f"weights from {source}: {message}"
+
+
+def _stem(reason: Reason, told: str, source: str) -> str:
     # How a source fails is worded anew at each try (attempts, times); that it fails is what matters.
-    return f"weights from {source}: " if reason in (Reason.SOURCE_UNREACHABLE, Reason.DEPOT_OVERLOADED) else ""
+    worded_anew = reason in (Reason.SOURCE_UNREACHABLE, Reason.DEPOT_OVERLOADED)
+    return told[: told.index(source) + len(source)] if worded_anew else ""
 
 
 def _observe_mount(outcome: Outcome, source: str) -> Aspect:

@@ -221,6 +221,16 @@ def test_a_source_that_is_tried_again_and_again_is_told_once() -> None:
     assert again.announcements == ()
 
 
+def test_a_source_is_named_once_where_the_depot_names_it_and_told_once_while_it_fails() -> None:
+    uri = "oci://registry.example:5000/models/smollm2:1"
+    first = look(starting_pod(**weights("False", "SourceUnreachable", f"{uri} cannot be reached: refused")))
+    assert condition(first, "WeightsAvailable")["message"] == f"{uri} cannot be reached: refused"
+    service = replace(build_service(), status=first.status)
+    again = look(starting_pod(**weights("False", "SourceUnreachable", f"{uri} answered with 503")), service=service)
+    assert condition(again, "WeightsAvailable")["message"] == f"{uri} cannot be reached: refused"
+    assert again.announcements == ()
+
+
 PVC = {"model": build_model(storageUri="pvc://claim/a")}
 
 
