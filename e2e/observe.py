@@ -16,7 +16,7 @@ BUSYBOX = "/bin/busybox"
 T = TypeVar("T")
 
 
-def wait_for(look: Callable[[], T], what: str, *, seconds: float = 60) -> T:
+def wait_for(look: Callable[[], T | None], what: str, *, seconds: float = 60) -> T:
     """Look again and again until what is seen is true, and return it.
 
     Raises:
@@ -85,7 +85,7 @@ def writes_of_controller(cluster: Cluster, since: int, *, namespaces: tuple[str,
 def fetch(place: Place, port: int, path: str, *, post: dict[str, Any] | None = None) -> str:
     """Ask something that listens in a pod, from within the pod's own network."""
     body = () if post is None else (f"--post-data={json.dumps(post)}", "--header=Content-Type: application/json")
-    return place.run(BUSYBOX, "wget", "-q", "-T", "20", "-O", "-", *body, f"http://127.0.0.1:{port}{path}")
+    return place.run("timeout", "20", BUSYBOX, "wget", "-q", "-O", "-", *body, f"http://127.0.0.1:{port}{path}")
 
 
 def ask_engine(cluster: Cluster, pod: str, *, namespace: str) -> str:

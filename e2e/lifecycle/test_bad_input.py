@@ -17,8 +17,6 @@ from e2e.services import runtime_object, small_service
 NO_IMAGE = "sekisho.test/no-such-engine@sha256:" + "1" * 64
 # name → (condition that tells, its reason)
 TOLD = {
-    "unknown-level": ("Accepted", "UnknownLevel"),
-    "unknown-compartment": ("Accepted", "UnknownCompartment"),
     "unknown-model": ("Accepted", "ModelNotFound"),
     "unknown-runtime": ("Accepted", "RuntimeNotFound"),
     "unknown-format": ("Accepted", "FormatNotServed"),
@@ -66,8 +64,6 @@ def broken(quickstart: Quickstart, installation: Installation) -> Iterator[Broke
     manifests = [
         runtime_object(runtimes[0], NO_IMAGE),
         runtime_object(runtimes[1], engine, "--model={{path}}", "--port={{port}}", "--no-such-flag"),
-        small_service("unknown-level", where, good, labels={"sekisho.dev/classification": "ultra"}),
-        small_service("unknown-compartment", where, good, labels={"sekisho.dev/classification": "public.moon"}),
         small_service("unknown-model", where, {"modelRef": {"name": "ghost"}}),
         small_service("unknown-runtime", where, {**good, "runtime": "ghost"}),
         small_service("unknown-format", where, {**good, "modelFormat": {"name": "onnx"}}),
@@ -79,18 +75,18 @@ def broken(quickstart: Quickstart, installation: Installation) -> Iterator[Broke
         small_service("restricted", namespaces["restricted"], good),
         small_service("quota", namespaces["quota"], good),
     ]
-    installation.apply("---\n".join(manifests))
-    yield bad
-    for name in namespaces.values():
-        kubectl("delete", "namespace", name, "--wait=false")
-    kubectl("delete", "runtimes", *runtimes)
+    try:
+        installation.apply("---\n".join(manifests))
+        yield bad
+    finally:
+        for name in namespaces.values():
+            kubectl("delete", "namespace", name, "--wait=false")
+        kubectl("delete", "runtimes", *runtimes, "--ignore-not-found")
 
 
 @pytest.mark.parametrize(
     ("name", "facts"),
     [
-        ("unknown-level", ["ultra", "label of the service", "public"]),
-        ("unknown-compartment", ["moon", "label of the service", "gdpr"]),
         ("unknown-model", ["ghost", "create the Model"]),
         ("unknown-runtime", ["ghost", "there are: ", "llamacpp"]),
         ("unknown-format", ["onnx", "llamacpp serves gguf"]),
@@ -150,6 +146,22 @@ def test_a_manifest_that_cannot_be_meant_is_refused_by_kubectl(
         installation.apply(small_service("typo", namespace, good, **change))
     assert message in str(refused.value)
     assert installation.cluster.kubectl("get", "inferenceservices", "-n", namespace, "-o", "name") == ""
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("ultra", 'level "ultra" is unknown; the policy knows public, internal, confidential, restricted'),
+        ("public.moon", 'compartment "moon" is unknown; the policy knows gdpr, my-number'),
+    ],
+)
+def test_a_class_that_the_policy_does_not_know_is_refused_by_the_api(
+    quickstart: Quickstart, installation: Installation, namespace: str, label: str, message: str
+) -> None:
+    good = {"storageUri": quickstart.facts["MODEL_URI"]}
+    with pytest.raises(ClusterError) as refused:
+        installation.apply(small_service("lost", namespace, good, labels={"sekisho.dev/classification": label}))
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(

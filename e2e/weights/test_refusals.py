@@ -79,10 +79,12 @@ def broken(sources: Sources, registry: Registry) -> Iterator[Broken]:
     for name, uri in uris.items():
         model = {"modelRef": {"name": name}} if name in models else {"storageUri": uri}
         manifests.append(small_service(name, namespace, model))
-    installation.apply("---\n".join(manifests))
-    yield Broken(sources, namespace)
-    sources.frail.start()
-    installation.cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+    try:
+        installation.apply("---\n".join(manifests))
+        yield Broken(sources, namespace)
+    finally:
+        sources.frail.start()
+        installation.cluster.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
 @pytest.mark.parametrize(
