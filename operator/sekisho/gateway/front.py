@@ -199,8 +199,13 @@ class Front:
 
     async def _chat(self, call: Call, sink: Sink, trail: Trail, caller: Caller) -> None:
         cleared = await self._clear(call, trail, caller)
-        await self._parts.record.append(trail.describe("request") | {"decision": "relayed"})
         ended = "cancelled"
+        try:
+            await self._parts.record.append(trail.describe("request") | {"decision": "relayed"})
+        except asyncio.CancelledError:
+            # The line may be on disk by now; what it announces did not happen.
+            self._complete(trail, ended)
+            raise
         try:
             timed = _TimedSink(sink, self._parts.measures, trail.began_at)
             outcome = trail.outcome

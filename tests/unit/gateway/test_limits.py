@@ -51,7 +51,7 @@ async def test_answers_are_remembered_briefly_boundedly_and_failures_not_at_all(
 
         return await cache.get(key, answer)
 
-    assert await asyncio.gather(ask(1), ask(1), ask(1)) == [1, 1, 1]
+    assert set(await asyncio.gather(ask(1), ask(1), ask(1))) == {1}
     assert asked == [1]
     for key in (2, 3, 1):
         await ask(key)
