@@ -37,11 +37,13 @@ class RecordLimits:
 
     Attributes:
         segment_bytes: Size after which a new file is begun.
+        max_bytes: Size of all files together; nothing is recorded, and so nothing relayed, beyond it.
         max_waiting: Entries that may wait for the disk.
         commit_seconds: How long a request waits for the disk before it is refused.
     """
 
     segment_bytes: int = 64 << 20
+    max_bytes: int = 900 << 20
     max_waiting: int = 4096
     commit_seconds: float = 5.0
     retry_seconds: float = 0.5
@@ -73,7 +75,7 @@ class Record:
         self._wake = threading.Condition()
         self._closing = False
         self._thread: threading.Thread | None = None
-        self._file = Segments(folder, self._limits.segment_bytes)
+        self._file = Segments(folder, self._limits.segment_bytes, max_bytes=self._limits.max_bytes)
         self._key: bytes | None = None
         self._failed_at = float("-inf")
         self.problem: str | None = "the record is not open yet"

@@ -1,13 +1,14 @@
 """The files of the record: appended to, synced, rotated, and opened behind their last whole line."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from sekisho.errors import Reason, UnavailableError
-from sekisho.gateway.chain import Head, measure_sound, read_line, seal_line
+from sekisho.gateway.chain import MAX_LINE, Head, measure_sound, read_line, seal_line
 
 _SEGMENTS: Final = "record-*.jsonl"
 
@@ -15,7 +16,9 @@ _SEGMENTS: Final = "record-*.jsonl"
 class Segments:
     """The last file of the chain."""
 
-    def __init__(self, folder: Path, segment_bytes: int) -> None:
+    def __init__(self, folder: Path, segment_bytes: int, *, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._others = 0
         self._folder = folder
         self._segment_bytes = segment_bytes
         self._descriptor = -1
@@ -35,10 +38,10 @@ class Segments:
         self._folder.mkdir(parents=True, exist_ok=True)
         files = sorted(self._folder.glob(_SEGMENTS))
         # Where the files are gone while this process runs, the chain goes on, so that the gap shows.
-        self._number, before = 1, self.head
+        self._number, before = max(1, self._number), self.head
         if files:
             self._number = int(files[-1].stem.partition("-")[2])
-            before = _last_head(files[-2]) if len(files) > 1 else Head()
+            before = _last_head(files[-2]) if len(files) > 1 else _head_before(files[0])
         path = self._path()
         data = path.read_bytes() if files else b""
         sound, self.head = measure_sound(data, before)
@@ -52,6 +55,7 @@ class Segments:
             self.close()
             raise
         self._size = sound
+        self._measure()
         return len(data) - sound
 
     def _reopen(self) -> bool:
@@ -70,6 +74,7 @@ class Segments:
             os.close(descriptor)
             raise
         self._descriptor = descriptor
+        self._measure()
         return True
 
     def append(self, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -86,6 +91,7 @@ class Segments:
                 line, head = seal_line(head, entry)
                 lines.append(line)
             data = b"".join(lines)
+            self._check_room(len(data))
             self._write(data)
             os.fdatasync(self._descriptor)
         except OSError:
@@ -93,6 +99,18 @@ class Segments:
             raise
         self.head = head
         self._size += len(data)
+
+    def _check_room(self, size: int) -> None:
+        """Stop before the volume's own limit: a pod that exceeds an emptyDir's is evicted, and its record lost."""
+        if (held := self._others + self._size) + size > self._max_bytes:
+            raise OSError(
+                errno.ENOSPC,
+                f"the record holds {held} bytes, {self._max_bytes} are allowed; move finished files away or raise "
+                "SEKISHO_RECORD_MAX",
+            )
+
+    def _measure(self) -> None:
+        self._others = sum(path.stat().st_size for path in self._folder.glob(_SEGMENTS) if path != self._path())
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -108,6 +126,7 @@ class Segments:
     def _rotate(self) -> None:
         self.close()
         self._number, self._size = self._number + 1, 0
+        self._measure()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         self._descriptor = os.open(self._path(), flags, 0o600)
         sync_folder(self._folder)
@@ -125,6 +144,13 @@ class Segments:
 def list_lines(folder: Path) -> list[bytes]:
     """Return every line of a record, over all its files, without line breaks."""
     return [line for path in sorted(folder.glob(_SEGMENTS)) for line in path.read_bytes().split(b"\n") if line]
+
+
+def _head_before(path: Path) -> Head:
+    """Return what the first line of the oldest file that is left follows; those before may have been moved away."""
+    with path.open("rb") as file:
+        first = read_line(file.readline(MAX_LINE + 1).rstrip(b"\n"))
+    return Head(first[0].seq - 1, first[1]) if first is not None else Head()
 
 
 def _last_head(path: Path) -> Head:

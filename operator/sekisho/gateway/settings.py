@@ -59,6 +59,7 @@ class Settings(BaseModel):
     idle_seconds: Seconds = 60.0
     record_seconds: Seconds = 5.0
     record_segment: Size = 64 << 20
+    record_max: Size = 900 << 20
     facts_max_age_seconds: Annotated[float, Field(ge=5, le=600)] = 30.0
     drain_delay_seconds: Annotated[float, Field(ge=0, le=600)] = 3.0
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 45.0
@@ -97,7 +98,9 @@ class Settings(BaseModel):
     @property
     def record(self) -> RecordLimits:
         """Bounds of the record."""
-        return RecordLimits(segment_bytes=self.record_segment, commit_seconds=self.record_seconds)
+        return RecordLimits(
+            segment_bytes=self.record_segment, max_bytes=self.record_max, commit_seconds=self.record_seconds
+        )
 
     @property
     def freshness(self) -> Freshness:

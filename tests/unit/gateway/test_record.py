@@ -201,6 +201,34 @@ async def test_files_that_vanish_leave_a_gap_that_shows(tmp_path: Path) -> None:
         verify_records(list_lines(folder))
 
 
+async def append_many(record: Record, count: int) -> None:
+    for number in range(count):
+        await record.append({"kind": "x", "n": number})
+
+
+async def test_a_record_of_the_largest_size_takes_no_more_until_finished_files_are_moved_away(tmp_path: Path) -> None:
+    folder, moved = tmp_path / "record", tmp_path / "moved"
+    moved.mkdir()
+    async with opened(folder, segment_bytes=2000, max_bytes=8000) as record:
+        await asyncio.gather(*(record.append({"kind": "x"}) for _ in range(5)))
+        with pytest.raises(UnavailableError) as refusal:
+            await append_many(record, 100)
+        assert "8000 are allowed; move finished files away or raise SEKISHO_RECORD_MAX" in refusal.value.message
+        assert sum(path.stat().st_size for path in folder.glob("record-*.jsonl")) <= 8000
+        for path in sorted(folder.glob("record-*.jsonl"))[:-1]:
+            path.rename(moved / path.name)
+        for _ in range(200):
+            await asyncio.sleep(0.02)
+            if record.problem is None:
+                break
+        await record.append({"kind": "y"})
+    async with opened(folder, segment_bytes=2000, max_bytes=8000) as record:
+        await record.append({"kind": "z"})
+    kinds = [json.loads(line)["kind"] for line in list_lines(folder)]
+    assert kinds[-4:] == ["opened", "y", "opened", "z"]
+    verify_records([*list_lines(moved), *list_lines(folder)])
+
+
 WRITER = """
 import asyncio, sys
 from pathlib import Path
