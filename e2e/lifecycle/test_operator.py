@@ -116,7 +116,7 @@ def test_models_serve_and_stay_isolated_without_the_operator_and_are_adopted_by_
     token = make_token(cluster, namespace="legal", account="reviewer")
     examples.uninstall()
     try:
-        assert read_all(cluster, "pods", "-n", NAMESPACE) == []
+        wait_for(lambda: not read_all(cluster, "pods", "-n", NAMESPACE), "nothing of the operator runs", seconds=60)
         time.sleep(5)
         for namespace, name in SERVICES:
             (pod,) = pods_of(cluster, name, namespace=namespace)
