@@ -185,9 +185,10 @@ def spell_bursts(bursts: Sequence[Burst]) -> str:
     speed = statistics.median(burst.objects / burst.done_seconds for burst in bursts)
     made = statistics.median(burst.objects / burst.made_seconds for burst in bursts)
     cpu = statistics.median(burst.cpu_seconds / burst.objects for burst in bursts)
+    writes = bursts[-1].writes / bursts[-1].objects
     return (
         f"{speed:.1f} objects/s until marked done ({made:.1f} until the last child), {1e3 * cpu:.1f} ms CPU and "
-        f"{bursts[-1].writes / bursts[-1].objects:.2f} writes an object, {bursts[-1].peak_mib:.0f} MiB at most"
+        f"{writes:.2f} writes an object, {bursts[-1].peak_mib:.0f} MiB at most ({bursts[-1].objects} objects)"
     )
 
 

@@ -32,8 +32,7 @@ class Idle:
 def run_idle(lab: Lab, side: Side, *, count: int = SERVICES_IN_TURN) -> Idle:
     """Ask for services one after another, each when the one before is done."""
     with lab.running(side) as process:
-        warm(lab, side)
-        lab.await_quiet(side, process)
+        warmed = warm(lab, side)
         namespace = lab.new_namespace()
         lab.await_quiet(side, process)
         lab.tail.restart()
@@ -46,7 +45,7 @@ def run_idle(lab: Lab, side: Side, *, count: int = SERVICES_IN_TURN) -> Idle:
         cpu = process.cpu_seconds() - before
         entries = list(lab.tail.entries)
     check_children(lab, namespace, names)
-    lab.remove_namespace(namespace)
+    lab.remove_namespaces(namespace, warmed)
     return Idle(measure_latencies(entries, side, namespace=namespace, names=names), cpu)
 
 

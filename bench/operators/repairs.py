@@ -84,7 +84,7 @@ def try_all(lab: Lab) -> list[Repair]:
         lab.await_done(CANDIDATE, namespace, count=1, seconds=60)
         lab.await_quiet(CANDIDATE, process)
         repairs = [_try(lab.api, edit, namespace, "svc-0000-predictor") for edit in list_edits()]
-    lab.remove_namespace(namespace)
+    lab.remove_namespaces(namespace)
     return repairs
 
 
