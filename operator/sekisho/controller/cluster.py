@@ -18,12 +18,14 @@ from sekisho.controller.projections import (
     project_node,
     project_object,
     project_pod,
+    project_quiet_object,
     project_usage,
     without_version,
 )  # fmt: skip
 from sekisho.controller.store import Change, OwnerIndex, Raw, Store, name_of
 from sekisho.kube.resources import (
     CHILD_KINDS,
+    DISRUPTION_BUDGETS,
     NAMESPACES,
     NETWORK_POLICIES,
     NODES,
@@ -71,7 +73,8 @@ def _build_store(resource: Resource) -> Store:
         return Store(resource, project=_keep_pod, facts=_pod_facts)
     if resource == NAMESPACES:
         return Store(resource, project=project_namespace, facts=without_version)
-    return Store(resource, project=project_object, facts=without_version)
+    project = project_quiet_object if resource == DISRUPTION_BUDGETS else project_object
+    return Store(resource, project=project, facts=without_version)
 
 
 class Cluster:

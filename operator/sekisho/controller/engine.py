@@ -115,8 +115,6 @@ class Controller:
 
     def _shown(self, resource: Resource, kind: str | None, raw: Mapping[str, Any]) -> None:
         """Take in one event of a watch."""
-        if resource == INFERENCE_SERVICES and kind != "DELETED":
-            self._services.saw((raw["metadata"].get("namespace", ""), raw["metadata"]["name"]))
         change = self.cluster.note(self.cluster.stores[resource].show(kind, raw))
         if change is not None:
             self.router.route(change)

@@ -63,8 +63,9 @@ class _Changes:
 class ServiceLoop:
     """Reconciles InferenceServices.
 
-    The object itself is read anew before anything is written for it, unless the watch has shown it a moment ago; a
-    reconcile that writes nothing but the status reads nothing.
+    The object itself is read anew before anything is written for it, unless the watch has shown anything of its kind a
+    moment ago: one stream tells all changes in their order, so nothing older is still to come. A reconcile that writes
+    nothing but the status reads nothing.
 
     Args:
         settle_seconds: After children were written the status waits this long, so that it speaks of what came of them.
@@ -80,17 +81,13 @@ class ServiceLoop:
         self._publisher = publisher
         self._reader = reader
         self._settle_seconds = settle_seconds
-        self._seen_at: dict[tuple[str, str], float] = {}
+        self._read_at: dict[tuple[str, str], float] = {}
         self._verified: dict[tuple[str, str, str], tuple[str, str]] = {}
         self._settling: set[tuple[str, str]] = set()
 
-    def saw(self, name: tuple[str, str]) -> None:
-        """Note that the watch has just shown the object."""
-        self._seen_at[name] = time.monotonic()
-
     def forget(self, name: tuple[str, str]) -> None:
         """Drop what is remembered of an object that is gone."""
-        self._seen_at.pop(name, None)
+        self._read_at.pop(name, None)
         self._settling.discard(name)
         for resource in CHILD_KINDS:
             self._verified.pop((resource.kind, name[0], name_child(name[1])), None)
@@ -144,11 +141,8 @@ class ServiceLoop:
 
     def _find_difference(self, manifest: Manifest, live: Raw | None) -> str | None:
         """Compare, but what was found equal is not compared again while neither side has changed."""
-        meta = manifest["metadata"]
-        key = (manifest["kind"], meta["namespace"], meta["name"])
-        wanted = meta.get("annotations", {}).get(APPLIED_DIGEST_ANNOTATION, "")
-        pair = (str((live or {}).get("metadata", {}).get("resourceVersion", "")), wanted)
-        if wanted and pair[0] and self._verified.get(key) == pair:
+        key, pair = _key_of(manifest), _pair(manifest, live)
+        if all(pair) and self._verified.get(key) == pair:
             return None
         difference = find_difference(manifest, live)
         if difference is None:
@@ -176,6 +170,9 @@ class ServiceLoop:
             *first, last = changes.workload
             await _all_of([self._write(obj, change) for change in first])
             await self._write(obj, last)
+        if written := (*changes.isolation, *changes.workload):
+            why = {change.manifest["kind"]: change.difference for change in written}
+            _log.info("applied", extra=_keys(obj, why=why))
         await prune(self._client, changes.leftovers)
         for resource, live in changes.leftovers:
             _log.info("pruned", extra=_keys(obj, kind=resource.kind, child=live["metadata"]["name"]))
@@ -184,7 +181,9 @@ class ServiceLoop:
         stored = await write(self._client, change.manifest, change.live)
         resource = resource_of(change.manifest)
         self._cluster.note(self._cluster.stores[resource].put(stored))
-        _log.info("applied", extra=_keys(obj, kind=resource.kind, why=change.difference))
+        # What was just seen in the server's answer need not be compared again while it stays so.
+        self._verified[_key_of(change.manifest)] = _pair(change.manifest, stored)
+        _log.debug("wrote", extra=_keys(obj, kind=resource.kind, why=change.difference))
 
     async def _read_anew(self, name: tuple[str, str]) -> Raw | None:
         store, (namespace, own) = self._cluster.stores[INFERENCE_SERVICES], name
@@ -192,16 +191,28 @@ class ServiceLoop:
         if fresh is None:
             return None
         store.put(fresh)
-        self.saw(name)
+        self._read_at[name] = time.monotonic()
         return store.get(name)
 
     def _is_fresh(self, name: tuple[str, str]) -> bool:
-        return time.monotonic() - self._seen_at.get(name, float("-inf")) < FRESH_SECONDS
+        shown_at = self._cluster.stores[INFERENCE_SERVICES].shown_at
+        return time.monotonic() - max(shown_at, self._read_at.get(name, shown_at)) < FRESH_SECONDS
 
     async def _publish_failure(self, obj: ServiceObject, raw: Raw, planned: Plan, *, error: RefusedError) -> None:
         status, told = tell_failure(planned.status, obj.status, error, generation=obj.generation, now_at=time.time())
         latest = self._cluster.stores[INFERENCE_SERVICES].get((obj.namespace, obj.name)) or raw
         await self._publisher.publish(INFERENCE_SERVICES, latest, status, announcements=told)
+
+
+def _key_of(manifest: Manifest) -> tuple[str, str, str]:
+    meta = manifest["metadata"]
+    return manifest["kind"], meta["namespace"], meta["name"]
+
+
+def _pair(manifest: Manifest, live: Raw | None) -> tuple[str, str]:
+    """Return the version of a live object and the digest it was compared with; empty where there is none."""
+    version = (live or {}).get("metadata", {}).get("resourceVersion", "")
+    return str(version), manifest["metadata"].get("annotations", {}).get(APPLIED_DIGEST_ANNOTATION, "")
 
 
 def _sum_up(changes: _Changes, *, writes: int, again: float | None) -> Outcome:

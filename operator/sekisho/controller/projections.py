@@ -70,6 +70,11 @@ def project_object(raw: Raw) -> Raw:
     return {"metadata": _trim(raw["metadata"]), **kept}
 
 
+def project_quiet_object(raw: Raw) -> Raw:
+    """Keep an object whose status nothing depends on without it, so that its changes are no news."""
+    return {key: value for key, value in project_object(raw).items() if key != "status"}
+
+
 def project_namespace(raw: Raw) -> Raw:
     """Keep the labels of a namespace, and whether it is going away."""
     return {

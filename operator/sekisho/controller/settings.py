@@ -60,9 +60,10 @@ class Settings(BaseModel):
     api_port: Annotated[int, Field(ge=1, le=65535)] = 443
     depot_host: str = ""
 
-    workers: Annotated[int, Field(ge=1, le=256)] = 8
-    qps: Annotated[float, Field(gt=0)] = 200.0
-    burst: Annotated[int, Field(ge=1)] = 400
+    workers: Annotated[int, Field(ge=1, le=256)] = 16
+    # A bound against mistakes of ours; the API server's own priority and fairness decides what a burst may have.
+    qps: Annotated[float, Field(gt=0)] = 1000.0
+    burst: Annotated[int, Field(ge=1)] = 1000
     resync_seconds: Annotated[float, Field(ge=1)] = 300.0
     settle_seconds: Annotated[float, Field(ge=0)] = 0.3
     deaf_seconds: Annotated[float, Field(ge=1)] = 30.0
