@@ -7,7 +7,7 @@ import pytest
 from sekisho.controller.cluster import Cluster
 from sekisho.controller.projections import project_node, project_usage
 from sekisho.controller.store import Change
-from sekisho.kube.resources import DEPLOYMENTS, NETWORK_POLICIES, NODES, PODS
+from sekisho.kube.resources import DEPLOYMENTS, DISRUPTION_BUDGETS, NETWORK_POLICIES, NODES, PODS
 
 OWNER = {"kind": "InferenceService", "name": "chat", "uid": "u1"}
 
@@ -59,6 +59,17 @@ def test_a_heartbeat_of_a_node_is_no_news(cluster: Cluster) -> None:
 def test_what_placement_depends_on_is_news(cluster: Cluster, change: dict[str, Any]) -> None:
     show(cluster, NODES, None, node(1))
     assert show(cluster, NODES, "MODIFIED", node(2, **change)) is not None
+
+
+def test_the_status_of_a_disruption_budget_is_no_news_and_its_spec_is(cluster: Cluster) -> None:
+    store = cluster.stores[DISRUPTION_BUDGETS]
+    store.show("ADDED", obj("chat-predictor", 1, spec={"maxUnavailable": 1}, status={"currentHealthy": 0}))
+    changed = obj("chat-predictor", 2, spec={"maxUnavailable": 1}, status={"currentHealthy": 1})
+    assert store.show("MODIFIED", changed) is None
+    change = store.show("MODIFIED", obj("chat-predictor", 3, spec={"maxUnavailable": 2}))
+    assert change is not None
+    assert change.new is not None
+    assert change.new["spec"] == {"maxUnavailable": 2}
 
 
 def test_an_older_version_changes_nothing_whatever_the_order(cluster: Cluster) -> None:

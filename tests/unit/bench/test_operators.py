@@ -1,0 +1,290 @@
+"""What the operator's benchmarks compute from logs, manifests and processes. Nothing is measured here."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.catalogue import build_registry
+from bench.harness import Sample, WrongAnswerError
+from bench.operators.api import CHILDREN, KINDS, path_of
+from bench.operators.benchmarks import (
+    compare_cpu,
+    compare_restart,
+    must_be_equal,
+    restart_of,
+    spell_bursts,
+    spell_repairs,
+    spell_restart,
+)
+from bench.operators.burst import Burst, Restart, Tape, find_untold, measure_seconds
+from bench.operators.demo import parse_seconds
+from bench.operators.idle import measure_latencies
+from bench.operators.lab import CANDIDATE, REFERENCE, SharedLab
+from bench.operators.manifests import (
+    TEMPLATE_NAMESPACE,
+    TEMPLATE_SERVICE,
+    fill_template,
+    make_template,
+    render_facts,
+    render_service,
+)
+from bench.operators.process import TimedOutError, parse_cpu_ticks, wait_for
+from bench.operators.repairs import Repair, list_edits, normalise
+from bench.operators.requests import SERVICES, Entry, Tail, count_reads, count_writes, parse_entry, spell_counts
+
+NUMBERS: Iterator[int] = iter(range(10**6))
+GROUPS = {"deployments": "apps", "inferenceservices": "inference.sekisho.dev", "leases": "coordination.k8s.io"}
+
+
+def line(
+    user: str, verb: str, plural: str, name: str = "a", *, sub: str = "", at: float = 0.0, took: float = 0.1,
+    status: int = 201, audit_id: str = "", uri: str = "/x",
+) -> str:  # fmt: skip
+    def stamp(second: float) -> str:
+        return f"2026-01-01T00:00:{second:09.6f}Z"
+
+    reference = {"resource": plural, "apiGroup": GROUPS.get(plural, ""), "namespace": "n", "name": name}
+    return json.dumps({
+        "auditID": audit_id or str(next(NUMBERS)),
+        "user": {"username": user},
+        "verb": verb,
+        "requestURI": uri,
+        "objectRef": {**reference, **({"subresource": sub} if sub else {})},
+        "responseStatus": {"code": status},
+        "requestReceivedTimestamp": stamp(at),
+        "stageTimestamp": stamp(at + took),
+    })  # fmt: skip
+
+
+def entries(*lines: str) -> list[Entry]:
+    return [parse_entry(text) for text in lines]
+
+
+def burst(**changes: Any) -> Burst:
+    values: dict[str, Any] = {
+        "objects": 10, "made_seconds": 1.0, "done_seconds": 2.0, "cpu_seconds": 4.0, "peak_mib": 100.0, "writes": 70,
+        "reads": 3, "told": "", "children": {}, "restart": Restart(0, 1.5, 0.5),
+    }  # fmt: skip
+    return Burst(**{**values, **changes})
+
+
+def said(kind: str, *, generation: int) -> dict[str, Any]:
+    return {"type": kind, "status": "True", "observedGeneration": generation}
+
+
+def test_a_refused_write_counts_and_a_dry_run_does_not() -> None:
+    found = entries(
+        line("u", "patch", "services", status=409),
+        line("u", "patch", "services", uri="/x?dryRun=All"),
+        line("u", "watch", "pods"),
+        line("u", "get", "pods"),
+        line("u", "list", "pods"),
+    )
+    assert count_writes(found) == 1
+    assert count_reads(found) == 2
+    assert spell_counts(found, objects=2).startswith("1.00 patch services")
+
+
+def test_the_tail_gives_each_request_once_and_waits_for_the_end_of_a_line(tmp_path: Path) -> None:
+    log = tmp_path / "audit.jsonl"
+    log.write_text(line("u", "get", "pods") + "\n")
+    tail = Tail(log)
+    with log.open("a") as file:
+        file.write(line("u", "watch", "pods", audit_id="w", took=0.1) + "\n" + line("v", "get", "pods")[:40])
+    assert [entry.request.verb for entry in tail.read()] == ["watch"]
+    with log.open("a") as file:
+        file.write(line("v", "get", "pods")[40:] + "\n" + line("u", "watch", "pods", audit_id="w", took=9) + "\n")
+    assert [entry.request.user for entry in tail.read()] == ["v"]
+    tail.restart()
+    assert tail.read() == tail.entries == []
+
+
+def test_of_two_lines_about_one_watch_the_first_counts(tmp_path: Path) -> None:
+    log = tmp_path / "audit.jsonl"
+    tail = Tail(log)
+    log.write_text(
+        line("u", "watch", "pods", audit_id="w", took=1) + "\n" + line("u", "watch", "pods", audit_id="w", took=9)
+    )
+    with log.open("a") as file:
+        file.write("\n")
+    (entry,) = tail.read()
+    assert entry.answered_at - entry.received_at == pytest.approx(1)
+
+
+def test_leases_are_no_requests_of_an_object(tmp_path: Path) -> None:
+    log = tmp_path / "audit.jsonl"
+    tail = Tail(log)
+    log.write_text(line("u", "update", "leases") + "\n" + line("u", "update", "services") + "\n")
+    tail.read()
+    assert [entry.request.resource for entry in tail.of("u")] == ["services"]
+
+
+def test_a_burst_lasts_from_the_first_request_to_the_last_service_marked_done() -> None:
+    user = CANDIDATE.user
+    log = entries(
+        line("admin", "create", "inferenceservices", "a", at=1.0),
+        line("admin", "create", "inferenceservices", "b", at=2.0),
+        line(user, "patch", "deployments", "a-predictor", at=3.0),
+        line(user, "patch", "deployments", "b-predictor", at=4.0, status=409),
+        line(user, "patch", "deployments", "b-predictor", at=5.0),
+        line(user, "patch", "inferenceservices", "a", sub="status", at=6.0, status=200),
+        line(user, "patch", "inferenceservices", "b", sub="status", at=7.0, status=200),
+        line(user, "patch", "inferenceservices", "b", sub="status", at=30.0, status=200),
+    )
+    made, done = measure_seconds(log, CANDIDATE, namespace="n")
+    assert made == pytest.approx(4.1)
+    assert done == pytest.approx(6.1)
+
+
+def test_a_service_without_a_deployment_in_the_log_has_no_latency() -> None:
+    log = entries(line("admin", "create", "inferenceservices", "a", at=1.0))
+    with pytest.raises(WrongAnswerError, match="the log does not tell of"):
+        measure_latencies(log, REFERENCE, namespace="n", names=["a"])
+    log += entries(line(REFERENCE.user, "create", "deployments", "a-predictor", at=1.5))
+    assert measure_latencies(log, REFERENCE, namespace="n", names=["a"]) == pytest.approx((0.6,))
+
+
+def test_both_sides_are_done_by_a_write_to_the_service() -> None:
+    assert REFERENCE.done_by == SERVICES
+    assert f"{SERVICES}/status" == CANDIDATE.done_by
+
+
+@pytest.mark.parametrize(
+    ("conditions", "untold"),
+    [
+        (None, ["Accepted", "Placed"]),
+        ([{"type": "Accepted", "status": "False"}, {"type": "Placed", "status": "True"}], ["Accepted"]),
+        ([said("Accepted", generation=1), said("Placed", generation=1)], ["Accepted", "Placed"]),
+        ([said("Accepted", generation=2), said("Placed", generation=2)], []),
+    ],
+)  # fmt: skip
+def test_a_status_must_speak_of_the_present_generation(conditions: Any, untold: list[str]) -> None:
+    status = {"conditions": conditions} if conditions is not None else None
+    assert find_untold({"metadata": {"generation": 2}, "status": status}) == untold
+
+
+def test_a_tape_repeats_its_last_whole_series_and_then_runs_anew() -> None:
+    numbers = iter(range(100))
+    tape = Tape(lambda: next(numbers), length=3)
+    first = tape.play()
+    assert [next(first) for _ in range(4)] == [0, 1, 2, 3]
+    second = tape.play()
+    assert [next(second) for _ in range(4)] == [1, 2, 3, 4]
+
+
+def test_a_series_that_is_not_whole_is_not_repeated() -> None:
+    numbers = iter(range(100))
+    tape = Tape(lambda: next(numbers), length=3)
+    assert [next(tape.play()), next(tape.play())] == [0, 1]
+
+
+def test_the_reference_makes_what_the_candidate_made_under_another_name() -> None:
+    child = {
+        "metadata": {
+            "name": f"{TEMPLATE_SERVICE}-predictor", "namespace": TEMPLATE_NAMESPACE, "uid": "own",
+            "resourceVersion": "7", "labels": {"sekisho.dev/service": TEMPLATE_SERVICE},
+            "ownerReferences": [{"uid": "11-22-33", "name": TEMPLATE_SERVICE}],
+        },
+        "spec": {"clusterIP": "10.0.0.7", "clusterIPs": ["10.0.0.7"], "ports": [{"port": 80}]},
+        "status": {"loadBalancer": {}},
+    }  # fmt: skip
+    text = make_template(child, kind="Service", api_version="v1", owner_uid="11-22-33")
+    assert fill_template(text, name="s", namespace="n", uid="u") == {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "s-predictor",
+            "namespace": "n",
+            "labels": {"sekisho.dev/service": "s"},
+            "ownerReferences": [{"uid": "u", "name": "s"}],
+        },
+        "spec": {"ports": [{"port": 80}]},
+    }
+
+
+def test_every_kind_that_is_made_has_a_path() -> None:
+    for manifest in (*render_facts(), render_service("a", "n")):
+        assert manifest["kind"] in KINDS
+    assert path_of("Deployment", "n", "a") == "/apis/apps/v1/namespaces/n/deployments/a"
+    assert path_of("Deployment") == "/apis/apps/v1/deployments"
+    assert path_of("Site", name="a").endswith("/sites/a")
+
+
+def test_cpu_time_is_read_past_a_name_that_looks_like_fields() -> None:
+    fields = ["S", *["0"] * 10, "250", "50", *["0"] * 30]
+    assert parse_cpu_ticks(f"1 (a) b 9 9) {' '.join(fields)}") == 300
+    assert parse_cpu_ticks(Path(f"/proc/{os.getpid()}/stat").read_text()) >= 0
+
+
+def test_a_wait_ends_with_what_was_awaited() -> None:
+    with pytest.raises(TimedOutError, match="a thing was not so within 0 s"):
+        wait_for(lambda: None, seconds=0, what="a thing")
+    assert wait_for(lambda: "here", seconds=0, what="a thing") == "here"
+
+
+def test_every_child_is_edited_deleted_and_stripped() -> None:
+    edits = list_edits()
+    for kind in CHILDREN:
+        told = {edit.what for edit in edits if edit.kind == kind}
+        assert {"deleted", "owner removed", "label sekisho.dev/service removed"} < told
+        assert len(told) >= 5, "no field of it is changed"
+
+
+def test_an_object_made_anew_equals_the_old_one_and_an_edited_one_does_not() -> None:
+    old = {
+        "metadata": {"name": "a", "uid": "1", "labels": {"x": "y"}},
+        "spec": {"clusterIP": "1", "ports": []},
+        "status": {},
+    }
+    new = {"metadata": {"name": "a", "uid": "2", "labels": {"x": "y"}}, "spec": {"clusterIP": "2", "ports": []}}
+    edited = {"metadata": {"name": "a", "uid": "1", "labels": {}}, "spec": {"ports": []}}
+    assert normalise(old) == normalise(new) != normalise(edited)
+
+
+def test_what_was_not_repaired_is_named() -> None:
+    repairs = [Repair("Service", "deleted", 0.5), Repair("Deployment", "paused", None)]
+    assert spell_repairs(repairs) == (
+        "2 edits, repaired in 0.50 s in the middle and 0.50 s at most; not repaired: Deployment: paused"
+    )
+
+
+def test_ratios_are_per_unit() -> None:
+    assert compare_cpu(Sample(10, 1.0, 1.0), Sample(5, 1.0, 1.0)) == 2
+    assert compare_restart(burst()) == pytest.approx(0.25)
+
+
+def test_a_burst_without_a_restart_has_no_figures_of_one() -> None:
+    with pytest.raises(WrongAnswerError, match="the operator was not restarted"):
+        restart_of(burst(restart=None))
+    assert spell_restart(burst()) == (
+        "10 objects: the start took 1.50 s CPU (0.50 s with none there), their creation 4.00 s; 0 writes"
+    )
+    assert "5.0 objects/s until marked done (10.0 until the last child), 400.0 ms CPU" in spell_bursts([burst()])
+
+
+def test_other_children_are_a_wrong_answer() -> None:
+    must_be_equal({"Service": frozenset({"a"})}, {"Service": frozenset({"a"})})
+    with pytest.raises(WrongAnswerError, match="did not make the same children"):
+        must_be_equal({"Service": frozenset({"a"})}, {"Service": frozenset()})
+
+
+def test_the_lab_is_not_used_outside_its_block() -> None:
+    with pytest.raises(RuntimeError, match="outside its block"):
+        SharedLab().get()
+
+
+def test_the_demo_must_tell_its_time() -> None:
+    with pytest.raises(WrongAnswerError, match="did not say"):
+        parse_seconds("both services are ready 12.0 s after they were applied")
+    assert parse_seconds("  first answer 41.5 s after `make demo` began\n") == 41.5
+
+
+def test_the_demo_runs_only_where_it_is_asked_for() -> None:
+    registry = build_registry()
+    assert "D1" not in [benchmark.id for benchmark in registry.choose([])]
+    assert [benchmark.id for benchmark in registry.choose(["D1"])] == ["D1"]
+    assert {"C1", "C2", "C3", "C4", "C6", "C7", "C8", "C9"} <= {benchmark.id for benchmark in registry.choose([])}
