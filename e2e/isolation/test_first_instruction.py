@@ -1,14 +1,11 @@
 """From the first instruction on, nothing of a model's pod arrives anywhere but at the depot."""
 
-import pytest
-
 from e2e.isolation.attack import RAW_PROTOCOLS, send_raw
 from e2e.isolation.scene import Pod, Scene, addresses, answered
 
 REPLICAS = 8
 
 
-@pytest.mark.timeout(180)
 def test_nothing_of_new_pods_arrives_anywhere_from_their_first_instruction_on(scene: Scene, namespace: str) -> None:
     with scene.far_ends() as ends:
         scene.serve_attackers("attack", namespace=namespace, replicas=REPLICAS)

@@ -43,7 +43,6 @@ def test_a_killed_agent_comes_back_and_nothing_arrives(scene: Scene, pod: Pod) -
         scene.prove_controls(ends)
 
 
-@pytest.mark.timeout(240)
 def test_a_pod_whose_network_is_made_anew_is_fenced_anew(scene: Scene, pod: Pod) -> None:
     with scene.far_ends() as ends:
         scene.kill_sandbox(pod)
@@ -106,7 +105,6 @@ def test_a_pod_relabelled_by_force_is_still_fenced(
     scene.cluster.kubectl("delete", "pod", name, "-n", models, "--wait=false")
 
 
-@pytest.mark.timeout(240)
 def test_isolation_holds_for_old_and_new_pods_while_the_operator_is_stopped(
     scene: Scene, models: str, pod: Pod
 ) -> None:
