@@ -26,6 +26,7 @@ MAX_TEXT: Final = 256
 CLOCK_SKEW_SECONDS: Final = 60.0
 HOST_IP_VARIABLE: Final = "$HOST_IP"
 _MAX_MILLISECONDS: Final = 3_600_000.0
+_MOST_TOLD: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +113,15 @@ def appraise_isolation(
 
 
 def describe_leaks(leaks: Sequence[CanaryResult]) -> str:
-    """Say which canaries answered, in the order given; at most four are named."""
-    told = "; ".join(
-        f'canary "{leak.canary}" ({leak.host} port {leak.port}) answered by {leak.protocol} '
-        f"after {leak.milliseconds:.0f} ms: {leak.detail or 'no detail'}"
-        for leak in leaks[:4]
-    )
-    more = f"; and {len(leaks) - 4} more" if len(leaks) > 4 else ""
+    """Say which canaries answered, in the order given: the first in full, the next eight by name, then a count."""
+    first, rest = leaks[0], leaks[1:]
+    others = ", ".join(f"{leak.canary} by {leak.protocol}" for leak in rest[:_MOST_TOLD])
+    more = f" and {len(rest) - _MOST_TOLD} more" if len(rest) > _MOST_TOLD else ""
     return (
-        f"{told}{more}; nothing outside the pod but the depot may be reachable: check that NetworkPolicies are enforced"
+        f'canary "{first.canary}" ({first.host} port {first.port}) answered by {first.protocol} '
+        f"after {first.milliseconds:.0f} ms: {first.detail or 'no detail'}; "
+        + (f"also answered: {others}{more}; " if rest else "")
+        + "nothing outside the pod but the depot may be reachable: check that NetworkPolicies are enforced"
     )
 
 

@@ -90,6 +90,7 @@ class DepotApi:
         verdict = await self.proofs.submit(pod, proof)
         self.proved(verdict.reason)
         if not verdict.ok:
+            await self._withdraw(pod)
             raise RefusedError(verdict.reason, verdict.message)
         return web.Response(status=204)
 
@@ -171,6 +172,14 @@ class DepotApi:
         for file in weights.files:
             self.cache.pin(file.digest, owner)
         self._grants[pod.uid] = frozenset(file.digest for file in weights.files)
+
+    async def _withdraw(self, pod: PodFacts) -> None:
+        """Forget what a pod was given: its agent wipes it when a proof fails, so nobody may say it is there."""
+        self._grants.pop(pod.uid, None)
+        self.cache.unpin(f"pod {pod.uid}")
+        told = self._told.get(pod.uid) or _resume(pod)
+        if told.reason is Reason.WEIGHTS_AVAILABLE:
+            await self._tell(pod, Reason.ISOLATION_NOT_PROVEN, "the weights are taken back with the proof of isolation")
 
     async def _tell(self, pod: PodFacts, reason: Reason, message: str, *, percent: int = 0) -> None:
         """Publish the state of the weights as a condition of the pod, no more often than people can read."""

@@ -10,6 +10,7 @@ from sekisho.plan.conditions import parse_time
 from sekisho.plan.world import Manifest
 
 MAX_TEXT: Final = 512
+MAX_CONDITION: Final = 1024  # what the depot writes ends with what to do
 _REASONS: Final = frozenset(Reason)
 
 
@@ -82,9 +83,9 @@ def map_reason(reason: str, otherwise: Reason) -> Reason:
     return Reason(reason) if reason in _REASONS else otherwise
 
 
-def clip(text: Any) -> str:
+def clip(text: Any, *, most: int = MAX_TEXT) -> str:
     """Bound a text from outside, on one line."""
-    return re.sub(r"\s+", " ", str(text or "")).strip()[:MAX_TEXT]
+    return re.sub(r"\s+", " ", str(text or "")).strip()[:most]
 
 
 def _read_pod(raw: Manifest) -> Pod:
@@ -106,7 +107,7 @@ def _read_condition(raw: Mapping[str, Any]) -> PodCondition:
     return PodCondition(
         status=str(raw.get("status", "Unknown")),
         reason=str(raw.get("reason") or ""),
-        message=clip(raw.get("message")),
+        message=clip(raw.get("message"), most=MAX_CONDITION),
         probed_at=parse_time(raw.get("lastProbeTime")),
     )
 
