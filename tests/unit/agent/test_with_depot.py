@@ -153,6 +153,7 @@ async def test_a_canary_that_moves_stops_no_proven_pod_while_its_list_is_behind_
         assert stage.agent.state.isolation().ok
         assert stage.models == ["model.gguf"]
         assert stage.cluster.condition(ISOLATED_POD_CONDITION)["status"] == status
+        assert stage.cluster.condition(WEIGHTS_POD_CONDITION)["status"] == "True"
     assert stage.cluster.condition(ISOLATED_POD_CONDITION)["reason"] in {
         "IsolationProofIncomplete",
         "IsolationProofStale",
