@@ -91,7 +91,7 @@ def broken(quickstart: Quickstart, installation: Installation) -> Iterator[Broke
         ("unknown-runtime", ["ghost", "there are: ", "llamacpp"]),
         ("unknown-format", ["onnx", "llamacpp serves gguf"]),
         ("unusable-uri", ["registry.example/Models/x", "as in oci://"]),
-        ("too-much-memory", ["512064 MiB", "MiB free"]),
+        ("too-much-memory", ["needs 512064 MiB of memory", "free on node"]),
         ("unknown-site", ["atlantis"]),
         ("no-image", [NO_IMAGE, "container engine", "check its name, the registry and imagePullSecrets"]),
         ("crashing", ["exit code", "restarts: ", "kubectl logs crashing-predictor-", "--previous"]),

@@ -95,7 +95,7 @@ def broken(sources: Sources, registry: Registry) -> Iterator[Broken]:
         ("not-there", ["models/none:1", "404"]),
         ("not-configured", [NOWHERE, "is below no source of the depot", "adds it to depot.sources"]),
         ("wrong-digest", [WRONG, "sha256:", "expects"]),
-        ("wrong-tag-digest", [WRONG, "sha256:", "expected"]),
+        ("wrong-tag-digest", [WRONG, "has digest sha256:", "the Model expects"]),
         ("too-big", ["bytes, 1000 allowed", "state the true size"]),
         ("silent", ["cannot be reached", "Connection refused"]),
         ("no-object", ["s3://weights/none was not found"]),
