@@ -13,7 +13,7 @@ from e2e.services import model_object, small_service
 from e2e.weights.conftest import PASSWORD, USER, Sources, create_secret
 
 DEPOT = "sekisho-depot-0"
-BIG_BYTES = 490e6
+BIG_BYTES = 487e6
 
 
 def test_a_secret_that_comes_later_heals_the_service(sources: Sources, namespace: str) -> None:
@@ -80,7 +80,7 @@ def slowed(cluster: Cluster, registry: Registry) -> Iterator[None]:
     rule = f"tcp sport {port} limit rate over 20 mbytes/second burst 2 mbytes drop"
     chain = f"chain output {{ type filter hook output priority 0; {rule}; }}"
     place = cluster.place("control-plane")
-    place.run("nft", "-f", "-", stdin=f"table inet slowed {{ {chain} }}\n")
+    place.run("nft", "-f", "-", stdin=f"table inet slowed {{\n {chain}\n}}\n")
     try:
         yield
     finally:
