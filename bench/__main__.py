@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None, *, build: Path = BUILD) -> int:
         except WrongAnswerError as error:
             print(f"{benchmark.id}: WRONG: {error}", file=sys.stderr)
             wrong += 1
-    write_json(outcomes, build / "bench.json")
+        # After each, so that a run that is cut short leaves what it has.
+        write_json(outcomes, build / "bench.json")
     if outcomes:
         draw(outcomes, build / "bench" / "ratios.png")
         print(render_table(outcomes))
