@@ -63,7 +63,9 @@ def test_a_leak_in_an_old_proof_is_a_leak_and_not_merely_old() -> None:
 def test_of_many_leaks_the_first_is_told_in_full_the_next_by_name_and_the_rest_counted() -> None:
     results = tuple(CanaryResult(f"c{i}", "192.0.2.1", i, "tcp", "reached", "x") for i in range(11))
     message = appraise(IsolationProof(NOW, results)).message
-    assert 'canary "c0" (192.0.2.1 port 0) answered by tcp after 0 ms: x; also answered: c1 by tcp, c2 by tcp' in message
+    assert (
+        'canary "c0" (192.0.2.1 port 0) answered by tcp after 0 ms: x; also answered: c1 by tcp, c2 by tcp' in message
+    )
     assert "c8 by tcp and 2 more; nothing outside the pod" in message
     assert "c9" not in message
 
