@@ -220,8 +220,8 @@ def _run_pair(pair: Pair) -> list[tuple[Sample, Sample]]:
 
 
 def _time(side: Side) -> tuple[Sample, object]:
-    # A collection in the middle of one side would be charged to it alone. What has lived until now is set aside, so that
-    # the collection looks at the last side's leavings only.
+    # A collection in the middle of one side would be charged to it alone. What has lived until now is set aside, so
+    # that the next collection looks at the last side's leavings only.
     gc.collect()
     gc.freeze()
     gc.disable()

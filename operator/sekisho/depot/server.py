@@ -90,8 +90,8 @@ class DepotApi:
         verdict = await self.proofs.submit(pod, proof)
         self.proved(verdict.reason)
         if not verdict.ok:
-            # Of an incomplete proof the agent's list may be to blame, a minute behind after a canary moved: an agent that
-            # found nothing open by its own list keeps the weights, and would not ask for them again.
+            # Of an incomplete proof the agent's list may be to blame, a minute behind after a canary moved: an agent
+            # that found nothing open by its own list keeps the weights, and would not ask for them again.
             if verdict.reason is not Reason.ISOLATION_PROOF_INCOMPLETE:
                 await self._withdraw(pod)
             raise RefusedError(verdict.reason, verdict.message)
