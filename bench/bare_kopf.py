@@ -1,7 +1,7 @@
 """The reference: a kopf handler that creates the same six children and does nothing else.
 
 It asks no questions: no placement, no comparison, no status, no repair. kopf is as it comes: it writes its annotation
-and one event for each object and logs a few lines. The handler is as lean as one can be written: it renders from text,
+to each object and logs a few lines. The handler is as lean as one can be written: it renders from text,
 and lets the client skip the parsing of answers.
 """
 

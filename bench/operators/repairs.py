@@ -18,11 +18,15 @@ _CHANGES: Final[Mapping[str, tuple[tuple[str, Any], ...]]] = {
     ),
     "ServiceAccount": (("token mounted", {"automountServiceAccountToken": True}),),
     "ConfigMap": (("configuration emptied", {"data": {"agent.json": "{}"}}),),
-    "Service": (("selector changed", {"spec": {"selector": {"hand": "edit"}}}),),
+    "Service": (
+        ("selector changed", {"spec": {"selector": {"hand": "edit"}}}),
+        ("address outside added", {"spec": {"externalIPs": ["203.0.113.7"]}}),
+    ),
     "PodDisruptionBudget": (("selector changed", {"spec": {"selector": {"matchLabels": {"hand": "edit"}}}}),),
     "Deployment": (
         ("replicas changed", {"spec": {"replicas": 3}}),
         ("paused", {"spec": {"paused": True}}),
+        ("processes of the host", {"spec": {"template": {"spec": {"hostPID": True}}}}),
         ("image changed", [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "other:1"}]),
         (
             "container added",

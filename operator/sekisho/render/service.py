@@ -17,6 +17,7 @@ def render_service(blueprint: Blueprint) -> dict[str, Any]:
             "spec": {
                 "type": "ClusterIP",
                 "publishNotReadyAddresses": False,
+                "externalIPs": [],
                 "selector": selector_labels(blueprint.name),
                 "ports": [{"name": "http", "protocol": "TCP", "port": blueprint.runtime.port, "targetPort": "http"}],
             },

@@ -38,6 +38,7 @@ def render_deployment(blueprint: Blueprint) -> dict[str, Any]:
                 "replicas": blueprint.replicas,
                 "revisionHistoryLimit": 2,
                 "progressDeadlineSeconds": 600,
+                "paused": False,
                 "selector": {"matchLabels": selector_labels(blueprint.name)},
                 "strategy": {
                     "type": "RollingUpdate",
@@ -60,6 +61,11 @@ def render_template(blueprint: Blueprint) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        # Said although it is the default: what is not said by us would stay as a hand has left it.
+        "hostNetwork": False,
+        "hostPID": False,
+        "hostIPC": False,
+        "shareProcessNamespace": False,
         # No name is ever looked up: a query would leave the pod.
         "dnsPolicy": "None",
         "dnsConfig": {"nameservers": ["127.0.0.1"]},
