@@ -84,7 +84,7 @@ class Cluster:
         self.stores: dict[Resource, Store] = {resource: _build_store(resource) for resource in WATCHED}
         self.owners = OwnerIndex()
         self._foreign: dict[str, dict[str, Raw]] = {}
-        self._pods_of: dict[tuple[str, str], dict[str, Raw]] = {}
+        self._pods_of: dict[tuple[str, str], set[str]] = {}
         self._usage: dict[tuple[str, str], PodUsage] = {}
         self._depot_pods: dict[str, Raw] = {}
         self._snapshot: Snapshot | None = None
@@ -122,7 +122,11 @@ class Cluster:
 
     def pods_of(self, namespace: str, service: str) -> tuple[Raw, ...]:
         """Return the pods of a service, sorted by name."""
-        return tuple(pod for _, pod in sorted(self._pods_of.get((namespace, service), {}).items()))
+        # Read from the store, not kept here: the times of proofs tick there without being news.
+        shown = (
+            self.stores[PODS].get((namespace, name)) for name in sorted(self._pods_of.get((namespace, service), ()))
+        )
+        return tuple(kept["pod"] for kept in shown if kept is not None)
 
     def depot_pod_ip(self, namespace: str) -> str:
         """Return the address of a depot's pod; the last known while there is none: its restart changes nothing."""
@@ -168,8 +172,8 @@ class Cluster:
         if labels.get(APP_NAME_LABEL) == APP_NAME and labels.get(COMPONENT_LABEL) == DEPOT_COMPONENT:
             _set(self._depot_pods, name[1], pod if add else None)
         if service := labels.get(SERVICE_LABEL):
-            members = self._pods_of.setdefault((name[0], service), {})
-            _set(members, name[1], pod if add else None)
+            members = self._pods_of.setdefault((name[0], service), set())
+            (members.add if add else members.discard)(name[1])
             if not members:
                 del self._pods_of[name[0], service]
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from sekisho.api.names import SERVICE_LABEL
 from sekisho.controller.cluster import Cluster
 from sekisho.controller.projections import project_node, project_usage
 from sekisho.controller.store import Change
@@ -202,3 +203,17 @@ def test_the_depots_address_is_remembered_over_its_restart(cluster: Cluster) -> 
     assert cluster.depot_pod_ip("a") == "10.1.0.9"
     show(cluster, PODS, "DELETED", pod(2, **labels))
     assert cluster.depot_pod_ip("a") == "10.1.0.9"
+
+
+def test_a_new_time_of_a_proof_is_no_news_and_still_reaches_the_world(cluster: Cluster) -> None:
+    def proven(version: int, at: str) -> dict[str, Any]:
+        shown = pod(version, **{SERVICE_LABEL: "review"})
+        shown["status"]["conditions"] = [{"type": "sekisho.dev/isolated", "status": "True", "lastProbeTime": at}]
+        return shown
+
+    assert show(cluster, PODS, None, proven(1, "2026-01-01T00:00:00Z")) is not None
+    assert show(cluster, PODS, "MODIFIED", proven(2, "2026-01-01T00:05:00Z")) is None
+    (seen,) = cluster.pods_of("a", "review")
+    assert seen["status"]["conditions"][0]["lastProbeTime"] == "2026-01-01T00:05:00Z"
+    assert show(cluster, PODS, "DELETED", proven(3, "2026-01-01T00:05:00Z")) is not None
+    assert cluster.pods_of("a", "review") == ()
