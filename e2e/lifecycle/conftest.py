@@ -19,16 +19,16 @@ def installation(quickstart: Quickstart) -> Installation:
     return quickstart.installation
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def examples(quickstart: Quickstart, installation: Installation) -> Iterator[Installation]:
-    """The quickstart's services, ready, and who may ask them."""
+    """The quickstart's services, ready, and who may ask them; gone afterwards, for they share a node with nobody."""
     for _, text in quickstart.manifests("[345]0-*.yaml"):
         installation.apply(text)
     for namespace, name in SERVICES:
         installation.wait_condition(name, "Ready", "True", namespace=namespace, seconds=120)
     yield installation
-    for namespace, _ in SERVICES:
-        installation.cluster.kubectl("delete", "namespace", namespace, "--wait=false", "--ignore-not-found")
+    namespaces = [namespace for namespace, _ in SERVICES]
+    installation.cluster.kubectl("delete", "namespace", *namespaces, "--ignore-not-found", "--timeout=120s")
     installation.cluster.kubectl("delete", "clusterrole", "cleared-confidential-gdpr", "--ignore-not-found")
     installation.cluster.kubectl("delete", "clusterrolebinding", "legal-reviewer-cleared", "--ignore-not-found")
 
