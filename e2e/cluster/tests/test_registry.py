@@ -19,7 +19,7 @@ ACCESS = Access(tls=True, user="depot", password="correct horse")
 def registry(cluster: Cluster) -> Iterator[Registry]:
     if not isinstance(cluster, LocalCluster):
         pytest.skip("the registry lives in the local provider's network")
-    registry = Registry(cluster, access=ACCESS, port=5443, name="registry-tls")
+    registry = Registry(cluster, access=ACCESS, port=5444, name="registry-tls")
     registry.start()
     yield registry
     registry.restore()
