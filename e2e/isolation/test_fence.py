@@ -27,7 +27,6 @@ def test_under_the_same_policy_pods_get_out_without_a_fence_and_not_with_one(
     assert (fenced.tcp_or_udp, fenced.icmp) == (0, 0)
     # the control: without it echo requests get out; now and then more does, before the policy is enforced
     assert bare.icmp > 0
-    assert bare.answered_in_steady_state == 0
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,14 @@ import pytest
 
 from e2e.cluster.local import LocalCluster
 from tests.integration.api.server import ApiServer, connect, install_crds
+from tests.integration.own import start_own
 
 REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[LocalCluster]:
+    yield from start_own("it-api")
 
 
 @pytest.fixture(scope="session")
