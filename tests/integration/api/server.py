@@ -163,7 +163,8 @@ def install_crds(server: ApiServer, folder: Path) -> None:
 
 
 def _is_served(definition: Mapping[str, Any]) -> bool:
-    conditions: Sequence[Mapping[str, str]] = definition.get("status", {}).get("conditions", ())
+    status = definition.get("status") or {}
+    conditions: Sequence[Mapping[str, str]] = status.get("conditions") or ()  # a fresh one says null
     return any(item["type"] == "Established" and item["status"] == "True" for item in conditions)
 
 
