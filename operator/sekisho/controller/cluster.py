@@ -86,7 +86,7 @@ class Cluster:
         self._foreign: dict[str, dict[str, Raw]] = {}
         self._pods_of: dict[tuple[str, str], set[str]] = {}
         self._usage: dict[tuple[str, str], PodUsage] = {}
-        self._depot_pods: dict[str, Raw] = {}
+        self._depot_pods: set[tuple[str, str]] = set()
         self._snapshot: Snapshot | None = None
         self._nodes_differ = True
         self._usage_differs = True
@@ -122,23 +122,22 @@ class Cluster:
 
     def pods_of(self, namespace: str, service: str) -> tuple[Raw, ...]:
         """Return the pods of a service, sorted by name."""
-        # Read from the store, not kept here: the times of proofs tick there without being news.
-        shown = (
-            self.stores[PODS].get((namespace, name)) for name in sorted(self._pods_of.get((namespace, service), ()))
-        )
-        return tuple(kept["pod"] for kept in shown if kept is not None)
+        return self._show_pods((namespace, name) for name in self._pods_of.get((namespace, service), ()))
 
     def depot_pod_ip(self, namespace: str) -> str:
         """Return the address of a depot's pod; the last known while there is none: its restart changes nothing."""
-        ips = {
-            name: (pod.get("status") or {}).get("podIP", "")
-            for name, pod in self._depot_pods.items()
-            if pod["metadata"].get("namespace") == namespace and not pod["metadata"].get("deletionTimestamp")
-        }
-        known = [ip for _, ip in sorted(ips.items()) if ip]
+        pods = self._show_pods(name for name in self._depot_pods if name[0] == namespace)
+        staying = (pod for pod in pods if not pod["metadata"].get("deletionTimestamp"))
+        ips = ((pod.get("status") or {}).get("podIP", "") for pod in staying)
+        known = [ip for ip in ips if ip]
         if self._last_depot_ip not in known and known:
             self._last_depot_ip = known[0]
         return self._last_depot_ip
+
+    def _show_pods(self, names: Iterable[tuple[str, str]]) -> tuple[Raw, ...]:
+        """Return pods by name, from the store: the times of proofs tick there without being news."""
+        shown = (self.stores[PODS].get(name) for name in sorted(names))
+        return tuple(kept["pod"] for kept in shown if kept is not None)
 
     def snapshot(self) -> Snapshot:
         """Return the nodes and what is free; what pods use may lag by half a second, so that bursts stay cheap."""
@@ -170,7 +169,7 @@ class Cluster:
             return
         labels = pod["metadata"].get("labels") or {}
         if labels.get(APP_NAME_LABEL) == APP_NAME and labels.get(COMPONENT_LABEL) == DEPOT_COMPONENT:
-            _set(self._depot_pods, name[1], pod if add else None)
+            (self._depot_pods.add if add else self._depot_pods.discard)(name)
         if service := labels.get(SERVICE_LABEL):
             members = self._pods_of.setdefault((name[0], service), set())
             (members.add if add else members.discard)(name[1])
