@@ -112,3 +112,17 @@ def find_pod(cluster: Cluster, component: str) -> str:
     selector = f"app.kubernetes.io/component={component}"
     pods = read_all(cluster, "pods", "-n", NAMESPACE, "-l", selector, "--field-selector=status.phase=Running")
     return str(next(pod["metadata"]["name"] for pod in pods if not pod["metadata"].get("deletionTimestamp")))
+
+
+def tell_story(cluster: Cluster, name: str, *, namespace: str) -> str:
+    """Return what explains a service's pods: how containers ended, events, the last lines of their agents."""
+    lines = []
+    for pod in pods_of(cluster, name, namespace=namespace):
+        found = pod["metadata"]["name"]
+        lines += [
+            f"{found} {state['name']}: {state['restartCount']} restarts, before: {state['lastState']}"
+            for state in pod["status"].get("containerStatuses", [])
+        ]
+        lines.append(cluster.kubectl("logs", found, "-n", namespace, "-c", "agent", "--tail=40", check=False))
+    lines.append(cluster.kubectl("get", "events", "-n", namespace, "--sort-by=.lastTimestamp"))
+    return "\n".join(lines)

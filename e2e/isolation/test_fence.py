@@ -29,7 +29,7 @@ def test_under_the_same_policy_pods_get_out_without_a_fence_and_not_with_one(
     assert bare.icmp > 0
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def fence_off(scene: Scene) -> Iterator[None]:
     """Turn the fence off, so that the network's policy and the proof stand alone."""
     installation = scene.installation

@@ -7,6 +7,7 @@ import pytest
 
 from e2e.calls import GatewayAddress, gateway_open
 from e2e.installation import NAMESPACE, Installation
+from e2e.observe import pods_of, wait_for
 from e2e.quickstart import Quickstart
 from e2e.services import SMALL
 
@@ -28,6 +29,13 @@ def examples(quickstart: Quickstart, installation: Installation) -> Iterator[Ins
         installation.wait_condition(name, "Ready", "True", namespace=namespace, seconds=120)
     yield installation
     namespaces = [namespace for namespace, _ in SERVICES]
+    # Pods first: a namespace with pods in it is looked at again only after half of their grace period.
+    for namespace in namespaces:
+        installation.cluster.kubectl("delete", "inferenceservices", "--all", "-n", namespace)
+    wait_for(
+        lambda: not any(pods_of(installation.cluster, name, namespace=namespace) for namespace, name in SERVICES),
+        "the quickstart's pods are gone",
+    )
     installation.cluster.kubectl("delete", "namespace", *namespaces, "--ignore-not-found", "--timeout=120s")
     installation.cluster.kubectl("delete", "clusterrole", "cleared-confidential-gdpr", "--ignore-not-found")
     installation.cluster.kubectl("delete", "clusterrolebinding", "legal-reviewer-cleared", "--ignore-not-found")

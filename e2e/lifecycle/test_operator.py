@@ -24,6 +24,7 @@ from e2e.observe import (
     pods_of,
     read_all,
     read_numbers,
+    tell_story,
     wait_for,
     writes_of_controller,
 )
@@ -50,6 +51,13 @@ def lives(installation: Installation) -> Lives:
     return found
 
 
+def assert_untouched(installation: Installation, before: Lives) -> None:
+    """Fail if a pod is another one or a container was restarted, showing what its events and its agent say."""
+    if lives(installation) != before:
+        told = [tell_story(installation.cluster, name, namespace=namespace) for namespace, name in SERVICES]
+        pytest.fail("\n".join([f"before: {before}", f"after: {lives(installation)}", *told]))
+
+
 def test_a_restart_with_nothing_changed_writes_nothing(examples: Installation) -> None:
     cluster = examples.cluster
     wait_for(
@@ -69,7 +77,7 @@ def test_an_upgrade_with_other_values_touches_no_running_pod(upgraded: Installat
     upgraded.upgrade({**upgraded.values, "controller": {"logLevel": "DEBUG"}, "depot": {
         **upgraded.values["depot"], "logLevel": "DEBUG"}})  # fmt: skip
     settle(upgraded.cluster)
-    assert lives(upgraded) == before
+    assert_untouched(upgraded, before)
 
 
 def test_an_upgrade_to_another_agent_touches_no_running_pod_and_new_pods_have_it(
@@ -84,13 +92,13 @@ def test_an_upgrade_to_another_agent_touches_no_running_pod_and_new_pods_have_it
     upgraded.images["agent"] = new
     upgraded.upgrade(upgraded.values)
     settle(cluster)
-    assert lives(upgraded) == before
+    assert_untouched(upgraded, before)
 
     quickstart.serve("newcomer", namespace=namespace, spec=small_spec(quickstart))
     upgraded.wait_condition("newcomer", "Ready", "True", namespace=namespace)
     (pod,) = pods_of(cluster, "newcomer", namespace=namespace)
     assert {item["image"] for item in pod["spec"]["initContainers"]} == {new.reference}
-    assert lives(upgraded) == before
+    assert_untouched(upgraded, before)
 
 
 def test_a_controller_killed_while_it_works_ends_where_it_would_have(
@@ -133,7 +141,7 @@ def test_models_serve_and_stay_isolated_without_the_operator_and_are_adopted_by_
                 inside.run("/bin/busybox", "nc", "-w", "1", cluster.internet.address, "80", check=False)
                 inside.run("/bin/busybox", "ping", "-c", "1", "-W", "1", cluster.internet.address, check=False)
                 assert counter.packets(source=pod["status"]["podIP"]) == 0
-        assert lives(examples) == before
+        assert_untouched(examples, before)
         mark = cluster.audit.mark()
     finally:
         examples.upgrade(examples.values)
@@ -146,7 +154,7 @@ def test_models_serve_and_stay_isolated_without_the_operator_and_are_adopted_by_
         "the running pods prove to the new depot",
     )
     settle(cluster)
-    assert lives(examples) == before
+    assert_untouched(examples, before)
     deployments = [w for w in writes_of_controller(cluster, mark) if w.resource == "deployments.apps"]
     assert deployments == []
     wait_gateway(examples)

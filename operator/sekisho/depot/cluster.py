@@ -1,7 +1,8 @@
 """What the depot asks and tells the API server: who a pod is, what it may have, what its conditions are."""
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeVar
@@ -12,7 +13,7 @@ from sekisho.api.meta import parse_quantity
 from sekisho.api.names import DEPOT_AUDIENCE, SERVICE_LABEL, name_child
 from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from sekisho.api.v1alpha1.model import ModelSpec
-from sekisho.errors import Reason, RefusedError
+from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.kube.client import KubeClient
 from sekisho.kube.failures import ApiConflictError, ApiRefusedError
 from sekisho.kube.resources import CONFIG_MAPS, INFERENCE_SERVICES, MODELS, PODS
@@ -117,27 +118,30 @@ class KubeCluster:
 
     async def review_token(self, token: str) -> PodIdentity:
         """Verify a token with the API server."""
-        review = await self._client.create(
-            {
-                "apiVersion": "authentication.k8s.io/v1",
-                "kind": "TokenReview",
-                "spec": {"token": token, "audiences": [DEPOT_AUDIENCE]},
-            }
-        )
+        question = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": [DEPOT_AUDIENCE]},
+        }
+        with _own_trouble():
+            review = await self._client.create(question)
         return parse_review(review)
 
     async def read_pod(self, namespace: str, name: str) -> PodFacts | None:
         """Read a pod; None where there is none."""
-        raw = await self._client.get(PODS, name, namespace=namespace)
+        with _own_trouble():
+            raw = await self._client.get(PODS, name, namespace=namespace)
         return None if raw is None else parse_pod(raw)
 
     async def list_pods(self) -> Sequence[PodFacts]:
         """List every pod that carries our label."""
-        return [parse_pod(raw) for raw in await self._client.list_all(PODS, label_selector=SERVICE_LABEL)]
+        with _own_trouble():
+            return [parse_pod(raw) for raw in await self._client.list_all(PODS, label_selector=SERVICE_LABEL)]
 
     async def read_agent_config(self, namespace: str, service: str) -> Mapping[str, Any]:
         """Read agent.json from the service's ConfigMap."""
-        raw = await self._client.get(CONFIG_MAPS, name_child(service), namespace=namespace)
+        with _own_trouble():
+            raw = await self._client.get(CONFIG_MAPS, name_child(service), namespace=namespace)
         text = ((raw or {}).get("data") or {}).get("agent.json")
         try:
             config = json.loads(text) if text else None
@@ -151,13 +155,15 @@ class KubeCluster:
 
     async def read_wish(self, namespace: str, service: str, *, most_bytes: int) -> WeightsWish:
         """Follow the service to its storage URI, by way of its Model where it names one."""
-        raw = await self._client.get(INFERENCE_SERVICES, service, namespace=namespace)
+        with _own_trouble():
+            raw = await self._client.get(INFERENCE_SERVICES, service, namespace=namespace)
         if raw is None:
             raise RefusedError(Reason.POD_NOT_KNOWN, f"there is no InferenceService {namespace}/{service}")
         model = _parse(InferenceServiceSpec, raw, f"InferenceService {namespace}/{service}").predictor.model
         if model.model_ref is None:
             return WeightsWish(str(model.storage_uri), None, most_bytes)
-        raw = await self._client.get(MODELS, model.model_ref.name, namespace=namespace)
+        with _own_trouble():
+            raw = await self._client.get(MODELS, model.model_ref.name, namespace=namespace)
         if raw is None:
             raise RefusedError(Reason.MODEL_NOT_FOUND, f"there is no Model {namespace}/{model.model_ref.name}")
         spec = _parse(ModelSpec, raw, f"Model {namespace}/{model.model_ref.name}")
@@ -170,14 +176,27 @@ class KubeCluster:
             "metadata": {"uid": pod.uid},
             "status": {"conditions": [render_condition(item) for item in conditions]},
         }
-        try:
-            await self._client.patch(
-                PODS, pod.name, body, namespace=pod.namespace, subresource="status", kind="strategic"
-            )
-        except (ApiConflictError, ApiRefusedError) as error:
-            if isinstance(error, ApiConflictError) or error.status == 404:
-                raise RefusedError(Reason.POD_NOT_KNOWN, f"pod {pod.namespace}/{pod.name} is gone") from error
-            raise
+        with _own_trouble():
+            try:
+                await self._client.patch(
+                    PODS, pod.name, body, namespace=pod.namespace, subresource="status", kind="strategic"
+                )
+            except (ApiConflictError, ApiRefusedError) as error:
+                if isinstance(error, ApiConflictError) or error.status == 404:
+                    raise RefusedError(Reason.POD_NOT_KNOWN, f"pod {pod.namespace}/{pod.name} is gone") from error
+                raise
+
+
+@contextlib.contextmanager
+def _own_trouble() -> Iterator[None]:
+    """Turn what the API server refuses the depot into an outage of the depot: it says nothing about the pod that asks.
+
+    A chart that is being removed takes the depot's rights before the depot itself; no model may end for that.
+    """
+    try:
+        yield
+    except ApiRefusedError as error:
+        raise UnavailableError(Reason.API_UNAVAILABLE, f"the depot is refused by the API server: {error}") from error
 
 
 def parse_review(review: Mapping[str, Any]) -> PodIdentity:
