@@ -109,7 +109,7 @@ class AzureKeyVault:
             raise failures.disabled(KMS, key_id, f"version {len(versions)} is not enabled")
         service.check_version(KMS, key_id, len(versions), self._settings.minimum_version)
         once = os.urandom(service.DATA_KEY_BYTES)
-        wrapped = self._ask(key_id, "wrapKey", lambda: self._crypto(key_id, newest.name).wrap_key(ALGORITHM, once))
+        wrapped = self._ask(key_id, "wrapKey", lambda: self._crypto(key_id, newest.name).wrap_key(_algorithm(), once))
         envelope = _Envelope(newest.name, bytes(wrapped.encrypted_key), b"")
         sealed = AESGCM(once).encrypt(_NONCE, data_key, envelope.bind(context))
         data = service.check_fresh(envelope.head() + sealed, KMS)
@@ -126,7 +126,7 @@ class AzureKeyVault:
             service.check_version(KMS, key_id, number, self._settings.minimum_version)
         once = self._ask(
             key_id, "unwrapKey",
-            lambda: self._crypto(key_id, envelope.version).unwrap_key(ALGORITHM, envelope.wrapped),
+            lambda: self._crypto(key_id, envelope.version).unwrap_key(_algorithm(), envelope.wrapped),
             version=envelope.version,
         )  # fmt: skip
         try:
@@ -182,7 +182,10 @@ class AzureKeyVault:
 
         try:
             return call()
-        except ClientAuthenticationError:
+        except ClientAuthenticationError as error:
+            if error.response is None:
+                text = "the sign-in gave no token; are the credentials right, and can the sign-in service be reached?"
+                raise failures.unavailable(KMS, text) from None
             raise failures.denied(KMS, key_id, "credentials that Azure accepts") from None
         except HttpResponseError as error:
             raise self._explain(error, key_id, right, version) from None
@@ -212,6 +215,12 @@ class AzureKeyVault:
             text = f"the vault says {code} of version {older.index(version) + 1}, {len(versions)} is the newest"
             return failures.version_revoked(KMS, key_id, text)
         return failures.disabled(KMS, key_id, f"the vault says {code}")
+
+
+def _algorithm() -> Any:
+    from azure.keyvault.keys.crypto import KeyWrapAlgorithm  # noqa: PLC0415
+
+    return KeyWrapAlgorithm.rsa_oaep_256
 
 
 def _build_credential(settings: AzureSettings, options: dict[str, Any]) -> Any:

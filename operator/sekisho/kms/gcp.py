@@ -34,7 +34,7 @@ class GoogleSettings:
 
     Attributes:
         endpoint: Of a regional or private endpoint; https, or http on this machine.
-        credentials_file: A service account's or a workload identity federation's file, instead.
+        credentials_file: A service account's key file, instead. For federation set GOOGLE_APPLICATION_CREDENTIALS.
         timeout_seconds: To connect, and again for each read.
         minimum_version: Older versions are refused, by what the wrapped key says of itself: see the module.
     """
@@ -161,15 +161,15 @@ class GoogleKms:
 
 def _build_client(settings: GoogleSettings) -> Any:
     try:
-        from google.auth import load_credentials_from_file  # noqa: PLC0415 -- only who uses Google has its client
-        from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
+        from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415 -- only who uses Google has its client
         from google.cloud import kms_v1  # noqa: PLC0415
+        from google.oauth2.service_account import Credentials  # noqa: PLC0415
     except ImportError:
         raise failures.not_installed(KMS, "kms-gcp") from None
     credentials = None
     try:
         if settings.credentials_file is not None:
-            credentials, _ = load_credentials_from_file(str(settings.credentials_file), scopes=[_SCOPE])
+            credentials = Credentials.from_service_account_file(str(settings.credentials_file), scopes=[_SCOPE])
         options = {"api_endpoint": settings.endpoint} if settings.endpoint else {}
         return kms_v1.KeyManagementServiceClient(credentials=credentials, transport="rest", client_options=options)
     except (GoogleAuthError, OSError, ValueError) as error:
