@@ -1,7 +1,9 @@
 """HTTP to OpenBao or Vault by the standard library: one attempt, no redirects, bounded in bytes and in time."""
 
+import contextlib
 import http.client
 import json
+import socket
 import ssl
 import threading
 import urllib.parse
@@ -48,7 +50,7 @@ class Wire:
         address: https://host:port, with a path before /v1 if there is one; http only on this machine.
         ca_file: Roots that may vouch for the server instead of the system's.
         namespace: Sent with every request where not empty.
-        timeout_seconds: For the whole of one request, however slowly the server drips.
+        timeout_seconds: To connect, and again for the whole of one request, however slowly the server drips.
     """
 
     def __init__(
@@ -70,21 +72,23 @@ class Wire:
             UnavailableError: Refused, cut off, too late, too long, not JSON, sealed, overloaded, moved elsewhere.
         """
         connection = self._connect()
-        alarm = threading.Timer(self._timeout_seconds, _cut_off, [connection])
-        alarm.daemon = True
-        alarm.start()
+        alarm: threading.Timer | None = None
         try:
+            connection.connect()
+            # http.client forgets its socket where an answer ends with the connection; the alarm must not
+            alarm = threading.Timer(self._timeout_seconds, _cut_off, [connection.sock])
+            alarm.daemon = True
+            alarm.start()
             connection.request(method, f"{self._url.path.rstrip('/')}/v1/{path}", _encode(body), self._headers(token))
-            answer = connection.getresponse()
-            status, data = answer.status, answer.read(_MAX_ANSWER_BYTES + 1)
+            with connection.getresponse() as answer:
+                status, data = answer.status, answer.read(_MAX_ANSWER_BYTES + 1)
         except TimeoutError:
             raise self._late() from None
         except (OSError, http.client.HTTPException, ValueError) as error:
-            if alarm.finished.is_set():
-                raise self._late() from None
             raise failures.unavailable(KMS, f"{self._host} could not be asked ({type(error).__name__})") from None
         finally:
-            alarm.cancel()
+            if alarm is not None:
+                alarm.cancel()
             connection.close()
         return _read_answer(status, data)
 
@@ -112,12 +116,9 @@ def _load_roots(ca_file: Path | None) -> ssl.SSLContext:
         raise failures.unavailable(KMS, f"the certificates in {ca_file} cannot be read") from None
 
 
-def _cut_off(connection: http.client.HTTPConnection) -> None:
-    if connection.sock is not None:
-        try:
-            connection.sock.shutdown(2)
-        except OSError:
-            connection.close()
+def _cut_off(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _encode(body: dict[str, str] | None) -> bytes | None:

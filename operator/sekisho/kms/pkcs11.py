@@ -86,7 +86,7 @@ class Pkcs11Keys:
         envelope = Envelope.parse(wrapped)
         key_id = wrapped.key_id
         service.check_version(KMS, key_id, envelope.version, self._settings.minimum_version)
-        with self._open(key_id) as session:
+        with self._open(key_id, decrypts=True) as session:
             found = {version.number: version for version in _list_versions(session, key_id)}
             version = found.get(envelope.version)
             if version is None:
@@ -115,7 +115,7 @@ class Pkcs11Keys:
         )  # fmt: skip
 
     @contextmanager
-    def _open(self, key_id: str) -> Iterator[Any]:
+    def _open(self, key_id: str, *, decrypts: bool = False) -> Iterator[Any]:
         """Log in, one caller at a time, and turn what the library raises into our refusals."""
         if not _LABEL.fullmatch(key_id):
             raise failures.invalid_name(KMS, key_id, "a label of letters, digits, dot, dash and underscore is needed")
@@ -131,7 +131,7 @@ class Pkcs11Keys:
                 self._refused_pin = pin
                 raise failures.denied(KMS, key_id, "the user PIN; the token refused the one in the file") from None
             except (pkcs11.PKCS11Error, RuntimeError) as error:
-                raise _explain(pkcs11, error, key_id) from None
+                raise _explain(pkcs11, error, key_id, decrypts=decrypts) from None
 
     def _log_in(self, pkcs11: Any, pin: str) -> Any:
         if not self._settings.module.is_file():
@@ -200,13 +200,13 @@ def _explain_disabled(key_id: str, version: int, newest: int) -> RefusedError:
     return failures.disabled(KMS, key_id, f"CKA_DECRYPT of version {version} is false")
 
 
-def _explain(pkcs11: Any, error: Exception, key_id: str) -> Exception:
+def _explain(pkcs11: Any, error: Exception, key_id: str, *, decrypts: bool) -> Exception:
     """Turn an error of the library into ours; only its class name is told."""
     denied = (pkcs11.PinLocked, pkcs11.PinExpired, pkcs11.PinInvalid, pkcs11.PinLenRange, pkcs11.UserPinNotInitialized)
     if isinstance(error, denied):
         return failures.denied(KMS, key_id, f"a working user PIN ({type(error).__name__})")
     changed = (pkcs11.EncryptedDataInvalid, pkcs11.EncryptedDataLenRange, pkcs11.GeneralError)
-    if isinstance(error, changed):
+    if decrypts and isinstance(error, changed):
         # SoftHSM answers CKR_GENERAL_ERROR where the tag does not fit
         return failures.mismatch(KMS, key_id)
     return failures.unavailable(KMS, f"the token failed ({type(error).__name__})")

@@ -1,13 +1,17 @@
 """What holds for one key service alone."""
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -193,8 +197,6 @@ def test_an_approle_logs_in_again_when_its_token_is_revoked(bao: Bao, tmp_path: 
 
 
 def test_a_service_account_logs_in_with_its_token(bao: Bao, tmp_path: Path) -> None:
-    import jwt  # noqa: PLC0415
-
     mount, name = fresh("jwt"), fresh("legal")
     private = rsa.generate_private_key(65537, 2048)
     kind = serialization.PublicFormat.SubjectPublicKeyInfo
@@ -221,6 +223,32 @@ def test_a_server_that_is_gone_is_unavailable(tmp_path: Path) -> None:
     keys = OpenBaoTransit(OpenBaoSettings(address="http://127.0.0.1:9", login=TokenFile(tmp_path / "token")))
     with pytest.raises(UnavailableError, match=r"127.0.0.1 could not be asked \(ConnectionRefusedError\)"):
         keys.describe("transit/legal")
+
+
+def test_a_server_that_drips_is_cut_off(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("t")
+    ended = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            client, _ = listener.accept()
+            with client:
+                client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                while not ended.wait(0.05):
+                    client.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        keys = OpenBaoTransit(
+            OpenBaoSettings(address=address, login=TokenFile(tmp_path / "token"), timeout_seconds=0.5)
+        )
+        with pytest.raises(UnavailableError, match="gave no usable answer") as caught:
+            keys.describe("transit/legal")
+        ended.set()
+        thread.join()
+    assert caught.value.reason is Reason.KMS_UNAVAILABLE
 
 
 # --- PKCS#11
