@@ -1,0 +1,226 @@
+"""A sealed model as an OCI artifact: ModelPack media types, titles that are paths, our facts as annotations.
+
+Annotations only inform: whoever verifies takes model, version and class from the signed manifest.
+"""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sekisho.api.names import CLASS_LABEL
+from sekisho.cli.failures import refuse
+from sekisho.cli.progress import Meter
+from sekisho.cli.registry import MANIFEST_TYPE, Registry
+from sekisho.cli.sealed_folder import MAX_SIGNATURES_BYTES, SealedFolder, check_files, open_sealed
+from sekisho.cli.sealing import HASH_CHUNK, hash_file
+from sekisho.errors import Reason, RefusedError, UnavailableError
+from sekisho.seal.facts import (
+    BOM_NAME,
+    FILES_FOLDER,
+    FORMAT,
+    KEY_NAME,
+    MANIFEST_NAME,
+    MAX_BOM_BYTES,
+    MAX_FILES,
+    MAX_MANIFEST_BYTES,
+    MAX_TABLE_BYTES,
+    SIGNATURES_NAME,
+    TABLE_NAME,
+)
+from sekisho.seal.keys import MAX_KEY_FILE_BYTES
+from sekisho.seal.manifest import digest_of
+
+ARTIFACT_TYPE: Final = "application/vnd.cncf.model.manifest.v1+json"
+CONFIG_TYPE: Final = "application/vnd.cncf.model.config.v1+json"
+WEIGHT_TYPE: Final = "application/vnd.cncf.model.weight.v1.raw"
+CONFIG_FILE_TYPE: Final = "application/vnd.cncf.model.weight.config.v1.raw"
+DOC_TYPE: Final = "application/vnd.cncf.model.doc.v1.raw"
+TITLE: Final = "org.opencontainers.image.title"
+FILEPATH: Final = "org.cncf.model.filepath"
+_ATTEMPTS: Final = 5
+_TYPES: Final[Mapping[str, str]] = {
+    MANIFEST_NAME: CONFIG_FILE_TYPE,
+    KEY_NAME: CONFIG_FILE_TYPE,
+    SIGNATURES_NAME: DOC_TYPE,
+    TABLE_NAME: CONFIG_FILE_TYPE,
+    BOM_NAME: DOC_TYPE,
+}
+_MOST: Final[Mapping[str, int]] = {
+    MANIFEST_NAME: MAX_MANIFEST_BYTES,
+    KEY_NAME: MAX_KEY_FILE_BYTES,
+    SIGNATURES_NAME: MAX_SIGNATURES_BYTES,
+    TABLE_NAME: MAX_TABLE_BYTES,
+    BOM_NAME: MAX_BOM_BYTES,
+}
+_STORED: Final = re.compile(rf"{FILES_FOLDER}/[0-9]{{5}}\.sealed")
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One file of the artifact."""
+
+    path: str
+    size: int
+    digest: str
+
+    def spell(self) -> dict[str, Any]:
+        """Spell its descriptor."""
+        kind = _TYPES.get(self.path, WEIGHT_TYPE)
+        names = {TITLE: self.path, FILEPATH: self.path}
+        return {"mediaType": kind, "digest": self.digest, "size": self.size, "annotations": names}
+
+
+def push_model(folder: SealedFolder, registry: Registry, *, meter: Meter) -> str:
+    """Push a sealed folder and return the digest of the artifact; what the registry has is not sent again."""
+    check_files(folder)
+    layers = _list_layers(folder)
+    meter.start("pushing", sum(layer.size for layer in layers))
+    try:
+        for layer in layers:
+            if registry.has_blob(layer.digest):
+                meter.advance(layer.size)
+                continue
+            with (folder.place / layer.path).open("rb") as source:
+                registry.push_blob(source, layer.size, layer.digest, advance=meter.advance)
+    finally:
+        meter.finish()
+    config = _spell({"descriptor": _describe(folder), "config": {}, "modelfs": _list_diffs(layers)})
+    if not registry.has_blob(digest_of(config)):
+        registry.push_blob(io.BytesIO(config), len(config), digest_of(config), advance=lambda _: None)
+    data = _spell(_build_manifest(folder, layers, config))
+    registry.push_manifest(data, registry.reference.tag)
+    return digest_of(data)
+
+
+def pull_model(registry: Registry, out: Path, *, meter: Meter) -> tuple[SealedFolder, str]:
+    """Pull a sealed model into a new folder, which appears only when everything is in it; returns the digest too.
+
+    Raises:
+        RefusedError: Not a sealed model, a file other than its digest, ciphertext that the manifest does not name.
+    """
+    if out.exists():
+        raise refuse(f"{out} exists; name another folder with --out, or remove it first")
+    manifest, digest = registry.read_manifest()
+    layers = _read_layers(manifest, str(registry.reference))
+    partial = out.with_name(f"{out.name}.partial")
+    (partial / FILES_FOLDER).mkdir(parents=True, exist_ok=True)
+    meter.start("pulling", sum(layer.size for layer in layers))
+    try:
+        for layer in layers:
+            _pull_layer(registry, layer, partial / layer.path, meter=meter)
+    finally:
+        meter.finish()
+    folder = open_sealed(partial)
+    check_files(folder)
+    pulled = {layer.path: layer.digest for layer in layers}
+    for file in folder.manifest.files:
+        if pulled.get(file.stored_as) != file.ciphertext.digest:
+            raise RefusedError(
+                Reason.SEAL_BROKEN,
+                f'{file.stored_as} ("{file.path}") has {pulled.get(file.stored_as)}, '
+                f"the manifest says {file.ciphertext.digest}",
+            )
+    partial.rename(out)
+    return open_sealed(out), digest
+
+
+def _pull_layer(registry: Registry, layer: Layer, place: Path, *, meter: Meter) -> None:
+    if place.is_symlink() or (place.exists() and place.stat().st_size > layer.size):
+        place.unlink()
+    digest, offset = hashlib.sha256(), 0
+    with place.open("ab+") as file:
+        file.seek(0)
+        while chunk := file.read(HASH_CHUNK):
+            digest.update(chunk)
+            offset += len(chunk)
+        meter.advance(offset)
+        failures = 0
+        while offset < layer.size:
+            try:
+                for chunk in registry.read_blob(layer.digest, offset):
+                    if offset + len(chunk) > layer.size:
+                        break
+                    file.write(chunk)
+                    digest.update(chunk)
+                    offset += len(chunk)
+                    meter.advance(len(chunk))
+                failures += 1
+            except UnavailableError:
+                failures += 1
+                if failures >= _ATTEMPTS:
+                    raise
+            if failures >= _ATTEMPTS:
+                break
+    if offset != layer.size or f"sha256:{digest.hexdigest()}" != layer.digest:
+        place.unlink()
+        raise RefusedError(
+            Reason.DIGEST_MISMATCH,
+            f"{registry.reference} sent {offset} bytes for {layer.path}, not {layer.digest} of {layer.size} bytes",
+        )
+
+
+def _list_layers(folder: SealedFolder) -> tuple[Layer, ...]:
+    small = [name for name in _TYPES if (folder.place / name).is_file()]
+    layers = [Layer(name, (folder.place / name).stat().st_size, hash_file(folder.place / name)) for name in small]
+    blobs = [Layer(file.stored_as, file.ciphertext.size, file.ciphertext.digest) for file in folder.manifest.files]
+    return (*layers, *blobs)
+
+
+def _read_layers(manifest: Mapping[str, Any], name: str) -> tuple[Layer, ...]:
+    layers = manifest.get("layers")
+    if not isinstance(layers, list) or not 1 <= len(layers) <= MAX_FILES + len(_TYPES):
+        raise RefusedError(Reason.NOT_SEALED, f"{name} has no list of layers of a sealed model")
+    read = [_read_layer(layer, name) for layer in layers]
+    if len({layer.path for layer in read}) != len(read):
+        raise RefusedError(Reason.SOURCE_INVALID, f"{name} names a file twice")
+    if not {MANIFEST_NAME, KEY_NAME, TABLE_NAME} <= {layer.path for layer in read}:
+        raise RefusedError(Reason.NOT_SEALED, f"{name} is no sealed model: it lacks {MANIFEST_NAME} or its companions")
+    return tuple(read)
+
+
+def _read_layer(layer: Any, name: str) -> Layer:
+    value = layer if isinstance(layer, dict) else {}
+    annotations = value.get("annotations")
+    path = annotations.get(TITLE) if isinstance(annotations, dict) else None
+    size, digest = value.get("size"), value.get("digest")
+    if not isinstance(path, str) or not (path in _TYPES or _STORED.fullmatch(path)):
+        raise RefusedError(Reason.NOT_SEALED, f"{name} holds {str(path)[:80]!r}, which is no part of a sealed model")
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest) or type(size) is not int or size < 0:
+        raise RefusedError(Reason.SOURCE_INVALID, f"layer {path} of {name} has no sha256 digest and size")
+    if size > _MOST.get(path, size):
+        raise RefusedError(Reason.SIZE_EXCEEDED, f"{path} of {name} has {size} bytes, {_MOST[path]} are allowed")
+    return Layer(path, size, digest)
+
+
+def _build_manifest(folder: SealedFolder, layers: tuple[Layer, ...], config: bytes) -> dict[str, Any]:
+    model = folder.manifest.model
+    return {
+        "schemaVersion": 2, "mediaType": MANIFEST_TYPE, "artifactType": ARTIFACT_TYPE,
+        "config": {"mediaType": CONFIG_TYPE, "digest": digest_of(config), "size": len(config)},
+        "layers": [layer.spell() for layer in layers],
+        "annotations": {
+            CLASS_LABEL: model.data_class, "sekisho.dev/sealed": FORMAT, "sekisho.dev/model": model.name,
+            "sekisho.dev/model-version": str(model.version), "sekisho.dev/manifest-digest": folder.digest,
+        },
+    }  # fmt: skip
+
+
+def _describe(folder: SealedFolder) -> dict[str, Any]:
+    manifest = folder.manifest
+    facts = {"name": manifest.model.name, "version": str(manifest.model.version), "createdAt": manifest.sealed_at}
+    licence = manifest.declared.get("licence")
+    return facts | ({"licenses": [licence]} if licence else {})
+
+
+def _list_diffs(layers: tuple[Layer, ...]) -> dict[str, Any]:
+    return {"type": "layers", "diffIds": [layer.digest for layer in layers]}
+
+
+def _spell(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
