@@ -173,6 +173,7 @@ def _draw(outcome: Outcome, design: Design, spec: InferenceServiceSpec, *, runti
         by_digest=rules.images_by_digest,
         agent_image=outcome.world.settings.agent_image,
         settings=outcome.world.settings,
+        sealed=weights.sealed,
     )
 
 

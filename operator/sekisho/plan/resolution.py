@@ -10,6 +10,7 @@ from sekisho.api.v1alpha1.runtime import RuntimeSpec
 from sekisho.errors import Reason, RefusedError, Rejection
 from sekisho.plan.world import World
 from sekisho.render.estimate import wanted_gpus
+from sekisho.render.settings import SealedFacts
 from sekisho.render.storage import Storage, parse_storage_uri
 
 
@@ -20,6 +21,7 @@ class Weights:
     Attributes:
         model_name: Name of the Model; None where the service names the place itself.
         digest: What a fetch must have, where that is known beforehand.
+        sealed: What the pod unseals; None where the weights are plain.
     """
 
     model_name: str | None
@@ -28,6 +30,7 @@ class Weights:
     size_bytes: int | None
     memory: ModelMemory | None
     digest: str | None
+    sealed: SealedFacts | None = None
 
 
 def resolve_weights(spec: InferenceServiceSpec, world: World) -> Weights:

@@ -8,7 +8,7 @@ from sekisho.api.v1alpha1.runtime import RuntimeSpec
 from sekisho.classify.lattice import DataClass
 from sekisho.placement.requirement import Requirement
 from sekisho.render.estimate import Needs
-from sekisho.render.settings import RenderSettings
+from sekisho.render.settings import RenderSettings, SealedFacts
 from sekisho.render.storage import Storage, bound_weights_bytes
 
 
@@ -25,6 +25,7 @@ class Blueprint:
         in_memory: Whether weights may not touch a disk.
         by_digest: Whether every image must be named by digest.
         agent_image: Image of fence and agent, as settings name it or as the running pods have it.
+        sealed: What the pod unseals; None where the weights are plain.
     """
 
     namespace: str
@@ -45,6 +46,7 @@ class Blueprint:
     by_digest: bool
     agent_image: str
     settings: RenderSettings
+    sealed: SealedFacts | None = None
 
     @property
     def child(self) -> str:

@@ -46,3 +46,26 @@ class RenderSettings:
     proof_max_age_seconds: int = 90
     scrapers: tuple[Mapping[str, object], ...] = field(default=())
     max_weights_bytes: int = 1 << 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedFacts:
+    """What a pod that unseals a model is told of it; the agent holds the verified manifest against every one.
+
+    Attributes:
+        manifest_digest: Digest of sekisho.json whose signatures were checked.
+        model: The owner's name for it, as the manifest says it; not the name of the Model object.
+        version: As the manifest counts.
+        data_class: As the manifest spells it, "confidential+gdpr".
+        kms: Which key service wrapped the data key.
+        key_id: Name of the key-encryption key there.
+        key_version: Its version when the data key was wrapped.
+    """
+
+    manifest_digest: str
+    model: str
+    version: int
+    data_class: str
+    kms: str
+    key_id: str
+    key_version: str
