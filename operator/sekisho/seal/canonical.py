@@ -1,0 +1,65 @@
+"""Canonical JSON: one value has exactly one spelling, so that what is signed can be compared byte by byte.
+
+The spelling is RFC 8785 without floats: UTF-8, keys sorted, no spaces, integers within 2^53 - 1 only.
+"""
+
+import json
+from typing import Any, Final, NoReturn
+
+from sekisho.errors import Reason, RefusedError
+
+MAX_INTEGER: Final = 2**53 - 1
+_MAX_DIGITS: Final = 16
+
+
+def encode_canonical(value: object) -> bytes:
+    """Spell `value` (dict with text keys, list, text, int, bool, None) canonically.
+
+    Raises:
+        RefusedError: Text that is no Unicode (a lone surrogate), or a float.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+        return text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RefusedError(Reason.SEAL_INVALID, "a value has no canonical spelling as JSON") from error
+
+
+def parse_canonical(data: bytes, *, name: str, max_bytes: int) -> dict[str, Any]:
+    """Read an object whose spelling is canonical; nothing else about it is checked.
+
+    Args:
+        data: UTF-8.
+        name: What the bytes are called in a refusal.
+        max_bytes: Longer input is refused before it is parsed.
+
+    Raises:
+        RefusedError: Too long, not JSON, a float, a duplicate or unsorted key, any other spelling than the canonical.
+    """
+    if len(data) > max_bytes:
+        raise _refuse(name, f"has {len(data)} bytes, {max_bytes} are allowed")
+    try:
+        value = json.loads(
+            data.decode(), parse_float=_refuse_number, parse_constant=_refuse_number, parse_int=_read_int
+        )
+    except (ValueError, RecursionError) as error:
+        raise _refuse(name, "is not JSON of the kind that can be signed: UTF-8, integers up to 2^53 - 1") from error
+    if not isinstance(value, dict):
+        raise _refuse(name, "is not a JSON object")
+    if encode_canonical(value) != data:
+        raise _refuse(name, "is not spelt canonically: sorted keys, each once, no spaces")
+    return value
+
+
+def _read_int(text: str) -> int:
+    if len(text) > _MAX_DIGITS + 1 or abs(number := int(text)) > MAX_INTEGER:
+        return _refuse_number(text)
+    return number
+
+
+def _refuse_number(_: str) -> NoReturn:
+    raise ValueError
+
+
+def _refuse(name: str, text: str) -> RefusedError:
+    return RefusedError(Reason.SEAL_INVALID, f"{name} {text}")
