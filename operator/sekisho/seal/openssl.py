@@ -1,4 +1,4 @@
-"""Tell whose OpenSSL does the work: the one inside the cryptography wheel is 3 to 4 times faster than a distribution's."""
+"""Tell whose OpenSSL does the work: the one inside the wheel is 3 to 4 times faster than a distribution's."""
 
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution

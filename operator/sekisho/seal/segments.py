@@ -159,12 +159,12 @@ class SegmentOpener:
 
         Args:
             index: Place of the segment in its file, from 0.
-        sealed: Ciphertext, then the 16-byte tag.
+            sealed: Ciphertext, then the 16-byte tag.
             dest: Exactly as long as the ciphertext. It must not be read by anyone before this returns: the cipher
                 writes before it knows whether the tag holds. It is zeroed where it does not.
 
         Raises:
-            RefusedError: Anything about it differs from what was sealed; `dest` then holds zeros.
+            RefusedError: Anything about it differs from what was sealed; `dest` holds nothing of it.
         """
         target = memoryview(dest).cast("B")
         try:
