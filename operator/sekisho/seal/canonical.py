@@ -16,9 +16,10 @@ def encode_canonical(value: object) -> bytes:
     """Spell `value` (dict with text keys, list, text, int, bool, None) canonically.
 
     Raises:
-        RefusedError: Text that is no Unicode (a lone surrogate), or a float.
+        RefusedError: Text that is no Unicode (a lone surrogate), a fraction, or a number beyond 2^53 - 1.
     """
     try:
+        _check_numbers(value)
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
         return text.encode()
     except (TypeError, ValueError, RecursionError) as error:
@@ -49,6 +50,16 @@ def parse_canonical(data: bytes, *, name: str, max_bytes: int) -> dict[str, Any]
     if encode_canonical(value) != data:
         raise _refuse(name, "is not spelt canonically: sorted keys, each once, no spaces")
     return value
+
+
+def _check_numbers(value: object) -> None:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            _check_numbers(item)
+    elif isinstance(value, float) or (isinstance(value, int) and abs(value) > MAX_INTEGER):
+        raise ValueError
 
 
 def _read_int(text: str) -> int:
