@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 PYTEST := $(BIN)/python -m pytest
-CORE := */sekisho/errors.py,*/sekisho/api/*,*/sekisho/classify/*,*/sekisho/placement/*,*/sekisho/attest/*,*/sekisho/render/*,*/sekisho/plan/*
+CORE := */sekisho/errors.py,*/sekisho/api/*,*/sekisho/classify/*,*/sekisho/placement/*,*/sekisho/attest/*,*/sekisho/formats/*,*/sekisho/seal/*,*/sekisho/render/*,*/sekisho/plan/*
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)
 
 .PHONY: help

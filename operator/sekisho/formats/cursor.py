@@ -14,7 +14,7 @@ class Cursor:
         stream: The file, at its start.
         size: Its bytes; every length is compared with what is left of them before anything is read.
         kind: What the file claims to be, for refusals.
-        read_bytes: How many were read so far, at most 64 MiB; what is skipped does not count.
+        read_bytes: How many were read so far, at most 33 MiB; what is skipped does not count.
     """
 
     stream: BinaryIO

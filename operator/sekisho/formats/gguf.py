@@ -9,7 +9,7 @@ from sekisho.formats.layout import MAX_NAME_BYTES, MAX_TENSORS, Layout, Tensor, 
 KIND: Final = "GGUF"
 MAX_ENTRIES: Final = 65_536
 MAX_TEXT_BYTES: Final = 4 * 1024 * 1024
-MAX_TEXTS: Final = 4 * 1024 * 1024
+MAX_TEXTS: Final = 2 * 1024 * 1024
 _MAX_DIMENSIONS: Final = 4
 _MAX_SIZE: Final = 2**63
 _DEFAULT_ALIGNMENT: Final = 32
@@ -57,7 +57,7 @@ def parse_gguf(stream: BinaryIO, size: int) -> Layout:
     """Read the header of a file of `size` bytes.
 
     Args:
-        stream: The file at its start, seekable; only the header is read, at most 64 MiB; lists are passed over.
+        stream: The file at its start, seekable; only the header is read, at most 33 MiB; lists are passed over.
         size: Bytes of the whole file.
 
     Raises:

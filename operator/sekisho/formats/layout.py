@@ -7,7 +7,7 @@ from sekisho.errors import Reason, RefusedError
 
 MAX_TENSORS: Final = 262_144
 MAX_NAME_BYTES: Final = 512
-MAX_READ_BYTES: Final = 64 * 1024 * 1024
+MAX_READ_BYTES: Final = 33 * 1024 * 1024
 MAX_DIMENSIONS: Final = 16
 _MOST_TOLD: Final = 64
 

@@ -22,10 +22,10 @@ class OpenSsl:
     bundled: bool
 
 
-def describe_openssl() -> OpenSsl:
-    """Tell which OpenSSL cryptography uses; reads the wheel's own record once."""
+def describe_openssl(package: str = "cryptography") -> OpenSsl:
+    """Tell which OpenSSL cryptography uses, by the record of its wheel; read once, at start."""
     try:
-        wheel = distribution("cryptography").read_text("WHEEL")
+        wheel = distribution(package).read_text("WHEEL")
     except PackageNotFoundError:
         wheel = None
     return OpenSsl(backend.openssl_version_text(), is_bundled(wheel))

@@ -55,6 +55,10 @@ def test_a_cryptography_of_the_system_is_told_with_what_to_do(wheel: str | None)
     assert "pip install --only-binary" in text
 
 
+def test_a_cryptography_without_any_record_is_one_of_the_system() -> None:
+    assert not describe_openssl("sekisho-no-such-package").bundled
+
+
 def test_the_wheel_of_the_project_brings_its_own_openssl() -> None:
     assert is_bundled("Wheel-Version: 1.0\nTag: cp311-abi3-manylinux_2_34_x86_64\n")
     found = describe_openssl()
