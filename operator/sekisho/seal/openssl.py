@@ -1,4 +1,4 @@
-"""Tell whose OpenSSL does the work: the one inside the wheel is 3 to 4 times faster than a distribution's."""
+"""Tell whose OpenSSL does the work: the one inside the wheel can be several times faster than a distribution's."""
 
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -46,6 +46,6 @@ def warn_of_openssl(found: OpenSsl) -> str:
     if found.bundled:
         return ""
     return (
-        f"cryptography uses {found.version} of the system; unsealing may be 3 to 4 times slower than with the OpenSSL "
+        f"cryptography uses {found.version} of the system; unsealing may be several times slower than with the OpenSSL "
         "inside its wheel: install cryptography as a wheel (pip install --only-binary cryptography cryptography)"
     )
