@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
+# Most tests wait for real processes: more workers than cores.
+WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest
 CORE := */sekisho/errors.py,*/sekisho/api/*,*/sekisho/classify/*,*/sekisho/placement/*,*/sekisho/attest/*,*/sekisho/formats/*,*/sekisho/seal/*,*/sekisho/render/*,*/sekisho/plan/*
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)
@@ -51,7 +53,7 @@ images: $(STAMP) ## Build every image into the cache
 
 .PHONY: test
 test: $(STAMP) binaries images ## Run every test: units, control plane, real nodes, real engines
-	$(PYTEST)
+	$(PYTEST) -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: test-quick
 test-quick: $(STAMP) ## Run what needs no cluster (under a minute)

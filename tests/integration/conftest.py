@@ -20,9 +20,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def control_plane() -> Iterator[LocalCluster]:
-    """A control plane of this session's own; with SEKISHO_KEEP_CLUSTER one that stays for the next session."""
+    """A control plane of this module's own; with SEKISHO_KEEP_CLUSTER one that stays for the next session."""
     if "SEKISHO_KEEP_CLUSTER" in os.environ:
         cluster = LocalCluster(Options(name=KEPT_NAME, control_plane_only=True, audit_level="all", keep=True))
         if not cluster.is_running():

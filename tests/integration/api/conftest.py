@@ -12,12 +12,12 @@ from tests.integration.own import start_own
 REPOSITORY = Path(__file__).parents[3]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def control_plane() -> Iterator[LocalCluster]:
     yield from start_own("it-api")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(control_plane: LocalCluster) -> Iterator[ApiServer]:
     with connect(control_plane.kubeconfig) as api_server:
         install_crds(api_server, REPOSITORY / "crds")

@@ -8,6 +8,6 @@ from e2e.cluster.local import LocalCluster
 from tests.integration.own import start_own
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def control_plane() -> Iterator[LocalCluster]:
     yield from start_own("it-cluster")

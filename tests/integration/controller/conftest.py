@@ -122,7 +122,7 @@ FACTS: list[dict[str, Any]] = [
 MADE = (("classificationpolicy", "default"), ("site", "test-closed"), ("runtime", "test-engine"), ("node", "test-node"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def installed(control_plane: LocalCluster) -> Iterator[LocalCluster]:
     """The CRDs, and everything a service needs to be placed."""
     control_plane.kubectl("apply", "-f", str(REPO / "crds"))
