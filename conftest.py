@@ -10,14 +10,13 @@ SHARING = {
     "e2e/lifecycle": "lifecycle",
     "e2e/engines": "lifecycle",
     "e2e/isolation": "isolation",
-    "e2e/weights": "weights",
+    "e2e/weights": "isolation",
 }
 LONGEST = (
-    "lifecycle",
     "isolation",
+    "lifecycle",
     "tests/integration/controller/test_drift.py",
     "tests/integration/controller/test_crash.py",
-    "weights",
     "tests/integration/controller/test_reconcile.py",
     "tests/integration/controller/test_outage.py",
     "e2e/cluster/tests/test_cluster.py",

@@ -124,7 +124,7 @@ class Installation:
             if time.monotonic() > deadline:
                 shown = "; ".join(f"{c['type']}={c['status']} {c['reason']}: {c['message']}" for c in found.values())
                 raise TimeoutError(f"{namespace}/{name}: {condition} is not {wanted} {reason}: {shown}")
-            time.sleep(0.25)
+            time.sleep(0.5)
 
 
 def render_example(path: Path, values: Mapping[str, str]) -> str:

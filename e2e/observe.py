@@ -29,7 +29,7 @@ def wait_for(look: Callable[[], T | None], what: str, *, seconds: float = 60) ->
             return seen
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {seconds:.0f} s: {what}; last seen: {seen!r}")
-        time.sleep(0.25)
+        time.sleep(0.5)
 
 
 def read_all(cluster: Cluster, *arguments: str) -> list[dict[str, Any]]:

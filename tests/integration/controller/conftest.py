@@ -14,7 +14,7 @@ import pytest
 from e2e.cluster.audit import Request
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.local import LocalCluster
-from tests.integration.controller.process import OURS, REPO, ControllerProcess
+from tests.integration.controller.process import OURS, REPO, ControllerProcess, wait_for
 
 DIGEST = "0" * 64
 SITE_LABEL = "site.node-restriction.kubernetes.io/name"
@@ -55,6 +55,10 @@ class World:
     def children(self, service: str) -> dict[str, dict[str, Any]]:
         text = self.kubectl("get", KINDS, "-l", f"sekisho.dev/service={service}", "-o", "json")
         return {item["kind"]: item for item in json.loads(text)["items"]}
+
+    def await_end(self, service: str) -> None:
+        """Wait for the garbage collector: it learns of new definitions only every 30 seconds."""
+        wait_for(lambda: not self.children(service), seconds=90, what=f"the end of the children of {service}")
 
     def condition(self, name: str, kind: str = "Ready", *, of: str = "isvc") -> dict[str, Any]:
         status = (self.get(of, name) or {}).get("status") or {}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.integration.controller.conftest import World, service
-from tests.integration.controller.process import ControllerProcess, wait_for
+from tests.integration.controller.process import ControllerProcess
 from tests.integration.controller.test_reconcile import ALL_CHILDREN, await_children, await_condition
 
 FAULTY = "tests.integration.controller.faulty"
@@ -73,7 +73,7 @@ def test_a_kill_at_every_write_ends_in_the_same_state_as_none(
     undisturbed = finish(world, new_controller)
     for number in range(1, WRITES + 1):
         world.kubectl("delete", "isvc", "chat")
-        wait_for(lambda: not world.children("chat"), seconds=30, what="the end of the children")
+        world.await_end("chat")
         world.kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
         world.apply(service("chat", world.namespace))
         kill_at(world, new_controller, number, when)
@@ -91,5 +91,5 @@ def test_a_kill_during_the_pruning_ends_in_the_same_state_as_none(
     with new_controller() as controller:
         await_condition(world, "chat", "UnknownLevel")
         world.kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
-        wait_for(lambda: not world.children("chat"), seconds=30, what="the end of the children")
+        world.await_end("chat")
         controller.await_idle()

@@ -107,7 +107,7 @@ def test_what_happened_while_the_api_server_was_away_is_done_when_it_is_back(
         wire.mend()
         await_children(world, "during", seconds=60)
         await_children(world, "before", seconds=60)
-        wait_for(lambda: not world.children("deleted"), seconds=30, what="the end of the deleted service's children")
+        world.await_end("deleted")
 
 
 @pytest.mark.timeout(180)
