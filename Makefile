@@ -53,7 +53,7 @@ images: $(STAMP) ## Build every image into the cache
 
 .PHONY: test
 test: $(STAMP) binaries images ## Run every test: units, control plane, real nodes, real engines
-	$(PYTEST) -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	$(PYTEST) -n $(WORKERS) --no-loadscope-reorder
 
 .PHONY: test-quick
 test-quick: $(STAMP) ## Run what needs no cluster (under a minute)

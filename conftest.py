@@ -1,8 +1,10 @@
 """Which tests share a worker, and which begin first, where `make test` runs several at once."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).parent
 # What shares a cluster of real nodes stays on one worker; the rest goes module by module. The longest begin first.
@@ -24,12 +26,25 @@ LONGEST = (
 )
 
 
+def group_of(file: str) -> str:
+    """Return what the tests of a file are handed out with."""
+    return SHARING.get(file.rpartition("/")[0], file)
+
+
+class Grouping(LoadScopeScheduling):
+    """Hands a whole group to one worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid.partition("::")[0])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouping:
+    """Hand out tests by group."""
+    return Grouping(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group and order the tests."""
-    ranks = {}
-    for item in items:
-        path = item.path.relative_to(ROOT)
-        group = SHARING.get(str(path.parent), str(path))
-        item.add_marker(pytest.mark.xdist_group(group))
-        ranks[item] = LONGEST.index(group) if group in LONGEST else len(LONGEST)
-    items.sort(key=lambda item: ranks[item])
+    """Let the longest groups begin first; within a group the order stays random."""
+    ranks = {group: rank for rank, group in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(group_of(str(item.path.relative_to(ROOT))), len(ranks)))

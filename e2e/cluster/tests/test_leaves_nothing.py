@@ -1,5 +1,6 @@
 """Start, stop and start again: what was there before is there afterwards, nothing else."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from e2e.cluster import netns, shared_host, state
+from e2e.cluster.addressing import Addressing
 from e2e.cluster.cgroups import hierarchies
 from e2e.cluster.local import LocalCluster
+from e2e.cluster.paths import run_dir
 from e2e.cluster.processes import ProcessId, poll
 from e2e.cluster.provider import NodeSpec, Options
 
@@ -25,7 +28,7 @@ def traces(prefix: str, directory: Path) -> dict[str, object]:
     processes = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if str(directory).encode() in entry.read_bytes() and ProcessId.of(int(entry.parent.name)):
+            if f"{directory}/".encode() in entry.read_bytes() and ProcessId.of(int(entry.parent.name)):
                 processes.append(entry.parent.name)
         except (FileNotFoundError, ProcessLookupError):
             continue
@@ -79,16 +82,17 @@ def test_what_a_killed_run_left_is_removed_by_the_next_cluster_that_starts() -> 
     script = (
         "import os, signal; from e2e.cluster.local import LocalCluster; "
         "from e2e.cluster.provider import NodeSpec, Options; "
-        f"LocalCluster(Options(name='{NAME}-killed', nodes=(NodeSpec(),))).start(); "
-        "os.kill(os.getpid(), signal.SIGKILL)"
+        f"killed = LocalCluster(Options(name='{NAME}-killed', nodes=(NodeSpec(),))); killed.start(); "
+        "print(killed.addressing.number, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     root = str(Path(__file__).parents[3])
-    subprocess.run([sys.executable, "-c", script], check=False, cwd=root, capture_output=True, timeout=200)
-    killed = state.Record.read(f"{NAME}-killed")
-    assert killed is not None
-    assert killed.is_orphan()
-    assert traces(killed.addressing.netns_prefix, killed.directory)["processes"]
+    ran = subprocess.run(
+        [sys.executable, "-c", script], check=False, cwd=root, capture_output=True, text=True, timeout=200
+    )
+    assert ran.returncode == -signal.SIGKILL, ran.stderr
+    prefix, directory = Addressing(int(ran.stdout)).netns_prefix, run_dir() / f"{NAME}-killed"
+    # The next cluster may already be that of another worker.
     with LocalCluster(Options(name=f"{NAME}-next", control_plane_only=True)):
         assert state.Record.read(f"{NAME}-killed") is None
-        assert not killed.directory.exists()
-    assert poll(lambda: not traces(killed.addressing.netns_prefix, killed.directory)["processes"], seconds=5)
+        assert not directory.exists()
+    assert poll(lambda: not traces(prefix, directory)["processes"], seconds=5)
