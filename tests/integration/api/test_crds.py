@@ -12,7 +12,7 @@ from e2e.cluster.local import LocalCluster
 from sekisho.api.names import API_VERSION
 from sekisho.api.v1alpha1 import KINDS
 from tests.integration.api.conftest import REPOSITORY
-from tests.integration.api.server import MERGE, ApiServer, locate
+from tests.integration.api.server import MERGE, ApiServer, locate, wait_until
 from tests.unit.api.cases import BAD, GOOD, Bad, manifest
 
 SPECS = {kind["kind"]: kind["spec"] for kind in KINDS}
@@ -97,7 +97,12 @@ def test_defaults_that_say_something_are_filled_in(server: ApiServer, namespace:
 
 
 def test_a_field_can_be_explained(server: ApiServer, control_plane: LocalCluster) -> None:
-    assert server
+    # The server writes its OpenAPI document after it serves a resource: who comes at once reads the old one.
+    resource = f"/apis/{API_VERSION}/namespaces/{{namespace}}/inferenceservices"
+    wait_until(
+        lambda: resource in server.request("GET", f"/openapi/v3/apis/{API_VERSION}").body.get("paths", {}),
+        what="the OpenAPI document of our group",
+    )
     text = control_plane.kubectl("explain", "inferenceservice.spec.predictor.minReplicas")
     assert "Replicas that always run." in text
 
