@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,7 +65,8 @@ def write_archive(out: Path, name: str, content: ImageContent) -> None:
     }).encode()  # fmt: skip
     described = _descriptor(f"{MEDIA_TYPE}.manifest.v1+json", manifest)
     described["annotations"] = {NAME_ANNOTATION: name, TAG_ANNOTATION: split_name(name)[1]}
-    unfinished = out.with_suffix(".unfinished")
+    # Two workers may write the same image at once; each writes its own, and either will do.
+    unfinished = out.with_suffix(f".unfinished-{os.getpid()}")
     with tarfile.open(unfinished, "w") as archive:
         _add(archive, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
         _add(archive, "index.json", json.dumps({"schemaVersion": 2, "manifests": [described]}).encode())

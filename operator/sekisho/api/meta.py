@@ -102,6 +102,9 @@ LabelKey = Annotated[
 ]
 ClassName = Annotated[str, Field(min_length=1, max_length=32, pattern=DNS_LABEL)]
 Jurisdiction = Annotated[str, Field(min_length=2, max_length=8, pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,5})?$")]
+Pem = Annotated[
+    str, Field(min_length=32, max_length=8192, pattern=r"^\s*-----BEGIN [A-Z ]+-----[\s\S]+-----END [A-Z ]+-----\s*$")
+]
 Timestamp = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]
 
 

@@ -41,7 +41,13 @@ class EffectiveWeights:
     sealed: bool = False
     signed_by: frozenset[str] = frozenset()
     scan: str | None = None
+    evaluated: frozenset[str] = frozenset()
     approved_by: frozenset[str] = frozenset()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is demanded."""
+        return self == EffectiveWeights()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +155,7 @@ def _join_weights(rules: Sequence[WeightsRule]) -> EffectiveWeights:
             sealed=joined.sealed or rule.sealed,
             signed_by=joined.signed_by | frozenset(rule.signed_by),
             scan=joined.scan or rule.scan,
+            evaluated=joined.evaluated | frozenset(rule.evaluated),
             approved_by=joined.approved_by | frozenset(rule.approved_by),
         )
     return joined

@@ -1,6 +1,7 @@
 """Seal one file in one pass: read, encrypt and write here, both digests in two threads beside it."""
 
 import hashlib
+import io
 import os
 import secrets
 from collections.abc import Callable
@@ -9,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sekisho.cli.boundaries import find_boundaries
 from sekisho.cli.failures import refuse
 from sekisho.cli.layout import PlainFile
-from sekisho.errors import Reason
+from sekisho.errors import Reason, RefusedError
+from sekisho.formats.choose import parse_layout
 from sekisho.seal.facts import SALT_BYTES, SEGMENT_BYTES, TAG_BYTES, BlobFacts, ModelIdentity, SealedFile
 from sekisho.seal.segments import SegmentSealer, cut_segments, derive_file_key
 
@@ -74,7 +75,7 @@ class Sealer:
             RefusedError: The file changed while it was read.
         """
         salt = secrets.token_bytes(SALT_BYTES)
-        lengths = cut_segments(source.size, find_boundaries(source.place, source.size))
+        lengths = cut_segments(source.size, find_boundaries(source))
         key = derive_file_key(self.data_key, self.model, path=source.path, salt=salt)
         sealer = SegmentSealer(key, len(lengths))
         plain, ciphertext = hashlib.sha256(), hashlib.sha256()
@@ -111,6 +112,19 @@ class Sealer:
             for slot in slots:
                 slot.wait()
         return tags
+
+
+def find_boundaries(source: PlainFile) -> tuple[int, ...]:
+    """List the offsets where tensors begin or end, so that segments are cut there.
+
+    Nothing is decided here: a malformed header yields no boundaries, and refusing it is the scan's business.
+    """
+    with io.BufferedReader(_open_plain(source)) as stream:  # type: ignore[type-var]
+        try:
+            layout = parse_layout(source.path, stream, size=source.size)
+        except RefusedError:
+            return ()
+    return layout.boundaries() if layout else ()
 
 
 def write_all(file: Any, data: memoryview) -> None:

@@ -1,5 +1,6 @@
 """Parse the header of a GGUF file, versions 2 and 3, little-endian: keys and values, then where each tensor stands."""
 
+from collections.abc import Callable
 from math import prod
 from typing import BinaryIO, Final
 
@@ -64,16 +65,41 @@ def parse_gguf(stream: BinaryIO, size: int) -> Layout:
         RefusedError: Malformed, oversized, a type that is not known, or tensors that do not cover the data in order.
     """
     cursor = Cursor(stream, size, KIND)
-    if (magic := cursor.take(4, most=4, what="the magic")) != b"GGUF":
-        raise refuse(KIND, f"it begins with {magic.hex()}, 47475546 is needed")
-    if (version := cursor.number(4, what="the version")) not in (2, 3):
-        raise refuse(KIND, f"its version is {version}, 2 or 3 in little-endian order is needed")
-    count = _read_count(cursor, "tensors", MAX_TENSORS)
-    alignment = _read_alignment(cursor, _read_count(cursor, "keys", MAX_ENTRIES))
+    count, keys = _read_counts(cursor)
+    alignment = _read_alignment(cursor, keys)
     entries = [_read_entry(cursor) for _ in range(count)]
     if len({name for name, _, _, _ in entries}) != count:
         raise refuse(KIND, "two tensors have one name")
     return Layout("gguf", size, _place_tensors(entries, cursor.place, size=size, alignment=alignment))
+
+
+def read_gguf_texts(stream: BinaryIO, size: int, *, wanted: Callable[[str], bool]) -> dict[str, str]:
+    """Read the texts that stand under the keys that are `wanted`; values of other types are passed over.
+
+    Raises:
+        RefusedError: Malformed or oversized, or two wanted texts stand under one key.
+    """
+    cursor = Cursor(stream, size, KIND)
+    _, keys = _read_counts(cursor)
+    texts: dict[str, str] = {}
+    for _ in range(keys):
+        key = _read_text(cursor, MAX_NAME_BYTES)
+        kind = cursor.number(4, what="the type of a value")
+        if kind != _STRING or not wanted(key):
+            _skip_value(cursor, kind)
+        elif key in texts:
+            raise refuse(KIND, f"two values stand under the key {show(key)}")
+        else:
+            texts[key] = _read_text(cursor, MAX_TEXT_BYTES)
+    return texts
+
+
+def _read_counts(cursor: Cursor) -> tuple[int, int]:
+    if (magic := cursor.take(4, most=4, what="the magic")) != b"GGUF":
+        raise refuse(KIND, f"it begins with {magic.hex()}, 47475546 is needed")
+    if (version := cursor.number(4, what="the version")) not in (2, 3):
+        raise refuse(KIND, f"its version is {version}, 2 or 3 in little-endian order is needed")
+    return _read_count(cursor, "tensors", MAX_TENSORS), _read_count(cursor, "keys", MAX_ENTRIES)
 
 
 def _read_count(cursor: Cursor, what: str, most: int) -> int:

@@ -38,12 +38,14 @@ class Layout:
         size: Bytes of the whole file.
         tensors: Ascending by offset.
         external: Relative paths of other files that hold tensors of this one (ONNX).
+        domains: Whose operators it needs beside those its own functions define, "" being ONNX's own (ONNX).
     """
 
     format: str
     size: int
     tensors: tuple[Tensor, ...]
     external: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
 
     def boundaries(self) -> tuple[int, ...]:
         """List the offsets where tensors begin or end, ascending, each once; where segments may be cut."""

@@ -1,7 +1,7 @@
 """Parse where the tensors of an ONNX model stand: the protobuf wire format, walked without reading any weights.
 
 ModelProto.graph (7) → GraphProto.initializer (5) → TensorProto: dims 1, data_type 2, name 8, raw_data 9,
-external_data 13. Nothing else of the model is looked at.
+external_data 13. ModelProto.opset_import (8) and functions (25): whose operators are needed. Nothing else is looked at.
 """
 
 from collections.abc import Iterator
@@ -18,6 +18,9 @@ MAX_FIELDS: Final = 512 * 1024
 MAX_PATH_BYTES: Final = 1024
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _GRAPH, _INITIALIZER = 7, 5
+# Where a part of the model names a domain: OperatorSetIdProto.domain, FunctionProto.domain.
+_OPSET, _FUNCTION = 8, 25
+_DOMAINS: Final = {_OPSET: 1, _FUNCTION: 10}
 _DIMS, _DTYPE, _NAME, _RAW, _EXTERNAL = 1, 2, 8, 9, 13
 _KEY, _VALUE = 1, 2
 # TensorProto.DataType: name, bits an element; 0 where it cannot stand as raw data.
@@ -57,6 +60,7 @@ class _Walk:
     fields_left: int = MAX_FIELDS
     tensors: list[Tensor] = field(default_factory=list)
     external: set[str] = field(default_factory=set)
+    domains: dict[int, set[str]] = field(default_factory=lambda: {_OPSET: set(), _FUNCTION: set()})
 
     def fields(self, end: int) -> Iterator[tuple[int, int, int]]:
         """Yield (field, wire type, length or value) up to `end`; the caller consumes the bytes of a length."""
@@ -125,11 +129,25 @@ def parse_onnx(stream: BinaryIO, size: int) -> Layout:
         if (number, wire) == (_GRAPH, _BYTES):
             graphs += 1
             _walk_graph(walk, walk.cursor.place + value)
+        elif number in _DOMAINS and wire == _BYTES:
+            _walk_domain(walk, number, walk.cursor.place + value)
         else:
             walk.skip(wire, value)
     if graphs != 1:
         raise refuse(KIND, f"it has {graphs} graphs, 1 is needed")
-    return Layout("onnx", size, tuple(sorted(walk.tensors, key=lambda t: t.offset)), tuple(sorted(walk.external)))
+    tensors = tuple(sorted(walk.tensors, key=lambda t: t.offset))
+    domains = tuple(sorted(walk.domains[_OPSET] - walk.domains[_FUNCTION]))
+    return Layout("onnx", size, tensors, tuple(sorted(walk.external)), domains)
+
+
+def _walk_domain(walk: _Walk, part: int, end: int) -> None:
+    domain = ""
+    for number, wire, value in walk.fields(end):
+        if number == _DOMAINS[part] and wire == _BYTES:
+            domain = walk.text(value, most=MAX_NAME_BYTES)
+        else:
+            walk.skip(wire, value)
+    walk.domains[part].add(domain)
 
 
 def _walk_graph(walk: _Walk, end: int) -> None:

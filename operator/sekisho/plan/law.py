@@ -24,6 +24,7 @@ def check_weights(rules: EffectiveRules, data_class: DataClass, *, what: str) ->
         "weights.sealed: true": weights.sealed,
         f"weights.signedBy: {', '.join(sorted(weights.signed_by))}": bool(weights.signed_by),
         f"weights.scan: {weights.scan}": weights.scan is not None,
+        f"weights.evaluated: {', '.join(sorted(weights.evaluated))}": bool(weights.evaluated),
         f"weights.approvedBy: {', '.join(sorted(weights.approved_by))}": bool(weights.approved_by),
     }
     demanded = [rule for rule, holds in wanted.items() if holds]

@@ -6,10 +6,22 @@ from typing import Any
 
 from sekisho.api.names import API_VERSION
 
+PEM = """-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAEOlRCZR/BIFyrHvXZPDxEX1yo42eR928+MYOmXVTJiA=
+-----END PUBLIC KEY-----
+"""
+SIGNER: Mapping[str, Any] = {"name": "release", "publicKeys": [PEM]}
+APPROVAL: Mapping[str, Any] = {
+    "role": "board",
+    "by": "board@example.test",
+    "at": "2026-11-25T06:00:00Z",
+    "signature": "c2lnbmF0dXJlIG9mIHRoZSBib2FyZA==",
+}
 POLICY: Mapping[str, Any] = {
     "unlabelled": "internal",
     "levels": [{"name": "public"}, {"name": "internal", "rules": {"tiers": ["Closed"], "trust": {"anyOf": ["snp"]}}}],
-    "compartments": [{"name": "gdpr", "rules": {"jurisdictions": ["EU"]}}],
+    "compartments": [{"name": "gdpr", "rules": {"jurisdictions": ["EU"], "weights": {"signedBy": ["release"]}}}],
+    "signers": [SIGNER, {"name": "mail", "authorities": [{"certificates": [PEM], "subjects": ["a@example.test"]}]}],
 }
 SITE: Mapping[str, Any] = {
     "tier": "Closed",
@@ -22,6 +34,8 @@ MODEL: Mapping[str, Any] = {
     "owner": "team@example.test",
     "format": {"name": "gguf"},
     "storageUri": "oci://registry.test:5000/models/small@sha256:" + "0" * 64,
+    "capabilities": {"risk": "limited", "evaluations": [{"name": "qa", "score": "0.9", "at": "2026-11-25T06:00:00Z"}]},
+    "approvals": [APPROVAL],
 }
 SERVICE: Mapping[str, Any] = {"predictor": {"model": {"modelRef": {"name": "small"}}}}
 GOOD: Mapping[str, Mapping[str, Any]] = {
@@ -68,6 +82,11 @@ def _model(**changes: Any) -> dict[str, Any]:
     return {"predictor": {"model": changes}}
 
 
+def _demand(**weights: Any) -> list[dict[str, Any]]:
+    return [{"name": "public"}, {"name": "internal", "rules": {"weights": weights}}]
+
+
+_UNKNOWN_SIGNER = "weights.signedBy and weights.approvedBy of {} must name signers of spec.signers"
 _SOURCE = "give either modelRef, or both modelFormat and storageUri"
 _CIDR = "cidr must be an address range without host bits, such as 10.1.0.0/16"
 _VALUES = "values belong to In and NotIn, which need at least one, and to no other operator"
@@ -99,6 +118,63 @@ BAD: Mapping[str, Bad] = {
         "ClassificationPolicy",
         {"unlabelled": "a", "levels": [{"name": "a", "rules": {"trust": {"anyOf": ["snp"], "maxAgeSeconds": 0}}}]},
         "should be greater than or equal to 1", "greater than or equal to 1",
+    ),
+    "a level that wants the signature of nobody known": Bad(
+        "ClassificationPolicy", {**POLICY, "levels": _demand(signedBy=["release", "stranger"])},
+        _UNKNOWN_SIGNER.format("levels"),
+    ),
+    "a level that wants the approval of nobody known": Bad(
+        "ClassificationPolicy", {**POLICY, "levels": _demand(approvedBy=["board"])}, _UNKNOWN_SIGNER.format("levels")
+    ),
+    "a compartment whose signer was removed": Bad(
+        "ClassificationPolicy", {**POLICY, "signers": []}, _UNKNOWN_SIGNER.format("compartments")
+    ),
+    "a signer with neither key nor certificate": Bad(
+        "ClassificationPolicy", {**POLICY, "signers": [SIGNER, {"name": "nobody"}]},
+        "a signer needs at least one of publicKeys and authorities",
+    ),
+    "a signer twice": Bad(
+        "ClassificationPolicy", {**POLICY, "signers": [SIGNER, SIGNER]}, "Duplicate value",
+        "names of signers must differ",
+    ),
+    "a public key that is no PEM": Bad(
+        "ClassificationPolicy", {**POLICY, "signers": [{"name": "release", "publicKeys": ["MCowBQYDK2Vw" * 4]}]},
+        "should match", "match pattern",
+    ),
+    "an authority that vouches for anybody": Bad(
+        "ClassificationPolicy",
+        {**POLICY, "signers": [SIGNER, {"name": "any", "authorities": [{"certificates": [PEM], "subjects": []}]}]},
+        "should have at least 1 items", "at least 1 item",
+    ),
+    "an authority without a root": Bad(
+        "ClassificationPolicy",
+        {**POLICY, "signers": [SIGNER, {"name": "any", "authorities": [{"certificates": [], "subjects": ["a"]}]}]},
+        "should have at least 1 items", "at least 1 item",
+    ),
+    "too many signers": Bad(
+        "ClassificationPolicy",
+        {**POLICY, "signers": [SIGNER, *({**SIGNER, "name": f"s{index}"} for index in range(16))]},
+        "must have at most 16 items", "at most 16 items",
+    ),
+    "a scan that may have findings": Bad(
+        "ClassificationPolicy", {**POLICY, "levels": _demand(scan="Findings")}, 'Unsupported value: "Findings"',
+        "Input should be 'Clean'",
+    ),
+    "a role that approves twice": Bad(
+        "Model", {**MODEL, "approvals": [APPROVAL, {**APPROVAL, "by": "other"}]}, "Duplicate value",
+        "roles of approvals must differ",
+    ),
+    "an approval at a local time": Bad(
+        "Model", {**MODEL, "approvals": [{**APPROVAL, "at": "2026-11-25T06:00:00+09:00"}]}, "may not be more than 20",
+        "at most 20 characters",
+    ),
+    "an approval whose signature is no base64": Bad(
+        "Model", {**MODEL, "approvals": [{**APPROVAL, "signature": "signed, the board"}]}, "should match",
+        "match pattern",
+    ),
+    "an evaluation twice": Bad(
+        "Model", {**MODEL, "capabilities": {"evaluations": [*MODEL["capabilities"]["evaluations"]] * 2}},
+        "Duplicate value", "names of evaluations must differ",
     ),
     "a closed site without nodes": Bad(
         "Site", {key: value for key, value in SITE.items() if key != "nodes"},

@@ -5,6 +5,17 @@ from hypothesis import strategies as st
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.classify.lattice import DataClass, Lattice
 
+PEM = """-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAEOlRCZR/BIFyrHvXZPDxEX1yo42eR928+MYOmXVTJiA=
+-----END PUBLIC KEY-----
+"""
+
+
+def build_signers(*names: str) -> list[dict[str, object]]:
+    """Signers of these names, all with one key."""
+    return [{"name": name, "publicKeys": [PEM]} for name in names]
+
+
 HOUSE = ClassificationPolicySpec.model_validate(
     {
         "unlabelled": "internal",
@@ -42,10 +53,11 @@ HOUSE = ClassificationPolicySpec.model_validate(
                 "rules": {
                     "jurisdictions": ["JP"],
                     "trust": {"devices": ["nvidia-cc"]},
-                    "weights": {"scan": "Clean", "approvedBy": ["board"]},
+                    "weights": {"scan": "Clean", "evaluated": ["safety"], "approvedBy": ["board"]},
                 },
             },
         ],
+        "signers": build_signers("release", "board"),
     }
 )
 HOUSE_LATTICE = Lattice.of(HOUSE)
@@ -65,6 +77,7 @@ def _rules() -> st.SearchStrategy[dict[str, object]]:
         "sealed": st.booleans(),
         "signedBy": _subset("a", "b"),
         "scan": st.sampled_from(["Clean", None]),
+        "evaluated": _subset("e", "f"),
         "approvedBy": _subset("c", "d"),
     }
     return st.fixed_dictionaries(
@@ -94,6 +107,7 @@ def policies(draw: st.DrawFn) -> ClassificationPolicySpec:
             "unlabelled": draw(st.sampled_from(levels)),
             "levels": [{"name": name, "rules": draw(_rules())} for name in levels],
             "compartments": [{"name": name, "rules": draw(_rules())} for name in compartments],
+            "signers": build_signers("a", "b", "c", "d"),
         }
     )
 

@@ -32,6 +32,7 @@ def is_as_strict(a: EffectiveRules, b: EffectiveRules) -> bool:
     weights = (
         a.weights.sealed >= b.weights.sealed
         and a.weights.signed_by >= b.weights.signed_by
+        and a.weights.evaluated >= b.weights.evaluated
         and a.weights.approved_by >= b.weights.approved_by
         and (b.weights.scan is None or a.weights.scan == b.weights.scan)
     )
@@ -135,8 +136,14 @@ def test_a_trust_rule_that_names_no_hardware_asks_for_none() -> None:
 
 def test_demands_on_weights_add_up() -> None:
     assert rules_for("confidential", "my-number").weights == EffectiveWeights(
-        sealed=True, signed_by=frozenset({"release"}), scan="Clean", approved_by=frozenset({"board"})
+        sealed=True,
+        signed_by=frozenset({"release"}),
+        scan="Clean",
+        evaluated=frozenset({"safety"}),
+        approved_by=frozenset({"board"}),
     )
+    assert rules_for("internal").weights.is_empty
+    assert not rules_for("confidential").weights.is_empty
 
 
 @given(policy=policies(), data=st.data())

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.errors import Reason, RefusedError
-from sekisho.formats.gguf import parse_gguf
+from sekisho.formats.gguf import parse_gguf, read_gguf_texts
 from sekisho.formats.layout import Layout
 from tests.unit.formats.files import build_gguf, entry, text
 
@@ -105,6 +105,17 @@ def test_another_alignment_and_padding_at_the_end_are_read() -> None:
     assert parse(data).tensors[0].offset == len(data) - 64
     assert parse(build_gguf(version=2)).tensors == ()
     assert parse(build_gguf((), (entry("one", (), 0, 0),), bytes(4))).tensors[0].size == 4
+
+
+def test_wanted_texts_are_read_and_values_of_other_types_are_passed_over() -> None:
+    assert read_gguf_texts(BytesIO(GOOD), len(GOOD), wanted=lambda key: key != "layers") == {"general.name": "tiny"}
+    assert read_gguf_texts(BytesIO(GOOD), len(GOOD), wanted=lambda key: key == "layers") == {}
+
+
+def test_a_wanted_text_that_stands_twice_is_refused() -> None:
+    data = build_gguf((NAME, NAME))
+    with pytest.raises(RefusedError, match='two values stand under the key "general'):
+        read_gguf_texts(BytesIO(data), len(data), wanted=lambda _: True)
 
 
 @given(st.binary(max_size=200))

@@ -89,6 +89,13 @@ def test_the_layout_tells_names_types_places_and_other_files() -> None:
     assert len(layout.boundaries()) == 4
 
 
+def test_the_layout_tells_whose_operators_are_needed_and_not_defined_by_the_model_itself() -> None:
+    opsets = [block(8, block(1, domain) + number(2, 1)) for domain in (b"", b"com.example", b"mine")]
+    data = build_onnx() + b"".join(opsets) + block(25, block(1, b"f") + block(10, b"mine"))
+    assert parse(data).domains == ("", "com.example")
+    assert parse(build_onnx()).domains == ()
+
+
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_are_refused_or_read_and_never_crash(data: bytes) -> None:
     for candidate in (data, block(7, data), build_onnx(data)):

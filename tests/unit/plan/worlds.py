@@ -16,6 +16,7 @@ from sekisho.plan.conditions import format_time
 from sekisho.plan.inferenceservice import plan
 from sekisho.plan.world import ModelObject, Plan, ServiceObject, World
 from sekisho.render.settings import Canary, RenderSettings
+from tests.unit.classify.policies import build_signers
 
 NOW = 1_800_000_000.0
 DIGEST = "sha256:" + "ab" * 32
@@ -38,6 +39,7 @@ POLICY = {
         {"name": "restricted", "rules": {"tiers": ["Closed"], "weights": {"sealed": True}, "tenancy": "Dedicated"}},
     ],
     "compartments": [{"name": "gdpr", "rules": {"jurisdictions": ["EU", "JP"]}}],
+    "signers": build_signers("release", "board"),
 }
 SETTINGS = RenderSettings(
     system_namespace="sekisho-system",

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from sekisho.api.meta import (
+    ATOMIC_LIST,
     CONDITIONS,
     SET_LIST,
     ApiModel,
@@ -12,6 +13,8 @@ from sekisho.api.meta import (
     Condition,
     Jurisdiction,
     Name,
+    Pem,
+    ShortText,
     StatusModel,
     keyed_list,
 )
@@ -48,12 +51,20 @@ class WeightsRule(ApiModel):
 
     sealed: bool = Field(default=False, description="Only weights sealed under a wrapped key may be loaded.")
     signed_by: tuple[Name, ...] = Field(
-        default=(), max_length=8, description="Signers, all of which must have signed.", json_schema_extra=SET_LIST
+        default=(), max_length=8, json_schema_extra=SET_LIST,
+        description="Names of spec.signers, all of which must have signed the sealed manifest.",
+    )  # fmt: skip
+    scan: ScanResult | None = Field(
+        default=None, description="Result that the scan must have had which is signed into the sealed manifest."
     )
-    scan: ScanResult | None = Field(default=None, description="Result that a scan of the weights must have had.")
+    evaluated: tuple[ShortText, ...] = Field(
+        default=(), max_length=8, json_schema_extra=SET_LIST,
+        description="Names of evaluations, all of which must be signed into the sealed manifest with their figures.",
+    )  # fmt: skip
     approved_by: tuple[Name, ...] = Field(
-        default=(), max_length=8, description="Roles, all of which must have approved.", json_schema_extra=SET_LIST
-    )
+        default=(), max_length=8, json_schema_extra=SET_LIST,
+        description="Names of spec.signers, all of which must have signed an approval in the Model's spec.approvals.",
+    )  # fmt: skip
 
 
 class Rules(ApiModel):
@@ -111,6 +122,63 @@ class Compartment(ApiModel):
     rules: Rules = Field(default_factory=Rules, description="Rules that are joined with the level's, strictest wins.")
 
 
+class Authority(ApiModel):
+    """Who may sign with a certificate: roots, and the subjects that they vouch for."""
+
+    certificates: tuple[Pem, ...] = Field(
+        min_length=1, max_length=4, json_schema_extra=ATOMIC_LIST,
+        description="Certificates of the roots that a signer's chain must end at, one in PEM each.",
+    )  # fmt: skip
+    subjects: tuple[ShortText, ...] = Field(
+        min_length=1, max_length=8, json_schema_extra=SET_LIST,
+        description="Subjects that count, each spelt as its certificate has it: a subject alternative name (mail "
+        "address, URI or DNS name). Any other certificate of these roots is refused.",
+    )  # fmt: skip
+
+
+class Signer(ApiModel):
+    """Somebody whose signature counts, under the name that rules give them."""
+
+    name: Name = Field(description="Name that weights.signedBy, weights.approvedBy and approvals use.")
+    public_keys: tuple[Pem, ...] = Field(
+        default=(), max_length=4, json_schema_extra=ATOMIC_LIST,
+        description="Public keys (Ed25519 or ECDSA) in PEM; a signature by any of them is theirs.",
+    )  # fmt: skip
+    authorities: tuple[Authority, ...] = Field(
+        default=(), max_length=4, json_schema_extra=ATOMIC_LIST,
+        description="Certificates whose holders sign for this signer; checked offline against these roots alone.",
+    )  # fmt: skip
+
+    validations: ClassVar[list[dict[str, str]]] = [
+        {
+            "rule": "(has(self.publicKeys) && size(self.publicKeys) > 0) || "
+            "(has(self.authorities) && size(self.authorities) > 0)",
+            "message": "a signer needs at least one of publicKeys and authorities",
+        }
+    ]
+
+    @model_validator(mode="after")
+    def _check_any(self) -> "Signer":
+        if not self.public_keys and not self.authorities:
+            raise ValueError("a signer needs at least one of publicKeys and authorities")
+        return self
+
+
+def _signers_are_known(group: str) -> dict[str, str]:
+    """Return the rule that every signer that the rules of a group name is one of spec.signers."""
+    known = "(has(self.signers) && self.signers.exists(s, s.name == n))"
+    weights = "!has(g.rules) || !has(g.rules.weights)"
+    named = " && ".join(
+        f"(!has(g.rules.weights.{field}) || g.rules.weights.{field}.all(n, {known}))"
+        for field in ("signedBy", "approvedBy")
+    )
+    return {
+        "rule": f"!has(self.{group}) || self.{group}.all(g, {weights} || ({named}))",
+        "message": f"weights.signedBy and weights.approvedBy of {group} must name signers of spec.signers",
+        "fieldPath": f".{group}",
+    }
+
+
 class ClassificationPolicySpec(ApiModel):
     """The order of levels, the compartments, and what each may do."""
 
@@ -122,13 +190,19 @@ class ClassificationPolicySpec(ApiModel):
     compartments: tuple[Compartment, ...] = Field(
         default=(), max_length=64, json_schema_extra=keyed_list("name", max_items=64), description="Compartments."
     )
+    signers: tuple[Signer, ...] = Field(
+        default=(), max_length=16, json_schema_extra=keyed_list("name", max_items=16),
+        description="Whose signatures count. A sealed model that none of them has signed is never unsealed.",
+    )  # fmt: skip
 
     validations: ClassVar[list[dict[str, str]]] = [
         {
             "rule": "self.levels.exists(l, l.name == self.unlabelled)",
             "message": "unlabelled must be the name of one of the levels",
             "fieldPath": ".unlabelled",
-        }
+        },
+        _signers_are_known("levels"),
+        _signers_are_known("compartments"),
     ]
 
     @model_validator(mode="after")
@@ -138,6 +212,17 @@ class ClassificationPolicySpec(ApiModel):
             raise ValueError(f'unlabelled is "{self.unlabelled}"; the levels are {", ".join(names)}')
         if len(set(names)) < len(names) or len({c.name for c in self.compartments}) < len(self.compartments):
             raise ValueError("names of levels, and of compartments, must differ")
+        return self
+
+    @model_validator(mode="after")
+    def _check_signers(self) -> "ClassificationPolicySpec":
+        known = {signer.name for signer in self.signers}
+        if len(known) < len(self.signers):
+            raise ValueError("names of signers must differ")
+        for name, group in (("levels", self.levels), ("compartments", self.compartments)):
+            weights = [item.rules.weights for item in group if item.rules.weights is not None]
+            if not known.issuperset(signer for rule in weights for signer in (*rule.signed_by, *rule.approved_by)):
+                raise ValueError(f"weights.signedBy and weights.approvedBy of {name} must name signers of spec.signers")
         return self
 
 
