@@ -16,7 +16,7 @@ from sekisho.api.names import CLASS_LABEL
 from sekisho.cli.failures import refuse
 from sekisho.cli.progress import Meter
 from sekisho.cli.registry import MANIFEST_TYPE, Registry
-from sekisho.cli.sealed_folder import MAX_SIGNATURES_BYTES, SealedFolder, check_files, open_sealed
+from sekisho.cli.sealed_folder import SealedFolder, check_files, open_sealed
 from sekisho.cli.sealing import HASH_CHUNK, hash_file
 from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.seal.facts import (
@@ -28,6 +28,7 @@ from sekisho.seal.facts import (
     MAX_BOM_BYTES,
     MAX_FILES,
     MAX_MANIFEST_BYTES,
+    MAX_SIGNATURES_BYTES,
     MAX_TABLE_BYTES,
     SIGNATURES_NAME,
     TABLE_NAME,

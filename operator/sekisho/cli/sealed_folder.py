@@ -34,7 +34,6 @@ from sekisho.seal.manifest import UnverifiedManifest, digest_of, parse_manifest
 from sekisho.seal.segments import SegmentOpener, derive_file_key
 from sekisho.seal.table import Segment, SegmentTable
 
-MAX_SIGNATURES_BYTES: Final = 4 * 1024 * 1024
 _SMALL: Final = frozenset({MANIFEST_NAME, KEY_NAME, SIGNATURES_NAME, TABLE_NAME, BOM_NAME})
 
 

@@ -168,8 +168,11 @@ def check_path(path: str, *, name: str) -> str:
     """Return `path` if it stays inside the folder it is joined to and has one spelling.
 
     Raises:
-        RefusedError: Absolute, climbing, with a backslash, an empty or overlong part, or not in Unicode's form NFC.
+        RefusedError: Absolute, climbing, with a backslash, an empty or overlong part, not in Unicode's form NFC, or the
+            name that the manifest itself has among the subjects of a signed statement.
     """
+    if path == MANIFEST_NAME:
+        raise refuse(name, f'is "{MANIFEST_NAME}", which is the manifest\'s own name; rename the file')
     parts = path.split("/")
     if any(part in ("", ".", "..") for part in parts) or "\\" in path or path[1:2] == ":":
         raise refuse(name, f'is "{path[:_MOST_TOLD]}"; a relative path that stays inside its folder is needed')

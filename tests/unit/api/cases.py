@@ -21,7 +21,10 @@ POLICY: Mapping[str, Any] = {
     "unlabelled": "internal",
     "levels": [{"name": "public"}, {"name": "internal", "rules": {"tiers": ["Closed"], "trust": {"anyOf": ["snp"]}}}],
     "compartments": [{"name": "gdpr", "rules": {"jurisdictions": ["EU"], "weights": {"signedBy": ["release"]}}}],
-    "signers": [SIGNER, {"name": "mail", "authorities": [{"certificates": [PEM], "subjects": ["a@example.test"]}]}],
+    "signers": [
+        SIGNER,
+        {"name": "mail", "authorities": [{"certificates": [PEM], "subjects": ["email:a@example.test"]}]},
+    ],
 }
 SITE: Mapping[str, Any] = {
     "tier": "Closed",

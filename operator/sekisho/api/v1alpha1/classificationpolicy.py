@@ -131,8 +131,8 @@ class Authority(ApiModel):
     )  # fmt: skip
     subjects: tuple[ShortText, ...] = Field(
         min_length=1, max_length=8, json_schema_extra=SET_LIST,
-        description="Subjects that count, each spelt as its certificate has it: a subject alternative name (mail "
-        "address, URI or DNS name). Any other certificate of these roots is refused.",
+        description="Subjects that count, compared as a whole: a distinguished name (CN=release,O=Example), or a "
+        "subject alternative name as email:…, uri:… or dns:…. Any other certificate of these roots is refused.",
     )  # fmt: skip
 
 

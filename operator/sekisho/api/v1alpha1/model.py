@@ -78,7 +78,7 @@ class Approval(ApiModel):
     role: Name = Field(description="Name of a signer of the ClassificationPolicy.")
     by: ShortText = Field(description="Who approved on behalf of the role.")
     at: Instant = Field(description="When, UTC in whole seconds.")
-    signature: Annotated[str, Field(min_length=16, max_length=2048, pattern=r"^[A-Za-z0-9+/]+={0,2}$")] = Field(
+    signature: Annotated[str, Field(min_length=16, max_length=16384, pattern=r"^[A-Za-z0-9+/]+={0,2}$")] = Field(
         description="Signature over the digest of the manifest, role, by and at, in base64; see `sekisho approve`."
     )
 
