@@ -57,7 +57,7 @@ test: $(STAMP) binaries images ## Run every test: units, control plane, real nod
 
 .PHONY: test-quick
 test-quick: $(STAMP) ## Run what needs no cluster (under a minute)
-	$(PYTEST) -m "not integration and not cluster and not vllm"
+	$(PYTEST) -n $(WORKERS) --no-loadscope-reorder -m "not integration and not cluster and not vllm"
 
 .PHONY: coverage
 coverage: $(STAMP) ## Measure branch coverage of the quick tests; the core must have all of it

@@ -1,9 +1,10 @@
-"""Which tests share a worker, and which begin first, where `make test` runs several at once."""
+"""Which tests share a worker, and which begin first, where several run at once; what holds for every property."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).parent
@@ -24,6 +25,10 @@ LONGEST = (
     "e2e/cluster/tests/test_cluster.py",
     "inference-images/vllm/test_smoke.py",
 )
+
+# A property is judged by its answer: beside other workers any example may take long.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 def group_of(file: str) -> str:

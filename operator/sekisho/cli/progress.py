@@ -3,10 +3,10 @@
 import json
 import sys
 import time
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _SECONDS_BETWEEN_LINES: Final = 5.0
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -44,10 +44,15 @@ class Bar:
 
     def start(self, label: str, total: int) -> None:
         """Draw the bar."""
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True))
-        self._progress = Progress(
-            *columns, TransferSpeedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=False
-        )
+        # Imported where a bar is drawn: it takes as long as all the rest of a short command.
+        from rich import progress  # noqa: PLC0415
+        from rich.console import Console  # noqa: PLC0415
+
+        columns = (
+            progress.TextColumn("{task.description}"), progress.BarColumn(),
+            progress.DownloadColumn(binary_units=True), progress.TransferSpeedColumn(), progress.TimeRemainingColumn(),
+        )  # fmt: skip
+        self._progress = progress.Progress(*columns, console=Console(stderr=True), transient=False)
         self._progress.start()
         self._task = self._progress.add_task(label, total=total)
 

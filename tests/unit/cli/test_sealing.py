@@ -105,16 +105,16 @@ def test_a_full_disk_ends_with_advice_and_the_next_run_goes_on(bench: Bench) -> 
 
 
 def test_a_killed_sealing_goes_on_without_using_a_salt_twice(tmp_path: Path) -> None:
-    bench = build_bench(tmp_path, big=60_000_000)
+    bench = build_bench(tmp_path, big=24_000_000)
     for letter in "bcdefgh":
         shutil.copy(bench.model / "model.safetensors", bench.model / f"{letter}.safetensors")
     partial = bench.out.with_name("model.sealed.partial")
     journal = partial / "sealing.jsonl"
     with subprocess.Popen(cli_words(bench.seal_words()), env=cli_environment(), stderr=subprocess.DEVNULL) as process:
-        for _ in range(3000):
+        for _ in range(15000):
             if process.poll() is not None or (journal.exists() and journal.read_bytes().count(b"\n") >= 2):
                 break
-            time.sleep(0.01)
+            time.sleep(0.002)
         process.kill()
     assert process.returncode == -9, "the sealing ended before it could be killed"
     assert not bench.out.exists()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sekisho.kube.pace import TokenBucket
 from sekisho.kube.resources import CONFIG_MAPS, DEPLOYMENTS, NODES, SECRETS, resource_of
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
-LIMITS = ClientLimits(request_seconds=0.5, connect_seconds=0.5, max_response_bytes=10_000, max_list_items=5)
+LIMITS = ClientLimits(request_seconds=5, connect_seconds=5, max_response_bytes=10_000, max_list_items=5)
 MANIFEST = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "a"}, "data": {"k": "v"}}
 
 
@@ -47,7 +48,7 @@ async def server() -> AsyncIterator[tuple[Server, str]]:
     made = Server()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", made.handle)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -104,38 +105,38 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
             await client.get(CONFIG_MAPS, "x", namespace="a")
 
 
-async def test_a_silent_server_is_unavailable(server: tuple[Server, str], client: KubeClient) -> None:
+async def test_a_silent_server_is_unavailable(server: tuple[Server, str]) -> None:
     async def silent(_: web.Request) -> web.Response:
-        await asyncio.sleep(5)
+        await asyncio.sleep(600)
         return web.Response()
 
     server[0].answer = silent
-    with pytest.raises(ApiUnavailableError, match="did not answer in time"):
-        await client.get(CONFIG_MAPS, "x", namespace="a")
+    async with KubeClient(Credentials(server[1]), process="test", limits=replace(LIMITS, request_seconds=0.3)) as hasty:
+        with pytest.raises(ApiUnavailableError, match="did not answer in time"):
+            await hasty.get(CONFIG_MAPS, "x", namespace="a")
 
 
-async def test_after_a_silent_connection_no_other_old_one_is_used(
-    server: tuple[Server, str], client: KubeClient
-) -> None:
+async def test_after_a_silent_connection_no_other_old_one_is_used(server: tuple[Server, str]) -> None:
     peers: list[object] = []
     silent = False
 
     async def answer(request: web.Request) -> web.Response:
         peers.append(request.transport.get_extra_info("peername") if request.transport else None)
         if silent:
-            await asyncio.sleep(1)
+            await asyncio.sleep(600)
         await asyncio.sleep(0.05)
         return web.json_response({})
 
     server[0].answer = answer
-    await asyncio.gather(*(client.get(NODES, f"n{index}") for index in range(3)))
-    old = set(peers)
-    silent = True
-    with pytest.raises(ApiUnavailableError, match="did not answer in time"):
-        await client.get(NODES, "n")
-    silent = False
-    peers.clear()
-    await asyncio.gather(*(client.get(NODES, f"n{index}") for index in range(3)))
+    async with KubeClient(Credentials(server[1]), process="test", limits=replace(LIMITS, request_seconds=1)) as hasty:
+        await asyncio.gather(*(hasty.get(NODES, f"n{index}") for index in range(3)))
+        old = set(peers)
+        silent = True
+        with pytest.raises(ApiUnavailableError, match="did not answer in time"):
+            await hasty.get(NODES, "n")
+        silent = False
+        peers.clear()
+        await asyncio.gather(*(hasty.get(NODES, f"n{index}") for index in range(3)))
     assert len(old) == 3
     assert not old & set(peers)
 

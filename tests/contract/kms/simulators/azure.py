@@ -11,6 +11,7 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from tests.contract.kms.simulators.keys import rsa_key
 from tests.contract.kms.simulators.web import Reply, Request
 
 TENANT = "11111111-2222-3333-4444-555555555555"
@@ -29,11 +30,12 @@ class Version:
 
 @dataclass
 class Key:
+    label: str
     versions: list[Version] = field(default_factory=list)
     deleted: bool = False
 
     def rotate(self) -> None:
-        private = rsa.generate_private_key(65537, 2048)
+        private = rsa_key(self.label, len(self.versions) + 1)
         self.versions.append(Version(private, 1_700_000_000 + len(self.versions)))
 
 
@@ -44,7 +46,7 @@ class Azure:
         self.denied = False
 
     def create(self, name: str) -> Key:
-        key = self.keys[name] = Key()
+        key = self.keys[name] = Key(name)
         key.rotate()
         return key
 
