@@ -1,6 +1,7 @@
 """What the machine must have for a local cluster, checked before anything is started."""
 
 import errno
+import fcntl
 import os
 import shutil
 import socket
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from e2e.cluster.errors import ClusterError
+from e2e.cluster.paths import cache_dir
 from e2e.cluster.progress import Report
 
 CNI_PLUGINS = Path("/usr/lib/cni")
@@ -61,8 +63,19 @@ def require_packages(wanted: dict[str, str], report: Report, *, installer: str =
             f"missing programs of the Debian packages {', '.join(missing)}, and there is no {installer} here",
             remedy="install them with the package manager of this system, or use --provider kind",
         )
-    report(f"installing Debian packages: {' '.join(missing)}")
-    install_packages(missing)
+    with _only_one():
+        if missing := missing_packages(wanted):
+            report(f"installing Debian packages: {' '.join(missing)}")
+            install_packages(missing)
+
+
+@contextmanager
+def _only_one() -> Iterator[None]:
+    """Let one process install at a time, builders of images included: apt itself gives up where another one runs."""
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with (cache_dir() / "apt.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def install_packages(packages: Iterable[str]) -> None:
@@ -87,7 +100,9 @@ def _no_services(policy: Path = Path("/usr/sbin/policy-rc.d")) -> Iterator[None]
 
 def _apt_install(packages: list[str]) -> None:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *packages]
+    # What else on the machine installs, the system's own updates say, is waited for.
+    patience = ("-o", "DPkg::Lock::Timeout=120")
+    install = ["apt-get", "install", *patience, "-qq", "-y", "--no-install-recommends", *packages]
     if subprocess.run(install, env=environment, capture_output=True, check=False).returncode == 0:
         return
     subprocess.run(["apt-get", "update", "-qq"], env=environment, capture_output=True, check=False)

@@ -81,7 +81,8 @@ def forget_packages() -> None:
         ImageBuildError: the package lists could not be updated.
     """
     if is_release_here():
-        run_program(["apt-get", "update", "-q"], remedy="Run as root.")
+        with locked(cache_folder() / "apt.lock", "apt"):
+            run_program(["apt-get", "update", "-q"], remedy="Run as root.")
     with locked(cache_folder() / "debs.lock", "Debian packages"):
         shutil.rmtree(cache_folder() / "debs", ignore_errors=True)
 
@@ -125,7 +126,8 @@ def _download_by_apt(names: Sequence[str], part: Path) -> None:
     try:
         run_program(command, cwd=part)
     except ImageBuildError:
-        run_program(["apt-get", "update", "-q"], remedy="Run as root, or run apt-get update first.")
+        with locked(cache_folder() / "apt.lock", "apt"):
+            run_program(["apt-get", "update", "-q"], remedy="Run as root, or run apt-get update first.")
         run_program(command, cwd=part, remedy="Is the Debian mirror reachable?")
 
 

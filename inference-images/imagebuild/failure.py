@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from imagebuild.store import cache_folder, locked
+
 _TAIL_CHARACTERS = 2000
 
 
@@ -52,8 +54,11 @@ def ensure_program(program: str, *, package: str) -> None:
         raise ImageBuildError(f"{program} is not installed. {remedy}")
     install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", package]
     environment = dict(os.environ) | {"DEBIAN_FRONTEND": "noninteractive"}
-    try:
-        run_program(install, environment=environment)
-    except ImageBuildError:
-        run_program(["apt-get", "update", "-q"], remedy=remedy)
-        run_program(install, environment=environment, remedy=remedy)
+    with locked(cache_folder() / "apt.lock", "apt"):
+        if shutil.which(program):
+            return
+        try:
+            run_program(install, environment=environment)
+        except ImageBuildError:
+            run_program(["apt-get", "update", "-q"], remedy=remedy)
+            run_program(install, environment=environment, remedy=remedy)
