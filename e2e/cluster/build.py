@@ -99,6 +99,22 @@ def ensure_binaries(report: Report) -> Path:
     return target
 
 
+def ensure_tool(package: str, report: Report) -> Path:
+    """Return the program of a Go package at a fixed version, which some test needs, building it where it is missing."""
+    path, _, version = package.partition("@")
+    name = path.rpartition("/")[2]
+    target = cache_dir() / "tools" / f"{name}@{version}"
+    if target.exists():
+        return target
+    host.require_go()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(target.parent / ".build.lock", report), tempfile.TemporaryDirectory(dir=target.parent) as unfinished:
+        if not target.exists():
+            _build(Step(name, package, name, "about 1 minute"), Path(unfinished))
+            (Path(unfinished) / name).rename(target)
+    return target
+
+
 def _build_into(target: Path) -> None:
     unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:

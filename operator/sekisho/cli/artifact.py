@@ -8,14 +8,14 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from sekisho.api.names import CLASS_LABEL
 from sekisho.cli.failures import refuse
 from sekisho.cli.progress import Meter
-from sekisho.cli.registry import MANIFEST_TYPE, Registry
+from sekisho.cli.registry import ATTEMPTS, MANIFEST_TYPE, Registry, pause
 from sekisho.cli.sealed_folder import SealedFolder, check_files, open_sealed
 from sekisho.cli.sealing import HASH_CHUNK, hash_file
 from sekisho.errors import Reason, RefusedError, UnavailableError
@@ -43,7 +43,7 @@ CONFIG_FILE_TYPE: Final = "application/vnd.cncf.model.weight.config.v1.raw"
 DOC_TYPE: Final = "application/vnd.cncf.model.doc.v1.raw"
 TITLE: Final = "org.opencontainers.image.title"
 FILEPATH: Final = "org.cncf.model.filepath"
-_ATTEMPTS: Final = 5
+_PROGRESS_BYTES: Final = 1024 * 1024
 _TYPES: Final[Mapping[str, str]] = {
     MANIFEST_NAME: CONFIG_FILE_TYPE,
     KEY_NAME: CONFIG_FILE_TYPE,
@@ -134,36 +134,72 @@ def pull_model(registry: Registry, out: Path, *, meter: Meter) -> tuple[SealedFo
 def _pull_layer(registry: Registry, layer: Layer, place: Path, *, meter: Meter) -> None:
     if place.is_symlink() or (place.exists() and place.stat().st_size > layer.size):
         place.unlink()
-    digest, offset = hashlib.sha256(), 0
     with place.open("ab+") as file:
-        file.seek(0)
-        while chunk := file.read(HASH_CHUNK):
-            digest.update(chunk)
-            offset += len(chunk)
-        meter.advance(offset)
+        arrival = _Arrival(layer, file, meter)
+        arrival.read_what_is_there()
         failures = 0
-        while offset < layer.size:
-            try:
-                for chunk in registry.read_blob(layer.digest, offset):
-                    if offset + len(chunk) > layer.size:
-                        break
-                    file.write(chunk)
-                    digest.update(chunk)
-                    offset += len(chunk)
-                    meter.advance(len(chunk))
-                failures += 1
-            except UnavailableError:
-                failures += 1
-                if failures >= _ATTEMPTS:
-                    raise
-            if failures >= _ATTEMPTS:
-                break
-    if offset != layer.size or f"sha256:{digest.hexdigest()}" != layer.digest:
+        while arrival.count < layer.size:
+            before = arrival.count
+            error = _pull_once(registry, arrival)
+            failures = 1 if arrival.count - before >= _PROGRESS_BYTES else failures + 1
+            if arrival.count < layer.size:
+                if failures >= ATTEMPTS:
+                    raise error or _broke_off(registry, arrival)
+                pause(failures)
+    if arrival.count != layer.size or arrival.spell_digest() != layer.digest:
         place.unlink()
         raise RefusedError(
             Reason.DIGEST_MISMATCH,
-            f"{registry.reference} sent {offset} bytes for {layer.path}, not {layer.digest} of {layer.size} bytes",
+            f"{registry.reference} sent other bytes for {layer.path} than {layer.digest} of {layer.size} bytes",
         )
+
+
+@dataclass(slots=True)
+class _Arrival:
+    """What of a layer has come: in the file, counted and hashed. It may become larger than the layer by one read."""
+
+    layer: Layer
+    file: BinaryIO
+    meter: Meter
+    count: int = 0
+    _digest: Any = field(default_factory=hashlib.sha256)
+
+    def read_what_is_there(self) -> None:
+        self.file.seek(0)
+        while chunk := self.file.read(HASH_CHUNK):
+            self._note(chunk)
+
+    def take(self, chunk: bytes) -> None:
+        self.file.write(chunk)
+        self._note(chunk)
+
+    def spell_digest(self) -> str:
+        return f"sha256:{self._digest.hexdigest()}"
+
+    def _note(self, chunk: bytes) -> None:
+        self._digest.update(chunk)
+        self.count += len(chunk)
+        self.meter.advance(len(chunk))
+
+
+def _pull_once(registry: Registry, arrival: _Arrival) -> UnavailableError | None:
+    """Take what one answer brings, which may break off."""
+    try:
+        for chunk in registry.read_blob(arrival.layer.digest, arrival.count):
+            arrival.take(chunk)
+            if arrival.count > arrival.layer.size:
+                break
+    except UnavailableError as error:
+        return error
+    return None
+
+
+def _broke_off(registry: Registry, arrival: _Arrival) -> UnavailableError:
+    return UnavailableError(
+        Reason.SOURCE_UNREACHABLE,
+        f"{registry.reference} broke off {arrival.layer.path} at {arrival.count} of {arrival.layer.size} bytes "
+        f"{ATTEMPTS} times; run the same command again: what came is kept",
+    )
 
 
 def _list_layers(folder: SealedFolder) -> tuple[Layer, ...]:

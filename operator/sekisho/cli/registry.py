@@ -8,6 +8,7 @@ import http.client
 import json
 import re
 import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,8 @@ from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 CHUNK_BYTES: Final = 16 * 1024 * 1024
 MAX_MANIFEST_BYTES: Final = 4 * 1024 * 1024
 MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
-_ATTEMPTS: Final = 5
+ATTEMPTS: Final = 5
+_FIRST_PAUSE_SECONDS: Final = 0.2
 _REDIRECTS: Final = 4
 _TIMEOUT_SECONDS: Final = 60
 _READ_BYTES: Final = 1024 * 1024
@@ -55,6 +57,11 @@ def parse_reference(text: str) -> Reference:
     return Reference(match["host"], match["repository"], match["tag"] or "latest", match["digest"])
 
 
+def pause(failures: int) -> None:
+    """Wait before the next attempt, longer after each failure."""
+    time.sleep(_FIRST_PAUSE_SECONDS * 2 ** (failures - 1))
+
+
 @dataclass(slots=True)
 class Registry:
     """One repository of one registry.
@@ -80,17 +87,22 @@ class Registry:
     def push_blob(self, source: BinaryIO, size: int, digest: str, *, advance: Callable[[int], None]) -> None:
         """Send a blob in chunks; after a broken connection ask how much arrived and go on there."""
         location, offset = self._begin_upload(), 0
-        failures = 0
+        failures = furthest = 0
         while offset < size:
             try:
                 location, reached = self._send_chunk(location, source, offset=offset, size=size)
+                failures, furthest = (0, reached) if reached > furthest else (failures, furthest)
             except UnavailableError:
                 failures += 1
-                if failures >= _ATTEMPTS:
+                if failures >= ATTEMPTS:
                     raise
+                pause(failures)
                 location, reached = self._find_upload(location)
             advance(reached - offset)
             offset = reached
+        self._end_upload(location, digest)
+
+    def _end_upload(self, location: str, digest: str) -> None:
         joint = "&" if "?" in location else "?"
         with self._send("PUT", f"{location}{joint}{urlencode({'digest': digest})}", body=b"") as answer:
             if answer.status == 400:

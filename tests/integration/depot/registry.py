@@ -4,18 +4,20 @@ import base64
 import contextlib
 import hashlib
 import json
-import shutil
 import socket
 import ssl
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from e2e.cluster.host import require_packages
+from e2e.cluster.progress import silent
+from e2e.cluster.registry import PACKAGES
 from tests.unit.depot.parts import Keys
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -83,10 +85,11 @@ class Registry:
 
 
 @contextlib.contextmanager
-def run_registry(folder: Path, *, keys: Keys | None = None, password: str = "") -> Iterator[Registry]:
-    """Run a registry until the context closes."""
-    program = shutil.which("docker-registry")
-    assert program, "Debian's package docker-registry is needed"
+def run_registry(
+    folder: Path, *, keys: Keys | None = None, password: str = "", more: Mapping[str, Any] | None = None
+) -> Iterator[Registry]:
+    """Run a registry until the context closes; `more` stands in its configuration besides."""
+    require_packages(PACKAGES, silent)
     folder.mkdir(parents=True, exist_ok=True)
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
@@ -104,9 +107,9 @@ def run_registry(folder: Path, *, keys: Keys | None = None, password: str = "") 
         line = subprocess.run(words, capture_output=True, text=True, check=True, timeout=20).stdout
         (folder / "htpasswd").write_text(f"reader:{line}\n")
         config["auth"] = {"htpasswd": {"realm": "test", "path": str(folder / "htpasswd")}}
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config | dict(more or {})))
     log = (folder / "log").open("w")
-    process = subprocess.Popen([program, "serve", str(folder / "config.json")], stdout=log, stderr=log)
+    process = subprocess.Popen(["docker-registry", "serve", str(folder / "config.json")], stdout=log, stderr=log)
     try:
         registry = Registry(host, folder / "data", keys, password)
         _wait(registry, folder / "log")
@@ -119,8 +122,13 @@ def run_registry(folder: Path, *, keys: Keys | None = None, password: str = "") 
 
 def _wait(registry: Registry, log: Path) -> None:
     for _ in range(200):
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
+        try:
             registry.request("GET", "/v2/")
             return
+        except urllib.error.HTTPError as error:
+            with error:
+                return  # it runs, and asks who we are
+        except (urllib.error.URLError, ConnectionError):
+            pass
         time.sleep(0.05)
     raise TimeoutError(log.read_text())
