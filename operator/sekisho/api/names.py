@@ -7,6 +7,7 @@ VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 
 FIELD_MANAGER: Final = "sekisho"
+DEPOT_FIELD_MANAGER: Final = "sekisho-depot"
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "sekisho"
 APP_NAME_LABEL: Final = "app.kubernetes.io/name"

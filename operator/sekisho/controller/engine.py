@@ -26,7 +26,7 @@ from sekisho.controller.reading import Reader
 from sekisho.controller.resync import Resync
 from sekisho.controller.routes import Key, Router
 from sekisho.controller.settings import Settings
-from sekisho.controller.store import Raw
+from sekisho.controller.store import Change, Raw
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials
@@ -53,7 +53,7 @@ class Controller:
         self._reader = Reader()
         self._has_certificates = asyncio.Event()
         self._gatherer = Gatherer(self.cluster, self._reader, settings)
-        publisher = self._publisher = Publisher(client, self.cluster, instance=settings.pod_name)
+        publisher = self._publisher = Publisher(client, self.cluster, instance=settings.pod_name, route=self._route)
         self._services = ServiceLoop(
             client, self.cluster, self._gatherer, publisher, self._reader, settle_seconds=settings.settle_seconds
         )
@@ -118,6 +118,9 @@ class Controller:
         change = self.cluster.note(self.cluster.stores[resource].show(kind, raw))
         if change is not None:
             self.router.route(change)
+
+    def _route(self, change: Change) -> None:
+        self.router.route(change)
 
     def _forget(self, key: Key, raw: Raw) -> None:
         resource, name = key

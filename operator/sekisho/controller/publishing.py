@@ -1,10 +1,11 @@
 """Publish a status: by server-side apply, to the status alone, and only where it differs."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from sekisho.controller.announce import announce
 from sekisho.controller.cluster import Cluster
+from sekisho.controller.store import Change
 from sekisho.errors import RefusedError, SekishoError
 from sekisho.kube.client import KubeClient
 from sekisho.kube.resources import Resource
@@ -13,13 +14,20 @@ from sekisho.plan.world import Announcement
 
 Raw = Mapping[str, Any]
 _DERIVED = frozenset({"Reconciling", "Stalled"})
+INSPECTION: Final = "inspection"
 
 
 class Publisher:
-    """Writes statuses and events of one installation."""
+    """Writes statuses and events of one installation.
 
-    def __init__(self, client: KubeClient, cluster: Cluster, *, instance: str) -> None:
+    Args:
+        route: Told of what an answer of the server shows that the depot has written meanwhile: the watch will show the
+            same version later, which is no news then.
+    """
+
+    def __init__(self, client: KubeClient, cluster: Cluster, *, instance: str, route: Callable[[Change], None]) -> None:
         self._client = client
+        self._route = route
         self._cluster = cluster
         self._instance = instance
         self._kept: dict[str, tuple[Raw, Raw]] = {}
@@ -31,7 +39,7 @@ class Publisher:
 
         Events go first: should this process end between the two, the same events are tried again and meet themselves.
         """
-        have, uid = raw.get("status") or {}, str(raw["metadata"]["uid"])
+        have, uid = _own_part(raw), str(raw["metadata"]["uid"])
         if have == status or self._kept.get(uid) == (status, have):
             return False
         await announce(self._client, announcements, resource, raw, instance=self._instance)
@@ -45,8 +53,10 @@ class Publisher:
             },
             subresource="status",
         )
-        self._cluster.stores[resource].put(stored)
-        got = stored.get("status") or {}
+        change = self._cluster.note(self._cluster.stores[resource].put(stored))
+        if change is not None and is_inspected_anew(change):
+            self._route(change)
+        got = _own_part(stored)
         self._kept.pop(uid, None)
         if got != status:
             # Somebody else owns a field of it; asking again would change nothing.
@@ -56,6 +66,17 @@ class Publisher:
     def forget(self, uid: str) -> None:
         """Drop what is remembered of an object that is gone."""
         self._kept.pop(uid, None)
+
+
+def _own_part(raw: Raw) -> Raw:
+    """Return the status without what the depot writes into it."""
+    return {key: value for key, value in (raw.get("status") or {}).items() if key != INSPECTION}
+
+
+def is_inspected_anew(change: Change) -> bool:
+    """Tell whether what the depot found of a Model differs: the one part of a status that is not ours."""
+    old, new = ((raw or {}).get("status") or {} for raw in (change.old, change.new))
+    return old.get(INSPECTION) != new.get(INSPECTION)
 
 
 def tell_failure(

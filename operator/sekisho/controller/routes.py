@@ -8,6 +8,7 @@ from typing import Final
 from sekisho.api.names import SERVICE_LABEL
 from sekisho.controller.cluster import Cluster, is_marked
 from sekisho.controller.gather import model_name_of
+from sekisho.controller.publishing import is_inspected_anew
 from sekisho.controller.queue import KeyQueue
 from sekisho.controller.reading import Reader
 from sekisho.controller.store import Change, Name, Raw
@@ -157,9 +158,10 @@ class Router:
 
 
 def asks_something_else(change: Change) -> bool:
-    """Tell whether more than the status differs."""
+    """Tell whether more than our own status differs."""
     if change.old is None or change.new is None:
         return True
     old, new = change.old, change.new
     marks = ("labels", "deletionTimestamp", "uid")
-    return old.get("spec") != new.get("spec") or any(old["metadata"].get(m) != new["metadata"].get(m) for m in marks)
+    asks = old.get("spec") != new.get("spec") or any(old["metadata"].get(m) != new["metadata"].get(m) for m in marks)
+    return asks or is_inspected_anew(change)

@@ -30,12 +30,18 @@ def _observe(outcome: Outcome, placement_message: str) -> tuple[Aspect, ...]:
             accepted,
             *_undecided(("Placed", "Isolated", "WeightsAvailable", "Serving"), "the service is not accepted"),
         )
-    accepted = is_true("Accepted", Reason.ACCEPTED, "the policy knows the class, and allows what the service asks for")
+    accepted = _observe_acceptance(design)
     placed = _observe_placement(design, placement_message)
     if outcome.replicas == 0 and outcome.stop is None and placed.status != "True":
         rest = _undecided(("WeightsAvailable", "Serving"), "the service is not placed")
         return (accepted, placed, *_undecided(("Isolated",), "no pod runs"), *rest)
     return accepted, placed, observe_isolation(outcome), observe_weights(outcome), observe_serving(outcome)
+
+
+def _observe_acceptance(design: Design) -> Aspect:
+    if design.pending is not None:
+        return is_unknown("Accepted", design.pending.reason, design.pending.detail)
+    return is_true("Accepted", Reason.ACCEPTED, "the policy knows the class, and allows what the service asks for")
 
 
 def _undecided(kinds: tuple[str, ...], why: str) -> tuple[Aspect, ...]:

@@ -9,6 +9,7 @@ from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.classify.lattice import DataClass, Floor, Lattice, join_floors
 from sekisho.classify.rules import EffectiveRules, rules_of
 from sekisho.errors import Reason, RefusedError, Rejection
+from sekisho.plan.inspection import read_inspection
 from sekisho.plan.world import ModelObject, ServiceObject, World
 
 
@@ -70,7 +71,13 @@ def classify_model(
 
 def _floors_of_model(lattice: Lattice, model: ModelObject) -> Iterator[Floor]:
     spec = None if isinstance(model.spec, Rejection) else model.spec.classification
-    return _floors(lattice, f"model {model.name}", spec, model.labels)
+    yield from _floors(lattice, f"model {model.name}", spec, model.labels)
+    found = read_inspection(model.status)
+    # Counts until the depot has looked again, whatever changed meanwhile: it can only raise the class.
+    if found is not None and found.class_ is not None:
+        level, *compartments = found.class_.split("+")
+        source = f"seal of model {model.name}"
+        yield Floor(source, lattice.resolve(level, compartments, source=source))
 
 
 def _floors(lattice: Lattice, who: str, spec: ClassRef | None, labels: Mapping[str, str]) -> Iterator[Floor]:

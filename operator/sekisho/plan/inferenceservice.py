@@ -11,6 +11,7 @@ from sekisho.placement.requirement import Demand
 from sekisho.plan.aspects import describe
 from sekisho.plan.classing import Classing, classify_service
 from sekisho.plan.conditions import settle_conditions
+from sekisho.plan.demands import find_pending
 from sekisho.plan.foreign import find_foreign
 from sekisho.plan.isolation import next_staleness_seconds
 from sekisho.plan.law import check_egress, check_images, check_weights
@@ -59,8 +60,7 @@ def _design(
     rules, data_class = classing.rules, classing.data_class
     weights = resolve_weights(spec, world)
     runtime_name, runtime = resolve_runtime(spec.predictor, weights.format, world.runtimes)
-    what = f"model {weights.model_name}" if weights.model_name else "the model at storageUri"
-    check_weights(rules, data_class, what=what)
+    check_weights(rules, data_class, weights.seen)
     images = [(f"runtime {runtime_name}", runtime.image)]
     check_images(
         rules, data_class, [*images, ("the agent's image (chart value images.agent)", world.settings.agent_image)]
@@ -70,7 +70,8 @@ def _design(
     demand = _demand(obj, world, spec, classing=classing, needs=needs)
     placement = place(demand, world.sites, world.snapshot.without(obj.namespace, obj.name), now_at=world.now_at)
     misplaced = _find_misplaced(demand, placement.site, world, pods)
-    return Design(classing, weights, runtime_name, needs, demand, placement, misplaced), runtime
+    pending = find_pending(rules.weights, weights.seen) if weights.seen is not None else None
+    return Design(classing, weights, runtime_name, needs, demand, placement, misplaced, pending), runtime
 
 
 def _demand(
@@ -134,7 +135,7 @@ def _realise(outcome: Outcome, design: Design, spec: InferenceServiceSpec, *, ru
         return _conclude(decided, isolation=isolation, workload=(), prune=tuple(reversed(WORKLOAD_KINDS)))
     foreign = find_foreign(world.network_policies, [render_labels(blueprint), *(pod.labels for pod in outcome.pods)])
     stop = foreign or _find_move(outcome, site)
-    waits = not (world.settings.depot_host and world.settings.ca_pem)
+    waits = design.pending is not None or not (world.settings.depot_host and world.settings.ca_pem)
     decided = replace(decided, stop=stop, waits_for_depot=waits)
     if waits and stop is None:
         return _conclude(decided, isolation=isolation, workload=(), prune=())
@@ -169,7 +170,7 @@ def _draw(outcome: Outcome, design: Design, spec: InferenceServiceSpec, *, runti
         terms=design.placement.terms,
         egress=spec.egress,
         tenancy=rules.tenancy,
-        in_memory=rules.weights.sealed,
+        in_memory=rules.weights.sealed or weights.sealed is not None,
         by_digest=rules.images_by_digest,
         agent_image=outcome.world.settings.agent_image,
         settings=outcome.world.settings,

@@ -7,32 +7,35 @@ from sekisho.api.v1alpha1.inferenceservice import EgressRule
 from sekisho.classify.lattice import DataClass
 from sekisho.classify.rules import EffectiveRules
 from sekisho.errors import Reason, RefusedError
+from sekisho.plan.demands import find_refusal, list_demands
+from sekisho.plan.sealing import Seen
 from sekisho.render.images import has_digest
 from sekisho.render.settings import Canary
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def check_weights(rules: EffectiveRules, data_class: DataClass, *, what: str) -> None:
-    """Refuse weights that cannot show what the class demands; nothing can yet, so any demand refuses.
+def check_weights(rules: EffectiveRules, data_class: DataClass, seen: Seen | None) -> None:
+    """Refuse weights that do not show what the class demands, and sealed ones that the depot refused.
+
+    Args:
+        rules: Of the class.
+        data_class: For the message.
+        seen: What is known of the Model's weights; None where the service names the place itself.
 
     Raises:
-        RefusedError: SealedWeightsRequired, naming the rule and the fact.
+        RefusedError: The first demand that does not hold, naming the rule, the fact and the next step.
     """
-    weights = rules.weights
-    wanted = {
-        "weights.sealed: true": weights.sealed,
-        f"weights.signedBy: {', '.join(sorted(weights.signed_by))}": bool(weights.signed_by),
-        f"weights.scan: {weights.scan}": weights.scan is not None,
-        f"weights.evaluated: {', '.join(sorted(weights.evaluated))}": bool(weights.evaluated),
-        f"weights.approvedBy: {', '.join(sorted(weights.approved_by))}": bool(weights.approved_by),
-    }
-    demanded = [rule for rule, holds in wanted.items() if holds]
-    if demanded:
+    who = f"class {data_class}"
+    if seen is not None:
+        refusal = find_refusal(rules.weights, seen, who=who)
+        if refusal is not None:
+            raise RefusedError.of(refusal)
+    elif demanded := list_demands(rules.weights):
         raise RefusedError(
             Reason.SEALED_WEIGHTS_REQUIRED,
-            f"class {data_class} demands {'; '.join(demanded)}; {what} shows none of it, because sealed weights are "
-            "not supported yet; serve the model in a class without this rule",
+            f"{who} demands {'; '.join(demanded.values())}; a storageUri in the service can show none of it; create a "
+            "Model for the sealed and signed weights, and name it in modelRef",
         )
 
 

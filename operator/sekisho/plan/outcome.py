@@ -17,7 +17,11 @@ PROOF_REFRESH_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """What an accepted service comes to: its class, weights, runtime and needs, and where it may run."""
+    """What an accepted service comes to: its class, weights, runtime and needs, and where it may run.
+
+    Attributes:
+        pending: What must be known of the weights first; until then what runs stays, and nothing new is started.
+    """
 
     classing: Classing
     weights: Weights
@@ -26,6 +30,7 @@ class Design:
     demand: Demand
     placement: Placement
     misplaced: Rejection | None
+    pending: Rejection | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,8 @@ class Outcome:
         classing: None where the class itself is refused.
         design: What it comes to, or why it is not accepted.
         stop: Why nothing may run although it is placed; None: it may.
-        waits_for_depot: Whether nothing new is started because the depot's address or certificate is not known yet.
+        waits_for_depot: Whether nothing new is started because something of the depot is not known yet: its address,
+            its certificate, or what it found of the weights.
         isolation: The rendered NetworkPolicy; empty where nothing is rendered.
         deployment: The rendered Deployment; None where nothing is rendered.
     """
@@ -64,8 +70,12 @@ class Outcome:
         return 2 * self.world.settings.proof_max_age_seconds + PROOF_REFRESH_SECONDS
 
 
-# What may come by itself, with the next object somebody applies; all other refusals want a change of this one.
-AWAITED = frozenset({Reason.POLICY_MISSING, Reason.MODEL_NOT_FOUND, Reason.RUNTIME_NOT_FOUND})
+# What may come by itself, with the next object somebody applies or the next look of the depot.
+# All other refusals want a change of this one.
+AWAITED = frozenset({
+    Reason.POLICY_MISSING, Reason.MODEL_NOT_FOUND, Reason.RUNTIME_NOT_FOUND, Reason.WEIGHTS_PENDING,
+    Reason.SOURCE_UNREACHABLE,
+})  # fmt: skip
 # Why a site refuses until its object, the policy or the service is changed.
 LASTING = frozenset({
     Reason.TIER_NOT_ALLOWED, Reason.JURISDICTION_NOT_ALLOWED, Reason.SITE_NOT_SELECTED, Reason.SITE_KIND_NOT_SERVED,

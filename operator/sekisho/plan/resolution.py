@@ -8,7 +8,9 @@ from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec, Predicto
 from sekisho.api.v1alpha1.model import ModelMemory, ModelSpec
 from sekisho.api.v1alpha1.runtime import RuntimeSpec
 from sekisho.errors import Reason, RefusedError, Rejection
-from sekisho.plan.world import World
+from sekisho.plan.classing import require_policy
+from sekisho.plan.sealing import Seen, see_weights, take_facts
+from sekisho.plan.world import ModelObject, World
 from sekisho.render.estimate import wanted_gpus
 from sekisho.render.settings import SealedFacts
 from sekisho.render.storage import Storage, parse_storage_uri
@@ -22,6 +24,7 @@ class Weights:
         model_name: Name of the Model; None where the service names the place itself.
         digest: What a fetch must have, where that is known beforehand.
         sealed: What the pod unseals; None where the weights are plain.
+        seen: What is known of the weights; None where the service names the place itself.
     """
 
     model_name: str | None
@@ -31,6 +34,7 @@ class Weights:
     memory: ModelMemory | None
     digest: str | None
     sealed: SealedFacts | None = None
+    seen: Seen | None = None
 
 
 def resolve_weights(spec: InferenceServiceSpec, world: World) -> Weights:
@@ -41,17 +45,25 @@ def resolve_weights(spec: InferenceServiceSpec, world: World) -> Weights:
     """
     model = spec.predictor.model
     if model.model_ref is not None:
-        found = _require_model(model.model_ref.name, world)
-        storage = parse_storage_uri(found.storage_uri)
-        size = int(parse_quantity(found.size)) if found.size is not None else None
-        digest = found.digest or storage.digest
-        return Weights(model.model_ref.name, found.format, storage, size, found.memory, digest)
+        return _resolve_model(*_require_model(model.model_ref.name, world), world)
     # The API demands both where there is no reference.
     storage = parse_storage_uri(model.storage_uri or "")
     return Weights(None, model.model_format or ModelFormat(name="-"), storage, None, None, storage.digest)
 
 
-def _require_model(name: str, world: World) -> ModelSpec:
+def _resolve_model(obj: ModelObject, spec: ModelSpec, world: World) -> Weights:
+    storage = parse_storage_uri(spec.storage_uri)
+    seen = see_weights(obj, spec, require_policy(world.policy), now_at=world.now_at)
+    sealed = take_facts(seen.last)
+    size = int(parse_quantity(spec.size)) if spec.size is not None else None
+    digest = spec.digest or storage.digest
+    if sealed is not None and seen.last is not None:
+        size = seen.last.size_bytes if size is None else size
+        digest = digest or seen.last.artifact_digest
+    return Weights(obj.name, spec.format, storage, size, spec.memory, digest, sealed, seen)
+
+
+def _require_model(name: str, world: World) -> tuple[ModelObject, ModelSpec]:
     if world.model is None:
         raise RefusedError(
             Reason.MODEL_NOT_FOUND,
@@ -59,7 +71,7 @@ def _require_model(name: str, world: World) -> ModelSpec:
         )
     if isinstance(world.model.spec, Rejection):
         raise RefusedError(world.model.spec.reason, f"model {name} cannot be used: {world.model.spec.detail}")
-    return world.model.spec
+    return world.model, world.model.spec
 
 
 def resolve_runtime(

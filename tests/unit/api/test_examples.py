@@ -9,6 +9,8 @@ import yaml
 
 from sekisho.api.schema import Schema, render_schema
 from sekisho.api.v1alpha1 import KINDS
+from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
+from sekisho.plan.signers import read_signers
 
 FIELDS = Path(__file__).parents[3] / "examples" / "fields"
 MAPS = {"matchLabels", "nodeSelector", "requests", "limits"}
@@ -44,3 +46,11 @@ def test_the_examples_show_every_field(kind: dict[str, Any]) -> None:
     assert merge_rules(fields_of(specs)) == merge_rules(fields_in(render_schema(kind["spec"])))
     for spec in specs:
         kind["spec"].model_validate(spec)
+
+
+@pytest.mark.parametrize("path", sorted(FIELDS.parent.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_keys_and_certificates_of_examples_can_be_read(path: Path) -> None:
+    for item in yaml.safe_load_all(path.read_text()):
+        if item is not None and item["kind"] == "ClassificationPolicy":
+            policy = ClassificationPolicySpec.model_validate(item["spec"])
+            assert len(read_signers(policy)) == len(policy.signers)

@@ -4,16 +4,12 @@ from hypothesis import strategies as st
 
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.classify.lattice import DataClass, Lattice
-
-PEM = """-----BEGIN PUBLIC KEY-----
-MCowBQYDK2VwAyEAEOlRCZR/BIFyrHvXZPDxEX1yo42eR928+MYOmXVTJiA=
------END PUBLIC KEY-----
-"""
+from tests.unit.seal.signing import ed25519_key, pem_of
 
 
 def build_signers(*names: str) -> list[dict[str, object]]:
-    """Signers of these names, all with one key."""
-    return [{"name": name, "publicKeys": [PEM]} for name in names]
+    """Signers of these names, each with the key that tests make of it."""
+    return [{"name": name, "publicKeys": [pem_of(ed25519_key(name))]} for name in names]
 
 
 HOUSE = ClassificationPolicySpec.model_validate(

@@ -107,10 +107,12 @@ async def test_nothing_is_decided_before_everything_is_known() -> None:
         (lambda rig: rig.show(MODELS, "m", spec={"new": 1}), {CHAT, MODEL}),
         (lambda rig: rig.show(MODELS, "unused", spec={}), {("Model", "a", "unused")}),
         (lambda rig: rig.show(MODELS, "m", spec={}, status={"x": 1}), {MODEL}),
+        (lambda rig: rig.show(MODELS, "m", spec={}, status={"inspection": {"sealed": True}}), {CHAT, MODEL}),
         (lambda rig: rig.show(NAMESPACES, "a", meta={"labels": {"x": "1"}}), {CHAT, MODEL}),
     ],
     ids=["its spec", "its child", "what carries its label", "its pod", "a pod of others", "a foreign policy",
-         "a policy elsewhere", "its model", "a model nobody serves", "the status of its model", "its namespace"],
+         "a policy elsewhere", "its model", "a model nobody serves", "the status of its model",
+         "what the depot found of its model", "its namespace"],
 )  # fmt: skip
 async def test_a_change_wakes_whom_it_concerns(
     rig: Rig, show: Callable[[Rig], None], woken: set[tuple[str, str, str]]

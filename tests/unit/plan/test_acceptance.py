@@ -139,21 +139,22 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], Reason, str]] = {
         Reason.ACCELERATOR_MISSING,
         "runtime llamacpp uses no GPU, the service asks for 2",
     ),
-    "sealed weights": (
-        classed("restricted"),
-        {},
-        Reason.SEALED_WEIGHTS_REQUIRED,
-        "class restricted demands weights.sealed: true; model smollm2 shows none of it",
-    ),
-    "signed, scanned and approved weights": (
+    "weights that a service names by itself": (
         {**classed("public"), "predictor": inline()},
         {
             "policy": build_policy(
-                public={"weights": {"signedBy": ["release"], "scan": "Clean", "approvedBy": ["board"]}}
+                public={
+                    "weights": {
+                        "signedBy": ["release"],
+                        "scan": "Clean",
+                        "evaluated": ["safety"],
+                        "approvedBy": ["board"],
+                    }
+                }
             )
         },
         Reason.SEALED_WEIGHTS_REQUIRED,
-        "demands weights.signedBy: release; weights.scan: Clean; weights.approvedBy: board; the model at",
+        "weights.approvedBy: board; a storageUri in the service can show none of it; create a Model for the sealed and",
     ),
     "runtime's image without digest": (
         classed("confidential"),

@@ -49,6 +49,19 @@ def test_the_policy_in_force_shows_its_order_and_a_digest_of_its_rules() -> None
     assert told.status["digest"] == plan_policy(cluster(build_policy()), now_at=NOW + 9).status["digest"]
 
 
+def test_a_policy_whose_signers_cannot_be_used_says_so_and_keeps_its_other_rules() -> None:
+    signers = [
+        {**item.model_dump(), "public_keys": build_policy().signers[0].public_keys} for item in build_policy().signers
+    ]
+    policy = build_policy().model_validate({**build_policy().model_dump(), "signers": signers})
+    told = plan_policy(cluster(policy), now_at=NOW)
+    ready = found(told)
+    assert (ready["status"], ready["reason"]) == ("False", Reason.POLICY_INVALID)
+    assert ready["message"].startswith('no signature counts: signers "release" and "board" share a key')
+    assert ready["message"].endswith("; all other rules are in force")
+    assert "digest" in told.status
+
+
 NODES = take_snapshot(
     [build_node("tk-1", "tokyo"), build_node("tk-2", "tokyo", ready=False), build_node("os-1", "osaka", ready=False)],
     [],
