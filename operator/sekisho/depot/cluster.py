@@ -17,9 +17,11 @@ from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.kube.client import KubeClient
 from sekisho.kube.failures import ApiConflictError, ApiRefusedError
 from sekisho.kube.resources import CONFIG_MAPS, INFERENCE_SERVICES, MODELS, PODS
+from sekisho.plan.inspection import read_inspection
 
 T = TypeVar("T", InferenceServiceSpec, ModelSpec)
 _SERVICE_ACCOUNT: Final = "system:serviceaccount:"
+_SEAL_BYTES: Final = 128 << 20
 _POD_NAME: Final = "authentication.kubernetes.io/pod-name"
 _POD_UID: Final = "authentication.kubernetes.io/pod-uid"
 
@@ -168,7 +170,11 @@ class KubeCluster:
             raise RefusedError(Reason.MODEL_NOT_FOUND, f"there is no Model {namespace}/{model.model_ref.name}")
         spec = _parse(ModelSpec, raw, f"Model {namespace}/{model.model_ref.name}")
         limit = most_bytes if spec.size is None else min(most_bytes, int(parse_quantity(spec.size)))
-        return WeightsWish(spec.storage_uri, spec.digest, limit)
+        found = read_inspection(raw.get("status") or {})
+        if found is None or not found.sealed or found.uri != spec.storage_uri:
+            return WeightsWish(spec.storage_uri, spec.digest, limit)
+        # What was verified is what is fetched, whatever a tag names by now; and a seal is larger than its model.
+        return WeightsWish(spec.storage_uri, spec.digest or found.artifact_digest, min(most_bytes, limit + _SEAL_BYTES))
 
     async def write_conditions(self, pod: PodFacts, conditions: Sequence[PodCondition]) -> None:
         """Patch the pod's status; the uid in the patch keeps a namesake from being written."""

@@ -5,17 +5,15 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from sekisho.depot.cache import BlobCache
 from sekisho.depot.cluster import WeightsWish
 from sekisho.depot.settings import SourceEntry
-from sekisho.depot.sources.choice import choose_source, read_credential
+from sekisho.depot.sources.choice import choose_source
 from sekisho.depot.sources.listing import Listing, RemoteFile, Source, check_listing, digest_of_list
-from sekisho.depot.sources.objects import open_https, open_s3
-from sekisho.depot.sources.oci import open_oci
+from sekisho.depot.sources.opening import open_source
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 
 _LOG: Final = logging.getLogger(__name__)
@@ -161,7 +159,7 @@ class Fetches:
             if kept is not None:
                 return kept
         entry = choose_source(wish.uri, await asyncio.to_thread(self.sources), anonymous=self.anonymous)
-        async with self._open(wish, entry) as source:
+        async with open_source(wish.uri, entry, expected=wish.digest) as source:
             listing = await source.list_files()
             files = check_listing(listing.files, limit_bytes=wish.limit_bytes, uri=wish.uri)
             if len(files) == 1 and files[0].digest is None:
@@ -209,15 +207,6 @@ class Fetches:
                 if failures >= _ATTEMPTS or error.reason is not Reason.SOURCE_UNREACHABLE:
                     raise
                 await asyncio.sleep(min(8.0, 0.25 * 2**failures) * random.uniform(0.7, 1.0))  # noqa: S311
-
-    def _open(self, wish: WeightsWish, entry: SourceEntry) -> AbstractAsyncContextManager[Source]:
-        scheme, _, rest = wish.uri.partition("://")
-        credential = read_credential(entry, host=rest.partition("/")[0])
-        if scheme == "oci":
-            return open_oci(wish.uri, entry, credential, expected=wish.digest)
-        if scheme == "https":
-            return open_https(wish.uri, entry, credential)
-        return open_s3(wish.uri, entry, credential)
 
     def _conclude(self, wish: WeightsWish, listing: Listing, stored: Sequence[StoredFile]) -> WeightsSet:
         digest = listing.digest

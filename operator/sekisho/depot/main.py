@@ -9,6 +9,7 @@ from typing import Final
 
 from sekisho.depot.cluster import KubeCluster
 from sekisho.depot.process import run_depot
+from sekisho.depot.register import KubeRegister
 from sekisho.depot.settings import DepotSettings, read_settings
 from sekisho.errors import SekishoError
 from sekisho.kube.client import KubeClient
@@ -44,7 +45,7 @@ async def _run(settings: DepotSettings) -> None:
     credentials = await find_credentials()
     async with (
         KubeClient(credentials, process=PROCESS) as client,
-        run_depot(settings, KubeCluster(client), meter=setup_metrics(PROCESS)) as depot,
+        run_depot(settings, KubeCluster(client), meter=setup_metrics(PROCESS), register=KubeRegister(client)) as depot,
     ):
         _LOG.info("the depot serves", extra={"https_port": depot.https_port, "canary_port": depot.canary.port})
         await stop.wait()

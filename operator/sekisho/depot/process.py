@@ -11,15 +11,20 @@ from aiohttp import web
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from sekisho import telemetry
+from sekisho.api.v1alpha1.model import Inspection
 from sekisho.depot.auth import Authenticator
 from sekisho.depot.cache import BlobCache
 from sekisho.depot.canary import CanaryListener
 from sekisho.depot.cluster import Cluster
 from sekisho.depot.fetches import Fetches
 from sekisho.depot.health import Readiness, build_health
+from sekisho.depot.inspection import Question, inspect_source
+from sekisho.depot.inspector import Inspector, Signers
 from sekisho.depot.proofs import ProofBook
+from sekisho.depot.register import Register
 from sekisho.depot.server import DepotApi
 from sekisho.depot.settings import DepotSettings, read_sources
+from sekisho.depot.sources.choice import choose_source
 from sekisho.depot.tls import ServerTls
 from sekisho.errors import SekishoError
 
@@ -41,8 +46,16 @@ class RunningDepot:
 
 
 @contextlib.asynccontextmanager
-async def run_depot(settings: DepotSettings, cluster: Cluster, *, meter: Meter) -> AsyncIterator[RunningDepot]:
+async def run_depot(
+    settings: DepotSettings, cluster: Cluster, *, meter: Meter, register: Register | None = None
+) -> AsyncIterator[RunningDepot]:
     """Run a depot for as long as the context is open.
+
+    Args:
+        settings: How it runs.
+        cluster: Its view of pods and of what they may have.
+        meter: Where it counts.
+        register: The Models to inspect; None where none shall be.
 
     Raises:
         SekishoError: The sources cannot be read.
@@ -65,8 +78,21 @@ async def run_depot(settings: DepotSettings, cluster: Cluster, *, meter: Meter) 
         server, running.https_port = await _serve(api.build(), settings.host, settings.https_port, tls=tls)
         stack.push_async_callback(api.fetches.close)
         stack.push_async_callback(server.cleanup)
-        stack.push_async_callback(_end_tasks, [_start(job, running.readiness) for job in _jobs(running, tls)])
+        jobs = [*_jobs(running, tls), *_inspecting(settings, register)]
+        stack.push_async_callback(_end_tasks, [_start(job, running.readiness) for job in jobs])
         yield running
+
+
+def _inspecting(settings: DepotSettings, register: Register | None) -> list[Coroutine[Any, Any, None]]:
+    if register is None:
+        return []
+
+    async def examine(question: Question, signers: Signers) -> Inspection:
+        entries = await asyncio.to_thread(read_sources, settings.sources_file)
+        entry = choose_source(question.uri, entries, anonymous=settings.anonymous_sources)
+        return await inspect_source(question, entry, signers, most_bytes=settings.max_weights_bytes)
+
+    return [register.run(), Inspector(register, examine).run()]
 
 
 def _assemble(settings: DepotSettings, cluster: Cluster, cache: BlobCache, canary: CanaryListener) -> DepotApi:

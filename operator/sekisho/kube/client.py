@@ -257,9 +257,12 @@ class KubeClient:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiUnavailableError(f"the watch of {resource.full_name} broke ({type(error).__name__})") from error
 
-    async def apply(self, manifest: Mapping[str, Any], *, subresource: str = "", force: bool = True) -> Object:
-        """Apply a manifest on the server as the one field manager; return the object as it then stands.
+    async def apply(
+        self, manifest: Mapping[str, Any], *, subresource: str = "", force: bool = True, manager: str = FIELD_MANAGER
+    ) -> Object:
+        """Apply a manifest on the server; return the object as it then stands.
 
+        What `manager` applied before and leaves out now is removed, so two processes that write one object need two.
         `metadata.uid` in the manifest makes the call fail where another object has the name by now;
         `metadata.resourceVersion` ABSENT makes it fail where any object has it.
 
@@ -268,7 +271,7 @@ class KubeClient:
         """
         resource, meta = resource_of(manifest), manifest["metadata"]
         path = resource.path(meta.get("namespace", ""), meta["name"], subresource)
-        params = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
+        params = {"fieldManager": manager, "force": "true" if force else "false"}
         body = json.dumps(manifest, separators=(",", ":")).encode()
         return await self._send(_Call("apply", "PATCH", resource, path, params, body, PATCH_TYPES["apply"]))
 

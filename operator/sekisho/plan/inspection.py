@@ -24,7 +24,7 @@ def read_inspection(status: Mapping[str, Any]) -> Inspection | None:
 def read_accepted(status: Mapping[str, Any]) -> int:
     """Read the highest version that was accepted; 0 where there is none."""
     value = status.get("acceptedVersion")
-    return value if isinstance(value, int) and value > 0 else 0
+    return value if type(value) is int and value > 0 else 0
 
 
 def explain_wait(last: Inspection | None, *, uri: str, digest: str | None, signers: str) -> str:

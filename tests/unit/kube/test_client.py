@@ -262,3 +262,14 @@ async def test_without_any_credentials_the_way_out_is_told(tmp_path: Path) -> No
 def test_credentials_do_not_show_their_secrets() -> None:
     shown = repr(Credentials("https://x", token="hunter22", key_pem="hunter22"))
     assert "hunter22" not in shown
+
+
+async def test_who_applies_is_named_since_each_removes_what_it_leaves_out(
+    server: tuple[Server, str], client: KubeClient
+) -> None:
+    await client.apply(MANIFEST)
+    await client.apply(MANIFEST, subresource="status", manager="sekisho-depot")
+    assert [request[1].partition("?")[2] for request in server[0].requests] == [
+        "fieldManager=sekisho&force=true",
+        "fieldManager=sekisho-depot&force=true",
+    ]

@@ -18,6 +18,8 @@ GARBAGE: dict[str, Any] = {
     "a digest that is none": build_inspection(manifestDigest="sha256:ab"),
     "a version of zero": build_inspection(version=0),
     "a version beyond all numbers": build_inspection(version=2**53),
+    "a version that is true": build_inspection(version=True),
+    "sealed in words": build_inspection(sealed="true"),
     "too many signers": build_inspection(signedBy=[f"s{index}" for index in range(17)]),
     "a scan of no result": build_inspection(scan={"result": "Perhaps", "scanner": "x", "at": "2026-11-25T06:00:00Z"}),
     "too many evaluations": build_inspection(evaluations=build_inspection()["evaluations"] * 65),
@@ -45,7 +47,7 @@ def test_what_is_whole_is_read_and_what_is_unknown_is_left_out() -> None:
     assert read_inspection({}) is None
 
 
-@pytest.mark.parametrize(("value", "read"), [(None, 0), ("7", 0), (-1, 0), (0, 0), (7, 7)])
+@pytest.mark.parametrize(("value", "read"), [(None, 0), ("7", 0), (-1, 0), (True, 0), (0, 0), (7, 7)])
 def test_a_version_that_was_accepted_is_a_number_or_nothing(value: Any, read: int) -> None:
     assert read_accepted({"acceptedVersion": value}) == read
 

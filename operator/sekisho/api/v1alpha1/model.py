@@ -154,14 +154,19 @@ class Inspection(StatusModel):
     inspected_at: Timestamp = Field(
         description="When this came to light; later looks that find the same do not renew it."
     )
-    sealed: bool = Field(default=False, description="Whether there is a sealed model.")
+    sealed: bool = Field(default=False, strict=True, description="Whether there is a sealed model.")
     artifact_digest: Digest | None = Field(
         default=None, description="Digest of the artifact that was inspected; this one is fetched."
     )
     manifest_digest: Digest | None = Field(default=None, description="Digest of the signed manifest.")
     model: ShortText | None = Field(default=None, description="The owner's name for the model.")
     version: int | None = Field(
-        default=None, ge=1, le=2**53 - 1, description="Version of the model.", json_schema_extra={"format": "int64"}
+        default=None,
+        strict=True,
+        ge=1,
+        le=2**53 - 1,
+        description="Version of the model.",
+        json_schema_extra={"format": "int64"},
     )
     class_: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
         default=None, alias="class", description="Class that the model was sealed for; a floor of the Model's class."
@@ -176,7 +181,7 @@ class Inspection(StatusModel):
         default=None, description="Its version when the data key was wrapped."
     )
     size_bytes: int | None = Field(
-        default=None, ge=0, le=2**53 - 1, description="Size of the unsealed weights.",
+        default=None, strict=True, ge=0, le=2**53 - 1, description="Size of the unsealed weights.",
         json_schema_extra={"format": "int64"},
     )  # fmt: skip
     signed_by: tuple[Name, ...] = Field(
