@@ -3,37 +3,34 @@
 import json
 import os
 import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from sekisho.cli.artifact import pull_model, push_model
 from sekisho.cli.credentials import find_login
-from sekisho.cli.failures import EXIT_CODES, INTERRUPTED, LOCAL, choose_exit_code, describe_local
+from sekisho.cli.failures import EXIT_CODES
+from sekisho.cli.key_services import open_keys, open_same
 from sekisho.cli.progress import describe_bytes, open_meter
 from sekisho.cli.registry import Registry, parse_reference
+from sekisho.cli.running import FOLDER as _FOLDER
+from sekisho.cli.running import JSON as _JSON
+from sekisho.cli.running import UNSAFE as _UNSAFE
+from sekisho.cli.running import run as _run
 from sekisho.cli.sealed_folder import (
     describe_sealed,
     open_sealed,
     rewrap_key,
-    unwrap_key,
-    verify_digests,
-    verify_tags,
 )
 from sekisho.cli.sealing import Wish, seal_model
-from sekisho.errors import Reason, RefusedError, SekishoError
-from sekisho.kms.choose import open_key_service, parse_key_address
-from sekisho.kms.service import KeyService
+from sekisho.cli.signing import list_signatures, sign_folder
+from sekisho.cli.signing_commands import PASSPHRASE, TRUST, approve, open_key, sign
+from sekisho.cli.verify_command import read_vouched, verify
+from sekisho.errors import Reason, RefusedError
+from sekisho.kms.choose import parse_key_address
 from sekisho.seal.facts import ModelIdentity
 
-_FOLDER = click.Path(path_type=Path)
-_JSON = click.option(
-    "--json", "as_json", is_flag=True, help="Result as JSON on stdout, progress as JSON lines on stderr."
-)
-_UNSAFE = click.option("--allow-unsafe-key", is_flag=True, help="Take an unsafe-development: key. For tests only.")
 _KMS = click.option(
     "--kms",
     required=True,
@@ -47,13 +44,14 @@ _CA = click.option("--ca-file", type=_FOLDER, help="Trust the authority in this 
 
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def cli() -> None:
-    r"""Seal a model once; registries, caches, volumes and nodes then hold ciphertext only.
+    """Seal a model once; registries, caches, volumes and nodes then hold ciphertext only.
 
     \b
     1. sekisho seal ./model --class confidential --model legal/reviewer --version 7 --kms openbao:transit/legal
-    2. sekisho push ./model.sealed oci://registry.closed:5000/models/reviewer:7
-    3. put the digest it prints into the Model: storageUri: oci://…@sha256:…
-    """
+    2. sekisho sign ./model.sealed --key release.pem
+    3. sekisho push ./model.sealed oci://registry.closed:5000/models/reviewer:7
+    4. put the digest it prints into the Model: storageUri: oci://…@sha256:…
+    """  # noqa: D301 -- click looks for the sign itself
 
 
 @cli.command()
@@ -66,6 +64,14 @@ def cli() -> None:
 @click.option("--licence", help="SPDX expression, kept in the signed manifest.")
 @click.option("--capability", "capabilities", multiple=True, help="What it may be used for; repeat for more.")
 @click.option("--risk", help="Its risk as you classify it: Minimal, Limited, High.")
+@click.option(
+    "--sign", "file", type=_FOLDER, metavar="FILE.pem", help="Sign the result with this key; see sekisho sign."
+)
+@PASSPHRASE
+@click.option(
+    "--openssf", type=_FOLDER, metavar="MODEL.sig", help="Seal only what this signature of model_signing names."
+)
+@TRUST
 @_UNSAFE
 @_JSON
 def seal(**given: Any) -> None:
@@ -83,53 +89,29 @@ def _seal(**given: Any) -> tuple[dict[str, Any], str]:
     model = ModelIdentity(name=given["name"], version=given["version"], data_class=given["data_class"])
     source: Path = given["source"]
     out = given["out"] or source.absolute().with_name(f"{source.absolute().name}.sealed")
+    signer = open_key(given) if given["file"] else None
+    vouched = read_vouched(given)
     declared = {"licence": given["licence"], "capabilities": list(given["capabilities"]), "risk": given["risk"]}
-    keys = _open_keys(given["kms"], given["allow_unsafe_key"])
-    wish = Wish(model, keys, address.key_id, {name: value for name, value in declared.items() if value})
+    keys = open_keys(given["kms"], given["allow_unsafe_key"])
+    wish = Wish(
+        model,
+        keys,
+        address.key_id,
+        {name: value for name, value in declared.items() if value},
+        accept=vouched.check if vouched else None,
+    )
     done = seal_model(source, out, wish, meter=open_meter(as_json=given["as_json"]))
-    facts = describe_sealed(open_sealed(done.folder)) | {"folder": str(done.folder), "kept": done.kept}
+    key_id = sign_folder(done.folder, signer).key_id if signer else None
+    facts = describe_sealed(open_sealed(done.folder)) | {
+        "folder": str(done.folder),
+        "kept": done.kept,
+        "signedWith": key_id,
+    }
     size = describe_bytes(sum(file.size for file in done.manifest.files))
     kept = f", {done.kept} kept from before" if done.kept else ""
-    return (
-        facts,
-        f"{done.folder}: {len(done.manifest.files)} files, {size}{kept}\n{done.digest}  (manifest; not signed yet)",
-    )
-
-
-@cli.command()
-@click.argument("folder", type=_FOLDER)
-@click.option("--kms", metavar="KMS:KEY", help="Unwrap the data key there and open every segment; without it, digests.")
-@click.option(
-    "--unsafe-skip-signatures", is_flag=True, help="Check the bytes only; tells nothing about who sealed them."
-)
-@_UNSAFE
-@_JSON
-def verify(folder: Path, kms: str | None, unsafe_skip_signatures: bool, allow_unsafe_key: bool, as_json: bool) -> None:
-    """Verify the sealed model in FOLDER; no plaintext is written.
-
-    Without a key: names, sizes and the digest of every ciphertext. With --kms: every segment is opened in memory, which
-    proves that key, model, version, class, order and bytes belong together.
-    """
-
-    def act() -> tuple[dict[str, Any], str]:
-        if not unsafe_skip_signatures:
-            raise RefusedError(
-                Reason.SIGNATURE_MISSING,
-                "this build cannot check signatures yet, and bytes alone do not tell who sealed them; "
-                "pass --unsafe-skip-signatures to check the bytes only",
-            )
-        sealed, meter = open_sealed(folder), open_meter(as_json=as_json)
-        if kms is None:
-            verify_digests(sealed, meter=meter)
-        else:
-            verify_tags(
-                sealed, unwrap_key(sealed, _open_same(kms, sealed.wrapped.key_id, allow_unsafe_key)), meter=meter
-            )
-        checked = "every tag" if kms else "every digest"
-        facts = {"folder": str(folder), "digest": sealed.digest, "checked": checked, "signatures": "skipped"}
-        return facts, f"{folder}: {len(sealed.manifest.files)} files, {checked} holds; signatures were not checked"
-
-    _run(act, as_json=as_json)
+    signed = f"signed by key {key_id}" if key_id else "not signed yet"
+    told = f"{done.folder}: {len(done.manifest.files)} files, {size}{kept}\n{done.digest}  (manifest; {signed})"
+    return facts, told
 
 
 @cli.command()
@@ -146,7 +128,7 @@ def rewrap(folder: Path, kms: str, allow_unsafe_key: bool, as_json: bool) -> Non
 
     def act() -> tuple[dict[str, Any], str]:
         sealed = open_sealed(folder)
-        old, new = rewrap_key(sealed, _open_same(kms, sealed.wrapped.key_id, allow_unsafe_key))
+        old, new = rewrap_key(sealed, open_same(kms, sealed.wrapped.key_id, allow_unsafe_key))
         facts = {"key": new.key_id, "from": old.key_version, "to": new.key_version}
         return facts, f"{folder}: key {new.key_id}, version {old.key_version} → {new.key_version}"
 
@@ -160,7 +142,7 @@ def inspect(folder: Path, as_json: bool) -> None:
     """Show what the sealed model in FOLDER says of itself. Nothing of it is verified here."""
 
     def act() -> tuple[dict[str, Any], str]:
-        facts = describe_sealed(open_sealed(folder))
+        facts = describe_sealed(open_sealed(folder)) | {"signatures": list_signatures(folder)}
         return facts, "\n".join(f"{name:<11} {_show(value)}" for name, value in facts.items())
 
     _run(act, as_json=as_json)
@@ -212,15 +194,8 @@ def pull(origin: str, out: Path, plain_http: bool, ca_file: Path | None, as_json
     _run(act, as_json=as_json)
 
 
-def _open_keys(kms: str, allow_unsafe: bool) -> KeyService:
-    return open_key_service(kms, os.environ, allow_unsafe=allow_unsafe)
-
-
-def _open_same(kms: str, key_id: str, allow_unsafe: bool) -> KeyService:
-    named = parse_key_address(kms).key_id
-    if named != key_id:
-        raise RefusedError(Reason.KEY_MISMATCH, f"the model is sealed with key {key_id}, --kms names {named}")
-    return _open_keys(kms, allow_unsafe)
+for command in (sign, verify, approve):
+    cli.add_command(command)
 
 
 def _open_registry(text: str, plain_http: bool, ca_file: Path | None) -> Registry:
@@ -230,25 +205,6 @@ def _open_registry(text: str, plain_http: bool, ca_file: Path | None) -> Registr
 
 def _show(value: object) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
-
-
-def _run(act: Callable[[], tuple[dict[str, Any], str]], *, as_json: bool) -> None:
-    """Do one command and turn what it came to into output and exit code."""
-    try:
-        facts, text = act()
-    except SekishoError as error:
-        _fail(error.reason.value, error.message, choose_exit_code(error), as_json=as_json)
-    except KeyboardInterrupt:
-        _fail("Interrupted", "interrupted; run the same command again to go on", INTERRUPTED, as_json=as_json)
-    except OSError as error:
-        _fail("LocalFailure", describe_local(error), LOCAL, as_json=as_json)
-    click.echo(json.dumps(facts, ensure_ascii=False) if as_json else text)
-
-
-def _fail(reason: str, message: str, code: int, *, as_json: bool) -> NoReturn:
-    text = json.dumps({"reason": reason, "message": message}, ensure_ascii=False) if as_json else f"{reason}: {message}"
-    click.echo(text, err=True)
-    sys.exit(code)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,12 +41,14 @@ class Wish:
     Attributes:
         key_id: The key-encryption key in `keys`.
         declared: What the owner declares about the model, as it will stand in the manifest.
+        accept: Sees the manifest before the result appears; refuses by raising.
     """
 
     model: ModelIdentity
     keys: KeyService
     key_id: str
     declared: Mapping[str, Any]
+    accept: Callable[[SealedManifest], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,8 @@ def _write_manifest(partial: Path, wish: Wish, entries: list[Entry], commitment:
         table=BlobFacts(size=len(table), digest=digest_of(table)), declared=wish.declared,
         sealed_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )  # fmt: skip
+    if wish.accept is not None:
+        wish.accept(manifest)
     write_whole(partial / TABLE_NAME, table)
     write_whole(partial / MANIFEST_NAME, encode_manifest(manifest))
     expected = {entry.file.stored_as for entry in entries}

@@ -67,7 +67,7 @@ class Pkcs11Keys:
     def wrap(self, data_key: bytes, *, key_id: str, context: KeyContext) -> WrappedKey:
         """Encrypt in the token with the version of the highest number."""
         service.check_data_key(data_key)
-        with self._open(key_id) as session:
+        with self.open_session(key_id) as session:
             newest = max(_list_versions(session, key_id), key=_number)
             if newest.leaves and not self._settings.allow_unsafe:
                 raise failures.unsafe(KMS, key_id, "it is not sensitive, or is extractable")
@@ -86,7 +86,7 @@ class Pkcs11Keys:
         envelope = Envelope.parse(wrapped)
         key_id = wrapped.key_id
         service.check_version(KMS, key_id, envelope.version, self._settings.minimum_version)
-        with self._open(key_id, decrypts=True) as session:
+        with self.open_session(key_id, decrypts=True) as session:
             found = {version.number: version for version in _list_versions(session, key_id)}
             version = found.get(envelope.version)
             if version is None:
@@ -102,7 +102,7 @@ class Pkcs11Keys:
 
     def describe(self, key_id: str) -> KeyState:
         """Read the attributes of the versions."""
-        with self._open(key_id) as session:
+        with self.open_session(key_id) as session:
             versions = _list_versions(session, key_id)
             newest = max(versions, key=_number)
             usable = [version.number for version in versions if version.decrypts]
@@ -115,11 +115,11 @@ class Pkcs11Keys:
         )  # fmt: skip
 
     @contextmanager
-    def _open(self, key_id: str, *, decrypts: bool = False) -> Iterator[Any]:
+    def open_session(self, key_id: str, *, decrypts: bool = False) -> Iterator[Any]:
         """Log in, one caller at a time, and turn what the library raises into our refusals."""
         if not _LABEL.fullmatch(key_id):
             raise failures.invalid_name(KMS, key_id, "a label of letters, digits, dot, dash and underscore is needed")
-        pkcs11 = _load_client()
+        pkcs11 = load_client()
         pin = failures.read_secret_file(KMS, self._settings.pin_file)
         with self._lock:
             if pin == self._refused_pin:
@@ -144,7 +144,8 @@ class Pkcs11Keys:
             return token.open()
 
 
-def _load_client() -> Any:
+def load_client() -> Any:
+    """Import the client library; only who uses a token has it."""
     try:
         import pkcs11  # noqa: PLC0415 -- only who uses a token has its client
     except ImportError:
@@ -153,7 +154,7 @@ def _load_client() -> Any:
 
 
 def _gcm(nonce: bytes, aad: bytes) -> dict[str, Any]:
-    pkcs11 = _load_client()
+    pkcs11 = load_client()
     return {"mechanism": pkcs11.Mechanism.AES_GCM, "mechanism_param": pkcs11.GCMParams(nonce, aad, 128)}
 
 

@@ -6,7 +6,7 @@ An unknown signature counts for nothing and spoils nothing; one trusted signer a
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sekisho.errors import Reason, RefusedError, Rejection, SekishoError
 from sekisho.seal.certificates import (
@@ -80,6 +80,20 @@ def parse_signers(items: Sequence[SignerText]) -> tuple[Signer, ...]:
         raise _invalid(f"there are {len(signers)} signers, {MAX_SIGNERS} are allowed")
     _check_apart(tuple(signers.values()))
     return tuple(signers.values())
+
+
+def read_signer_texts(value: object) -> tuple[SignerText, ...]:
+    """Read a policy's `spec.signers` as it was parsed from YAML or JSON.
+
+    Raises:
+        RefusedError: PolicyInvalid; not the shape of the resource, a field unknown, a name twice.
+    """
+    items = _take_list(value, "signers")
+    texts = tuple(text for place, item in enumerate(items) for text in _read_item(item, f"signers[{place}]"))
+    names = [item.get("name") for item in items]
+    if len(set(names)) < len(names):
+        raise _invalid("two signers have the same name; give each its own")
+    return texts
 
 
 def find_signers(
@@ -160,6 +174,46 @@ def _parse_signer(item: SignerText) -> Signer:
     roots = parse_roots("\n".join(item.certificates), name=f"{name}: certificates")
     subjects = tuple(check_subject(subject, name=f"{name}: subject") for subject in item.subjects)
     return Signer(item.name, keys, (Authority(roots, subjects),))
+
+
+def _read_item(value: object, name: str) -> list[SignerText]:
+    fields = _take_object(value, name, ("name", "publicKeys", "authorities"))
+    signer = _take_text(fields.get("name"), f"{name}.name")
+    texts = [SignerText(signer, _take_texts(fields.get("publicKeys", []), f"{name}.publicKeys"))]
+    for place, item in enumerate(_take_list(fields.get("authorities", []), f"{name}.authorities")):
+        where = f"{name}.authorities[{place}]"
+        authority = _take_object(item, where, ("certificates", "subjects"))
+        certificates = _take_texts(authority.get("certificates"), f"{where}.certificates")
+        subjects = _take_texts(authority.get("subjects"), f"{where}.subjects")
+        if not certificates or not subjects:
+            raise _invalid(f"{where} lacks certificates or subjects; both are needed")
+        texts.append(SignerText(signer, certificates=certificates, subjects=subjects))
+    return texts
+
+
+def _take_object(value: object, name: str, known: tuple[str, ...]) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _invalid(f"{name} is no object")
+    for field in value:
+        if field not in known:
+            raise _invalid(f'{name} has the field "{str(field)[:64]}"; known are {", ".join(known)}')
+    return value
+
+
+def _take_list(value: object, name: str) -> list[Any]:
+    if not isinstance(value, list) or len(value) > MAX_SIGNERS:
+        raise _invalid(f"{name} is no list of at most {MAX_SIGNERS} items")
+    return value
+
+
+def _take_texts(value: object, name: str) -> tuple[str, ...]:
+    return tuple(_take_text(item, name) for item in _take_list(value, name))
+
+
+def _take_text(value: object, name: str) -> str:
+    if not isinstance(value, str):
+        raise _invalid(f"{name} is no text")
+    return value
 
 
 def _check_apart(signers: Sequence[Signer]) -> None:

@@ -71,7 +71,7 @@ def test_verifying_says_that_signatures_were_not_checked_instead_of_passing(benc
     bench.seal()
     done = run_cli(["verify", str(bench.out), "--json"])
     assert done.returncode == 5
-    assert read_refusal(done)[0] == "SignatureMissing"
+    assert read_refusal(done)[0] == "SignerNotTrusted"
 
 
 def test_another_key_does_not_open_the_model(bench: Bench) -> None:
@@ -143,7 +143,7 @@ def test_a_sealed_model_verifies_and_rewraps_without_touching_the_weights(bench:
     assert (shown["digest"], shown["files"], shown["verified"]) == (digest, 3, False)
 
 
-@pytest.mark.parametrize("command", ["", "seal", "verify", "rewrap", "inspect", "push", "pull"])
+@pytest.mark.parametrize("command", ["", "seal", "sign", "approve", "verify", "rewrap", "inspect", "push", "pull"])
 def test_help_is_what_was_agreed(command: str) -> None:
     shown = run_cli([*command.split(), "--help"]).stdout
     place = GOLDEN / f"{command or 'sekisho'}.txt"

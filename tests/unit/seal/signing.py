@@ -76,6 +76,7 @@ def certify(name: str, issuer: Certified | None = None, **more: Any) -> Certifie
     key = more.get("key") or curve_key()
     ca = more.get("ca", issuer is None)
     begins, ends = more.get("days", (-1, 30))
+    now = more.get("around", NOW)
     subject = x509.Name.from_rfc4514_string(name)
     builder = (
         x509.CertificateBuilder()
@@ -83,8 +84,8 @@ def certify(name: str, issuer: Certified | None = None, **more: Any) -> Certifie
         .issuer_name(issuer.certificate.subject if issuer else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW + timedelta(days=begins))
-        .not_valid_after(NOW + timedelta(days=ends))
+        .not_valid_before(now + timedelta(days=begins))
+        .not_valid_after(now + timedelta(days=ends))
     )
     if ca or more.get("constrained", False):
         constraints = x509.BasicConstraints(ca=ca, path_length=more.get("path_length"))

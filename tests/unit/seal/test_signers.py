@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from sekisho.errors import Reason, RefusedError
-from sekisho.seal.signers import SignerText, parse_signers
+from sekisho.seal.signers import SignerText, parse_signers, read_signer_texts
 from tests.unit.seal.signing import build_authorities, certify, curve_key, ed25519_key, pem_of, rsa_key
 
 OWNER = pem_of(ed25519_key("owner"))
@@ -113,3 +113,38 @@ def test_more_signers_keys_and_authorities_than_allowed_are_refused() -> None:
 def test_a_key_is_shown_by_its_id_only() -> None:
     (signer,) = parse_signers([with_key(OWNER)])
     assert repr(signer.keys[0]) == f"PublicKey(key_id='{signer.keys[0].key_id}')"
+
+
+def spell(**change: Any) -> dict[str, Any]:
+    return {"name": "release", "publicKeys": [OWNER]} | change
+
+
+AUTHORITY = {"certificates": [HOUSE.root.pem], "subjects": ["CN=release,O=Example"]}
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (None, "signers is no list of at most 64 items"),
+        ([spell()] * 65, "signers is no list of at most 64 items"),
+        (["text"], "signers[0] is no object"),
+        ([spell(keys=[])], 'signers[0] has the field "keys"; known are name, publicKeys, authorities'),
+        ([{"publicKeys": [OWNER]}], "signers[0].name is no text"),
+        ([spell(publicKeys=[1])], "signers[0].publicKeys is no text"),
+        ([spell(authorities=[{}])], "signers[0].authorities[0].certificates is no list"),
+        ([spell(authorities=[AUTHORITY | {"subjects": []}])], "authorities[0] lacks certificates or subjects"),
+        ([spell(), spell(publicKeys=[])], "two signers have the same name; give each its own"),
+    ],
+    ids=range(9),
+)
+def test_signers_that_are_not_spelt_as_in_a_policy_are_refused(value: object, told: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        read_signer_texts(value)
+    assert caught.value.reason is Reason.POLICY_INVALID
+    assert told in caught.value.message
+
+
+def test_signers_are_read_as_a_policy_spells_them() -> None:
+    (signer,) = parse_signers(read_signer_texts([spell(authorities=[AUTHORITY, AUTHORITY | {"subjects": ["CN=b"]}])]))
+    assert (signer.name, len(signer.keys)) == ("release", 1)
+    assert [authority.subjects for authority in signer.authorities] == [("CN=release,O=Example",), ("CN=b",)]
