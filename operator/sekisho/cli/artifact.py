@@ -109,26 +109,38 @@ def pull_model(registry: Registry, out: Path, *, meter: Meter) -> tuple[SealedFo
         raise refuse(f"{out} exists; name another folder with --out, or remove it first")
     manifest, digest = registry.read_manifest()
     layers = _read_layers(manifest, str(registry.reference))
+    small = tuple(layer for layer in layers if layer.path in _TYPES)
+    blobs = tuple(layer for layer in layers if layer.path not in _TYPES)
     partial = out.with_name(f"{out.name}.partial")
     (partial / FILES_FOLDER).mkdir(parents=True, exist_ok=True)
     meter.start("pulling", sum(layer.size for layer in layers))
     try:
-        for layer in layers:
+        for layer in small:
+            _pull_layer(registry, layer, partial / layer.path, meter=meter)
+        _check_blobs(open_sealed(partial), blobs)
+        for layer in blobs:
             _pull_layer(registry, layer, partial / layer.path, meter=meter)
     finally:
         meter.finish()
-    folder = open_sealed(partial)
-    check_files(folder)
-    pulled = {layer.path: layer.digest for layer in layers}
-    for file in folder.manifest.files:
-        if pulled.get(file.stored_as) != file.ciphertext.digest:
-            raise RefusedError(
-                Reason.SEAL_BROKEN,
-                f'{file.stored_as} ("{file.path}") has {pulled.get(file.stored_as)}, '
-                f"the manifest says {file.ciphertext.digest}",
-            )
+    check_files(open_sealed(partial))
     partial.rename(out)
     return open_sealed(out), digest
+
+
+def _check_blobs(folder: SealedFolder, blobs: tuple[Layer, ...]) -> None:
+    """Refuse ciphertext that the manifest does not name, before any of it is fetched."""
+    wanted = {f.stored_as: Layer(f.stored_as, f.ciphertext.size, f.ciphertext.digest) for f in folder.manifest.files}
+    offered = {blob.path: blob for blob in blobs}
+    for path in sorted(wanted.keys() | offered.keys()):
+        if wanted.get(path) != offered.get(path):
+            raise RefusedError(
+                Reason.SEAL_BROKEN,
+                f"{path} is {_tell(offered.get(path))} in the artifact, and {_tell(wanted.get(path))} in the manifest",
+            )
+
+
+def _tell(blob: Layer | None) -> str:
+    return f"{blob.digest} of {blob.size} bytes" if blob else "missing"
 
 
 def _pull_layer(registry: Registry, layer: Layer, place: Path, *, meter: Meter) -> None:

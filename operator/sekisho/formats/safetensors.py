@@ -11,6 +11,7 @@ from sekisho.formats.layout import MAX_DIMENSIONS, MAX_NAME_BYTES, MAX_TENSORS, 
 KIND: Final = "safetensors"
 MAX_HEADER_BYTES: Final = 32 * 1024 * 1024
 _MAX_SIZE: Final = 2**63
+_MOST_SIGNS: Final = {b"{": 2 * MAX_TENSORS, b"[": 4 * MAX_TENSORS, b":": 5 * MAX_TENSORS, b",": 10 * MAX_TENSORS}
 _METADATA: Final = "__metadata__"
 _BITS: Final = {
     **dict.fromkeys(("F4",), 4),
@@ -52,8 +53,8 @@ def parse_safetensors(stream: BinaryIO, size: int) -> Layout:
 
 
 def _parse_header(data: bytes) -> dict[str, Any]:
-    # Counted before parsing: an object or list of Python is many times larger than its two signs.
-    if data.count(b"{") > 2 * MAX_TENSORS or data.count(b"[") > 4 * MAX_TENSORS:
+    # Counted before parsing: an object, a list or an item of Python is many times larger than its signs.
+    if any(data.count(sign) > most for sign, most in _MOST_SIGNS.items()):
         raise refuse(KIND, f"the header has more than {MAX_TENSORS} tensors")
     try:
         header = json.loads(data.decode(), object_pairs_hook=_unique) if data[:1] == b"{" else None

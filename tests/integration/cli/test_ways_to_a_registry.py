@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from e2e.cluster.host import require_packages
 from e2e.cluster.progress import silent
 from tests.integration.cli.middleman import give_files, stand_between
 from tests.integration.cli.tokens import run_token_service
-from tests.integration.depot.registry import Registry, run_registry
+from tests.integration.depot.registry import MANIFEST, Registry, run_registry
 from tests.unit.cli.parts import Bench, build_bench, cli_environment, cli_words, read_refusal, run_cli
 from tests.unit.depot.parts import Keys, build_keys
 
@@ -252,6 +253,32 @@ def test_a_push_whose_answer_is_lost_ends_with_the_whole_blob(bench: Bench, tmp_
         uri = succeed(push(bench, middleman.host, "--plain-http"))["storageUri"]
         succeed(pull(uri, tmp_path / "pulled", "--plain-http"))
     verify(bench, tmp_path / "pulled")
+
+
+# --- what the manifest does not name
+
+
+def test_other_ciphertext_than_the_manifest_names_is_refused_before_it_is_fetched(
+    bench: Bench, tmp_path: Path, registry: Registry
+) -> None:
+    succeed(push(bench, registry.host, "--plain-http"))
+    request = urllib.request.Request(
+        f"http://{registry.host}/v2/{REPOSITORY}/manifests/7", headers={"Accept": MANIFEST}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        manifest = json.load(answer)
+    other = registry.push_blob(REPOSITORY, bytes(1000))
+    layer = next(item for item in manifest["layers"] if BLOB in item["annotations"].values())
+    layer |= {"digest": other, "size": 1000}
+    registry.put_manifest(REPOSITORY, "other", manifest, MANIFEST)
+    with stand_between(registry.host) as middleman:
+        done = pull(f"oci://{middleman.host}/{REPOSITORY}:other", tmp_path / "pulled", "--plain-http")
+    assert done.returncode == 4
+    reason, message = read_refusal(done)
+    assert reason == "SealBroken"
+    assert f"{BLOB} is {other} of 1000 bytes in the artifact, and sha256:" in message
+    assert len(middleman.seen("GET", "/blobs/")) == 3  # manifest, table and wrapped key
+    assert not (tmp_path / "pulled").exists()
 
 
 # --- standard clients
