@@ -11,6 +11,7 @@ from sekisho.plan.conditions import MAX_MESSAGE, find_condition
 from sekisho.plan.outcome import Outcome
 from sekisho.plan.serving import count_ready
 from sekisho.plan.weights import read_progress
+from sekisho.render.settings import SealedFacts
 
 _AGE = re.compile(r"\d[\d,]* s\b")
 _MAX_REJECTED = 64
@@ -104,6 +105,7 @@ def _compose_design(outcome: Outcome) -> dict[str, Any]:
         "source": design.weights.storage.uri,
         "digest": design.weights.digest,
         "progress": read_progress(outcome),
+        **_spell_seal(design.weights.sealed),
     }
     return {
         "address": {"url": outcome.world.settings.gateway_url, "model": f"{obj.namespace}/{obj.name}"},
@@ -111,3 +113,10 @@ def _compose_design(outcome: Outcome) -> dict[str, Any]:
         "modelName": design.weights.model_name or obj.name,
         "weights": {key: value for key, value in weights.items() if value is not None},
     }
+
+
+def _spell_seal(sealed: SealedFacts | None) -> dict[str, Any]:
+    if sealed is None:
+        return {}
+    key = f"{sealed.kms}:{sealed.key_id} version {sealed.key_version}"
+    return {"version": sealed.version, "key": key[:MAX_MESSAGE]}

@@ -48,7 +48,9 @@ def test_the_examples_show_every_field(kind: dict[str, Any]) -> None:
         kind["spec"].model_validate(spec)
 
 
-@pytest.mark.parametrize("path", sorted(FIELDS.parent.rglob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted(FIELDS.parent.rglob("*.yaml")), ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
 def test_keys_and_certificates_of_examples_can_be_read(path: Path) -> None:
     for item in yaml.safe_load_all(path.read_text()):
         if item is not None and item["kind"] == "ClassificationPolicy":

@@ -60,6 +60,8 @@ def test_a_service_whose_model_shows_everything_runs_in_memory() -> None:
     assert condition(decided, "Accepted")["status"] == "True"
     assert volume_of(decided)["emptyDir"]["medium"] == "Memory"
     assert decided.status["weights"]["digest"] == ARTIFACT
+    assert decided.status["weights"]["version"] == 7
+    assert decided.status["weights"]["key"] == "openbao:transit/legal version 3"
 
 
 def test_a_sealed_model_is_unsealed_in_memory_where_nothing_is_demanded() -> None:
@@ -72,6 +74,7 @@ def test_a_plain_model_does_not_wait_for_the_depot_where_nothing_is_demanded() -
     decided = plan(build_service(), build_world())
     assert condition(decided, "Accepted")["status"] == "True"
     assert "medium" not in volume_of(decided)["emptyDir"]
+    assert "key" not in decided.status["weights"]
 
 
 @pytest.mark.parametrize(

@@ -281,6 +281,10 @@ class WeightsStatus(StatusModel):
     source: Annotated[str, Field(max_length=1024)] | None = Field(default=None, description="Where they come from.")
     digest: Annotated[str, Field(max_length=71)] | None = Field(default=None, description="Digest of what was fetched.")
     progress: Annotated[str, Field(max_length=256)] | None = Field(default=None, description="Progress of a fetch.")
+    version: int | None = Field(
+        default=None, ge=1, description="Version of the sealed model.", json_schema_extra={"format": "int64"}
+    )
+    key: Text | None = Field(default=None, description="Key that unseals it: service:key, and the key's version.")
 
 
 class InferenceServiceStatus(StatusModel):

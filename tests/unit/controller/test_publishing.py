@@ -1,0 +1,78 @@
+"""A status beside another writer: what the depot wrote is neither compared nor written, and its news is passed on."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from sekisho.controller.cluster import Cluster
+from sekisho.controller.publishing import Publisher
+from sekisho.controller.store import Change
+from sekisho.kube.client import KubeClient
+from sekisho.kube.credentials import Credentials
+from sekisho.kube.resources import MODELS
+
+STATUS = {"observedGeneration": 1, "conditions": []}
+
+
+def model(version: int, **status: Any) -> dict[str, Any]:
+    meta = {"namespace": "a", "name": "m", "uid": "u", "resourceVersion": str(version), "generation": 1}
+    return {"metadata": meta, "spec": {}, "status": status}
+
+
+@dataclass
+class Rig:
+    """A publisher, an API server that answers with `stored`, and what was routed."""
+
+    cluster: Cluster = field(default_factory=Cluster)
+    routed: list[Change] = field(default_factory=list)
+    applied: list[dict[str, Any]] = field(default_factory=list)
+    stored: dict[str, Any] = field(default_factory=dict)
+    publisher: Publisher | None = None
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.applied.append(json.loads(await request.read()))
+        return web.json_response(self.stored)
+
+    async def publish(self, raw: dict[str, Any], status: dict[str, Any]) -> bool:
+        assert self.publisher is not None
+        self.cluster.stores[MODELS].put(raw)
+        return await self.publisher.publish(MODELS, raw, status)
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    made = Rig()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", made.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    credentials = Credentials(f"http://127.0.0.1:{runner.addresses[0][1]}", token="t")
+    async with KubeClient(credentials, process="test") as client:
+        made.publisher = Publisher(client, made.cluster, instance="test", route=made.routed.append)
+        yield made
+    await runner.cleanup()
+
+
+async def test_what_the_depot_wrote_is_no_difference(rig: Rig) -> None:
+    assert not await rig.publish(model(1, **STATUS, inspection={"sealed": True}), STATUS)
+    assert rig.applied == []
+
+
+async def test_what_the_depot_wrote_is_not_written(rig: Rig) -> None:
+    rig.stored = model(2, **STATUS, inspection={"sealed": True})
+    assert await rig.publish(model(1, inspection={"sealed": True}), STATUS)
+    assert rig.applied[0]["status"] == STATUS
+    assert rig.routed == []
+    assert not await rig.publish(rig.stored, STATUS)
+
+
+async def test_what_the_depot_wrote_meanwhile_wakes_whom_it_concerns(rig: Rig) -> None:
+    rig.stored = model(3, **STATUS, inspection={"sealed": True})
+    assert await rig.publish(model(1), STATUS)
+    assert [change.name for change in rig.routed] == [("a", "m")]
