@@ -14,7 +14,7 @@ Raw = Mapping[str, Any]
 Name = tuple[str, str]
 _LOG: Final = logging.getLogger(__name__)
 _REST_SECONDS: Final = 1.0
-_MOST_REST_SECONDS: Final = 30.0
+_MOST_REST_SECONDS: Final = 10.0
 
 
 class Following:

@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sekisho.api.v1alpha1.model import Inspection
 from sekisho.depot.inspection import Question, inspect_source
+from sekisho.depot.settings import SourceEntry
 from sekisho.errors import Reason, RefusedError, SekishoError
 from sekisho.seal.facts import KEY_NAME, MANIFEST_NAME, SIGNATURES_NAME, TABLE_NAME
 from sekisho.seal.trust import Signer, SignerText, parse_signers
 from tests.unit.depot.artifacts import digest_of, entry_of, push, sealed_blobs, uri_of
-from tests.unit.depot.parts import FileServer, serve_files
+from tests.unit.depot.parts import FileServer, build_keys, serve_files
 from tests.unit.seal.signing import ed25519_key, envelope_of, pem_of
 
 POLICY = "sha256:" + "aa" * 32
@@ -216,3 +218,15 @@ async def test_annotations_are_not_believed_and_weights_are_not_read(server: Fil
     read = {request.rpartition("/")[2] for request in server.requests if "/blobs/" in request}
     small = (MANIFEST_NAME, SIGNATURES_NAME, KEY_NAME)
     assert read == {digest_of(blobs[name]) for name in small}
+
+
+async def test_a_sealed_model_may_lie_on_a_web_server(tmp_path: Path) -> None:
+    keys = build_keys(tmp_path, "127.0.0.1")
+    blobs = sealed_blobs("release")
+    sums = "".join(f"{digest_of(data)[7:]}  {path}\n" for path, data in blobs.items())
+    files = {f"/x/{path}": data for path, data in {**blobs, "SHA256SUMS": sums.encode()}.items()}
+    with serve_files(FileServer(files), keys) as server:
+        entry = SourceEntry(prefix=f"https://{server.host}/", ca_file=str(keys.ca))
+        question = Question(f"https://{server.host}/x/", None, POLICY)
+        found = await inspect_source(question, entry, trusted("release"), most_bytes=1 << 20)
+    assert (found.sealed, found.refusal, found.version, found.artifact_digest) == (True, None, 7, None)
