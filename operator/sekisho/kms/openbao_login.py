@@ -85,8 +85,14 @@ class Session:
     def _log_in(self, login: KubernetesLogin | AppRoleLogin) -> _Lease:
         asked_at = self._clock()
         answer = self._wire.call("POST", f"auth/{login.mount}/login", _read_proof(login))
+        if answer.status >= 500:
+            raise failures.unavailable(KMS, f"the login at auth/{login.mount} failed with status {answer.status}")
         if answer.status != 200:
-            text = f"{KMS} denied the login at auth/{login.mount} (status {answer.status}); check role and policies"
+            # it denies as well where it could not ask the API server about the token
+            more = ", and that the API server answers it" if isinstance(login, KubernetesLogin) else ""
+            text = (
+                f"{KMS} denied the login at auth/{login.mount} (status {answer.status}); check role and policies{more}"
+            )
             raise RefusedError(Reason.KEY_DENIED, text)
         auth: Any = answer.body.get("auth")
         token = auth.get("client_token") if isinstance(auth, dict) else None

@@ -84,6 +84,9 @@ class Wire:
                 status, data = answer.status, answer.read(_MAX_ANSWER_BYTES + 1)
         except TimeoutError:
             raise self._late() from None
+        except ssl.SSLCertVerificationError:
+            text = f"the certificate of {self._host} is not trusted; name its authority (BAO_CACERT)"
+            raise failures.unavailable(KMS, text) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise failures.unavailable(KMS, f"{self._host} could not be asked ({type(error).__name__})") from None
         finally:

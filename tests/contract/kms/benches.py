@@ -4,6 +4,7 @@ import datetime as dt
 import ipaddress
 import json
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -62,9 +63,11 @@ class Bench:
 class Bao:
     """The real server, reached by a forwarder so that a test can spoil what comes back."""
 
-    def __init__(self, address: str, root: str) -> None:
+    def __init__(self, address: str, root: str, tls_address: str, ca_file: Path) -> None:
         self.address = address
         self.root = root
+        self.tls_address = tls_address
+        self.ca_file = ca_file
 
     def throttle(self) -> Reply:
         return Reply(429, b'{"errors":["request path rate limit quota exceeded"]}')
@@ -150,6 +153,13 @@ class Hsm:
 
 def fresh(word: str) -> str:
     return f"{word}-{uuid.uuid4().hex[:8]}"
+
+
+def free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        port: int = trial.getsockname()[1]
+    return port
 
 
 def server_tls(folder: Path) -> tuple[ssl.SSLContext, Path]:

