@@ -116,11 +116,13 @@ def approve_folder(
         by: Who approves, in words.
         signers: Of that policy; the model must be signed by one of them, and the approval count. None to ask nobody.
     """
-    if signers is not None:
-        verify_signatures(folder, signers)
-    manifest = _read_manifest(folder)
-    parse_manifest(manifest)
-    digest, at = digest_of(manifest), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if signers is None:
+        manifest = _read_manifest(folder)
+        parse_manifest(manifest)
+        digest = digest_of(manifest)
+    else:
+        digest = verify_signatures(folder, signers).digest
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     signature = make_signature(key, encode_approval_statement(digest, role, by, at))
     approval = Approval(role, by, at, encode_approval_signature(signature))
     if signers is not None:

@@ -105,7 +105,7 @@ def sign(**given: Any) -> None:
             return facts, f"{given['openssf']}: signed by key {key.public.key_id}"
         done = sign_folder(folder, key, counting_as=signers)
         facts = {"folder": str(folder), "digest": done.digest, "keyId": done.key_id, "signatures": done.signatures}
-        return facts, f"{folder / SIGNATURES_NAME}: {done.signatures} signatures, fresh by key {done.key_id}"
+        return facts, f"{folder / SIGNATURES_NAME}: signed by key {done.key_id}, number of signatures {done.signatures}"
 
     run(act, as_json=given["as_json"])
 

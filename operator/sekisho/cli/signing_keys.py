@@ -96,7 +96,7 @@ def open_signing_key(wish: KeyWish, environment: Mapping[str, str] = os.environ)
         assert wish.file is not None  # noqa: S101 -- narrows the type
         secret = _load(wish.file, wish)
         key = FileKey(_take(secret.public_key(), wish.file), chain, secret)
-    if chain and _take(x509.load_der_x509_certificate(chain[0]).public_key(), wish.chain) != key.public:
+    if chain and _key_of(chain[0], wish.chain) != key.public:
         raise refuse(
             f"the first certificate of {wish.chain} is of another key; put the signer's own first",
             reason=Reason.KEY_MISMATCH,
@@ -146,10 +146,17 @@ def _take(key: object, place: Path | None) -> PublicKey:
         raise refuse(error.message) from None
 
 
+def _key_of(certificate: bytes, place: Path | None) -> PublicKey:
+    try:
+        return _take(x509.load_der_x509_certificate(certificate).public_key(), place)
+    except (ValueError, UnsupportedAlgorithm):
+        raise refuse(f"the first certificate of {place} has a key that cannot be read") from None
+
+
 def _read_chain(place: Path) -> tuple[bytes, ...]:
     try:
         certificates = x509.load_pem_x509_certificates(_read(place))
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise refuse(f"{place} holds no certificates in PEM") from None
     if len(certificates) > 1 and certificates[-1].subject == certificates[-1].issuer:
         certificates.pop()  # the root: whoever checks has their own

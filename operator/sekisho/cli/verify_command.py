@@ -11,6 +11,7 @@ from sekisho.cli.sealed_folder import open_sealed, unwrap_key, verify_digests, v
 from sekisho.cli.signing import Vouched, read_openssf, read_trust, verify_signatures
 from sekisho.cli.signing_commands import TRUST
 from sekisho.errors import Reason, RefusedError
+from sekisho.seal.trust import VerifiedManifest
 
 
 def read_vouched(given: dict[str, Any]) -> Vouched | None:
@@ -49,8 +50,10 @@ def verify(**given: Any) -> None:
 
 def _verify(**given: Any) -> tuple[dict[str, Any], str]:
     folder, kms = given["folder"], given["kms"]
-    signed_by = _verify_signers(given)
+    verified = _verify_signers(given)
     sealed, meter = open_sealed(folder), open_meter(as_json=given["as_json"])
+    if verified is not None and verified.digest != sealed.digest:
+        raise RefusedError(Reason.SIGNATURE_INVALID, f"{folder} changed while it was verified; nothing may write to it")
     if (vouched := read_vouched(given)) is not None:
         vouched.check(sealed.manifest)
     if kms is None:
@@ -60,16 +63,17 @@ def _verify(**given: Any) -> tuple[dict[str, Any], str]:
         verify_tags(sealed, unwrap_key(sealed, keys), meter=meter)
     checked = "every tag" if kms else "every digest"
     facts: dict[str, Any] = {"folder": str(folder), "digest": sealed.digest, "checked": checked}
-    if signed_by is None:
+    if verified is None:
         facts["signatures"], told = "skipped", "signatures were not checked"
     else:
-        facts["signedBy"], told = sorted(signed_by), f"signed by {', '.join(sorted(signed_by))}"
+        signed_by = sorted(verified.signed_by)
+        facts["signedBy"], told = signed_by, f"signed by {', '.join(signed_by)}"
     if vouched is not None:
         facts["openssfSignedBy"] = sorted(vouched.signed_by)
     return facts, f"{folder}: {len(sealed.manifest.files)} files, {checked} holds; {told}"
 
 
-def _verify_signers(given: dict[str, Any]) -> frozenset[str] | None:
+def _verify_signers(given: dict[str, Any]) -> VerifiedManifest | None:
     if given["unsafe_skip_signatures"]:
         return None
     if given["trust"] is None:
@@ -78,4 +82,4 @@ def _verify_signers(given: dict[str, Any]) -> frozenset[str] | None:
             "say whose signatures count: --trust FILE; bytes alone do not tell who sealed them, "
             "pass --unsafe-skip-signatures to check only those",
         )
-    return verify_signatures(given["folder"], read_trust(given["trust"])).signed_by
+    return verify_signatures(given["folder"], read_trust(given["trust"]))

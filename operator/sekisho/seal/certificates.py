@@ -22,6 +22,15 @@ MAX_ROOT_BYTES: Final = 16 * 1024
 MAX_SUBJECTS: Final = 32
 MAX_SUBJECT_BYTES: Final = 1024
 _MOST_TOLD: Final = 256
+# What reading a certificate raises, and only when the broken part is asked for.
+_UNREADABLE: Final = (
+    TypeError,
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 _KINDS: Final = {"email:": x509.RFC822Name, "uri:": x509.UniformResourceIdentifier, "dns:": x509.DNSName}
 
 
@@ -41,9 +50,17 @@ class Authority:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """The certificates that came with a signature; unverified."""
+    """The certificates that came with a signature; unverified.
+
+    Attributes:
+        leaf: The signer's own.
+        who: Its subject, for people.
+        key: Its key.
+        between: The others, in any order.
+    """
 
     leaf: x509.Certificate
+    who: str
     key: PublicKey
     between: tuple[x509.Certificate, ...]
 
@@ -52,8 +69,9 @@ def parse_chain(certificates: tuple[bytes, ...]) -> Chain | None:
     """Read certificates from DER, the signer's own first; None where one cannot be read or its key cannot sign."""
     try:
         leaf, *between = (x509.load_der_x509_certificate(der) for der in certificates)
-        return Chain(leaf, take_public_key(leaf.public_key(), name="the certificate"), tuple(between))
-    except (ValueError, UnsupportedAlgorithm, RefusedError):
+        who = leaf.subject.rfc4514_string()[:_MOST_TOLD] or "(no name)"
+        return Chain(leaf, who, take_public_key(leaf.public_key(), name=who), tuple(between))
+    except (*_UNREADABLE, RefusedError):
         return None
 
 
@@ -61,13 +79,13 @@ def is_named(chain: Chain, authority: Authority) -> bool:
     """Tell whether the first certificate claims a subject that the authority may vouch for."""
     try:
         return any(_is_subject(chain.leaf, subject) for subject in authority.subjects)
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (*_UNREADABLE, x509.ExtensionNotFound):
         return False
 
 
 def explain_refusal(chain: Chain, authority: Authority, *, at: datetime) -> str:
     """Say why an authority does not vouch for the first certificate of a chain at that time; empty where it does."""
-    leaf, who = chain.leaf, describe_subject(chain.leaf)
+    leaf, who = chain.leaf, chain.who
     if not leaf.not_valid_before_utc <= at <= leaf.not_valid_after_utc:
         span = f"{leaf.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ} to {leaf.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
         return f"the certificate of {who} is valid from {span}, it is {at:%Y-%m-%dT%H:%M:%SZ}; sign anew"
@@ -75,7 +93,7 @@ def explain_refusal(chain: Chain, authority: Authority, *, at: datetime) -> str:
     verifier = builder.extension_policies(ca_policy=_authorities(), ee_policy=_signers()).build_client_verifier()
     try:
         verifier.verify(leaf, list(chain.between))
-    except (VerificationError, ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except (*_UNREADABLE, VerificationError) as error:
         return f"the certificate of {who} leads to no root of the policy ({_tell(error)})"
     return ""
 
@@ -91,7 +109,7 @@ def parse_roots(pem: str, *, name: str) -> tuple[x509.Certificate, ...]:
     try:
         roots = tuple(x509.load_pem_x509_certificates(pem.encode()))
         authorities = [root.extensions.get_extension_for_class(x509.BasicConstraints).value.ca for root in roots]
-    except (ValueError, UnsupportedAlgorithm, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+    except (*_UNREADABLE, x509.ExtensionNotFound) as error:
         raise _refuse(f"{name} is not a list of root certificates in PEM") from error
     if len(roots) > MAX_ROOTS or not all(authorities):
         wrong = authorities.count(False)
@@ -118,11 +136,6 @@ def check_subject(text: str, *, name: str) -> str:
             f'{name} is "{text[:128]}", no name like CN=release,O=Example, email:…, uri:… or dns:…'
         ) from error
     return text
-
-
-def describe_subject(certificate: x509.Certificate) -> str:
-    """Name the subject of a certificate for people; it is what the certificate claims."""
-    return certificate.subject.rfc4514_string()[:_MOST_TOLD] or "(no name)"
 
 
 def _authorities() -> ExtensionPolicy:

@@ -13,7 +13,6 @@ from sekisho.seal.certificates import (
     MAX_SUBJECTS,
     Authority,
     check_subject,
-    describe_subject,
     explain_refusal,
     is_named,
     parse_chain,
@@ -139,7 +138,7 @@ def _try_certificates(
         return Rejection(Reason.SIGNATURE_INVALID, "a certificate beside the signature cannot be read or cannot sign")
     if not chain.key.verifies(message, signature.value):
         return Rejection(Reason.SIGNATURE_INVALID, "a signature does not hold for the certificate that came with it")
-    told = f"the certificate of {describe_subject(chain.leaf)} is of nobody whom an authority of the policy names"
+    told = f"the certificate of {chain.who} is of nobody whom an authority of the policy names"
     for signer in signers:
         for authority in signer.authorities:
             if is_named(chain, authority):

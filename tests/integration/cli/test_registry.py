@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from sekisho.depot.settings import SourceEntry
 from sekisho.depot.sources.listing import check_listing
 from sekisho.depot.sources.oci import open_oci
 from tests.integration.depot.registry import run_registry
 from tests.unit.cli.parts import build_bench, read_refusal, run_cli
+from tests.unit.seal.signing import ed25519_key, pem_of
 
 pytestmark = pytest.mark.integration
 
@@ -55,9 +57,21 @@ def test_a_wrong_password_is_refused_and_the_right_one_is_taken_from_dockers_con
             assert password not in done.stderr
 
 
+def write_signer(folder: Path) -> tuple[Path, Path]:
+    """Write a signer's private key, and whom to trust."""
+    secret, trust = folder / "owner.pem", folder / "trust.json"
+    key = ed25519_key("owner")
+    secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    secret.chmod(0o600)
+    trust.write_text(json.dumps([{"name": "model-release", "publicKeys": [pem_of(key)]}]))
+    return secret, trust
+
+
 async def test_what_was_pushed_pulls_verifies_and_is_an_ordinary_model_to_the_depot(tmp_path: Path) -> None:
     bench = build_bench(tmp_path, big=40_000_000)
     bench.seal()
+    key, trust = write_signer(tmp_path)
+    assert run_cli(["sign", str(bench.out), "--key", str(key)]).returncode == 0
     with run_registry(tmp_path / "registry") as registry:
         done = run_cli(["push", str(bench.out), f"oci://{registry.host}/models/reviewer:7", "--plain-http", "--json"])
         assert done.returncode == 0, done.stderr
@@ -75,5 +89,7 @@ async def test_what_was_pushed_pulls_verifies_and_is_an_ordinary_model_to_the_de
                 assert data == (bench.out / file.path).read_bytes()
     names = {place.relative_to(bench.out).as_posix() for place in bench.out.rglob("*") if place.is_file()}
     assert {file.path for file in files} == names
-    words = ["verify", str(pulled), "--unsafe-skip-signatures", "--kms", bench.kms, "--allow-unsafe-key"]
-    assert run_cli(words).returncode == 0
+    words = ["verify", str(pulled), "--trust", str(trust), "--kms", bench.kms, "--allow-unsafe-key", "--json"]
+    done = run_cli(words)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["signedBy"] == ["model-release"]

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sekisho.cli.main import cli
+from sekisho.cli.signing import verify_signatures
+from sekisho.cli.signing_keys import KeyWish, open_signing_key
 from sekisho.seal.statement import parse_signatures
 from tests.unit.cli.parts import Bench, build_bench
 from tests.unit.seal.signing import certify, curve_key, ed25519_key, key_id_of, pem_of, rsa_key
@@ -246,6 +248,42 @@ def test_a_model_that_nobody_trusted_signed_is_not_approved(folder: Path, trust:
     key = write_key(tmp_path / "k.pem", ed25519_key("board"))
     words = ("approve", folder, "--by", "B. Chair", "--role", "model-board", "--key", key)
     assert refuse(*words, "--trust", trust, code=5)[0] == "SignatureMissing"
+
+
+def test_a_passphrase_is_asked_for_where_somebody_can_be_asked(tmp_path: Path) -> None:
+    key = write_key(tmp_path / "k.pem", ed25519_key("owner"), PASSPHRASE)
+    asked: list[str] = []
+
+    def ask(text: str) -> str:
+        asked.append(text)
+        return PASSPHRASE
+
+    wish = KeyWish(file=key, label=None, chain=None, passphrase_file=None, ask=ask, warn=asked.append)
+    opened = open_signing_key(wish)
+    assert opened.public.key_id == key_id_of(ed25519_key("owner"))
+    assert asked == [f"Passphrase of {key}"]
+    assert "secret" not in repr(opened)
+
+
+def test_a_folder_that_changes_between_the_signature_and_the_bytes_is_refused(
+    folder: Path, owner: Path, trust: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    succeed("sign", folder, "--key", owner)
+    place = folder / "sekisho.json"
+    before = place.read_bytes()
+
+    def swap(*words: Any) -> Any:
+        verified = verify_signatures(*words)
+        place.write_bytes(before.replace(b'"version":7', b'"version":9'))
+        return verified
+
+    monkeypatch.setattr("sekisho.cli.verify_command.verify_signatures", swap)
+    try:
+        reason, message = refuse("verify", folder, "--trust", trust, code=5)
+    finally:
+        place.write_bytes(before)
+    assert reason == "SignatureInvalid"
+    assert message.endswith("changed while it was verified; nothing may write to it")
 
 
 def test_a_key_that_others_can_read_is_warned_of_and_still_signs(folder: Path, owner: Path) -> None:

@@ -7,10 +7,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sekisho.errors import Reason, RefusedError
 from sekisho.seal.manifest import MANIFEST_NAME
-from sekisho.seal.statement import Envelope, encode_signatures
+from sekisho.seal.signers import find_signers
+from sekisho.seal.statement import Envelope, Signature, encode_signatures
 from sekisho.seal.trust import SignerText, parse_signers, verify_manifest
 from tests.unit.seal.sealing import seal
 from tests.unit.seal.signing import (
@@ -190,3 +193,47 @@ def test_a_signer_may_have_several_authorities_and_each_counts() -> None:
     assert len(signers) == 1
     for house in (first, second):
         assert verify_manifest(MANIFEST, house.envelope(MANIFEST), signers, at=NOW).signed_by == {"model-release"}
+
+
+def spoil(der: bytes, old: bytes, new: bytes) -> bytes:
+    assert der.count(old) >= 1
+    return der.replace(old, new, 1)
+
+
+LEAF = build_authorities(extensions=[email("release@example.org")])
+
+
+@pytest.mark.parametrize(
+    "certificate",
+    [
+        spoil(LEAF.leaf.der, b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x0c"),  # version 12
+        spoil(LEAF.leaf.der, b"\x0c\x07release", b"\x0c\x07\xff\xfelease"),  # a subject that is no text
+        spoil(LEAF.leaf.der, b"\x06\x03\x55\x04\x03\x0c\x07release", b"\x06\x03\x55\x04\x03\x03\x07release"),  # or bits
+        b"",
+        b"\x30\x80",
+    ],
+    ids=["version", "text", "bits", "empty", "endless"],
+)
+def test_a_certificate_that_is_broken_inside_is_refused_like_one_that_is_none(certificate: bytes) -> None:
+    signature = Signature(key_id=key_id_of(LEAF.leaf.key), value=b"value", certificates=(certificate,))
+    with pytest.raises(RefusedError) as caught:
+        find_signers(b"payload", (signature,), parse_signers([LEAF.text()]), at=NOW)
+    assert caught.value.reason is Reason.SIGNATURE_INVALID
+    assert caught.value.message.startswith("a certificate beside the signature cannot be read or cannot sign")
+
+
+@pytest.mark.filterwarnings("ignore")  # of cryptography, on odd names and numbers
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 1), st.integers(0, 2000), st.binary(max_size=2))
+def test_no_change_of_a_certificate_does_more_than_refuse(which: int, place: int, bytes_: bytes) -> None:
+    chain = [LEAF.leaf.der, LEAF.between.der]
+    place %= len(chain[which])
+    before = chain[which]
+    chain[which] = before[:place] + bytes_ + before[place + 1 :]
+    payload = statement_of(MANIFEST)
+    signature = sign(LEAF.leaf.key, payload, certificates=tuple(chain))
+    signers = parse_signers([LEAF.text("email:release@example.org", "CN=release,O=Example")])
+    if chain[which] != before:
+        with pytest.raises(RefusedError) as caught:
+            find_signers(payload, (signature,), signers, at=NOW)
+        assert caught.value.reason in {Reason.SIGNATURE_INVALID, Reason.SIGNER_NOT_TRUSTED}
