@@ -198,7 +198,7 @@ async def test_a_source_that_cannot_be_read_is_told_and_tried_again_ever_more_se
     for seconds, count in ((3, 1), (4, 2), (7, 2), (6, 3)):
         rig.forward(seconds)
         await rig.rest()
-        assert len(rig.asked) == count
+        await settle(lambda wanted=count: len(rig.asked) == wanted)
     assert len(rig.register.writes) == 1
     rig.answer = lambda question: found(question.uri)
     rig.forward(400)
