@@ -8,7 +8,7 @@ STAMP := $(VENV)/.complete
 # Most tests wait for real processes: more workers than cores.
 WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest
-CORE := */sekisho/errors.py,*/sekisho/api/*,*/sekisho/classify/*,*/sekisho/placement/*,*/sekisho/attest/*,*/sekisho/formats/*,*/sekisho/seal/*,*/sekisho/render/*,*/sekisho/plan/*
+CORE := */sekisho/errors.py,*/sekisho/api/*,*/sekisho/classify/*,*/sekisho/placement/*,*/sekisho/attest/*,*/sekisho/formats/*,*/sekisho/seal/*,*/sekisho/scan/*,*/sekisho/render/*,*/sekisho/plan/*
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)
 
 .PHONY: help

@@ -10,6 +10,7 @@ import click
 
 from sekisho.cli.artifact import pull_model, push_model
 from sekisho.cli.credentials import find_login
+from sekisho.cli.declaring import declaration_options, read_declarations
 from sekisho.cli.failures import EXIT_CODES
 from sekisho.cli.key_services import open_keys, open_same
 from sekisho.cli.progress import describe_bytes, open_meter
@@ -18,6 +19,7 @@ from sekisho.cli.running import FOLDER as _FOLDER
 from sekisho.cli.running import JSON as _JSON
 from sekisho.cli.running import UNSAFE as _UNSAFE
 from sekisho.cli.running import run as _run
+from sekisho.cli.scan_command import open_inspector, scan, scan_options
 from sekisho.cli.sealed_folder import (
     describe_sealed,
     open_sealed,
@@ -61,9 +63,8 @@ def cli() -> None:
 @click.option("--version", type=click.IntRange(min=1), required=True, help="Counts up; a lower one is refused later.")
 @_KMS
 @click.option("-o", "--out", type=_FOLDER, help="Folder to write; SOURCE.sealed where not given.")
-@click.option("--licence", help="SPDX expression, kept in the signed manifest.")
-@click.option("--capability", "capabilities", multiple=True, help="What it may be used for; repeat for more.")
-@click.option("--risk", help="Its risk as you classify it: Minimal, Limited, High.")
+@declaration_options
+@scan_options
 @click.option(
     "--sign", "file", type=_FOLDER, metavar="FILE.pem", help="Sign the result with this key; see sekisho sign."
 )
@@ -77,6 +78,7 @@ def cli() -> None:
 def seal(**given: Any) -> None:
     """Seal SOURCE: a folder as model hubs lay it out, a GGUF file or an ONNX file.
 
+    It is scanned first, as by `sekisho scan`; the result and a CycloneDX bill of materials go under the signature.
     Each file is encrypted by AES-256-GCM in segments of at most 4 MiB. The data key exists in memory and, wrapped by
     your key service, in sekisho.key.json. The result appears as a whole: until then it is OUT.partial. After an
     interruption run the same command again: finished files are checked and kept, unfinished ones start over.
@@ -91,13 +93,14 @@ def _seal(**given: Any) -> tuple[dict[str, Any], str]:
     out = given["out"] or source.absolute().with_name(f"{source.absolute().name}.sealed")
     signer = open_key(given) if given["file"] else None
     vouched = read_vouched(given)
-    declared = {"licence": given["licence"], "capabilities": list(given["capabilities"]), "risk": given["risk"]}
+    declared = read_declarations(given)
     keys = open_keys(given["kms"], given["allow_unsafe_key"])
     wish = Wish(
         model,
         keys,
         address.key_id,
-        {name: value for name, value in declared.items() if value},
+        declared,
+        inspector=open_inspector(given, declared),
         accept=vouched.check if vouched else None,
     )
     done = seal_model(source, out, wish, meter=open_meter(as_json=given["as_json"]))
@@ -194,7 +197,7 @@ def pull(origin: str, out: Path, plain_http: bool, ca_file: Path | None, as_json
     _run(act, as_json=as_json)
 
 
-for command in (sign, verify, approve):
+for command in (scan, sign, verify, approve):
     cli.add_command(command)
 
 

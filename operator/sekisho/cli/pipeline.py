@@ -79,10 +79,10 @@ class Sealer:
         key = derive_file_key(self.data_key, self.model, path=source.path, salt=salt)
         sealer = SegmentSealer(key, len(lengths))
         plain, ciphertext = hashlib.sha256(), hashlib.sha256()
-        with _open_plain(source) as reading, target.open("wb", buffering=0) as writing:
+        with open_plain(source) as reading, target.open("wb", buffering=0) as writing:
             tags = self._seal_segments(sealer, lengths, (reading, writing), (plain, ciphertext))
             facts = os.fstat(reading.fileno())
-            if reading.read(1) or (facts.st_size, facts.st_mtime_ns) != (source.size, source.changed_ns):
+            if reading.read(1) or (facts.st_size, facts.st_ctime_ns) != (source.size, source.changed_ns):
                 raise _changed(source)
             os.fsync(writing.fileno())
         sealed = SealedFile(
@@ -119,7 +119,7 @@ def find_boundaries(source: PlainFile) -> tuple[int, ...]:
 
     Nothing is decided here: a malformed header yields no boundaries, and refusing it is the scan's business.
     """
-    with io.BufferedReader(_open_plain(source)) as stream:  # type: ignore[type-var]
+    with io.BufferedReader(open_plain(source)) as stream:  # type: ignore[type-var]
         try:
             layout = parse_layout(source.path, stream, size=source.size)
         except RefusedError:
@@ -133,7 +133,8 @@ def write_all(file: Any, data: memoryview) -> None:
         data = data[file.write(data) :]
 
 
-def _open_plain(source: PlainFile) -> BinaryIO:
+def open_plain(source: PlainFile) -> BinaryIO:
+    """Open a file, unbuffered, and no link that has taken its place."""
     handle = os.open(source.place, os.O_RDONLY | os.O_NOFOLLOW)
     return os.fdopen(handle, "rb", buffering=0)
 

@@ -15,9 +15,11 @@ from sekisho.cli.journal import JOURNAL_NAME, Entry, Journal
 from sekisho.cli.layout import PlainFile, list_plain_files
 from sekisho.cli.pipeline import Digests, Sealer
 from sekisho.cli.progress import Meter
+from sekisho.cli.scanning import Inspector, Scanned
 from sekisho.errors import Reason
 from sekisho.kms.service import KeyService
 from sekisho.seal.facts import (
+    BOM_NAME,
     FILES_FOLDER,
     KEY_BYTES,
     KEY_NAME,
@@ -42,6 +44,7 @@ class Wish:
         key_id: The key-encryption key in `keys`.
         declared: What the owner declares about the model, as it will stand in the manifest.
         accept: Sees the manifest before the result appears; refuses by raising.
+        inspector: Scans first; without one the manifest says that there was no scan.
     """
 
     model: ModelIdentity
@@ -49,6 +52,7 @@ class Wish:
     key_id: str
     declared: Mapping[str, Any]
     accept: Callable[[SealedManifest], None] | None = None
+    inspector: Inspector | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +78,14 @@ def seal_model(source: Path, out: Path, wish: Wish, *, meter: Meter) -> Sealed:
     if partial.is_symlink() or source.resolve() in {out.resolve(), *out.resolve().parents}:
         raise refuse(f"{out} is inside the model or reached by a link; name a folder elsewhere with --out")
     files = list_plain_files(source)
+    scanned = wish.inspector.inspect(files, meter) if wish.inspector else None
     (partial / FILES_FOLDER).mkdir(parents=True, exist_ok=True)
     journal = Journal(partial)
     try:
         data_key = _take_key(partial, wish)
         done = _keep_finished(files, partial, journal)
         entries = _seal_rest(files, partial, wish, data_key=data_key, done=done, journal=journal, meter=meter)
-        manifest = _write_manifest(partial, wish, entries, commit_key(data_key))
+        manifest = _write_manifest(partial, wish, entries, commitment=commit_key(data_key), scanned=scanned)
     finally:
         journal.close()
     (partial / JOURNAL_NAME).unlink()
@@ -147,12 +152,17 @@ def _seal_rest(
     return entries
 
 
-def _write_manifest(partial: Path, wish: Wish, entries: list[Entry], commitment: bytes) -> SealedManifest:
+def _write_manifest(
+    partial: Path, wish: Wish, entries: list[Entry], *, commitment: bytes, scanned: Scanned | None
+) -> SealedManifest:
+    (partial / BOM_NAME).unlink(missing_ok=True)  # of an earlier try that was scanned
+    bom = _write_bom(partial, wish, entries, scanned) if scanned else None
     table = SegmentTable.of([entry.rows for entry in entries]).encode()
     manifest = SealedManifest(
         model=wish.model, files=tuple(entry.file for entry in entries), commitment=commitment,
         table=BlobFacts(size=len(table), digest=digest_of(table)), declared=wish.declared,
         sealed_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        scan=scanned.summary if scanned else None, bom=bom,
     )  # fmt: skip
     if wish.accept is not None:
         wish.accept(manifest)
@@ -163,6 +173,14 @@ def _write_manifest(partial: Path, wish: Wish, entries: list[Entry], commitment:
         if f"{FILES_FOLDER}/{place.name}" not in expected:
             place.unlink()  # of an earlier try with other files
     return manifest
+
+
+def _write_bom(partial: Path, wish: Wish, entries: list[Entry], scanned: Scanned) -> BlobFacts:
+    files = [entry.file for entry in entries]
+    scanned.check_same(files)
+    bom = scanned.render_bom(wish.model, files, wish.declared)
+    write_whole(partial / BOM_NAME, bom)
+    return BlobFacts(size=len(bom), digest=digest_of(bom))
 
 
 def hash_file(place: Path) -> str:

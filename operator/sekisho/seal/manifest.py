@@ -71,6 +71,7 @@ __all__ = [
     "encode_manifest",
     "name_stored",
     "parse_manifest",
+    "read_declared",
     "read_identity",
 ]
 
@@ -131,7 +132,7 @@ def parse_manifest(data: bytes) -> UnverifiedManifest:
             sealed_at=fields.time("sealedAt"),
             scan=None if value["scan"] is None else _read_scan(value["scan"]),
             bom=None if value["bom"] is None else _read_blob(value["bom"], f"{MANIFEST_NAME}.bom", most=MAX_BOM_BYTES),
-            declared=_read_declared(value["declared"]),
+            declared=read_declared(value["declared"], name=f"{MANIFEST_NAME}.declared"),
         )
     )
 
@@ -251,8 +252,8 @@ def _read_scan(value: object) -> ScanSummary:
     return ScanSummary(result=result, scanner=fields.text("scanner", most=256), at=fields.time("at"), findings=findings)
 
 
-def _read_declared(value: object) -> dict[str, Any]:
-    name = f"{MANIFEST_NAME}.declared"
+def read_declared(value: object, *, name: str) -> dict[str, Any]:
+    """Read what an owner declares of a model strictly: any of licence, capabilities, risk and evaluations."""
     fields = Fields.of(value, name=name, known=(), optional=("licence", "capabilities", "risk", "evaluations"))
     declared: dict[str, Any] = {}
     if "licence" in fields.value:

@@ -143,7 +143,9 @@ def test_a_sealed_model_verifies_and_rewraps_without_touching_the_weights(bench:
     assert (shown["digest"], shown["files"], shown["verified"]) == (digest, 3, False)
 
 
-@pytest.mark.parametrize("command", ["", "seal", "sign", "approve", "verify", "rewrap", "inspect", "push", "pull"])
+@pytest.mark.parametrize(
+    "command", ["", "scan", "seal", "sign", "approve", "verify", "rewrap", "inspect", "push", "pull"]
+)
 def test_help_is_what_was_agreed(command: str) -> None:
     shown = run_cli([*command.split(), "--help"]).stdout
     place = GOLDEN / f"{command or 'sekisho'}.txt"
