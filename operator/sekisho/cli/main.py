@@ -31,7 +31,7 @@ from sekisho.cli.signing_commands import PASSPHRASE, TRUST, approve, open_key, s
 from sekisho.cli.verify_command import read_vouched, verify
 from sekisho.errors import Reason, RefusedError
 from sekisho.kms.choose import parse_key_address
-from sekisho.seal.facts import ModelIdentity
+from sekisho.seal.facts import ModelIdentity, SealedManifest
 
 _KMS = click.option(
     "--kms",
@@ -93,6 +93,13 @@ def _seal(**given: Any) -> tuple[dict[str, Any], str]:
     out = given["out"] or source.absolute().with_name(f"{source.absolute().name}.sealed")
     signer = open_key(given) if given["file"] else None
     vouched = read_vouched(given)
+
+    def finish(folder: Path, manifest: SealedManifest) -> None:
+        if vouched:
+            vouched.check(manifest)
+        if signer:
+            sign_folder(folder, signer)
+
     declared = read_declarations(given)
     keys = open_keys(given["kms"], given["allow_unsafe_key"])
     wish = Wish(
@@ -101,10 +108,10 @@ def _seal(**given: Any) -> tuple[dict[str, Any], str]:
         address.key_id,
         declared,
         inspector=open_inspector(given, declared),
-        accept=vouched.check if vouched else None,
+        finish=finish,
     )
     done = seal_model(source, out, wish, meter=open_meter(as_json=given["as_json"]))
-    key_id = sign_folder(done.folder, signer).key_id if signer else None
+    key_id = signer.public.key_id if signer else None
     facts = describe_sealed(open_sealed(done.folder)) | {
         "folder": str(done.folder),
         "kept": done.kept,

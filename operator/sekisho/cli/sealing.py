@@ -24,6 +24,7 @@ from sekisho.seal.facts import (
     KEY_BYTES,
     KEY_NAME,
     MANIFEST_NAME,
+    SIGNATURES_NAME,
     TABLE_NAME,
     BlobFacts,
     ModelIdentity,
@@ -43,7 +44,7 @@ class Wish:
     Attributes:
         key_id: The key-encryption key in `keys`.
         declared: What the owner declares about the model, as it will stand in the manifest.
-        accept: Sees the manifest before the result appears; refuses by raising.
+        finish: Gets the folder and its manifest when all but the result's name is done; refuses by raising.
         inspector: Scans first; without one the manifest says that there was no scan.
     """
 
@@ -51,7 +52,7 @@ class Wish:
     keys: KeyService
     key_id: str
     declared: Mapping[str, Any]
-    accept: Callable[[SealedManifest], None] | None = None
+    finish: Callable[[Path, SealedManifest], None] | None = None
     inspector: Inspector | None = None
 
 
@@ -86,6 +87,9 @@ def seal_model(source: Path, out: Path, wish: Wish, *, meter: Meter) -> Sealed:
         done = _keep_finished(files, partial, journal)
         entries = _seal_rest(files, partial, wish, data_key=data_key, done=done, journal=journal, meter=meter)
         manifest = _write_manifest(partial, wish, entries, commitment=commit_key(data_key), scanned=scanned)
+        (partial / SIGNATURES_NAME).unlink(missing_ok=True)  # of an earlier try, whose manifest was another
+        if wish.finish is not None:
+            wish.finish(partial, manifest)
     finally:
         journal.close()
     (partial / JOURNAL_NAME).unlink()
@@ -164,8 +168,6 @@ def _write_manifest(
         sealed_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         scan=scanned.summary if scanned else None, bom=bom,
     )  # fmt: skip
-    if wish.accept is not None:
-        wish.accept(manifest)
     write_whole(partial / TABLE_NAME, table)
     write_whole(partial / MANIFEST_NAME, encode_manifest(manifest))
     expected = {entry.file.stored_as for entry in entries}

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sekisho.cli.main import cli
-from sekisho.cli.signing import verify_signatures
+from sekisho.cli.signing import sign_folder, verify_signatures
 from sekisho.cli.signing_keys import KeyWish, open_signing_key
 from sekisho.seal.statement import parse_signatures
 from tests.unit.cli.parts import Bench, build_bench
@@ -369,6 +369,28 @@ def test_sealing_can_sign_at_once_and_finds_a_bad_key_before_it_begins(
     assert done["signedWith"] == key_id_of(ed25519_key("owner"))
     words = ("verify", bench.out, "--trust", trust, "--kms", bench.kms, "--allow-unsafe-key")
     assert succeed(*words)["checked"] == "every tag"
+
+
+def test_sealing_that_was_interrupted_while_it_signed_goes_on_and_signs_what_it_writes_then(
+    tmp_path: Path, owner: Path, trust: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = build_bench(tmp_path / "bench", big=5000)
+    words = (*bench.seal_words()[:-1], "--sign", owner)
+
+    def sign_and_fail(*given: Any) -> None:
+        sign_folder(*given)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sekisho.cli.main.sign_folder", sign_and_fail)
+        assert refuse(*words, code=9)[0] == "LocalFailure"
+    partial = bench.out.with_name("model.sealed.partial")
+    assert (partial / "sekisho.sig.json").exists()
+    assert not bench.out.exists()
+    manifest = partial / "sekisho.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b'"sealedAt":"2', b'"sealedAt":"1'))
+    assert succeed(*words)["kept"] == 3
+    assert succeed("verify", bench.out, "--trust", trust)["signedBy"] == ["model-release"]
 
 
 def test_signatures_are_written_whole_or_not_at_all(folder: Path, owner: Path, monkeypatch: pytest.MonkeyPatch) -> None:
