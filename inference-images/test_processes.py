@@ -8,7 +8,7 @@ from imagebuild.main import build_image
 from imagebuild.sandbox import run_image
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
-PROCESSES = ("agent", "controller", "gateway", "depot")
+PROCESSES = ("agent", "controller", "gateway", "depot", "unsafe-release")
 
 
 @pytest.fixture(scope="module", params=PROCESSES)
@@ -39,9 +39,10 @@ def test_nothing_can_be_written_but_to_tmp(built: tuple[str, Path], tmp_path: Pa
 def test_every_module_of_the_process_can_be_imported(built: tuple[str, Path], tmp_path: Path) -> None:
     """Modules are found in the tree, so that one the image lacks is missed too."""
     name, archive = built
-    folder = REPOSITORY / "operator/sekisho" / name
+    package = name.replace("-", "_")
+    folder = REPOSITORY / "operator/sekisho" / package
     modules = ["sekisho.errors"] + [
-        ".".join(("sekisho", name, *path.relative_to(folder).with_suffix("").parts))
+        ".".join(("sekisho", package, *path.relative_to(folder).with_suffix("").parts))
         for path in sorted(folder.rglob("*.py"))
         if path.name != "__init__.py"
     ]

@@ -160,7 +160,9 @@ def test_a_kubelet_gets_a_depot_token_for_a_pod_it_runs_and_a_user_does_not(
 
     refused = request_as("admin")
     assert refused.status == 403
-    assert "a token of audience sekisho-depot is made by a kubelet, for a pod it runs" in refused.message
+    assert (
+        "a token of audience sekisho-depot or sekisho-broker is made by a kubelet, for a pod it runs" in refused.message
+    )
     stranger = request_as("system:node:n2")
     assert stranger.status == 403
     assert "ValidatingAdmissionPolicy" not in stranger.message, "the API server itself knows where the pod runs"

@@ -18,8 +18,16 @@ REGISTRY = "sekisho.local"
 _DECIDING_MODULES = ("builders.py", "debian.py", "oci.py", "roots.py", "site.py")
 """Modules of the builder whose change may change an image."""
 
-_PROCESSES = ("controller", "gateway", "depot", "agent", "broker", "cli")
-_AGENT_PARTS = ("__init__.py", "py.typed", "errors.py", "attest", "agent")
+_PROCESSES = ("controller", "gateway", "depot", "agent", "broker", "cli", "unsafe_release")
+_PARTS = {
+    "agent": ("__init__.py", "py.typed", "errors.py", "attest", "seal", "agent"),
+    # of the key services only the one that is none: the image holds no client of another
+    "unsafe_release": (
+        "__init__.py", "py.typed", "errors.py", "telemetry.py", "api", "seal", "kube", "unsafe_release",
+        *(f"kms/{name}.py" for name in ("__init__", "envelope", "failures", "service", "unsafe_development")),
+    ),
+}  # fmt: skip
+"""What a process has of the sekisho package where it has not all but the other processes."""
 
 
 _NOT_IN_PODS = ("kubernetes",)
@@ -71,22 +79,17 @@ def list_names() -> list[str]:
 
 
 def _process(name: str, *, packages: tuple[str, ...]) -> Image:
+    folder = name.replace("-", "_")
     sources = REPOSITORY / "operator/sekisho"
-    others = {other for other in _PROCESSES if other != name}
-    parts: tuple[str, ...]
-    if name == "agent":
-        parts = _AGENT_PARTS
-    else:
-        parts = tuple(
-            sorted(p.name for p in sources.iterdir() if p.name not in others and not p.name.startswith((".", "__py")))
-        )
-    # the agent runs on the standard library alone
-    lock = None if name == "agent" else site.lock_of_extra(name, REPOSITORY)
+    others = {other for other in _PROCESSES if other != folder}
+    parts = _PARTS.get(folder) or tuple(
+        sorted(p.name for p in sources.iterdir() if p.name not in others and not p.name.startswith((".", "__py")))
+    )
+    lock = site.lock_of_extra(name, REPOSITORY)
 
     def fill(root: Path) -> None:
-        if lock:
-            site.install_wheels(root, lock)
-            site.leave_out(root, _NOT_IN_PODS)
+        site.install_wheels(root, lock)
+        site.leave_out(root, _NOT_IN_PODS)
         site.copy_sources(root, REPOSITORY, parts=parts)
 
     return Image(
@@ -95,7 +98,7 @@ def _process(name: str, *, packages: tuple[str, ...]) -> Image:
         target=name,
         debian=packages,
         words=(site.read_version(REPOSITORY), *_NOT_IN_PODS),
-        inputs=(*((lock,) if lock else ()), *(sources / part for part in parts)),
+        inputs=(lock, *(sources / part for part in parts)),
         fill=fill,
     )
 
@@ -112,6 +115,7 @@ _CATALOGUE: dict[str, Callable[[], Image]] = {
     "controller": lambda: _process("controller", packages=(*debian.PYTHON, "libstdc++6")),  # numpy links to it
     "gateway": lambda: _process("gateway", packages=(*debian.PYTHON, "ca-certificates")),
     "depot": lambda: _process("depot", packages=(*debian.PYTHON, "ca-certificates")),
+    "unsafe-release": lambda: _process("unsafe-release", packages=debian.PYTHON),
     "llamacpp": lambda: _engine("llamacpp"),
     "vllm": lambda: _engine("vllm"),
 }

@@ -58,6 +58,9 @@ DEPOT_SERVED_BYTES: Final = "sekisho_depot_served_bytes"
 DEPOT_CACHE_BYTES: Final = "sekisho_depot_cache_bytes"
 DEPOT_PROOFS: Final = "sekisho_depot_proofs"
 
+# Metrics of the unsafe development release
+UNSAFE_RELEASES: Final = "sekisho_unsafe_releases"
+
 # Keys of log records and attributes of metrics and spans
 KEY_KIND: Final = "kind"
 KEY_NAMESPACE: Final = "namespace"

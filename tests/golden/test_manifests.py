@@ -10,7 +10,9 @@ from sekisho.placement.snapshot import take_snapshot
 from sekisho.plan.inferenceservice import plan
 from sekisho.render.settings import Canary
 from tests.golden.expected import check
+from tests.unit.plan.seals import sealed_model
 from tests.unit.plan.worlds import SETTINGS, build_model, build_node, build_runtime, build_service, build_world
+from tests.unit.render.blueprints import RELEASED
 
 SCRAPER = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
 GPU_NODE = build_node("tk-gpu-1", "tokyo", gpus=4, gpu_memory_mib=81920, memory_mib=262144, cpu_millis=64000)
@@ -37,6 +39,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             ),
         },
     ),
+    "sealed": ({}, {"model": sealed_model(), "settings": RELEASED}),
     "claim-egress-without-fence": (
         {
             "classification": {"level": "public"},

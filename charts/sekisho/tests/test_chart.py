@@ -28,7 +28,8 @@ CLOSED = {
     },
     "metrics": {"scrapers": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]},
 }
-CASES: dict[str, dict[str, Any]] = {"default": {}, "closed": CLOSED}
+UNSAFE = {"unsafeDevelopmentRelease": {"enabled": True, "minimumVersion": 2}}
+CASES: dict[str, dict[str, Any]] = {"default": {}, "closed": CLOSED, "unsafe-development-release": UNSAFE}
 ELSEWHERE = {"CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 
 pytestmark = pytest.mark.integration
@@ -115,8 +116,26 @@ def test_no_role_reads_secrets_beyond_three_names_in_the_own_namespace(helm: str
                 assert rule["verbs"] == ["create"] or len(rule["resourceNames"]) == 3
 
 
+def test_the_unsafe_development_release_is_there_only_where_it_was_asked_for_and_says_what_it_is(helm: str) -> None:
+    assert "unsafe" not in yaml.safe_dump_all(own(render(helm, {})))
+    documents = render(helm, UNSAFE)
+    role = next(d for d in documents if d["kind"] == "ClusterRole" and "unsafe" in d["metadata"]["name"])
+    rights = {(rule["resources"][0], *rule["verbs"]) for rule in role["rules"]}
+    assert rights == {("tokenreviews", "create"), ("pods", "get")}
+    named = [
+        rule["resourceNames"]
+        for d in documents
+        if d["kind"] == "Role"
+        for rule in d["rules"]
+        if "secrets" in rule["resources"] and "resourceNames" in rule
+    ]
+    assert named == [
+        ["sekisho-ca", "sekisho-depot-tls", "sekisho-gateway-tls", "sekisho-unsafe-development-release-tls"]
+    ]
+
+
 def test_every_process_runs_without_rights_it_does_not_need(helm: str) -> None:
-    for spec in pod_specs(render(helm, {})):
+    for spec in pod_specs(render(helm, UNSAFE)):
         assert spec["securityContext"]["runAsNonRoot"] is True
         for container in spec["containers"]:
             security = container["securityContext"]

@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, cast
@@ -12,11 +13,17 @@ from sekisho.errors import Reason, RefusedError
 MAX_CONFIG_BYTES: Final = 256 * 1024
 _MAX_EGRESS = 64
 _MAX_PORTS = 64
+_MAX_VERSION = 2**53 - 1
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_MODES: Final = ("depot", "mounted", "sealed")
+_SEALED_FIELDS: Final = ("manifestDigest", "model", "version", "class", "kms", "keyId", "keyVersion")
+
+Mode = Literal["depot", "mounted", "sealed"]
 
 
 @dataclass(frozen=True, slots=True)
-class DepotAddress:
-    """Where the depot is, and the name its certificate must carry."""
+class ServerAddress:
+    """Where the depot or the release of keys is, and the name its certificate must carry."""
 
     host: str
     port: int
@@ -31,16 +38,40 @@ class EgressRule:
     ports: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedConfig:
+    """What was verified of a sealed model before this pod was made; the artifact must be this one.
+
+    Attributes:
+        manifest_digest: Of the sekisho.json whose signatures were checked.
+        model: As the manifest names it.
+        data_class: As the manifest spells it.
+        kms: Which kind of key service wrapped the data key, with which key.
+        key_version: When it was looked at; a key that was wrapped anew since has another, so it is told only.
+    """
+
+    manifest_digest: str
+    model: str
+    version: int
+    data_class: str
+    kms: str
+    key_id: str
+    key_version: str
+
+
 @dataclass(frozen=True, slots=True)
 class WeightsConfig:
     """How weights reach the pod.
 
     Attributes:
-        mode: "depot": fetched by the agent. "mounted": already there, for example from a claim.
+        mode: "depot": fetched by the agent. "mounted": already there, for example from a claim. "sealed": ciphertext is
+            fetched and unsealed by the agent, and nothing else is served.
+        sealed: There exactly where the mode is "sealed".
     """
 
-    mode: Literal["depot", "mounted"]
+    mode: Mode
     path: str
+    sealed: SealedConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +84,22 @@ class EngineConfig:
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """Everything the agent knows; nothing in it is secret."""
+    """Everything the agent knows; nothing in it is secret.
+
+    Attributes:
+        release: Where data keys are released; None where the installation has no such thing.
+    """
 
     namespace: str
     service: str
-    depot: DepotAddress
+    depot: ServerAddress
     canaries: tuple[ExpectedCanary, ...]
     egress: tuple[EgressRule, ...]
     proof_interval_seconds: float
     proof_max_age_seconds: float
     weights: WeightsConfig
     engine: EngineConfig
+    release: ServerAddress | None = None
 
 
 def read_config(path: Path, *, host_ip: str) -> AgentConfig:
@@ -89,24 +125,56 @@ def parse_config(data: bytes, *, host_ip: str) -> AgentConfig:
     except (ValueError, RecursionError) as error:
         raise _invalid("it is not JSON") from error
     root = _object(raw, "the document")
-    depot = _object(root.get("depot"), "depot")
-    weights = _object(root.get("weights"), "weights")
     engine = _object(root.get("engine"), "engine")
     interval = _seconds(root.get("proofIntervalSeconds", 20), "proofIntervalSeconds")
     return AgentConfig(
         namespace=_text(root.get("namespace"), "namespace"),
         service=_text(root.get("service"), "service"),
-        depot=DepotAddress(
-            host=_address(depot.get("host"), "depot.host"),
-            port=_port(depot.get("port"), "depot.port"),
-            server_name=_text(depot.get("serverName"), "depot.serverName"),
-        ),
+        depot=_server(root.get("depot"), "depot"),
         canaries=parse_canaries(root.get("canaries"), host_ip=host_ip),
         egress=tuple(_egress(item) for item in _list(root.get("egress", []), "egress", most=_MAX_EGRESS)),
         proof_interval_seconds=interval,
         proof_max_age_seconds=_seconds(root.get("proofMaxAgeSeconds", 90), "proofMaxAgeSeconds"),
-        weights=WeightsConfig(_mode(weights.get("mode")), _text(weights.get("path"), "weights.path")),
+        weights=_weights(root.get("weights")),
         engine=EngineConfig(_port(engine.get("port"), "engine.port"), _path(engine.get("healthPath"))),
+        release=None if root.get("release") is None else _server(root["release"], "release"),
+    )
+
+
+def _server(raw: Any, field: str) -> ServerAddress:
+    item = _object(raw, field)
+    return ServerAddress(
+        host=_address(item.get("host"), f"{field}.host"),
+        port=_port(item.get("port"), f"{field}.port"),
+        server_name=_text(item.get("serverName"), f"{field}.serverName"),
+    )
+
+
+def _weights(raw: Any) -> WeightsConfig:
+    item = _object(raw, "weights")
+    mode, path = _mode(item.get("mode")), _text(item.get("path"), "weights.path")
+    if (item.get("sealed") is None) == (mode == "sealed"):
+        raise _invalid(f"weights.mode is {mode}, and weights.sealed is {'missing' if mode == 'sealed' else 'there'}")
+    return WeightsConfig(mode, path, _sealed(item["sealed"]) if mode == "sealed" else None)
+
+
+def _sealed(raw: Any) -> SealedConfig:
+    item = _object(raw, "weights.sealed")
+    if set(item) != set(_SEALED_FIELDS):
+        raise _invalid(f"weights.sealed has not exactly the fields {', '.join(_SEALED_FIELDS)}")
+    digest, version = item["manifestDigest"], item["version"]
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        raise _invalid("weights.sealed.manifestDigest is not sha256: and 64 hexadecimal digits")
+    if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= _MAX_VERSION:
+        raise _invalid(f"weights.sealed.version is not a whole number from 1 to {_MAX_VERSION}")
+    return SealedConfig(
+        manifest_digest=digest,
+        model=_text(item["model"], "weights.sealed.model"),
+        version=version,
+        data_class=_text(item["class"], "weights.sealed.class", most=1024),
+        kms=_text(item["kms"], "weights.sealed.kms", most=64),
+        key_id=_text(item["keyId"], "weights.sealed.keyId", most=2048),
+        key_version=_text(item["keyVersion"], "weights.sealed.keyVersion", most=2048),
     )
 
 
@@ -122,10 +190,10 @@ def _egress(raw: Any) -> EgressRule:
     return EgressRule(str(network), ports)
 
 
-def _mode(value: Any) -> Literal["depot", "mounted"]:
-    if value not in ("depot", "mounted"):
-        raise _invalid("weights.mode is not depot or mounted")
-    return cast('Literal["depot", "mounted"]', value)
+def _mode(value: Any) -> Mode:
+    if value not in _MODES:
+        raise _invalid(f"weights.mode is none of {', '.join(_MODES)}")
+    return cast("Mode", value)
 
 
 def _path(value: Any) -> str:
@@ -147,9 +215,9 @@ def _list(value: Any, field: str, *, most: int) -> list[Any]:
     return value
 
 
-def _text(value: Any, field: str) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= 256 or not value.isprintable():
-        raise _invalid(f"{field} is not a printable text of 1 to 256 characters")
+def _text(value: Any, field: str, *, most: int = 256) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= most or not value.isprintable():
+        raise _invalid(f"{field} is not a printable text of 1 to {most} characters")
     return value
 
 

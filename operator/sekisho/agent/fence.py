@@ -40,13 +40,19 @@ class Ruleset:
 
 
 def render_fence(config: AgentConfig, *, agent_port: int) -> Ruleset:
-    """Render the rules of a pod: in to engine and agent, out to the depot and declared destinations; the rest drops.
+    """Render the rules of a pod: in to engine and agent, out to depot, release of keys and what is declared.
+
+    The rest drops. A release of keys is named only to pods that unseal their weights.
 
     Replies of accepted connections pass, and the ICMP errors that belong to them (path MTU). Echo requests, UDP and
     DNS have no rule, in either direction. Neighbour discovery is let through only where a destination is IPv6,
     because such a destination cannot be reached without it.
     """
-    destinations = [(config.depot.host, (config.depot.port,)), *((rule.cidr, rule.ports) for rule in config.egress)]
+    servers = [config.depot, *((config.release,) if config.release else ())]
+    destinations = [
+        *((server.host, (server.port,)) for server in servers),
+        *((rule.cidr, rule.ports) for rule in config.egress),
+    ]
     common = ("ct state invalid drop", "ct state established,related accept")
     discovery: tuple[str, ...] = ()
     if any(_family(address) == "ip6" for address, _ in destinations):

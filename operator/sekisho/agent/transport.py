@@ -1,17 +1,19 @@
-"""The one connection out of the pod: HTTPS to the depot, by address, with its certificate checked by name."""
+"""The ways out of the pod: HTTPS to the depot and to the release of keys, by address, certificates checked by name."""
 
 import contextlib
 import http.client
 import json
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sekisho.agent.config import DepotAddress
+from sekisho.agent.config import ServerAddress
 from sekisho.attest.isolation import IsolationProof, encode_proof
+from sekisho.attest.unsealing import UnsealReport, encode_report
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 
 MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
@@ -21,17 +23,23 @@ _TIMEOUT_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class DepotAccess:
-    """What is needed to speak with the depot.
+class ServerAccess:
+    """What is needed to speak with the depot, or with the release of keys.
 
     Attributes:
         token_file: Projected token; the kubelet replaces it, so it is read for every request.
         ca_file: The CA bundle; read for every connection for the same reason.
+        what: What the server is called in messages.
+        unreachable: The reason where it cannot be used.
+        total_seconds: Bound of a whole exchange, however slowly bytes come; None for one that may take long.
     """
 
-    address: DepotAddress
+    address: ServerAddress
     token_file: Path
     ca_file: Path
+    what: str = "depot"
+    unreachable: Reason = Reason.DEPOT_UNREACHABLE
+    total_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,37 +53,54 @@ class Answer:
 class _NamedConnection(http.client.HTTPSConnection):
     """Connect to an IP address but check the certificate against a name: the pod has no DNS."""
 
-    def __init__(self, address: DepotAddress, *, context: ssl.SSLContext) -> None:
+    def __init__(self, address: ServerAddress, *, context: ssl.SSLContext) -> None:
         super().__init__(address.host, address.port, timeout=_TIMEOUT_SECONDS, context=context)
         self._address, self._tls = address, context
+        self.expired = False
 
     def connect(self) -> None:
         """Open the connection."""
         raw = socket.create_connection((self._address.host, self._address.port), timeout=_TIMEOUT_SECONDS)
         try:
-            self.sock = self._tls.wrap_socket(raw, server_hostname=self._address.server_name)
+            self.sock = self._tls.wrap_socket(
+                raw, server_hostname=self._address.server_name, do_handshake_on_connect=False
+            )
+            self.sock.do_handshake()
         except BaseException:
             raw.close()
             raise
 
+    def expire(self) -> None:
+        """End the connection from another thread: what reads or writes there fails at once."""
+        self.expired = True
+        with contextlib.suppress(OSError, AttributeError):
+            self.sock.shutdown(socket.SHUT_RDWR)
 
-def post_proof(access: DepotAccess, proof: IsolationProof) -> None:
+
+def post_proof(access: ServerAccess, proof: IsolationProof) -> None:
     """Deliver a proof.
 
     Raises:
         RefusedError: The depot appraised it and it does not hold, or the pod is not who it says.
         UnavailableError: It could not be delivered.
     """
-    with _request(access, "POST", "/v1/proof", body=encode_proof(proof)) as response:
+    with request(access, "POST", "/v1/proof", body=encode_proof(proof)) as response:
         if response.status != 204:
-            raise read_failure(response)
+            raise read_failure(response, access)
 
 
-def ask_weights(access: DepotAccess) -> Answer:
+def post_report(access: ServerAccess, report: UnsealReport) -> None:
+    """Tell how unsealing goes. Raises as `post_proof` does."""
+    with request(access, "POST", "/v1/weights/report", body=encode_report(report)) as response:
+        if response.status != 204:
+            raise read_failure(response, access)
+
+
+def ask_weights(access: ServerAccess) -> Answer:
     """Ask which files this pod is to have. Raises as `post_proof` does."""
-    with _request(access, "GET", "/v1/weights") as response:
+    with request(access, "GET", "/v1/weights") as response:
         if response.status not in (200, 202):
-            raise read_failure(response)
+            raise read_failure(response, access)
         data = response.read(MAX_ANSWER_BYTES + 1)
         try:
             body = json.loads(data) if len(data) <= MAX_ANSWER_BYTES else None
@@ -87,54 +112,81 @@ def ask_weights(access: DepotAccess) -> Answer:
 
 
 @contextlib.contextmanager
-def open_blob(access: DepotAccess, digest: str, *, offset: int) -> Iterator[http.client.HTTPResponse]:
+def open_blob(access: ServerAccess, digest: str, *, offset: int) -> Iterator[http.client.HTTPResponse]:
     """Open a blob from `offset` on; the answer's status is 200 or 206. Raises as `post_proof` does."""
     headers = {"Range": f"bytes={offset}-"} if offset else {}
-    with _request(access, "GET", f"/v1/blobs/{digest}", headers=headers) as response:
+    with request(access, "GET", f"/v1/blobs/{digest}", headers=headers) as response:
         if response.status not in (200, 206):
-            raise read_failure(response)
+            raise read_failure(response, access)
         yield response
 
 
-def read_failure(response: http.client.HTTPResponse) -> SekishoError:
-    """Turn an error answer into an exception with the depot's own reason and message."""
+def read_failure(response: http.client.HTTPResponse, access: ServerAccess) -> SekishoError:
+    """Turn an error answer into an exception with the server's own reason and message."""
     try:
         body = json.loads(response.read(MAX_ERROR_BYTES))
         reason, message = Reason(body["reason"]), str(body["message"])[:1024]
     except (ValueError, KeyError, TypeError, RecursionError):
-        reason, message = Reason.DEPOT_UNREACHABLE, f"the depot answered {response.status} without a reason"
+        reason, message = access.unreachable, f"the {access.what} answered {response.status} without a reason"
     if response.status >= 500 or response.status == 429:
         return UnavailableError(reason, message)
     return RefusedError(reason, message)
 
 
 @contextlib.contextmanager
-def _request(
-    access: DepotAccess, method: str, path: str, *, body: bytes | None = None, headers: dict[str, str] | None = None
+def request(
+    access: ServerAccess, method: str, path: str, *, body: bytes | None = None, headers: dict[str, str] | None = None
 ) -> Iterator[http.client.HTTPResponse]:
-    address = access.address
+    """Ask one question over a connection of its own.
+
+    Raises:
+        UnavailableError: The server cannot be used, or the answer broke off while it was read.
+    """
     try:
         context = ssl.create_default_context(cafile=str(access.ca_file))
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         token = _read_token(access.token_file)
     except (OSError, ValueError) as error:
-        raise _unreachable(address, f"token or CA bundle cannot be read: {_describe(error)}") from error
-    connection = _NamedConnection(address, context=context)
-    try:
+        raise _unreachable(access, f"token or CA bundle cannot be read: {_describe(error)}") from error
+    connection = _NamedConnection(access.address, context=context)
+    with contextlib.closing(connection), _bounded(connection, access.total_seconds):
         try:
             all_headers = {"Authorization": f"Bearer {token}", "Connection": "close", **(headers or {})}
             if body is not None:
                 all_headers["Content-Type"] = "application/json"
             connection.request(method, path, body=body, headers=all_headers)
             response = connection.getresponse()
+            if connection.expired:  # the end of the connection may look like the end of the headers
+                raise TimeoutError
         except (OSError, http.client.HTTPException) as error:
-            raise _unreachable(address, _describe(error)) from error
+            raise _unreachable(access, _explain(connection, access, error)) from error
         try:
-            yield response
+            with contextlib.closing(response):
+                yield response
         except (OSError, http.client.HTTPException) as error:
-            raise _unreachable(address, f"the answer broke off: {_describe(error)}") from error
+            why = _explain(connection, access, error)
+            raise _unreachable(access, f"the answer broke off: {why}") from error
+
+
+@contextlib.contextmanager
+def _bounded(connection: _NamedConnection, seconds: float | None) -> Iterator[None]:
+    """End the connection after so many seconds: a timeout of each read alone would let one byte at a time take days."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, connection.expire)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
     finally:
-        connection.close()
+        timer.cancel()
+
+
+def _explain(connection: _NamedConnection, access: ServerAccess, error: Exception) -> str:
+    if connection.expired and access.total_seconds is not None:
+        return f"no whole answer within {access.total_seconds:.0f} s"
+    return _describe(error)
 
 
 def _read_token(path: Path) -> str:
@@ -155,7 +207,8 @@ def _describe(error: Exception) -> str:
     return str(error) if isinstance(error, ValueError) and "token" in str(error) else type(error).__name__
 
 
-def _unreachable(address: DepotAddress, why: str) -> UnavailableError:
+def _unreachable(access: ServerAccess, why: str) -> UnavailableError:
+    address = access.address
     return UnavailableError(
-        Reason.DEPOT_UNREACHABLE, f"the depot at {address.host} port {address.port} cannot be used: {why}"
+        access.unreachable, f"the {access.what} at {address.host} port {address.port} cannot be used: {why}"
     )

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sekisho.agent.transport import DepotAccess, open_blob
+from sekisho.agent.transport import ServerAccess, open_blob
 from sekisho.errors import Reason, RefusedError, UnavailableError
 
-MAX_FILES: Final = 4096
+MAX_FILES: Final = 8200  # a sealed model has up to 8192 files, and five beside them
 MAX_PATH: Final = 512
 _CHUNK_BYTES: Final = 1 << 20
 _CONNECTIONS: Final = 3
@@ -79,7 +79,7 @@ def check_path(path: Any) -> str:
 
 
 def bring_weights(
-    access: DepotAccess, wanted: WeightList, *, root: Path, stop: threading.Event, progress: Callable[[int], None]
+    access: ServerAccess, wanted: WeightList, *, root: Path, stop: threading.Event, progress: Callable[[int], None]
 ) -> None:
     """Make `root` hold exactly `wanted`; what is there and verifies is kept, partial files are resumed.
 
@@ -119,7 +119,7 @@ def wipe_weights(root: Path) -> None:
 
 
 def _bring_file(
-    access: DepotAccess, file: WeightFile, root: Path, stop: threading.Event, progress: Callable[[int], None]
+    access: ServerAccess, file: WeightFile, root: Path, stop: threading.Event, progress: Callable[[int], None]
 ) -> None:
     target = _prepare_target(root, file.path)
     if target.exists() and _hash_file(target, stop) == file.digest:
@@ -151,7 +151,12 @@ def _bring_file(
 
 
 def _stream(
-    access: DepotAccess, file: WeightFile, out: Any, hasher: Any, stop: threading.Event, progress: Callable[[int], None]
+    access: ServerAccess,
+    file: WeightFile,
+    out: Any,
+    hasher: Any,
+    stop: threading.Event,
+    progress: Callable[[int], None],
 ) -> None:
     offset = out.tell()
     with open_blob(access, file.digest, offset=offset) as response:

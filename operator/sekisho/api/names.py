@@ -34,16 +34,20 @@ DEFAULT_POLICY_NAME: Final = "default"
 SYSTEM_NAMESPACE: Final = "sekisho-system"
 DEPOT_SERVICE: Final = "sekisho-depot"
 GATEWAY_SERVICE: Final = "sekisho-gateway"
+UNSAFE_RELEASE_SERVICE: Final = "sekisho-unsafe-development-release"
 CONTROLLER_COMPONENT: Final = "controller"
 DEPOT_COMPONENT: Final = "depot"
 GATEWAY_COMPONENT: Final = "gateway"
+UNSAFE_RELEASE_COMPONENT: Final = "unsafe-release"
 CA_SECRET: Final = "sekisho-ca"  # noqa: S105 - the name of a Secret, not a secret
 CA_CONFIGMAP: Final = "sekisho-ca"
 DEPOT_TLS_SECRET: Final = "sekisho-depot-tls"  # noqa: S105 - a name
 GATEWAY_TLS_SECRET: Final = "sekisho-gateway-tls"  # noqa: S105 - a name
+UNSAFE_RELEASE_TLS_SECRET: Final = "sekisho-unsafe-development-release-tls"  # noqa: S105 - a name
 
 DEPOT_AUDIENCE: Final = "sekisho-depot"
 GATEWAY_AUDIENCE: Final = "sekisho-gateway"
+BROKER_AUDIENCE: Final = "sekisho-broker"
 
 HTTPS_TARGET_PORT: Final = 8443
 HEALTH_PORT: Final = 8080

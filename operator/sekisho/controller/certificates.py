@@ -1,4 +1,4 @@
-"""The certificates of the depot and the gateway, and the authority that signs them.
+"""The certificates of depot, gateway and release of keys, and the authority that signs them.
 
 The authority's key never leaves its Secret in the system namespace. Only the leader writes, each write is bound to the
 object that was read, and what is still good is never written again.
@@ -25,7 +25,10 @@ _log = logging.getLogger(__name__)
 CA_LIFE: Final = timedelta(days=3650)
 LEAF_LIFE: Final = timedelta(days=90)
 _SKEW: Final = timedelta(minutes=5)
-SERVED: Final = {names.DEPOT_SERVICE: names.DEPOT_TLS_SECRET, names.GATEWAY_SERVICE: names.GATEWAY_TLS_SECRET}
+SERVED: Final[Mapping[str, str]] = {
+    names.DEPOT_SERVICE: names.DEPOT_TLS_SECRET,
+    names.GATEWAY_SERVICE: names.GATEWAY_TLS_SECRET,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,17 +149,22 @@ def _pem(certificate: x509.Certificate) -> str:
 
 
 class Certificates:
-    """Keeps the authority, the serving certificates and the public bundle in the system namespace."""
+    """Keeps the authority, the serving certificates and the public bundle in the system namespace.
 
-    def __init__(self, client: KubeClient, namespace: str) -> None:
+    Args:
+        served: Names of Services, and for each of the Secret that its certificate is kept in.
+    """
+
+    def __init__(self, client: KubeClient, namespace: str, *, served: Mapping[str, str] = SERVED) -> None:
         self._client = client
         self._namespace = namespace
+        self._served = served
 
     async def ensure(self, now: datetime | None = None) -> str:
         """Create or renew what is missing, broken or old; return the bundle that peers must trust, as PEM."""
         now = now or datetime.now(UTC)
         authority = await self._ensure_authority(now)
-        for service, secret in SERVED.items():
+        for service, secret in self._served.items():
             await self._ensure_leaf(authority, service, secret, now=now)
         bundle = join_bundle(authority)
         live = await self._client.get(CONFIG_MAPS, names.CA_CONFIGMAP, namespace=self._namespace)

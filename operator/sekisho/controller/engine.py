@@ -11,9 +11,9 @@ from typing import Any, Final
 from opentelemetry.metrics import Meter
 
 from sekisho import telemetry
-from sekisho.api.names import DEPOT_SERVICE
+from sekisho.api.names import DEPOT_SERVICE, UNSAFE_RELEASE_SERVICE, UNSAFE_RELEASE_TLS_SECRET
 from sekisho.controller import wiring
-from sekisho.controller.certificates import Certificates
+from sekisho.controller.certificates import SERVED, Certificates
 from sekisho.controller.cluster import WATCHED, Cluster
 from sekisho.controller.facts import FactsLoop
 from sekisho.controller.gather import Gatherer
@@ -84,7 +84,7 @@ class Controller:
                 pump.add_done_callback(lambda _: [task.cancel() for task in beside])
 
     def _parts(self) -> list[Any]:
-        parts: list[Any] = [self._begin(), self._watch_depot()]
+        parts: list[Any] = [self._begin(), self._watch_addresses()]
         if self.settings.certificates:
             parts.append(self._keep_certificates())
         return parts
@@ -174,30 +174,43 @@ class Controller:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_FIRST_CERTIFICATES_SECONDS):
                     await self._has_certificates.wait()
-        if not self._gatherer.depot_host:
-            await self._learn_depot()
+        await self._learn_addresses()
 
-    async def _watch_depot(self) -> None:
-        """Look for the depot's Service; its address is part of every service's policy and configuration."""
-        if self.settings.depot_host:
-            return
+    async def _watch_addresses(self) -> None:
+        """Look for depot and release of keys; their addresses are part of services' policies and configurations."""
         while True:
-            await asyncio.sleep(_KNOWN_PAUSE_SECONDS if self._gatherer.depot_host else _UNKNOWN_PAUSE_SECONDS)
-            await self._learn_depot()
+            await asyncio.sleep(_KNOWN_PAUSE_SECONDS if self._knows_addresses() else _UNKNOWN_PAUSE_SECONDS)
+            await self._learn_addresses()
 
-    async def _learn_depot(self) -> None:
-        try:
-            live = await self._client.get(SERVICES, DEPOT_SERVICE, namespace=self.settings.namespace)
-        except SekishoError as error:
-            _log.warning("the depot's address is not known", extra={"detail": error.message})
-            return
-        address = str(((live or {}).get("spec") or {}).get("clusterIP") or "")
-        if address and address not in {"None", self._gatherer.depot_host}:
-            self._gatherer.depot_host = address
+    def _knows_addresses(self) -> bool:
+        found = self._gatherer
+        return bool(found.depot_host and (found.release_host or not self.settings.unsafe_development_release))
+
+    async def _learn_addresses(self) -> None:
+        """Learn what settings do not say already; an address that was known once is kept while it cannot be read."""
+        known, settings = self._gatherer, self.settings
+        before = (known.depot_host, known.release_host)
+        if not settings.depot_host:
+            known.depot_host = await self._find_address(DEPOT_SERVICE) or known.depot_host
+        if settings.unsafe_development_release and not settings.release_host:
+            known.release_host = await self._find_address(UNSAFE_RELEASE_SERVICE) or known.release_host
+        if before != (known.depot_host, known.release_host):
             self.router.wake_all()
 
+    async def _find_address(self, service: str) -> str:
+        """Return the cluster IP of a Service of ours; empty where it has none or cannot be read."""
+        try:
+            live = await self._client.get(SERVICES, service, namespace=self.settings.namespace)
+        except SekishoError as error:
+            _log.warning("an address is not known", extra={"service": service, "detail": error.message})
+            return ""
+        address = str(((live or {}).get("spec") or {}).get("clusterIP") or "")
+        return "" if address == "None" else address
+
     async def _keep_certificates(self) -> None:
-        certificates = Certificates(self._client, self.settings.namespace)
+        unsafe = {UNSAFE_RELEASE_SERVICE: UNSAFE_RELEASE_TLS_SECRET}
+        served = {**SERVED, **(unsafe if self.settings.unsafe_development_release else {})}
+        certificates = Certificates(self._client, self.settings.namespace, served=served)
         while True:
             pause = _CERTIFICATES_PAUSE_SECONDS
             try:

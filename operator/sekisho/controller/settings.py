@@ -8,9 +8,16 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from sekisho.api.names import CANARY_PORT, DEPOT_COMPONENT, HEALTH_PORT, SYSTEM_NAMESPACE
+from sekisho.api.names import (
+    CANARY_PORT,
+    DEPOT_COMPONENT,
+    HEALTH_PORT,
+    SYSTEM_NAMESPACE,
+    UNSAFE_RELEASE_COMPONENT,
+    UNSAFE_RELEASE_SERVICE,
+)
 from sekisho.errors import Reason, RefusedError
-from sekisho.render.settings import Canary, RenderSettings
+from sekisho.render.settings import Canary, ReleaseAddress, RenderSettings
 
 PREFIX = "SEKISHO_"
 Protocol = Literal["tcp", "udp", "icmp"]
@@ -59,6 +66,8 @@ class Settings(BaseModel):
     api_host: str = ""
     api_port: Annotated[int, Field(ge=1, le=65535)] = 443
     depot_host: str = ""
+    unsafe_development_release: bool = False
+    release_host: str = ""
 
     workers: Annotated[int, Field(ge=1, le=256)] = 16
     # A bound against mistakes of ours; the API server's own priority and fairness decides what a burst may have.
@@ -96,7 +105,9 @@ class Settings(BaseModel):
         except ValueError as error:
             raise RefusedError(Reason.INVALID_SPEC, f"an environment variable of {PREFIX}* is not JSON") from error
 
-    def render_settings(self, *, depot_host: str, depot_pod_ip: str, ca_pem: str) -> RenderSettings:
+    def render_settings(
+        self, *, depot_host: str, depot_pod_ip: str, ca_pem: str, release_host: str = ""
+    ) -> RenderSettings:
         """Return what rendering needs, with what is known of the cluster by now."""
         return RenderSettings(
             system_namespace=self.namespace,
@@ -113,6 +124,9 @@ class Settings(BaseModel):
             proof_max_age_seconds=self.proof_max_age_seconds,
             scrapers=self.scrapers,
             max_weights_bytes=self.max_weights_bytes,
+            release=ReleaseAddress(release_host, UNSAFE_RELEASE_SERVICE, UNSAFE_RELEASE_COMPONENT)
+            if release_host
+            else None,
         )
 
     def _canaries(self, depot_pod_ip: str) -> tuple[Canary, ...]:

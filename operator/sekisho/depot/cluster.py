@@ -16,46 +16,12 @@ from sekisho.api.v1alpha1.model import ModelSpec
 from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.kube.client import KubeClient
 from sekisho.kube.failures import ApiConflictError, ApiRefusedError
+from sekisho.kube.pods import PodFacts, PodIdentity, build_review, parse_pod, parse_review
 from sekisho.kube.resources import CONFIG_MAPS, INFERENCE_SERVICES, MODELS, PODS
 from sekisho.plan.inspection import read_inspection
 
 T = TypeVar("T", InferenceServiceSpec, ModelSpec)
-_SERVICE_ACCOUNT: Final = "system:serviceaccount:"
 _SEAL_BYTES: Final = 128 << 20
-_POD_NAME: Final = "authentication.kubernetes.io/pod-name"
-_POD_UID: Final = "authentication.kubernetes.io/pod-uid"
-
-
-@dataclass(frozen=True, slots=True)
-class PodIdentity:
-    """Who a token says its bearer is, as the API server verified it."""
-
-    namespace: str
-    service_account: str
-    pod: str
-    uid: str
-
-
-@dataclass(frozen=True, slots=True)
-class PodFacts:
-    """One pod of a model as the API server shows it.
-
-    Attributes:
-        addresses: Its IP addresses.
-        started_at: Unix seconds of its start.
-        conditions: By type, raw.
-    """
-
-    namespace: str
-    name: str
-    uid: str
-    service: str
-    service_account: str
-    host_ip: str
-    addresses: frozenset[str]
-    started_at: float
-    ended: bool
-    conditions: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +86,9 @@ class KubeCluster:
 
     async def review_token(self, token: str) -> PodIdentity:
         """Verify a token with the API server."""
-        question = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenReview",
-            "spec": {"token": token, "audiences": [DEPOT_AUDIENCE]},
-        }
         with _own_trouble():
-            review = await self._client.create(question)
-        return parse_review(review)
+            review = await self._client.create(build_review(token, audience=DEPOT_AUDIENCE))
+        return parse_review(review, audience=DEPOT_AUDIENCE)
 
     async def read_pod(self, namespace: str, name: str) -> PodFacts | None:
         """Read a pod; None where there is none."""
@@ -203,54 +164,6 @@ def _own_trouble() -> Iterator[None]:
         yield
     except ApiRefusedError as error:
         raise UnavailableError(Reason.API_UNAVAILABLE, f"the depot is refused by the API server: {error}") from error
-
-
-def parse_review(review: Mapping[str, Any]) -> PodIdentity:
-    """Read a TokenReview's answer; only a token of our audience that is bound to a pod names a pod.
-
-    Raises:
-        RefusedError: Unauthenticated.
-    """
-    status = review.get("status") or {}
-    if not status.get("authenticated") or DEPOT_AUDIENCE not in (status.get("audiences") or ()):
-        raise RefusedError(
-            Reason.UNAUTHENTICATED, f"the token is not valid for audience {DEPOT_AUDIENCE}, or has expired"
-        )
-    user = status.get("user") or {}
-    name = str(user.get("username", ""))
-    namespace, _, account = name.removeprefix(_SERVICE_ACCOUNT).partition(":")
-    extra = user.get("extra") or {}
-    pod, uid = (extra.get(_POD_NAME) or [""])[0], (extra.get(_POD_UID) or [""])[0]
-    if not name.startswith(_SERVICE_ACCOUNT) or not account or not pod or not uid:
-        raise RefusedError(
-            Reason.UNAUTHENTICATED, "the token is not bound to a pod; only the projected token of a model's pod counts"
-        )
-    return PodIdentity(namespace, account, pod, uid)
-
-
-def parse_pod(raw: Mapping[str, Any]) -> PodFacts:
-    """Read the facts of a pod that count here."""
-    meta, spec, status = raw.get("metadata") or {}, raw.get("spec") or {}, raw.get("status") or {}
-    return PodFacts(
-        namespace=str(meta.get("namespace", "")),
-        name=str(meta.get("name", "")),
-        uid=str(meta.get("uid", "")),
-        service=str((meta.get("labels") or {}).get(SERVICE_LABEL, "")),
-        service_account=str(spec.get("serviceAccountName", "")),
-        host_ip=str(status.get("hostIP", "")),
-        addresses=frozenset(str(item.get("ip", "")) for item in status.get("podIPs") or ()),
-        started_at=parse_time(status.get("startTime") or meta.get("creationTimestamp")),
-        ended=bool(meta.get("deletionTimestamp")) or status.get("phase") in {"Succeeded", "Failed"},
-        conditions={str(item.get("type")): item for item in status.get("conditions") or ()},
-    )
-
-
-def parse_time(text: Any) -> float:
-    """Return Unix seconds of a Kubernetes time; 0 where there is none."""
-    try:
-        return datetime.fromisoformat(str(text)).timestamp()
-    except ValueError:
-        return 0.0
 
 
 def render_condition(condition: PodCondition) -> dict[str, str]:

@@ -12,12 +12,10 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from sekisho import telemetry
 from sekisho.api.v1alpha1.model import Inspection
-from sekisho.depot.auth import Authenticator
 from sekisho.depot.cache import BlobCache
 from sekisho.depot.canary import CanaryListener
 from sekisho.depot.cluster import Cluster
 from sekisho.depot.fetches import Fetches
-from sekisho.depot.health import Readiness, build_health
 from sekisho.depot.inspection import Question, inspect_source
 from sekisho.depot.inspector import Inspector, Signers
 from sekisho.depot.proofs import ProofBook
@@ -25,8 +23,10 @@ from sekisho.depot.register import Register
 from sekisho.depot.server import DepotApi
 from sekisho.depot.settings import DepotSettings, read_sources
 from sekisho.depot.sources.choice import choose_source
-from sekisho.depot.tls import ServerTls
 from sekisho.errors import SekishoError
+from sekisho.kube.bearer import Authenticator
+from sekisho.kube.probes import Readiness, build_health
+from sekisho.kube.tls import ServerTls
 
 _LOG: Final = logging.getLogger(__name__)
 _SWEEP_SECONDS: Final = 5.0

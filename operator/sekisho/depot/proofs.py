@@ -15,8 +15,9 @@ from sekisho.attest.isolation import (
     parse_canaries,
 )
 from sekisho.depot.canary import CanaryListener
-from sekisho.depot.cluster import Cluster, PodCondition, PodFacts, parse_time
+from sekisho.depot.cluster import Cluster, PodCondition
 from sekisho.errors import Reason, RefusedError, SekishoError
+from sekisho.kube.pods import PodFacts, parse_time
 
 _LOG: Final = logging.getLogger(__name__)
 _REFRESH_SECONDS: Final = 60.0
@@ -213,6 +214,10 @@ class ProofBook:
             facts = {"namespace": session.pod.namespace, "pod": session.pod.name, "reason": verdict.reason}
             _LOG.log(logging.INFO if verdict.ok else logging.WARNING, verdict.message, extra=facts)
         session.verdict, session.since_at, session.written_at = verdict, since, now
+
+    async def unseals(self, pod: PodFacts) -> bool:
+        """Tell whether the controller wrote that the pod unseals its weights."""
+        return ((await self._read_config(pod)).get("weights") or {}).get("mode") == "sealed"
 
     async def _read_config(self, pod: PodFacts) -> dict[str, Any]:
         key, now = (pod.namespace, pod.service), self.clock()

@@ -11,12 +11,14 @@ from aiohttp.abc import AbstractStreamWriter
 
 from sekisho.api.names import WEIGHTS_POD_CONDITION
 from sekisho.attest.isolation import MAX_PROOF_BYTES, parse_proof
-from sekisho.depot.auth import Authenticator
+from sekisho.attest.unsealing import REPORTABLE, parse_report
 from sekisho.depot.cache import DIGEST, BlobCache
-from sekisho.depot.cluster import Cluster, PodCondition, PodFacts, WeightsWish, parse_time
+from sekisho.depot.cluster import Cluster, PodCondition, WeightsWish
 from sekisho.depot.fetches import Fetches, FetchProgress, WeightsSet, encode_files
 from sekisho.depot.proofs import ProofBook
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
+from sekisho.kube.bearer import Authenticator
+from sekisho.kube.pods import PodFacts, parse_time
 
 _LOG: Final = logging.getLogger(__name__)
 _TELL_SECONDS: Final = 2.0
@@ -42,18 +44,23 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(slots=True)
 class _Told:
-    """What a pod's condition on weights says, as we last wrote it."""
+    """What a pod's condition on weights says, as we last wrote it.
+
+    Attributes:
+        by_pod: Whether the pod itself reported it: it stands until bytes flow again, or the pod says otherwise.
+    """
 
     reason: Reason | None = None
     message: str = ""
     percent: int = 0
     at: float = 0.0
     since_at: float = 0.0
+    by_pod: bool = False
 
 
 @dataclass(slots=True)
 class DepotApi:
-    """The three routes.
+    """The routes.
 
     Attributes:
         most_bytes: Largest weights that any service may have.
@@ -81,6 +88,7 @@ class DepotApi:
         app.router.add_post("/v1/proof", self.post_proof)
         app.router.add_get("/v1/weights", self.get_weights, allow_head=False)
         app.router.add_get("/v1/blobs/{digest}", self.get_blob)
+        app.router.add_post("/v1/weights/report", self.post_report)
         return app
 
     async def post_proof(self, request: web.Request) -> web.Response:
@@ -112,11 +120,34 @@ class DepotApi:
             body = {"message": answer.message, "doneBytes": answer.done_bytes, "totalBytes": answer.total_bytes}
             return web.json_response(body, status=202)
         self._grant(pod, answer)
-        message = f"{len(answer.files)} files, {answer.total_bytes} bytes, {answer.digest}"
-        await self._tell(pod, Reason.WEIGHTS_AVAILABLE, message)
+        await self._tell_granted(pod, answer)
         return web.json_response(
             {"digest": answer.digest, "totalBytes": answer.total_bytes, "files": encode_files(answer.files)}
         )
+
+    async def post_report(self, request: web.Request) -> web.Response:
+        """Take down how unsealing goes in a pod that unseals its weights; of no other pod, and before no proof."""
+        pod = await self._identify(request)
+        self.proofs.require_fresh(pod)
+        report = parse_report(await request.read())
+        if not await self.proofs.unseals(pod):
+            raise RefusedError(
+                Reason.NOT_ALLOWED,
+                f"pod {pod.namespace}/{pod.name} unseals nothing; its weights are for the depot to tell",
+            )
+        await self._tell(pod, report.reason, report.message, by_pod=True)
+        return web.Response(status=204)
+
+    async def _tell_granted(self, pod: PodFacts, weights: WeightsSet) -> None:
+        """Say that the files are there; of ciphertext only that: what is unsealed, the pod alone can tell."""
+        if not await self.proofs.unseals(pod):
+            message = f"{len(weights.files)} files, {weights.total_bytes} bytes, {weights.digest}"
+            await self._tell(pod, Reason.WEIGHTS_AVAILABLE, message)
+            return
+        told = self._told.get(pod.uid) or _resume(pod)
+        if not told.by_pod:
+            message = f"the ciphertext is in the depot ({weights.total_bytes >> 20} MiB); the pod unseals it"
+            await self._tell(pod, Reason.FETCHING, message, percent=100)
 
     async def get_blob(self, request: web.Request) -> web.StreamResponse:
         """Send one of the pod's own files, or the part of it that Range names."""
@@ -184,23 +215,22 @@ class DepotApi:
         if told.reason is Reason.WEIGHTS_AVAILABLE:
             await self._tell(pod, Reason.ISOLATION_NOT_PROVEN, "the weights are taken back with the proof of isolation")
 
-    async def _tell(self, pod: PodFacts, reason: Reason, message: str, *, percent: int = 0) -> None:
+    async def _tell(
+        self, pod: PodFacts, reason: Reason, message: str, *, percent: int = 0, by_pod: bool = False
+    ) -> None:
         """Publish the state of the weights as a condition of the pod, no more often than people can read."""
         now = self.clock()
         told = self._told.get(pod.uid) or _resume(pod)
         ok = reason is Reason.WEIGHTS_AVAILABLE
         if told.reason is reason:
             moved = reason is Reason.FETCHING and abs(percent - told.percent) >= _TELL_PERCENT
-            pause = (
-                _TELL_SECONDS
-                if moved or (reason is not Reason.FETCHING and message != told.message)
-                else _REFRESH_SECONDS
-            )
+            changed = message != told.message and (by_pod or reason is not Reason.FETCHING)
+            pause = _TELL_SECONDS if moved or changed else _REFRESH_SECONDS
             if now - told.at < pause or (ok and message == told.message):
                 return
         since = told.since_at if told.reason is not None and ok == (told.reason is Reason.WEIGHTS_AVAILABLE) else now
         await self.cluster.write_conditions(pod, [PodCondition(WEIGHTS_POD_CONDITION, ok, reason, message, since, now)])
-        self._told[pod.uid] = _Told(reason, message, percent, now, since)
+        self._told[pod.uid] = _Told(reason, message, percent, now, since, by_pod)
 
 
 class _Blob(web.FileResponse):
@@ -218,7 +248,9 @@ def _resume(pod: PodFacts) -> _Told:
         reason = Reason(str(condition.get("reason")))
     except ValueError:
         return _Told()
-    return _Told(reason, str(condition.get("message", "")), since_at=parse_time(condition.get("lastTransitionTime")))
+    since_at = parse_time(condition.get("lastTransitionTime"))
+    by_pod = reason in REPORTABLE and reason is not Reason.FETCHING  # who said it is not kept; the pod soon tells anew
+    return _Told(reason, str(condition.get("message", "")), since_at=since_at, by_pod=by_pod)
 
 
 @web.middleware

@@ -24,6 +24,7 @@ from sekisho.render.blueprint import Blueprint
 from sekisho.render.estimate import Needs, estimate_needs
 from sekisho.render.manifests import ISOLATION_KINDS, WORKLOAD_KINDS, render_isolation, render_workload
 from sekisho.render.metadata import render_labels
+from sekisho.render.storage import bound_weights_bytes
 
 _MIN_LOOK_SECONDS = 5.0
 _TRUST_LOOK_SECONDS = 60.0
@@ -66,12 +67,21 @@ def _design(
         rules, data_class, [*images, ("the agent's image (chart value images.agent)", world.settings.agent_image)]
     )
     check_egress(rules, data_class, spec.egress, canaries=world.settings.canaries)
-    needs = estimate_needs(spec.predictor, runtime, memory=weights.memory, size_bytes=weights.size_bytes)
+    in_memory = _keeps_in_memory(classing, weights)
+    volume = bound_weights_bytes(weights.size_bytes, world.settings.max_weights_bytes) if in_memory else 0
+    needs = estimate_needs(
+        spec.predictor, runtime, memory=weights.memory, size_bytes=weights.size_bytes, volume_bytes=volume
+    )
     demand = _demand(obj, world, spec, classing=classing, needs=needs)
     placement = place(demand, world.sites, world.snapshot.without(obj.namespace, obj.name), now_at=world.now_at)
     misplaced = _find_misplaced(demand, placement.site, world, pods)
     pending = find_pending(rules.weights, weights.seen) if weights.seen is not None else None
     return Design(classing, weights, runtime_name, needs, demand, placement, misplaced, pending), runtime
+
+
+def _keeps_in_memory(classing: Classing, weights: Weights) -> bool:
+    """Tell whether the volume of weights is kept in memory: where they are unsealed, or may be nothing but sealed."""
+    return not weights.storage.is_mounted and (classing.rules.weights.sealed or weights.sealed is not None)
 
 
 def _demand(
@@ -136,8 +146,9 @@ def _realise(outcome: Outcome, design: Design, spec: InferenceServiceSpec, *, ru
     foreign = find_foreign(world.network_policies, [render_labels(blueprint), *(pod.labels for pod in outcome.pods)])
     stop = foreign or _find_move(outcome, site)
     waits = design.pending is not None or not (world.settings.depot_host and world.settings.ca_pem)
-    decided = replace(decided, stop=stop, waits_for_depot=waits)
-    if waits and stop is None:
+    keyless = design.weights.sealed is not None and world.settings.release is None
+    decided = replace(decided, stop=stop, waits_for_depot=waits, waits_for_release=keyless)
+    if (waits or keyless) and stop is None:
         return _conclude(decided, isolation=isolation, workload=(), prune=())
     halted = replace(blueprint, replicas=decided.replicas)
     workload = render_workload(halted, live=world.children.get("Deployment"))
@@ -170,7 +181,7 @@ def _draw(outcome: Outcome, design: Design, spec: InferenceServiceSpec, *, runti
         terms=design.placement.terms,
         egress=spec.egress,
         tenancy=rules.tenancy,
-        in_memory=rules.weights.sealed or weights.sealed is not None,
+        in_memory=_keeps_in_memory(design.classing, weights),
         by_digest=rules.images_by_digest,
         agent_image=outcome.world.settings.agent_image,
         settings=outcome.world.settings,

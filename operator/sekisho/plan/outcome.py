@@ -43,6 +43,7 @@ class Outcome:
         stop: Why nothing may run although it is placed; None: it may.
         waits_for_depot: Whether nothing new is started because something of the depot is not known yet: its address,
             its certificate, or what it found of the weights.
+        waits_for_release: Whether nothing new is started because sealed weights need a key that nobody releases here.
         isolation: The rendered NetworkPolicy; empty where nothing is rendered.
         deployment: The rendered Deployment; None where nothing is rendered.
     """
@@ -54,6 +55,7 @@ class Outcome:
     design: Design | Rejection
     stop: Rejection | None = None
     waits_for_depot: bool = False
+    waits_for_release: bool = False
     isolation: Manifest = field(default_factory=dict)
     deployment: Manifest | None = None
 

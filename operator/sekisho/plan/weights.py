@@ -16,6 +16,14 @@ def observe_weights(outcome: Outcome) -> Aspect:
     missing = _find_missing_volume(outcome)
     if missing:
         return is_false(KIND, Reason.VOLUME_MISSING, missing)
+    if outcome.waits_for_release and not outcome.pods:
+        return is_false(
+            KIND,
+            Reason.KMS_UNAVAILABLE,
+            f"weights from {source} are sealed, and this installation releases no keys, so no pod is started: install "
+            f"a release of keys in namespace {outcome.world.settings.system_namespace} (for development alone: the "
+            "chart's value unsafeDevelopmentRelease.enabled)",
+        )
     seen = [_read(pod.condition(names.WEIGHTS_POD_CONDITION)) for pod in outcome.pods]
     failed = next((item for item in seen if item[0] == "False" and item[1] not in _ON_THE_WAY), None)
     if failed is not None:

@@ -57,6 +57,31 @@ def render_agent_config(blueprint: Blueprint) -> dict[str, Any]:
         "egress": [{"cidr": rule.cidr, "ports": sorted(set(rule.ports))} for rule in blueprint.egress],
         "proofIntervalSeconds": settings.proof_interval_seconds,
         "proofMaxAgeSeconds": settings.proof_max_age_seconds,
-        "weights": {"mode": "mounted" if blueprint.storage.is_mounted else "depot", "path": WEIGHTS_PATH},
+        "weights": _render_weights(blueprint),
         "engine": {"port": runtime.port, "healthPath": runtime.probes.health_path},
+        **_render_release(blueprint),
     }
+
+
+def _render_weights(blueprint: Blueprint) -> dict[str, Any]:
+    sealed = blueprint.sealed
+    if sealed is None:
+        return {"mode": "mounted" if blueprint.storage.is_mounted else "depot", "path": WEIGHTS_PATH}
+    facts = {
+        "manifestDigest": sealed.manifest_digest,
+        "model": sealed.model,
+        "version": sealed.version,
+        "class": sealed.data_class,
+        "kms": sealed.kms,
+        "keyId": sealed.key_id,
+        "keyVersion": sealed.key_version,
+    }
+    return {"mode": "sealed", "path": WEIGHTS_PATH, "sealed": facts}
+
+
+def _render_release(blueprint: Blueprint) -> dict[str, Any]:
+    release = blueprint.settings.release
+    if blueprint.sealed is None or release is None:
+        return {}
+    server_name = f"{release.service}.{blueprint.settings.system_namespace}.svc"
+    return {"release": {"host": release.host, "port": release.port, "serverName": server_name}}

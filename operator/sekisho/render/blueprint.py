@@ -22,7 +22,7 @@ class Blueprint:
         terms: Alternatives of node requirements: one of them must hold whole.
         egress: Declared destinations that the class allows.
         tenancy: Shared, SharedByOwner or Dedicated.
-        in_memory: Whether weights may not touch a disk.
+        in_memory: Whether weights may not touch a disk; then `needs` counts their volume as memory.
         by_digest: Whether every image must be named by digest.
         agent_image: Image of fence and agent, as settings name it or as the running pods have it.
         sealed: What the pod unseals; None where the weights are plain.

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sekisho.api import names
 from sekisho.render.blueprint import Blueprint
-from sekisho.render.estimate import AGENT_CPU_MILLIS, AGENT_MEMORY_LIMIT_MIB, AGENT_MEMORY_MIB, MIB, mib
+from sekisho.render.estimate import AGENT_CPU_MILLIS, AGENT_MEMORY_LIMIT_MIB, AGENT_MEMORY_MIB, mib
 from sekisho.render.images import override_registry
 from sekisho.render.storage import WEIGHTS_PATH, render_weights_mount
 
@@ -51,9 +51,9 @@ def render_fence(blueprint: Blueprint) -> dict[str, Any]:
 def render_agent(blueprint: Blueprint) -> dict[str, Any]:
     """Render the sidecar: it proves isolation, fetches weights, and stays to watch.
 
-    It alone holds a token, of ten minutes, good for the depot and nothing else.
+    It alone holds a token, of ten minutes, good for the depot and nothing else; where it unseals the weights, another
+    for the release of keys.
     """
-    in_memory = -(-blueprint.weights_bytes // MIB) if blueprint.in_memory else 0
     mounts = [
         {"name": "config", "mountPath": CONFIG_PATH, "readOnly": True},
         {"name": "token", "mountPath": TOKEN_PATH, "readOnly": True},
@@ -69,7 +69,7 @@ def render_agent(blueprint: Blueprint) -> dict[str, Any]:
         "env": _identity(),
         "ports": [{"name": "agent", "containerPort": names.AGENT_PORT, "protocol": "TCP"}],
         "securityContext": deepcopy(_RESTRICTED),
-        "resources": _agent_resources(in_memory),
+        "resources": _agent_resources(blueprint.needs.volume_mib),
         "startupProbe": _probe("/startup", names.AGENT_PORT, period=2, failures=_STARTUP_SECONDS // 2),
         "livenessProbe": _probe("/healthz", names.AGENT_PORT, period=20, failures=3),
         "terminationMessagePolicy": "FallbackToLogsOnError",

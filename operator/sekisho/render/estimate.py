@@ -29,6 +29,8 @@ class Needs:
         cpu_limit_millis: None: the engine may use what its node has idle.
         extended: Further resources, passed on as they are written.
         because: How memory was found, for users.
+        volume_mib: Size limit of a volume for weights that is kept in memory; 0 where it is on a disk. It is charged to
+            the agent, which writes it.
     """
 
     cpu_millis: int
@@ -39,6 +41,7 @@ class Needs:
     cpu_limit_millis: int | None
     extended: Mapping[str, str]
     because: str
+    volume_mib: int = 0
 
     @property
     def pod_cpu_millis(self) -> int:
@@ -47,8 +50,8 @@ class Needs:
 
     @property
     def pod_memory_mib(self) -> int:
-        """Memory that a pod asks of its node, the agent's included."""
-        return self.memory_mib + AGENT_MEMORY_MIB
+        """Memory that a pod asks of its node, the agent's and that of weights kept in memory included."""
+        return self.memory_mib + AGENT_MEMORY_MIB + self.volume_mib
 
 
 def mib(quantity: str) -> int:
@@ -62,9 +65,21 @@ def millis(quantity: str) -> int:
 
 
 def estimate_needs(
-    predictor: Predictor, runtime: RuntimeSpec, *, memory: ModelMemory | None, size_bytes: int | None
+    predictor: Predictor,
+    runtime: RuntimeSpec,
+    *,
+    memory: ModelMemory | None,
+    size_bytes: int | None,
+    volume_bytes: int = 0,
 ) -> Needs:
     """Work out what a replica needs.
+
+    Args:
+        predictor: What the user says.
+        runtime: What serves.
+        memory: What the model's owner measured.
+        size_bytes: Of the weights, where it is known.
+        volume_bytes: Size limit of the volume of weights where that is kept in memory.
 
     Raises:
         RefusedError: InvalidSpec where a request is higher than its limit.
@@ -87,6 +102,7 @@ def estimate_needs(
         cpu_limit_millis=cpu_limit,
         extended={key: value for key, value in sorted({**requests, **limits}.items()) if key not in _NATIVE},
         because=f"{because}; {gpu_because}" if gpu_because else because,
+        volume_mib=-(-volume_bytes // MIB),
     )
 
 

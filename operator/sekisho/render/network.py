@@ -1,4 +1,4 @@
-"""The NetworkPolicy of a service: nothing in but gateway and scrapers, nothing out but the depot."""
+"""The NetworkPolicy of a service: in from gateway and scrapers, out to depot and release of keys."""
 
 from typing import Any, Final
 
@@ -56,4 +56,8 @@ def _egress(blueprint: Blueprint) -> list[dict[str, Any]]:
         {"to": [{"ipBlock": {"cidr": rule.cidr}}], "ports": _ports(*sorted(set(rule.ports)))}
         for rule in blueprint.egress
     ]
-    return [depot, *declared]
+    release = blueprint.settings.release
+    if blueprint.sealed is None or release is None:
+        return [depot, *declared]
+    keys = {"to": [_system_peer(blueprint, release.component)], "ports": _ports(names.HTTPS_TARGET_PORT)}
+    return [depot, keys, *declared]

@@ -20,6 +20,22 @@ class Canary:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseAddress:
+    """Where pods that unseal their weights ask for data keys.
+
+    Attributes:
+        host: Cluster IP of its Service.
+        service: Name of that Service, in the system namespace; its certificate carries it.
+        component: Label of its pods.
+    """
+
+    host: str
+    service: str
+    component: str
+    port: int = 443
+
+
+@dataclass(frozen=True, slots=True)
 class RenderSettings:
     """Settings of one installation.
 
@@ -28,6 +44,7 @@ class RenderSettings:
         depot_host: Cluster IP of the depot's Service; empty until it is known (then nothing is rendered that needs it).
         ca_pem: The CA bundle that signs depot and gateway.
         fence: Whether pods get the init container that closes their own network namespace.
+        release: Where data keys are released; None where that is not installed, or not known yet.
         scrapers: Pod and namespace selectors that may read metrics from engines, as NetworkPolicy peers.
     """
 
@@ -46,6 +63,7 @@ class RenderSettings:
     proof_max_age_seconds: int = 90
     scrapers: tuple[Mapping[str, object], ...] = field(default=())
     max_weights_bytes: int = 1 << 40
+    release: ReleaseAddress | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

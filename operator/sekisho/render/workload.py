@@ -98,18 +98,24 @@ def _readiness_gates(blueprint: Blueprint) -> list[dict[str, Any]]:
 
 
 def _volumes(blueprint: Blueprint) -> list[dict[str, Any]]:
-    token = {"audience": names.DEPOT_AUDIENCE, "expirationSeconds": _TOKEN_SECONDS, "path": "token"}
+    tokens = [_token(names.DEPOT_AUDIENCE, "token")]
+    if blueprint.sealed is not None:  # whether or not keys are released already: a template must not change by that
+        tokens.append(_token(names.BROKER_AUDIENCE, "release-token"))
     shared = blueprint.runtime.memory.shared
     volumes: list[dict[str, Any]] = [
         render_weights_volume(blueprint.storage, limit_bytes=blueprint.weights_bytes, in_memory=blueprint.in_memory),
         {"name": "config", "configMap": {"name": blueprint.child, "defaultMode": 0o444}},
-        {"name": "token", "projected": {"defaultMode": 0o440, "sources": [{"serviceAccountToken": token}]}},
+        {"name": "token", "projected": {"defaultMode": 0o440, "sources": tokens}},
         {"name": "tmp", "emptyDir": {"sizeLimit": _TMP_LIMIT}},
         {"name": "agent-tmp", "emptyDir": {"sizeLimit": _AGENT_TMP_LIMIT}},
     ]
     if shared:
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": shared}})
     return volumes
+
+
+def _token(audience: str, path: str) -> dict[str, Any]:
+    return {"serviceAccountToken": {"audience": audience, "expirationSeconds": _TOKEN_SECONDS, "path": path}}
 
 
 def digest_without_agent(template: Mapping[str, Any]) -> str:

@@ -99,12 +99,12 @@ def parse_wrapped(data: bytes) -> WrappedKey:
     )
 
 
-def commit_key(data_key: bytes) -> bytes:
+def commit_key(data_key: bytes | bytearray) -> bytes:
     """Derive the commitment that tells this data key from every other without telling anything about it."""
     return derive(data_key, salt=b"", info=_COMMITMENT_INFO, length=COMMITMENT_BYTES)
 
 
-def check_commitment(data_key: bytes, commitment: bytes) -> None:
+def check_commitment(data_key: bytes | bytearray, commitment: bytes) -> None:
     """Check, in constant time, that `data_key` is the one the manifest was sealed with.
 
     Raises:
@@ -118,7 +118,7 @@ def check_commitment(data_key: bytes, commitment: bytes) -> None:
         )
 
 
-def derive(data_key: bytes, *, salt: bytes, info: bytes, length: int) -> bytes:
+def derive(data_key: bytes | bytearray, *, salt: bytes, info: bytes, length: int) -> bytes:
     """Derive `length` bytes from a data key by HKDF-SHA256 (RFC 5869).
 
     Raises:

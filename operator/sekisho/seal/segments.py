@@ -64,7 +64,7 @@ def cut_segments(size: int, boundaries: Sequence[int] = ()) -> tuple[int, ...]:
     return tuple(lengths) or (0,)
 
 
-def derive_file_key(data_key: bytes, model: ModelIdentity, *, path: str, salt: bytes) -> bytes:
+def derive_file_key(data_key: bytes | bytearray, model: ModelIdentity, *, path: str, salt: bytes) -> bytes:
     """Derive the key of one file; it fits this model, version, class and path only.
 
     Args:
@@ -141,7 +141,7 @@ class SegmentOpener:
 
     __slots__ = ("_cipher", "_name", "_total")
 
-    def __init__(self, key: bytes, total: int, *, name: str = "the file") -> None:
+    def __init__(self, key: bytes | bytearray, total: int, *, name: str = "the file") -> None:
         self._cipher, self._total, self._name = _open_cipher(key, total), total, name
 
     def open(self, index: int, ciphertext: Buffer, tag: Buffer) -> bytes:
@@ -197,7 +197,7 @@ class SegmentOpener:
         )
 
 
-def _open_cipher(key: bytes, total: int) -> AESGCM:
+def _open_cipher(key: bytes | bytearray, total: int) -> AESGCM:
     if not 1 <= total <= MAX_SEGMENTS:
         raise RefusedError(Reason.SEAL_INVALID, f"a file has 1 to {MAX_SEGMENTS} segments, not {total}")
     if len(key) != KEY_BYTES:

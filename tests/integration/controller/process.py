@@ -56,6 +56,7 @@ class ControllerProcess:
             "KUBECONFIG": str(kubeconfig),
             "SEKISHO_AGENT_IMAGE": "sekisho.local/agent:1",
             "SEKISHO_API_HOST": "10.0.0.1",
+            "SEKISHO_RELEASE_HOST": "10.0.0.50",
             "SEKISHO_HEALTH_HOST": "127.0.0.1",
             "SEKISHO_HEALTH_PORT": str(self.port),
             "SEKISHO_LEADER_ELECTION": "false",

@@ -18,7 +18,7 @@ from sekisho.agent.config import parse_config
 from sekisho.agent.fence import find_difference, render_fence
 from sekisho.agent.main import main
 from sekisho.agent.state import AgentState
-from sekisho.agent.transport import DepotAccess
+from sekisho.agent.transport import ServerAccess
 from sekisho.agent.weights import WeightFile, WeightList, bring_weights, parse_weight_list, wipe_weights
 from sekisho.errors import Reason, RefusedError
 
@@ -37,8 +37,8 @@ def body(*files: Any, **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (body(), "does not name 1 to 4096 files"),
-        (body(files="x"), "does not name 1 to 4096 files"),
+        (body(), "does not name 1 to 8200 files"),
+        (body(files="x"), "does not name 1 to 8200 files"),
         (body(1), "a file is not an object"),
         (body(item(path="/etc/passwd")), "is absolute, climbs"),
         (body(item(path="../x")), "is absolute, climbs"),
@@ -64,7 +64,7 @@ def test_a_list_that_could_write_elsewhere_or_lies_is_refused(answer: dict[str, 
     assert message in caught.value.message
 
 
-ACCESS = DepotAccess(
+ACCESS = ServerAccess(
     parse_config(
         json.dumps(
             {
@@ -133,7 +133,7 @@ def parse(**changes: Any) -> Any:
         ({"depot": {"host": "depot.svc", "port": 443, "serverName": "d"}}, "depot.host is not an IP address"),
         ({"depot": None}, "depot is not an object"),
         ({"depot": {"host": "10.0.0.1", "port": 0, "serverName": "d"}}, "depot.port is not a port"),
-        ({"weights": {"mode": "else", "path": "/m"}}, "weights.mode is not depot or mounted"),
+        ({"weights": {"mode": "else", "path": "/m"}}, "weights.mode is none of depot, mounted, sealed"),
         ({"engine": {"port": 8080, "healthPath": "health"}}, "engine.healthPath is not an absolute path"),
         ({"egress": [{"cidr": "everywhere", "ports": [1]}]}, "cidr of an egress rule is not an address range"),
         ({"egress": [{"cidr": "0.0.0.0/0", "ports": []}]}, "an egress rule names no port"),

@@ -19,10 +19,11 @@ from sekisho.agent.loop import Agent, AgentPaths
 from sekisho.agent.server import build_server
 from sekisho.agent.state import AgentState
 from sekisho.api.names import ISOLATED_POD_CONDITION, WEIGHTS_POD_CONDITION
-from sekisho.depot.cluster import PodIdentity, WeightsWish
+from sekisho.depot.cluster import WeightsWish
 from sekisho.depot.process import RunningDepot, run_depot
 from sekisho.depot.settings import DepotSettings
 from sekisho.errors import Reason
+from sekisho.kube.pods import PodIdentity
 from tests.unit.depot.parts import (
     NAMESPACE,
     SERVICE,
@@ -283,13 +284,13 @@ async def test_a_source_that_lies_ends_in_the_condition_and_not_in_the_pod(stage
 
 
 async def test_a_pod_gets_only_its_own_files_and_none_before_its_proof(stage: Stage) -> None:
-    from sekisho.agent.transport import DepotAccess, ask_weights, open_blob  # noqa: PLC0415
+    from sekisho.agent.transport import ServerAccess, ask_weights, open_blob  # noqa: PLC0415
     from sekisho.errors import SekishoError  # noqa: PLC0415
 
     stage.cluster.add_pod(replace(build_pod(), name="chat-1", uid="uid-1"), "token-1")
     (stage.folder / "token-1").write_text("token-1")
     await stage.step()
-    access = DepotAccess(
+    access = ServerAccess(
         address=configured(stage), token_file=stage.folder / "token-1", ca_file=stage.folder / "ca.crt"
     )
     await settle(lambda: stage.agent.state.startup().ok)
@@ -306,7 +307,7 @@ async def test_a_pod_gets_only_its_own_files_and_none_before_its_proof(stage: St
             await asyncio.to_thread(action)
         assert caught.value.reason is Reason.ISOLATION_NOT_PROVEN
         assert "has not proven its isolation yet" in caught.value.message
-    own = DepotAccess(access.address, token_file=stage.folder / "token", ca_file=stage.folder / "ca.crt")
+    own = ServerAccess(access.address, token_file=stage.folder / "token", ca_file=stage.folder / "ca.crt")
 
     def steal() -> None:
         with open_blob(own, f"sha256:{'1' * 64}", offset=0):

@@ -1,18 +1,15 @@
-"""Which source a URI belongs to; settings; who may ask how often."""
+"""Which source a URI belongs to; settings; the canary."""
 
 from pathlib import Path
 
 import pytest
 
-from sekisho.depot.auth import Authenticator, RateLimit
 from sekisho.depot.canary import MAX_SEEN, CanaryListener
-from sekisho.depot.cluster import parse_review
 from sekisho.depot.settings import SourceEntry, read_settings, read_sources
 from sekisho.depot.sources.choice import check_uri, choose_source
 from sekisho.depot.sources.listing import check_path
 from sekisho.depot.sources.oci import parse_reference
-from sekisho.errors import Reason, RefusedError, SekishoError
-from tests.unit.depot.parts import TOKEN, SimulatedCluster, build_pod
+from sekisho.errors import Reason, RefusedError
 
 
 @pytest.mark.parametrize(
@@ -99,70 +96,6 @@ def test_settings_name_the_variable_that_is_wrong_and_have_safe_defaults() -> No
         read_settings({"SEKISHO_CACHE_SIZE": "much"})
     assert read_settings({}).anonymous_sources is False
     assert read_settings({"SEKISHO_CACHE_SIZE": "1Gi"}).cache_bytes == 1 << 30
-
-
-@pytest.mark.parametrize("header", ["", "Basic abc", "Bearer ", "Bearer " + "x" * 20_000, "Bearer ü"])
-async def test_a_request_without_a_plain_bearer_token_never_reaches_the_api_server(header: str) -> None:
-    cluster = SimulatedCluster()
-    with pytest.raises(RefusedError) as caught:
-        await Authenticator(cluster).identify(header, peer="10.8.0.5")
-    assert caught.value.reason is Reason.UNAUTHENTICATED
-    assert cluster.reviews == 0
-
-
-async def test_a_token_is_reviewed_once_in_thirty_seconds_but_the_pod_is_looked_at_each_time() -> None:
-    cluster, now = SimulatedCluster(), [0.0]
-    cluster.add_pod(build_pod(), TOKEN)
-    authenticator = Authenticator(cluster, clock=lambda: now[0])
-    for _ in range(5):
-        await authenticator.identify(f"Bearer {TOKEN}", peer="a")
-    assert cluster.reviews == 1
-    now[0] = 31
-    await authenticator.identify(f"Bearer {TOKEN}", peer="a")
-    assert cluster.reviews == 2
-    cluster.pods.clear()
-    with pytest.raises(RefusedError, match="does not exist or is ending"):
-        await authenticator.identify(f"Bearer {TOKEN}", peer="a")
-
-
-async def test_strangers_cannot_make_us_flood_the_api_server() -> None:
-    cluster = SimulatedCluster()
-    authenticator = Authenticator(cluster, clock=lambda: 0.0)
-    reasons = []
-    for number in range(300):
-        with pytest.raises(SekishoError) as caught:
-            await authenticator.identify(f"Bearer made-up-{number}", peer="10.8.0.9")
-        reasons.append(caught.value.reason)
-    assert cluster.reviews == 200
-    assert reasons[-1] is Reason.DEPOT_OVERLOADED
-
-
-def test_a_rate_limit_fills_again_with_time() -> None:
-    now = [0.0]
-    limit = RateLimit(per_second=2, burst=2, clock=lambda: now[0])
-    limit.check("a")
-    limit.check("a")
-    with pytest.raises(SekishoError, match="more than 2 requests per second"):
-        limit.check("a")
-    limit.check("b")
-    now[0] = 1.0
-    limit.check("a")
-
-
-@pytest.mark.parametrize(
-    "status",
-    [
-        {},
-        {"authenticated": True, "audiences": ["sekisho-gateway"]},
-        {"authenticated": False, "audiences": ["sekisho-depot"]},
-        {"authenticated": True, "audiences": ["sekisho-depot"], "user": {"username": "admin"}},
-        {"authenticated": True, "audiences": ["sekisho-depot"], "user": {"username": "system:serviceaccount:a:b"}},
-    ],
-)
-def test_a_review_that_names_no_pod_names_nobody(status: dict[str, object]) -> None:
-    with pytest.raises(RefusedError) as caught:
-        parse_review({"status": status})
-    assert caught.value.reason is Reason.UNAUTHENTICATED
 
 
 def test_the_canary_remembers_a_bounded_number_of_visitors_and_not_itself() -> None:

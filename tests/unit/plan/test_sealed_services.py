@@ -24,6 +24,7 @@ from tests.unit.plan.seals import (
 )
 from tests.unit.plan.test_conditions import check_laws
 from tests.unit.plan.worlds import NOW, build_policy, build_service, build_world, condition, settle
+from tests.unit.render.blueprints import RELEASED
 
 STRICT = demanding(**DEMANDS)
 
@@ -56,7 +57,7 @@ def shown(told: Published, kind: str) -> dict[str, Any]:
 
 
 def test_a_service_whose_model_shows_everything_runs_in_memory() -> None:
-    decided = plan(build_service(), strict_world(accepted=7))
+    decided = plan(build_service(), replace(strict_world(accepted=7), settings=RELEASED))
     assert condition(decided, "Accepted")["status"] == "True"
     assert volume_of(decided)["emptyDir"]["medium"] == "Memory"
     assert decided.status["weights"]["digest"] == ARTIFACT
@@ -65,7 +66,7 @@ def test_a_service_whose_model_shows_everything_runs_in_memory() -> None:
 
 
 def test_a_sealed_model_is_unsealed_in_memory_where_nothing_is_demanded() -> None:
-    decided = plan(build_service(), build_world(model=sealed_model(size=None)))
+    decided = plan(build_service(), build_world(model=sealed_model(size=None), settings=RELEASED))
     assert volume_of(decided)["emptyDir"]["medium"] == "Memory"
     assert "sizeLimit" in volume_of(decided)["emptyDir"]
 

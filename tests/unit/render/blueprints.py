@@ -8,10 +8,25 @@ from sekisho.classify.lattice import DataClass
 from sekisho.placement.requirement import Requirement
 from sekisho.render.blueprint import Blueprint
 from sekisho.render.estimate import estimate_needs
+from sekisho.render.settings import ReleaseAddress, SealedFacts
 from sekisho.render.storage import parse_storage_uri
 from tests.unit.plan.worlds import SETTINGS, SITE_KEY, build_runtime
 
 SITE_TERM = (Requirement(SITE_KEY, "In", ("tokyo",)),)
+
+
+RELEASED = replace(
+    SETTINGS, release=ReleaseAddress("10.96.0.50", "sekisho-unsafe-development-release", "unsafe-release")
+)
+SEALED = SealedFacts(
+    manifest_digest=f"sha256:{'a' * 64}",
+    model="legal/reviewer",
+    version=7,
+    data_class="confidential+gdpr",
+    kms="unsafe-development",
+    key_id="owner",
+    key_version="1",
+)
 
 
 def build_predictor(**changes: Any) -> Predictor:

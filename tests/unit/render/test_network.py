@@ -5,7 +5,7 @@ from dataclasses import replace
 from sekisho.api.v1alpha1.inferenceservice import EgressRule
 from sekisho.render.network import render_network_policy
 from tests.unit.plan.worlds import SETTINGS
-from tests.unit.render.blueprints import build_blueprint
+from tests.unit.render.blueprints import RELEASED, SEALED, build_blueprint
 
 SYSTEM = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "sekisho-system"}}}
 
@@ -19,6 +19,16 @@ def test_nothing_leaves_but_to_the_depot_and_no_name_is_looked_up() -> None:
     assert peer["namespaceSelector"] == SYSTEM["namespaceSelector"]
     assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "depot"
     assert rule["ports"] == [{"protocol": "TCP", "port": 8443}]
+
+
+def test_only_a_pod_that_unseals_reaches_the_release_of_keys() -> None:
+    for plain in (build_blueprint(settings=RELEASED), build_blueprint(sealed=SEALED)):
+        assert len(render_network_policy(plain)["spec"]["egress"]) == 1
+    spec = render_network_policy(build_blueprint(sealed=SEALED, settings=RELEASED))["spec"]
+    (peer,) = spec["egress"][1]["to"]
+    assert peer["namespaceSelector"] == SYSTEM["namespaceSelector"]
+    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "unsafe-release"
+    assert spec["egress"][1]["ports"] == [{"protocol": "TCP", "port": 8443}]
 
 
 def test_only_the_gateway_comes_in_where_nobody_scrapes() -> None:

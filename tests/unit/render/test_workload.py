@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sekisho.agent.config import SealedConfig, parse_config
 from sekisho.placement.requirement import Requirement
 from sekisho.render.access import render_agent_config, render_config, render_service_account
 from sekisho.render.affinity import render_affinity
@@ -19,7 +20,7 @@ from sekisho.render.service import render_disruption_budget, render_service
 from sekisho.render.storage import parse_storage_uri
 from sekisho.render.workload import render_deployment, render_template
 from tests.unit.plan.worlds import DIGEST, SETTINGS, build_runtime
-from tests.unit.render.blueprints import build_blueprint, build_predictor
+from tests.unit.render.blueprints import RELEASED, SEALED, build_blueprint, build_predictor
 
 OTHER = "sha256:" + "cd" * 32
 
@@ -93,8 +94,41 @@ def test_weights_are_writable_for_the_agent_and_read_only_for_the_engine() -> No
 
 
 def test_weights_in_memory_are_charged_to_the_agent_that_writes_them() -> None:
-    agent = container(render_template(build_blueprint(in_memory=True, size_bytes=1 << 30)), "agent")
+    blueprint = build_blueprint(in_memory=True, size_bytes=1 << 30)
+    needs = replace(blueprint.needs, volume_mib=1092)
+    agent = container(render_template(replace(blueprint, needs=needs)), "agent")
     assert agent["resources"]["limits"]["memory"] == f"{256 + 1092}Mi"
+
+
+def test_only_a_pod_that_unseals_gets_a_token_for_the_release_of_keys_and_keeps_it_whatever_is_installed() -> None:
+    def audiences(**changes: Any) -> list[str]:
+        volumes = {item["name"]: item for item in render_template(build_blueprint(**changes))["spec"]["volumes"]}
+        return [item["serviceAccountToken"]["audience"] for item in volumes["token"]["projected"]["sources"]]
+
+    assert audiences() == audiences(settings=RELEASED) == ["sekisho-depot"]
+    assert (
+        audiences(sealed=SEALED) == audiences(sealed=SEALED, settings=RELEASED) == ["sekisho-depot", "sekisho-broker"]
+    )
+    with_and_without = [build_blueprint(sealed=SEALED, settings=item) for item in (SETTINGS, RELEASED)]
+    assert render_template(with_and_without[0]) == render_template(with_and_without[1])
+
+
+def test_the_agent_of_a_sealed_model_is_told_what_was_accepted_and_where_keys_are_released() -> None:
+    plain = render_agent_config(build_blueprint(settings=RELEASED))
+    assert "release" not in plain
+    assert plain["weights"] == {"mode": "depot", "path": "/models"}
+    assert "release" not in render_agent_config(build_blueprint(sealed=SEALED))
+    config = render_agent_config(build_blueprint(sealed=SEALED, settings=RELEASED))
+    assert config["release"] == {
+        "host": "10.96.0.50", "port": 443, "serverName": "sekisho-unsafe-development-release.sekisho-system.svc",
+    }  # fmt: skip
+    read = parse_config(json.dumps(config).encode(), host_ip="10.0.0.1")
+    assert read.weights.sealed == SealedConfig(
+        manifest_digest=SEALED.manifest_digest, model="legal/reviewer", version=7, data_class="confidential+gdpr",
+        kms="unsafe-development", key_id="owner", key_version="1",
+    )  # fmt: skip
+    assert read.release is not None
+    assert read.release.host == "10.96.0.50"
 
 
 def test_no_name_is_looked_up_outside_the_pod() -> None:

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 
-MAX_FILES: Final = 4096
+MAX_FILES: Final = 8200  # a sealed model has up to 8192 files, and five beside them
 MAX_PATH: Final = 512
 
 

@@ -1,4 +1,4 @@
-"""The depot's certificate: loaded at start, and again when the Secret behind it changes."""
+"""A certificate from a mounted Secret: loaded at start, and again when the Secret behind it changes."""
 
 import asyncio
 import logging

@@ -6,17 +6,28 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
-from sekisho.api.names import name_child
-from sekisho.depot.cluster import Cluster, PodFacts, PodIdentity
 from sekisho.errors import Reason, RefusedError, UnavailableError
+from sekisho.kube.pods import PodFacts, PodIdentity, check_pod
 
 MAX_TOKEN: Final = 16 * 1024
 _CACHE_SECONDS: Final = 30.0
 _CACHE_ITEMS: Final = 10_000
 _REVIEWS_AT_ONCE: Final = 16
 _REVIEWS_WAITING: Final = 512
+
+
+class PodReader(Protocol):
+    """What is asked of the API server about who asks."""
+
+    async def review_token(self, token: str) -> PodIdentity:
+        """Verify a token; raise RefusedError Unauthenticated where it is none of ours."""
+        ...
+
+    async def read_pod(self, namespace: str, name: str) -> PodFacts | None:
+        """Read a pod."""
+        ...
 
 
 @dataclass(slots=True)
@@ -26,17 +37,23 @@ class _Bucket:
 
 
 class RateLimit:
-    """A token bucket per key; the least recently used keys are forgotten."""
+    """A token bucket per key; the least recently used keys are forgotten.
 
-    def __init__(self, *, per_second: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate, self._burst, self._clock = per_second, burst, clock
+    Args:
+        reason: Why who asks too often is sent away.
+    """
+
+    def __init__(
+        self, *, per_second: float, burst: float, reason: Reason, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._rate, self._burst, self._reason, self._clock = per_second, burst, reason, clock
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     def check(self, key: str) -> None:
         """Take one token for `key`.
 
         Raises:
-            UnavailableError: DepotOverloaded; the caller asks too often.
+            UnavailableError: The caller asks too often.
         """
         now = self._clock()
         bucket = self._buckets.pop(key, None) or _Bucket(self._burst, now)
@@ -46,22 +63,32 @@ class RateLimit:
         if len(self._buckets) > _CACHE_ITEMS:
             self._buckets.popitem(last=False)
         if bucket.tokens < 1:
-            raise UnavailableError(
-                Reason.DEPOT_OVERLOADED, f"more than {self._rate:.0f} requests per second; ask again later"
-            )
+            raise UnavailableError(self._reason, f"more than {self._rate:.0f} requests per second; ask again later")
         bucket.tokens -= 1
 
 
 class Authenticator:
-    """Turn a bearer token into the pod that holds it."""
+    """Turn a bearer token into the pod that holds it.
 
-    def __init__(self, cluster: Cluster, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._cluster, self._clock = cluster, clock
+    Args:
+        overloaded: The reason where too much is asked.
+        pod_rate: Requests per second of one pod; six times as many at once.
+    """
+
+    def __init__(
+        self,
+        cluster: PodReader,
+        *,
+        overloaded: Reason = Reason.DEPOT_OVERLOADED,
+        pod_rate: float = 10,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cluster, self._overloaded, self._clock = cluster, overloaded, clock
         self._cache: OrderedDict[bytes, tuple[float, PodIdentity]] = OrderedDict()
         self._slots = asyncio.Semaphore(_REVIEWS_AT_ONCE)
         self._waiting = 0
-        self._peers = RateLimit(per_second=50, burst=200, clock=clock)
-        self._pods = RateLimit(per_second=10, burst=60, clock=clock)
+        self._peers = RateLimit(per_second=50, burst=200, reason=overloaded, clock=clock)
+        self._pods = RateLimit(per_second=pod_rate, burst=6 * pod_rate, reason=overloaded, clock=clock)
 
     async def identify(self, header: str, *, peer: str) -> PodFacts:
         """Return the pod that a request comes from.
@@ -89,7 +116,7 @@ class Authenticator:
             return kept[1]
         self._peers.check(peer)
         if self._waiting >= _REVIEWS_WAITING:
-            raise UnavailableError(Reason.DEPOT_OVERLOADED, f"{self._waiting} requests wait for the API server")
+            raise UnavailableError(self._overloaded, f"{self._waiting} requests wait for the API server")
         self._waiting += 1
         try:
             async with self._slots:
@@ -101,25 +128,3 @@ class Authenticator:
         while len(self._cache) > _CACHE_ITEMS:
             self._cache.popitem(last=False)
         return identity
-
-
-def check_pod(identity: PodIdentity, pod: PodFacts | None) -> PodFacts:
-    """Check that the pod exists, is the one the token was made for, and runs as its service's own account.
-
-    Raises:
-        RefusedError: PodNotKnown, with both facts.
-    """
-    name = f"{identity.namespace}/{identity.pod}"
-    if pod is None or pod.ended:
-        raise RefusedError(Reason.POD_NOT_KNOWN, f"pod {name} does not exist or is ending")
-    if pod.uid != identity.uid:
-        raise RefusedError(Reason.POD_NOT_KNOWN, f"the token was made for another pod {name} than the one that exists")
-    if not pod.service:
-        raise RefusedError(Reason.POD_NOT_KNOWN, f"pod {name} belongs to no InferenceService")
-    wanted = name_child(pod.service)
-    if identity.service_account != wanted or pod.service_account != wanted:
-        raise RefusedError(
-            Reason.POD_NOT_KNOWN,
-            f"pod {name} says it serves {pod.service} but runs as {identity.service_account}, not as {wanted}",
-        )
-    return pod

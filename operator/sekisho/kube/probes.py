@@ -1,4 +1,4 @@
-"""Health and metrics of the depot, by plain HTTP on a port of its own; nothing secret is served here."""
+"""Health and metrics of a process, by plain HTTP on a port of its own; nothing secret is served here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

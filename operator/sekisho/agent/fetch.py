@@ -1,0 +1,150 @@
+"""The fetch of the weights, beside the loop: asked for again until they are there, and told to the depot if sealed."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from sekisho.agent.config import SealedConfig, WeightsConfig
+from sekisho.agent.journal import log_event
+from sekisho.agent.release import KeySource
+from sekisho.agent.state import AgentState
+from sekisho.agent.transport import ServerAccess, ask_weights, post_report
+from sekisho.agent.unseal import Order, unseal_model
+from sekisho.agent.waiting import wait_refused, wait_unavailable
+from sekisho.agent.weights import bring_weights, parse_weight_list
+from sekisho.attest.unsealing import REPORTABLE, UnsealReport
+from sekisho.errors import Reason, SekishoError
+
+_POLL_SECONDS: Final = 1.0
+_VOLUME_SECONDS: Final = 5.0
+_TELL_SECONDS: Final = 5.0
+_RENEW_SECONDS: Final = 60.0
+_RETOLD_SECONDS: Final = 2.0
+
+
+@dataclass(slots=True)
+class Fetch:
+    """One fetch of the weights, in a thread of its own so that proofs go on meanwhile.
+
+    Attributes:
+        keys: Who releases the data key; asked for sealed weights only.
+    """
+
+    access: ServerAccess
+    weights: WeightsConfig
+    state: AgentState
+    keys: KeySource
+    stop: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread = field(init=False)
+    _done_bytes: int = 0
+    _told_at: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.thread = threading.Thread(target=self._run, name="fetch", daemon=True)
+
+    def _run(self) -> None:
+        failures = 0
+        while not self.stop.is_set():
+            try:
+                if self._try_once():
+                    return
+                wait = _POLL_SECONDS
+            except SekishoError as error:
+                wait = self._fail(error, failures)
+                failures += 1
+            except OSError as error:
+                message = f"weights cannot be written to the volume: {error.strerror}"
+                self.state.record_weights(Reason.SIZE_EXCEEDED, message, ready=False)
+                self._report(Reason.SIZE_EXCEEDED, message)
+                wait = _VOLUME_SECONDS
+            self.stop.wait(wait)
+
+    def _fail(self, error: SekishoError, failures: int) -> float:
+        """Note a failure and return how long to wait: long where only a person can help with sealed weights."""
+        self.state.record_weights(error.reason, error.message, ready=False)
+        log_event("warning", error.message, reason=error.reason)
+        if self.weights.sealed is None or self.stop.is_set():
+            return wait_unavailable(failures)
+        if error.reason in REPORTABLE:  # everything else the depot knows better, or already said
+            self._report(error.reason, error.message)
+        return wait_unavailable(failures) if error.retry else wait_refused(failures)
+
+    def _try_once(self) -> bool:
+        answer = ask_weights(self.access)
+        if answer.status == 202:
+            message = str(answer.body.get("message", "the depot is fetching the weights"))[:512]
+            self.state.record_weights(Reason.FETCHING, message, ready=False)
+            return False
+        self._done_bytes = 0
+        if self.weights.sealed is None:
+            self._bring(answer.body)
+        else:
+            self._unseal(answer.body, self.weights.sealed)
+        return True
+
+    def _bring(self, body: dict[str, Any]) -> None:
+        wanted = parse_weight_list(body)
+        started = time.monotonic()
+        bring_weights(
+            self.access,
+            wanted,
+            root=Path(self.weights.path),
+            stop=self.stop,
+            progress=lambda n: self._note(n, wanted.total_bytes, "are in the pod"),
+        )
+        message = f"{len(wanted.files)} files, {wanted.total_bytes} bytes, verified"
+        self._conclude(message, size=wanted.total_bytes, digest=wanted.digest, started=started)
+
+    def _unseal(self, body: dict[str, Any], told: SealedConfig) -> None:
+        listing = parse_weight_list(body)
+        started = time.monotonic()
+
+        def note(added: int) -> None:
+            if added:  # an old failure stands until bytes flow, so that conditions do not flicker
+                self._note(added, listing.total_bytes, "are unsealed")
+                self._tell_progress()
+
+        manifest = unseal_model(Order(self.access, self.keys, told, Path(self.weights.path), self.stop, note), listing)
+        size = sum(file.size for file in manifest.files)
+        message = f"{len(manifest.files)} files, {size} bytes, unsealed in memory: {told.model} version {told.version}"
+        self._conclude(message, size=size, digest=told.manifest_digest, started=started)
+        self._keep_told(message)
+
+    def _conclude(self, message: str, *, size: int, digest: str, started: float) -> None:
+        took = time.monotonic() - started
+        self.state.record_weights(Reason.WEIGHTS_AVAILABLE, message, ready=True)
+        log_event("info", "weights are complete", bytes=size, digest=digest, seconds=round(took, 3))
+
+    def _keep_told(self, message: str) -> None:
+        """Tell the depot until it knows, and again now and then: it may have lost, or taken back, what it knew."""
+        while not self.stop.is_set():
+            known = self._report(Reason.WEIGHTS_AVAILABLE, message)
+            self.stop.wait(_RENEW_SECONDS if known else _RETOLD_SECONDS)
+
+    def _note(self, added: int, total: int, what: str) -> None:
+        with self._lock:
+            self._done_bytes += added
+            message = f"{self._done_bytes >> 20} of {total >> 20} MiB {what}"
+        self.state.record_weights(Reason.FETCHING, message, ready=False)
+
+    def _tell_progress(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now - self._told_at < _TELL_SECONDS:
+                return
+            self._told_at = now
+        self._report(Reason.FETCHING, self.state.weights().message)
+
+    def _report(self, reason: Reason, message: str) -> bool:
+        """Tell the depot, which writes the pod's condition; what cannot be told is told later."""
+        if self.weights.sealed is None:
+            return True
+        try:
+            post_report(self.access, UnsealReport(reason, message, ready=reason is Reason.WEIGHTS_AVAILABLE))
+        except SekishoError as error:
+            log_event("warning", f"the depot could not be told: {error.message}", reason=error.reason)
+            return False
+        return True

@@ -1,0 +1,26 @@
+"""How long to wait before something is tried again."""
+
+import random
+from typing import Final
+
+_FIRST_SECONDS: Final = 1.0
+_MOST_SECONDS: Final = 30.0
+_REFUSED_SECONDS: Final = 30.0
+_MOST_REFUSED_SECONDS: Final = 300.0
+_MOST_DOUBLINGS: Final = 8
+
+
+def jitter(seconds: float) -> float:
+    """Shorten a wait by up to a fifth, so that many pods do not ask in step."""
+    return seconds * random.uniform(0.8, 1.0)  # noqa: S311 - spreads load, protects nothing
+
+
+def wait_unavailable(failures: int) -> float:
+    """Return the wait after so many failures in a row that may pass by themselves: 1 s, doubled up to 30 s."""
+    return jitter(min(_MOST_SECONDS, _FIRST_SECONDS * (1 << min(failures, _MOST_DOUBLINGS))))
+
+
+def wait_refused(failures: int) -> float:
+    """Return the wait after so many refusals in a row, which only a person can end: 30 s, doubled up to 300 s."""
+    seconds = min(_MOST_REFUSED_SECONDS, _REFUSED_SECONDS * (1 << min(failures, _MOST_DOUBLINGS)))
+    return seconds * random.uniform(1.0, 1.2)  # noqa: S311 - spreads load, protects nothing
