@@ -56,8 +56,15 @@ class Node:
 class Internet(Protocol):
     """A host outside the cluster that answers TCP 80, UDP 9999 and ICMP, and counts every packet that reaches it."""
 
-    address: str
-    metadata_address: str
+    @property
+    def address(self) -> str:
+        """Where it is."""
+        ...
+
+    @property
+    def metadata_address(self) -> str:
+        """The address that clouds give their metadata."""
+        ...
 
     def counts(self) -> Mapping[tuple[str, str], int]:
         """Return packets by (source address, protocol); protocols are tcp, udp, icmp or a number."""

@@ -20,6 +20,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
 
 
+def start_own(name: str) -> Iterator[LocalCluster]:
+    """Run a control plane for a folder that must not meet what others leave in theirs."""
+    with LocalCluster(Options(name=f"{name}-{os.getpid()}", control_plane_only=True, audit_level="all")) as cluster:
+        yield cluster
+
+
 @pytest.fixture(scope="module")
 def control_plane() -> Iterator[LocalCluster]:
     """A control plane of this module's own; with SEKISHO_KEEP_CLUSTER one that stays for the next session."""
@@ -29,9 +35,7 @@ def control_plane() -> Iterator[LocalCluster]:
             cluster.start()
         yield cluster
         return
-    name = f"it-{os.getpid()}"
-    with LocalCluster(Options(name=name, control_plane_only=True, audit_level="all")) as cluster:
-        yield cluster
+    yield from start_own("it")
 
 
 @pytest.fixture

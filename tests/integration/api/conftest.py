@@ -7,7 +7,7 @@ import pytest
 
 from e2e.cluster.local import LocalCluster
 from tests.integration.api.server import ApiServer, connect, install_crds
-from tests.integration.own import start_own
+from tests.integration.conftest import start_own
 
 REPOSITORY = Path(__file__).parents[3]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.cluster.local import LocalCluster
-from tests.integration.own import start_own
+from tests.integration.conftest import start_own
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sekisho.depot.cluster import PodCondition, WeightsWish, render_condition
 from sekisho.errors import Reason, RefusedError, UnavailableError
@@ -141,7 +141,7 @@ def build_keys(folder: Path, *names: str) -> Keys:
             (x509.SubjectAlternativeName(alternatives), False),
             (x509.BasicConstraints(False, None), True),
             (x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), False),
-            (x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), False),
+            (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
         ],
     )
     pem = serialization.Encoding.PEM
