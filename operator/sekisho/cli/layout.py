@@ -69,6 +69,8 @@ def take_file(place: Path, path: str) -> PlainFile:
     Raises:
         RefusedError: A link, a device, or a path the format does not take.
     """
+    if any(ord(sign) < 32 or 127 <= ord(sign) < 160 or 0xD800 <= ord(sign) < 0xE000 for sign in path):
+        raise refuse(f"the name {ascii(path)[:200]} has signs that no manifest takes; rename the file")
     check_path(path, name="the folder")
     if place.is_symlink():
         raise refuse(f"{place} is a symbolic link; copy the model with `cp -rL` and seal the copy")

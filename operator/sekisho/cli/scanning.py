@@ -121,9 +121,10 @@ class Inspector:
         scanned = scan_files(files, licence=self.licence, meter=meter)
         if scanned.report.counted and not self.allow_findings:
             lines = "\n".join(f"  {line}" for line in scanned.summary.findings[:10])
+            count = _count(scanned.report.counted, "finding")
             raise RefusedError(
                 Reason.SCAN_FINDINGS,
-                f"the scan has {scanned.report.counted} findings and the model is not sealed; remove what is found, or "
+                f"the scan has {count} and the model is not sealed; remove what is found, or "
                 f"pass --allow-findings to seal them into the manifest. All of them: sekisho scan. The first:\n{lines}",
             )
         return scanned
@@ -155,15 +156,19 @@ def scan_source(
 def describe_report(report: Report) -> str:
     """Say in one line what was looked at and what came of it."""
     bad = {finding.check for finding in report.findings}
-    parts = [f"{report.files} files, {describe_bytes(report.size)}"]
+    parts = [f"{_count(report.files, 'file')}, {describe_bytes(report.size)}"]
     parts += [f"{kind} {'NOT ok' if Check.FORMAT in bad else 'ok'}" for kind in sorted(report.told.tensors)]
     parts += ["CODE FILES" if Check.CODE in bad else "no code files"]
     if report.told.templates:
         parts += [f"chat template {'NOT ok' if Check.TEMPLATE in bad else 'ok'}"]
     parts += [f"licence {report.licence or 'not told'}"]
     if report.counted:
-        parts += [f"{report.counted} findings"]
+        parts += [_count(report.counted, "finding")]
     return f"  {'   '.join(parts)}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _list(source: Path) -> tuple[list[PlainFile], list[Finding]]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from jinja2 import nodes
@@ -24,6 +24,7 @@ _UNSAFE_TEXT: Final = re.compile(
     r"call|reduce|reduce_ex|new|func|loader|spec|wrapped|enter|exit)__",
     re.IGNORECASE,
 )
+_PIECE: Final = re.compile(r"^_|_$|__")
 _FORMAT_REACHES: Final = re.compile(r"\{[^}:!]*[._\[{]")
 _FUNCTIONS: Final = frozenset(
     {
@@ -60,38 +61,44 @@ class Problem:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Names:
     """Names that a template gives by itself.
 
     Attributes:
-        macros: Its macros.
+        macros: Its macros, with the names of their arguments.
         assigned: Its variables.
-        composed: Variables that hold text which it put together.
-        underscored: Variables that hold text with an underscore, of which more can be put together.
+        hiding: Variables that hold text which it put together, or a piece of a name with underscores.
     """
 
-    macros: frozenset[str]
-    assigned: frozenset[str]
-    composed: frozenset[str]
-    underscored: frozenset[str]
+    macros: dict[str, set[str]] = field(default_factory=dict)
+    assigned: set[str] = field(default_factory=set)
+    hiding: set[str] = field(default_factory=set)
+
+    def holds(self, node: nodes.Node) -> bool:
+        """Tell whether a node is a variable that hides something, or a field of one."""
+        name = _spell(node)
+        return bool(name) and (name in self.hiding or name.partition(".")[0] in self.hiding)
 
 
 def list_names(tree: nodes.Node) -> Names:
     """List the names that a template gives."""
-    macros, assigned, composed, underscored = set(), set(), set(), set()
-    for node in parts_of(tree):
+    names = Names()
+    parts = list(parts_of(tree))
+    for node in parts:
         if isinstance(node, nodes.Macro):
-            macros.add(node.name)
-        elif isinstance(node, nodes.AssignBlock):
-            composed |= {_spell(part) for part in parts_of(node.target)}
+            names.macros[node.name] = {argument.name for argument in node.args}
+    for node in parts:
+        if isinstance(node, nodes.AssignBlock):
+            names.hiding |= _targets(node.target)
         elif isinstance(node, nodes.Assign):
-            targets = {_spell(part) for part in parts_of(node.target)}
-            assigned |= targets
-            composed |= targets if _composes(node.node, frozenset()) else set()
-            underscored |= targets if any("_" in text for text in _texts(node.node)) else set()
-    sets = (macros, assigned, composed, underscored)
-    return Names(*(frozenset(names - {""}) for names in sets))
+            names.assigned |= _targets(node.target)
+            names.hiding |= _targets(node.target) if _hides(node.node) else set()
+        elif isinstance(node, nodes.For):
+            names.hiding |= _targets(node.target) if _hides(node.iter) else set()
+        elif isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and _hides(node):
+            names.hiding |= names.macros.get(node.node.name, set())
+    return names
 
 
 def judge_node(node: nodes.Node, names: Names) -> Problem | None:
@@ -128,19 +135,28 @@ def _spell(node: nodes.Node) -> str:
     return node.name if isinstance(node, nodes.Name) else ""
 
 
+def _targets(node: nodes.Node) -> set[str]:
+    return {_spell(part) for part in parts_of(node)} - {""}
+
+
 def _texts(node: nodes.Node) -> list[str]:
     return [part.value for part in parts_of(node) if isinstance(part, nodes.Const) and isinstance(part.value, str)]
 
 
-def _composes(node: nodes.Node, known: frozenset[str]) -> bool:
-    """Tell whether text is put together here, of text that stands here or in variables that are `known`."""
-    works = any(
+def _works(node: nodes.Node) -> bool:
+    """Tell whether something is done here by which text can be put together."""
+    return any(
         isinstance(part, nodes.Concat | nodes.Add | nodes.Mod | nodes.Mul)
         or (isinstance(part, nodes.Filter) and part.name in _COMPOSING)
         or (isinstance(part, nodes.Getattr) and part.attr in _COMPOSING)
         for part in parts_of(node)
     )
-    return works and (bool(_texts(node)) or any(_spell(part) in known for part in parts_of(node)))
+
+
+def _hides(node: nodes.Node) -> bool:
+    """Tell whether text is put together here, or a piece of a name with underscores stands here."""
+    texts = _texts(node)
+    return any(_PIECE.search(text) for text in texts) or (bool(texts) and _works(node))
 
 
 def _judge_attribute(name: str) -> Problem | None:
@@ -154,7 +170,8 @@ def _judge_attribute(name: str) -> Problem | None:
 def _judge_key(key: nodes.Node, names: Names) -> Problem | None:
     if isinstance(key, nodes.Const):
         return _judge_attribute(key.value) if isinstance(key.value, str) else None
-    if _composes(key, names.composed | names.underscored) or _spell(key) in names.composed:
+    # A variable may be the key as it is; more than that is only worked on to hide what it is.
+    if _hides(key) or names.holds(key) or (_works(key) and any(names.holds(part) for part in parts_of(key))):
         return _danger("puts the name of a field together")
     return None
 
@@ -162,7 +179,7 @@ def _judge_key(key: nodes.Node, names: Names) -> Problem | None:
 def _judge_call(node: nodes.Call, names: Names) -> Problem | None:
     target = node.node
     if isinstance(target, nodes.Name):
-        if target.name not in _FUNCTIONS | names.macros:
+        if target.name not in _FUNCTIONS | set(names.macros):
             return _suspect(f"calls {show(target.name)}, which is none of the functions of chat templates")
         return _judge_range(node) if target.name == "range" else None
     if _is_listed(target, names):

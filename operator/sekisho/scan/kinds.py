@@ -56,7 +56,8 @@ _ARCHIVES: Final = (
 )
 _ZIPS: Final = tuple((magic, "a zip archive") for magic in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"))
 _PICKLE_STARTS: Final = tuple((b"\x80" + bytes([protocol]), "a pickle") for protocol in range(2, 6))
-_TAR_PLACE: Final = 257
+_TAR_BLOCK: Final = 512
+_TAR_SUM: Final = slice(148, 156)
 
 
 class Kind(StrEnum):
@@ -105,13 +106,13 @@ def _tell_by_content(head: bytes, name: str) -> tuple[Kind, str] | None:
     # First, because a safetensors file may begin with any two bytes: the length of its header.
     if suffix in {"safetensors", "gguf", "onnx"} or head[:4] == b"GGUF":
         return Kind.TENSORS, suffix if suffix in {"safetensors", "onnx"} else "gguf"
+    if _is_tar(head):  # before what its first member may be called: PyTorch looks for tar first, too
+        return Kind.ARCHIVE, "a tar archive"
     for kind, table in _CONTENTS:
         if what := next((what for magic, what in table if head.startswith(magic)), ""):
             return kind, what
     if _is_windows_program(head):
         return Kind.EXECUTABLE, "a Windows program or library"
-    if head[_TAR_PLACE : _TAR_PLACE + 5] == b"ustar":
-        return Kind.ARCHIVE, "a tar archive"
     return None
 
 
@@ -130,6 +131,17 @@ def _tell_by_name(name: str) -> tuple[Kind, str]:
         if suffix in known:
             return kind, f".{suffix}"
     return Kind.UNKNOWN, f".{suffix}" if suffix else "without a suffix"
+
+
+def _is_tar(head: bytes) -> bool:
+    """Tell whether a tar archive begins here; the oldest kind has no sign but the sum of its first block."""
+    block = head[:_TAR_BLOCK]
+    digits = block[_TAR_SUM].strip(b" \x00")
+    if len(block) < _TAR_BLOCK or not digits or digits.strip(b"01234567"):
+        return False
+    rest = block[: _TAR_SUM.start] + b" " * 8 + block[_TAR_SUM.stop :]
+    signed = sum(byte - 256 if byte > 127 else byte for byte in rest)
+    return int(digits, 8) in {sum(rest), signed}
 
 
 def _is_windows_program(head: bytes) -> bool:

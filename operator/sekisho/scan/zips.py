@@ -15,6 +15,7 @@ MAX_DIRECTORY_BYTES: Final = 4 * 1024 * 1024
 _CHUNK_BYTES: Final = 1024 * 1024
 _BOMB_BYTES: Final = 64 * 1024 * 1024
 _BOMB_RATIO: Final = 64
+_LOCAL_BYTES: Final = 30
 _ENCRYPTED: Final = 0x1
 _METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _RAW: Final = re.compile(r"((?:[^/]+/)?)data/[0-9]+")
@@ -58,9 +59,22 @@ def _check_directory(entry: Entry, archive: zipfile.ZipFile, members: list[zipfi
         return False
     if len({info.filename for info in archive.infolist()}) != len(archive.infolist()):
         entry.report(Check.ARCHIVE, Severity.DANGER, "two members have one name: readers differ in which they take")
+    if b"PK" in archive.comment:
+        entry.report(Check.POLYGLOT, Severity.DANGER, "another archive hides in its comment")
+    if _overlap(members):
+        entry.report(Check.ARCHIVE, Severity.DANGER, "two members share bytes")
     if members and min(info.header_offset for info in members) != 0:
         entry.report(Check.POLYGLOT, Severity.DANGER, "something stands before the first member")
     return True
+
+
+def _overlap(members: list[zipfile.ZipInfo]) -> bool:
+    end = 0
+    for info in sorted(members, key=lambda info: info.header_offset):
+        if info.header_offset < end:
+            return True
+        end = info.header_offset + _LOCAL_BYTES + info.compress_size
+    return False
 
 
 def _open_member(entry: Entry, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entry | None:

@@ -63,13 +63,23 @@ def test_a_link_is_a_finding_of_the_scan(bench: Bench) -> None:
     assert "is a symbolic link" in done.stdout
 
 
+def test_a_name_that_no_manifest_takes_is_found_by_the_scan_and_refused_by_sealing(bench: Bench) -> None:
+    (bench.model / os.fsdecode(b"caf\xe9\n.txt")).write_text("x")
+    done = scan(bench)
+    assert done.exit_code == 7
+    assert "danger link: caf??.txt: the name 'caf\\udce9\\n.txt' has signs that no manifest takes" in done.stdout
+    sealed = seal(bench)
+    assert sealed.exit_code == 3
+    assert "rename the file" in sealed.stderr
+
+
 def test_a_model_with_findings_is_not_sealed(bench: Bench) -> None:
     (bench.model / "modeling.py").write_text("import os")
     done = seal(bench)
     assert done.exit_code == 7
     reason, message = json.loads(done.stderr.splitlines()[-1]).values()
     assert reason == "ScanFindings"
-    assert "the scan has 1 findings and the model is not sealed" in message
+    assert "the scan has 1 finding and the model is not sealed" in message
     assert "danger code: modeling.py" in message
     assert not bench.out.exists()
     assert not bench.out.with_name("model.sealed.partial").exists()
@@ -199,7 +209,7 @@ def test_a_clean_model_is_told_in_one_line(bench: Bench) -> None:
 def test_one_file_is_scanned_by_itself(bench: Bench) -> None:
     done = CliRunner().invoke(cli, ["scan", str(bench.model / "model.safetensors")])
     assert done.exit_code == 0
-    assert "1 files" in done.stdout
+    assert "1 file, " in done.stdout
     assert "licence not told" in done.stdout
 
 

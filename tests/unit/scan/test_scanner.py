@@ -1,5 +1,6 @@
 import io
 import struct
+import tarfile
 import tracemalloc
 import zipfile
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from tests.unit.scan.models import (
     scan,
     scan_one,
     state_dict,
+    torch_legacy,
 )
 
 A = {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}
@@ -56,6 +58,39 @@ def long_directory() -> bytes:
     return body + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 9, 9, 5 << 20, 4, 0)
 
 
+def build_tar(kind: int = tarfile.PAX_FORMAT, name: bytes = b"pickle") -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=kind) as archive:
+        archive.addfile(tarfile.TarInfo(name.decode("latin-1")))
+    return out.getvalue()
+
+
+def old_tar() -> bytes:
+    """A tar archive without a sign, whose first member is called as an old file of PyTorch begins."""
+    start = torch_legacy()[:80]
+    block = bytearray(build_tar(tarfile.USTAR_FORMAT)[:512])
+    block[:100] = start.ljust(100, b"\x00")
+    block[257:265] = bytes(8)
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\x00 " % sum(block)
+    return bytes(block) + bytes(1024)
+
+
+def overlapping() -> bytes:
+    data = build_zip({"a.txt": b"x" * 50, "b.txt": b"y" * 50})
+    second = data.index(b"PK\x03\x04", 4)
+    directory = data.rindex(b"PK\x01\x02")
+    return data[: directory + 42] + (second - 40).to_bytes(4, "little") + data[directory + 46 :]
+
+
+def commented() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("a.txt", b"x")
+        archive.comment = b"PK\x05\x07"
+    return out.getvalue()
+
+
 DANGEROUS = [
     ("a.safetensors", (2**63).to_bytes(8, "little") + b"{}", Check.FORMAT, "has 9223372036854775808 bytes"),
     ("a.safetensors", build_weights()[:20], Check.FORMAT, "passes the end of 20 bytes"),
@@ -76,6 +111,8 @@ DANGEROUS = [
     ("a.zip", bomb(), Check.ARCHIVE, "a bomb: "),
     ("a.zip", long_directory(), Check.ARCHIVE, "its directory has more than 4194304 bytes"),
     ("a.zip", b"PK\x03\x04" + build_zip({"a.txt": b"b"}), Check.POLYGLOT, "something stands before the first member"),
+    ("a.zip", overlapping(), Check.ARCHIVE, "two members share bytes"),
+    ("a.zip", commented(), Check.POLYGLOT, "another archive hides in its comment"),
     ("lib", b"\x7fELF" + bytes(60), Check.CODE, "an ELF program or library"),
     ("a.json", b"MZ" + bytes(62), Check.CODE, "a Windows program or library"),
     ("lib", b"\xcf\xfa\xed\xfe", Check.CODE, "a Mach-O program"),
@@ -92,6 +129,9 @@ DANGEROUS = [
     ("config.json", b'{"auto\\u005fmap": {"A": "m.M"}}', Check.CONFIG, '"auto_map" names classes in code'),
     ("config.json", as_json({"trust_remote_code": True}), Check.CONFIG, '"trust_remote_code" asks for code'),
     ("config.json", as_json({"custom_pipelines": {"p": {}}}), Check.CONFIG, '"custom_pipelines" names a pipeline'),
+    ("modules.json", as_json([{"type": "os.system"}]), Check.CONFIG, '"type" names os.system, which would be imported'),
+    ("modules.json", as_json([{"type": ["a"]}]), Check.CONFIG, "which would be imported"),
+    ("adapter_config.json", as_json({"auto_mapping": {"parent_library": "evil"}}), Check.CONFIG, "names evil"),
     ("config.json", as_json({"class_name": "Lambda"}), Check.CONFIG, "a Lambda layer of Keras"),
     ("a.keras", build_zip({"config.json": as_json({"class_name": "Lambda"})}), Check.CONFIG, "a Lambda layer"),
     ("a.h5", b"\x89HDF\r\n\x1a\n" + b'x"Lambda"', Check.CODE, "a Lambda layer of Keras"),
@@ -108,7 +148,8 @@ SUSPECT = [
     ("a.7z", b"7z\xbc\xaf\x27\x1c", Check.ARCHIVE, "a 7z archive: it is not looked into"),
     ("a.rar", b"Rar!\x1a\x07", Check.ARCHIVE, "a RAR archive"),
     ("a.bin", b"\x1f\x8b\x08", Check.ARCHIVE, "gzip: it is not looked into"),
-    ("a.txt", bytes(257) + b"ustar", Check.ARCHIVE, "a tar archive"),
+    ("a.txt", build_tar(tarfile.USTAR_FORMAT), Check.ARCHIVE, "a tar archive"),
+    ("model.pt", old_tar(), Check.ARCHIVE, "a tar archive"),
     ("a.nemo", b"\x01", Check.ARCHIVE, "no archive, though its name ends in .nemo"),
     ("a.h5", b"\x89HDF\r\n\x1a\n", Check.FORMAT, "HDF5, in which code can hide"),
     ("a.npy", b"\x00", Check.UNKNOWN, "no .npy file, though its name says so"),
@@ -223,6 +264,8 @@ CLEAN: Mapping[str, bytes] = {
     "config.json": as_json({"architectures": ["LlamaForCausalLM"], "license": "apache-2.0", "auto_map": None}),
     "generation_config.json": b'\xef\xbb\xbf{"temperature": NaN}',
     "list.json": b"[]",
+    "modules.json": as_json([{"type": "sentence_transformers.models.Transformer"}]),
+    "adapter_config.json": as_json({"auto_mapping": {"parent_library": "transformers.models.llama"}}),
     "tokenizer.json": b"not looked into: a large table",
     "tokenizer.model": b"\n\x0e\n\x05<unk>\x15\x00\x00\x00\x00\x18\x02",
     "tokenizer_config.json": as_json({"chat_template": "{{ messages }}", "trust_remote_code": False}),

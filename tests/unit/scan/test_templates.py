@@ -48,6 +48,15 @@ def judge(template: str) -> tuple[Finding, ...]:
             "{% set k %}__class__{% endset %}{{ x[k] }}", "puts the name of a field together", id="key as block"
         ),
         pytest.param("{% set k = '__class__' %}{{ x[k] }}", "names __class__", id="the name by itself"),
+        pytest.param(
+            "{% set n = namespace(k='__x__') %}{{ x[n.k] }}", "puts the name of a field", id="key given to a namespace"
+        ),
+        pytest.param("{% set k = ['_','_x']|sum(start='') %}{{ x[k] }}", "puts the name of a", id="key by a sum"),
+        pytest.param("{% for k in ['_' ~ 'x'] %}{{ x[k] }}{% endfor %}", "puts the name of a", id="key by a loop"),
+        pytest.param(
+            "{% macro f(k) %}{{ x[k] }}{% endmacro %}{{ f('_' ~ 'x') }}", "puts the name of a", id="key by a macro"
+        ),
+        pytest.param("{{ x[('_' 'class' '_')|lower] }}", "puts the name of a field together", id="key side by side"),
         pytest.param("{{ self }}", "uses self", id="self"),
         pytest.param("{{ __import__ }}", "uses __import__", id="dunder name"),
         pytest.param("{{ x['a']() }}", "put together or looked up", id="call of an item"),
@@ -109,6 +118,8 @@ def test_a_template_that_is_no_text_is_found() -> None:
         ("tokenizer_config.json", as_json({"chat_template": "{{ x.__class__ }}"})),
         ("tokenizer_config.json", as_json({"chat_template": [{"name": "tool", "template": "{{ x.__class__ }}"}]})),
         ("tokenizer_config.json", b'{"chat_template": "{{ x.__class__ }}", "chat_template": "{{ x }}"}'),
+        ("tokenizer_config.json", as_json({"chat_template": {"default": "{{ x.__class__ }}", "n": [1]}})),
+        ("processor_config.json", as_json({"tool_chat_template": "{{ x.__class__ }}"})),
         ("chat_template.json", as_json({"chat_template": "{{ x.__class__ }}"})),
         ("processor_config.json", as_json({"deep": [{"chat_template": "{{ x.__class__ }}"}]})),
         ("additional_chat_templates/tool.jinja", b"{{ x.__class__ }}"),
