@@ -5,13 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import web
-
-from sekisho import telemetry
 from sekisho.controller.cluster import Cluster
 from sekisho.controller.queue import KeyQueue
 from sekisho.controller.resync import Resync
 from sekisho.controller.routes import Key
+from sekisho.kube.probes import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +55,14 @@ class Health:
             found.append(f"not everything was seen within {self.limits.sync_seconds:.0f} s")
         return found
 
+    def live(self) -> Answer:
+        """Answer /healthz."""
+        return not self.problems(), self.describe()
+
+    def ready(self) -> Answer:
+        """Answer /readyz."""
+        return self.is_ready(), self.describe()
+
     def is_ready(self) -> bool:
         """Tell whether it works or stands by."""
         return not self.leading or (self.resync.synced.is_set() and not self.problems())
@@ -78,30 +84,3 @@ class Health:
                 for resource, store in self.cluster.stores.items()
             },
         }
-
-
-def build_app(health: Health, *, render_metrics: Callable[[], bytes] = telemetry.render_metrics) -> web.Application:
-    """Return the application that serves /healthz, /readyz and /metrics."""
-
-    async def healthz(_: web.Request) -> web.Response:
-        return web.json_response(health.describe(), status=503 if health.problems() else 200)
-
-    async def readyz(_: web.Request) -> web.Response:
-        return web.json_response(health.describe(), status=200 if health.is_ready() else 503)
-
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=render_metrics(), headers={"Content-Type": telemetry.METRICS_CONTENT_TYPE})
-
-    app = web.Application(client_max_size=1024)
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", metrics)
-    return app
-
-
-async def serve(app: web.Application, *, host: str, port: int) -> web.AppRunner:
-    """Serve until the runner is cleaned up."""
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, host, port).start()
-    return runner

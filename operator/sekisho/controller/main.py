@@ -12,13 +12,13 @@ from contextlib import AsyncExitStack
 from opentelemetry.metrics import Meter
 
 from sekisho import telemetry
-from sekisho.controller import health
 from sekisho.controller.engine import Controller
 from sekisho.controller.settings import Settings
 from sekisho.errors import RefusedError
 from sekisho.kube.client import ClientLimits, KubeClient, Observer
 from sekisho.kube.credentials import find_credentials
 from sekisho.kube.lease import LeaderLease, LeaseTimes
+from sekisho.kube.probes import build_health, serve_health
 from sekisho.kube.resources import Resource
 
 PROCESS = "controller"
@@ -56,8 +56,9 @@ async def run(settings: Settings) -> None:
             KubeClient(credentials, process=PROCESS, limits=limits, observe=observe(meter))
         )
         controller = Controller(settings, credentials, client, meter)
-        app = health.build_app(controller.health)
-        runner = await health.serve(app, host=settings.health_host, port=settings.health_port)
+        runner = await serve_health(
+            build_health(controller.health), host=settings.health_host, port=settings.health_port
+        )
         stack.push_async_callback(runner.cleanup)
         stop = _stop_on_signals()
         if settings.leader_election:

@@ -1,17 +1,14 @@
 """Whether the gateway may be sent requests: facts that are fresh, a record that can be written, a certificate."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import web
-
-from sekisho import telemetry
 from sekisho.errors import SekishoError
 from sekisho.gateway.facts import Facts
 from sekisho.gateway.record import Record
 from sekisho.gateway.server import HttpServer
 from sekisho.gateway.tls import ServingCertificate
+from sekisho.kube.probes import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +35,14 @@ class State:
             found.append("this replica is about to end")
         return found
 
+    def live(self) -> Answer:
+        """Answer /healthz: a restart cures none of the problems; that the loop answers is what liveness means here."""
+        return True, self.describe()
+
+    def ready(self) -> Answer:
+        """Answer /readyz."""
+        return not self.problems(), self.describe()
+
     def describe(self) -> dict[str, Any]:
         """Return the facts behind the answer."""
         age, head = self.facts.age_seconds(), self.record.head
@@ -46,31 +51,3 @@ class State:
             "factsAgeSeconds": None if age == float("inf") else round(age, 1),
             "record": {"seq": head.seq, "digest": head.digest},
         }
-
-
-def build_app(state: State, *, render_metrics: Callable[[], bytes] = telemetry.render_metrics) -> web.Application:
-    """Return the application that serves /healthz, /readyz and /metrics."""
-
-    async def healthz(_: web.Request) -> web.Response:
-        # A restart cures none of the problems; that the loop answers is what liveness means here.
-        return web.json_response(state.describe())
-
-    async def readyz(_: web.Request) -> web.Response:
-        return web.json_response(state.describe(), status=503 if state.problems() else 200)
-
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=render_metrics(), headers={"Content-Type": telemetry.METRICS_CONTENT_TYPE})
-
-    app = web.Application(client_max_size=1024)
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", metrics)
-    return app
-
-
-async def serve(state: State, *, host: str, port: int) -> web.AppRunner:
-    """Serve until the runner is cleaned up."""
-    runner = web.AppRunner(build_app(state), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, host, port).start()
-    return runner

@@ -15,10 +15,10 @@ from opentelemetry.metrics import Meter
 
 from sekisho import telemetry
 from sekisho.errors import Reason, RefusedError, UnavailableError
-from sekisho.gateway import health
 from sekisho.gateway.admission import Admission
 from sekisho.gateway.facts import Facts
 from sekisho.gateway.front import Front, Parts
+from sekisho.gateway.health import State
 from sekisho.gateway.identity import Identity, IdentityLimits
 from sekisho.gateway.measures import Measures
 from sekisho.gateway.record import Record
@@ -28,6 +28,7 @@ from sekisho.gateway.settings import Settings
 from sekisho.gateway.tls import ServingCertificate
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials, find_credentials
+from sekisho.kube.probes import build_health, serve_health
 
 PROCESS = "gateway"
 _log = logging.getLogger(__name__)
@@ -109,8 +110,8 @@ class Gateway:
         )
         server = HttpServer(Front(parts), admission, wire)
         certificate = ServingCertificate(settings.tls_dir)
-        state = health.State(facts, record, certificate, server)
-        runner = await health.serve(state, host=settings.bind, port=settings.health_port)
+        state = State(facts, record, certificate, server)
+        runner = await serve_health(build_health(state), host=settings.bind, port=settings.health_port)
         stack.push_async_callback(runner.cleanup)
         await certificate.wait()
         self._spawn(certificate.follow())
