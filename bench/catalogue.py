@@ -3,6 +3,7 @@
 from bench import placement
 from bench.harness import Registry
 from bench.operators import benchmarks as operators
+from bench.sealed import benchmarks as sealed
 
 
 def build_registry() -> Registry:
@@ -10,4 +11,5 @@ def build_registry() -> Registry:
     registry = Registry()
     placement.add_to(registry)
     operators.add_to(registry)
+    sealed.add_to(registry)
     return registry

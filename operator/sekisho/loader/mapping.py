@@ -1,7 +1,7 @@
 """Private memory for plaintext weights: anonymous, in huge pages, left out of core dumps, wiped before it is let go.
 
-The first touch of small pages costs more than decrypting into them, so large mappings ask for huge pages, and for
-all of them at once. Shared anonymous memory, Python's default, gets no huge pages.
+The first touch of small pages costs several times what decrypting into them does, so large mappings ask for huge
+pages. Shared anonymous memory, Python's default, gets none.
 """
 
 import contextlib
@@ -13,9 +13,8 @@ from typing import Final, Self
 from sekisho.errors import Reason, RefusedError
 
 HUGE_PAGE_BYTES: Final = 2 * 1024 * 1024
-CACHE_LINE_BYTES: Final = 64
 MAX_BYTES: Final = 1 << 46
-_POPULATE_WRITE: Final = 23  # MADV_POPULATE_WRITE; older kernels refuse it and the pages come one by one
+_POPULATE_WRITE: Final = 23  # MADV_POPULATE_WRITE; older kernels refuse it
 _ZEROS: Final = bytes(1 << 20)
 
 
@@ -24,8 +23,6 @@ class Region:
 
     Args:
         size: Bytes of plaintext; 0 is allowed.
-        aligned_at: The byte of the region that shall stand at the start of a cache line. Ciphers are a tenth slower
-            where every line is crossed.
 
     Raises:
         RefusedError: The machine has not that much memory, or no machine has.
@@ -33,11 +30,10 @@ class Region:
 
     __slots__ = ("_memory", "_skip", "size")
 
-    def __init__(self, size: int, *, aligned_at: int = 0) -> None:
+    def __init__(self, size: int) -> None:
         if not 0 <= size <= MAX_BYTES:
             raise RefusedError(Reason.SIZE_EXCEEDED, f"{size} bytes are no size that can be loaded into memory")
-        # Room to begin at a huge page and then move by less than a line; memory that nobody touches costs nothing.
-        room = size + HUGE_PAGE_BYTES + CACHE_LINE_BYTES
+        room = size + HUGE_PAGE_BYTES  # to begin at a huge page; memory that nobody touches costs nothing
         try:
             self._memory = mmap.mmap(-1, room, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except (OSError, ValueError) as error:
@@ -45,7 +41,7 @@ class Region:
                 Reason.MEMORY_SHORT, f"{size >> 20} MiB of memory cannot be had; give the container more"
             ) from error
         self.size = size
-        self._skip = -_address_of(self._memory) % HUGE_PAGE_BYTES + -aligned_at % CACHE_LINE_BYTES
+        self._skip = -_address_of(self._memory) % HUGE_PAGE_BYTES
         for advice in (mmap.MADV_DONTDUMP, *([mmap.MADV_HUGEPAGE] if size >= HUGE_PAGE_BYTES else [])):
             with contextlib.suppress(OSError):  # kernels without huge pages
                 self._memory.madvise(advice)
@@ -58,13 +54,11 @@ class Region:
         """The bytes, writable, without a copy."""
         return memoryview(self._memory)[self._skip : self._skip + self.size]
 
-    def populate(self, start: int = 0, end: int | None = None) -> None:
-        """Have the kernel provide the pages of a part, by default of all, in one go."""
-        first = (self._skip + start) // mmap.PAGESIZE * mmap.PAGESIZE
-        length = self._skip + (self.size if end is None else end) - first
-        if length > 0:
+    def populate(self) -> None:
+        """Have the kernel provide all pages now; else they come as they are first touched."""
+        if self.size:
             with contextlib.suppress(OSError):
-                self._memory.madvise(_POPULATE_WRITE, first, length)
+                self._memory.madvise(_POPULATE_WRITE, self._skip, self.size)
 
     def wipe(self) -> None:
         """Overwrite everything with zeros."""

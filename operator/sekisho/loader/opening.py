@@ -2,7 +2,6 @@
 
 import os
 import stat
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,7 @@ from typing import Final
 from cryptography.utils import Buffer
 
 from sekisho.errors import Reason, RefusedError
-from sekisho.loader.mapping import CACHE_LINE_BYTES, Region
+from sekisho.loader.mapping import Region
 from sekisho.loader.reading import Part, Read, Source, open_parts
 from sekisho.seal.facts import FILES_FOLDER, MAX_FILES, TABLE_NAME, SealedFile, SealedManifest
 from sekisho.seal.keys import check_commitment
@@ -112,10 +111,9 @@ def read_file(model: SealedModel, path: str, *, threads: int | None = None) -> R
     Raises:
         RefusedError: Anything of the file differs from what was sealed; nothing of it is in memory then.
     """
-    _, segments = model.find(path)
-    region = Region(sum(segment.length for segment in segments), aligned_at=_usual_start(segments))
+    file, _ = model.find(path)
+    region = Region(file.size)
     try:
-        region.populate()
         read_file_into(model, path, region.view, threads=threads)
     except BaseException:
         region.release()
@@ -187,12 +185,6 @@ def _read_small(place: Path, size: int) -> bytes:
         raise RefusedError(
             Reason.SEAL_BROKEN, f"{place.name} cannot be read: {error.strerror}; fetch it again"
         ) from error
-
-
-def _usual_start(segments: tuple[Segment, ...]) -> int:
-    """Tell where in a cache line most segments start, so that the mapping can be moved to meet it."""
-    counts = Counter(segment.offset % CACHE_LINE_BYTES for segment in segments)
-    return counts.most_common(1)[0][0]
 
 
 def _broken(file: SealedFile, text: str) -> RefusedError:

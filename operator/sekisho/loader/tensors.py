@@ -104,7 +104,6 @@ def stream_tensors(
         for tensors in _cut_windows(_read_layout(source).tensors, window_bytes):
             start, end = tensors[0].offset, tensors[-1].offset + tensors[-1].size
             region = Region(end - start)
-            region.populate()
             view = region.view
             open_parts(source, [Part(start, view)], threads=threads)
             yield from [_view_of(tensor, view, start) for tensor in tensors]

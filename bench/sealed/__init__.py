@@ -1,0 +1,1 @@
+"""W1 to W9: how fast sealed weights load, against others loading plain or encrypted ones."""
