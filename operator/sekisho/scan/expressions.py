@@ -1,14 +1,14 @@
 """Judge the parts of a chat template, one node of its syntax tree at a time."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from jinja2 import nodes
 from jinja2.filters import FILTERS
 
 from sekisho.scan.findings import Severity, show
+from sekisho.scan.flows import Names, parts_of
 
 MAX_COUNT: Final = 100_000
 _UNSAFE_ATTRIBUTES: Final = frozenset(
@@ -24,7 +24,6 @@ _UNSAFE_TEXT: Final = re.compile(
     r"call|reduce|reduce_ex|new|func|loader|spec|wrapped|enter|exit)__",
     re.IGNORECASE,
 )
-_PIECE: Final = re.compile(r"^_|_$|__")
 _FORMAT_REACHES: Final = re.compile(r"\{[^}:!]*[._\[{]")
 _FUNCTIONS: Final = frozenset(
     {
@@ -46,11 +45,6 @@ _ATTRIBUTE_PLACE: Final = {
 }  # fmt: skip
 """Which argument of a filter names an attribute; `attribute=` does so in all of them, and in map."""
 _PADDING: Final = frozenset({"center", "indent", "batch", "slice", "wordwrap"})
-_COMPOSING: Final = frozenset(
-    {
-        "join", "replace", "format", "reverse", "lower", "trim", "strip", "removeprefix", "removesuffix",
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,46 +53,6 @@ class Problem:
 
     severity: Severity
     text: str
-
-
-@dataclass(slots=True)
-class Names:
-    """Names that a template gives by itself.
-
-    Attributes:
-        macros: Its macros, with the names of their arguments.
-        assigned: Its variables.
-        hiding: Variables that hold text which it put together, or a piece of a name with underscores.
-    """
-
-    macros: dict[str, set[str]] = field(default_factory=dict)
-    assigned: set[str] = field(default_factory=set)
-    hiding: set[str] = field(default_factory=set)
-
-    def holds(self, node: nodes.Node) -> bool:
-        """Tell whether a node is a variable that hides something, or a field of one."""
-        name = _spell(node)
-        return bool(name) and (name in self.hiding or name.partition(".")[0] in self.hiding)
-
-
-def list_names(tree: nodes.Node) -> Names:
-    """List the names that a template gives."""
-    names = Names()
-    parts = list(parts_of(tree))
-    for node in parts:
-        if isinstance(node, nodes.Macro):
-            names.macros[node.name] = {argument.name for argument in node.args}
-    for node in parts:
-        if isinstance(node, nodes.AssignBlock):
-            names.hiding |= _targets(node.target)
-        elif isinstance(node, nodes.Assign):
-            names.assigned |= _targets(node.target)
-            names.hiding |= _targets(node.target) if _hides(node.node) else set()
-        elif isinstance(node, nodes.For):
-            names.hiding |= _targets(node.target) if _hides(node.iter) else set()
-        elif isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and _hides(node):
-            names.hiding |= names.macros.get(node.node.name, set())
-    return names
 
 
 def judge_node(node: nodes.Node, names: Names) -> Problem | None:
@@ -118,47 +72,6 @@ def judge_node(node: nodes.Node, names: Names) -> Problem | None:
     return _judge_work(node)
 
 
-def parts_of(node: nodes.Node) -> Iterator[nodes.Node]:
-    """Walk a node and all below it, however deep."""
-    pending = [node]
-    while pending:
-        part = pending.pop()
-        yield part
-        pending += list(part.iter_child_nodes())
-
-
-def _spell(node: nodes.Node) -> str:
-    if isinstance(node, nodes.NSRef):
-        return f"{node.name}.{node.attr}"
-    if isinstance(node, nodes.Getattr) and isinstance(node.node, nodes.Name):
-        return f"{node.node.name}.{node.attr}"
-    return node.name if isinstance(node, nodes.Name) else ""
-
-
-def _targets(node: nodes.Node) -> set[str]:
-    return {_spell(part) for part in parts_of(node)} - {""}
-
-
-def _texts(node: nodes.Node) -> list[str]:
-    return [part.value for part in parts_of(node) if isinstance(part, nodes.Const) and isinstance(part.value, str)]
-
-
-def _works(node: nodes.Node) -> bool:
-    """Tell whether something is done here by which text can be put together."""
-    return any(
-        isinstance(part, nodes.Concat | nodes.Add | nodes.Mod | nodes.Mul)
-        or (isinstance(part, nodes.Filter) and part.name in _COMPOSING)
-        or (isinstance(part, nodes.Getattr) and part.attr in _COMPOSING)
-        for part in parts_of(node)
-    )
-
-
-def _hides(node: nodes.Node) -> bool:
-    """Tell whether text is put together here, or a piece of a name with underscores stands here."""
-    texts = _texts(node)
-    return any(_PIECE.search(text) for text in texts) or (bool(texts) and _works(node))
-
-
 def _judge_attribute(name: str) -> Problem | None:
     if name.startswith("_") or "__" in name:
         return _danger(f"reaches for the attribute {show(name)}")
@@ -170,16 +83,13 @@ def _judge_attribute(name: str) -> Problem | None:
 def _judge_key(key: nodes.Node, names: Names) -> Problem | None:
     if isinstance(key, nodes.Const):
         return _judge_attribute(key.value) if isinstance(key.value, str) else None
-    # A variable may be the key as it is; more than that is only worked on to hide what it is.
-    if _hides(key) or names.holds(key) or (_works(key) and any(names.holds(part) for part in parts_of(key))):
-        return _danger("puts the name of a field together")
-    return None
+    return _danger("puts the name of a field together") if names.hides(key) else None
 
 
 def _judge_call(node: nodes.Call, names: Names) -> Problem | None:
     target = node.node
     if isinstance(target, nodes.Name):
-        if target.name not in _FUNCTIONS | set(names.macros):
+        if target.name not in _FUNCTIONS | names.macros:
             return _suspect(f"calls {show(target.name)}, which is none of the functions of chat templates")
         return _judge_range(node) if target.name == "range" else None
     if _is_listed(target, names):
@@ -197,7 +107,8 @@ def _is_listed(target: nodes.Node, names: Names) -> bool:
     """Tell whether something is an item of a list that the template made itself, as lists of macros are called."""
     return (
         isinstance(target, nodes.Getitem)
-        and _spell(target.node) in names.assigned
+        and isinstance(target.node, nodes.Name)
+        and target.node.name in names.assigned
         and isinstance(target.arg, nodes.Name)
         and not _judge_key(target.arg, names)
     )

@@ -13,8 +13,9 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 
 from sekisho.scan.entry import Entry
-from sekisho.scan.expressions import judge_node, list_names
+from sekisho.scan.expressions import judge_node
 from sekisho.scan.findings import Check, Severity, show
+from sekisho.scan.flows import follow_names
 
 MAX_TEMPLATE_BYTES: Final = 256 * 1024
 MAX_NODES: Final = 32 * 1024
@@ -70,7 +71,7 @@ def _judge_tree(tree: nodes.Template) -> Iterator[tuple[Severity, int, str]]:
             yield Severity.SUSPECT, node.lineno, f"more than {MAX_NODES} parts, or {_MOST_LOOPS} loops in each other"
             return
         pending += [(child, loops) for child in node.iter_child_nodes()]
-    names = list_names(tree)
+    names = follow_names(tree)
     for node in seen:
         if (problem := judge_node(node, names)) is not None:
             yield problem.severity, node.lineno, problem.text
