@@ -101,12 +101,20 @@ class Agent:
         """Take the weights away once isolation no longer holds, so that a restarted engine has nothing to serve."""
         if self.state.isolation().ok:
             return
-        self._end_fetch()
-        if self.config is not None and self.config.weights.mode != "mounted":
-            if self.state.weights().ok:
-                log_event("warning", "weights are removed: isolation is no longer proven")
-            wipe_weights(Path(self.config.weights.path))
+        if self.state.weights().ok and self._wipe():
+            log_event("warning", "weights are removed: isolation is no longer proven")
+        self._end_fetch()  # it may sit in a read until that times out, and leave a last file behind
+        self._wipe()
         self.state.record_weights(Reason.ISOLATION_NOT_PROVEN, "weights wait for a proof of isolation", ready=False)
+
+    def _wipe(self) -> bool:
+        """Wipe the volume, and tell whether the weights in it are ours to wipe."""
+        if self.config is None or self.config.weights.mode == "mounted":
+            return False
+        if self._fetch is not None:
+            self._fetch.stop.set()
+        wipe_weights(Path(self.config.weights.path))
+        return True
 
     def _begin_fetch(self, config: AgentConfig) -> None:
         if config.weights.mode == "mounted":

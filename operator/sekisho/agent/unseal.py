@@ -27,7 +27,7 @@ from sekisho.agent.volume import (
     wipe_partials,
 )
 from sekisho.agent.weights import WeightList, wipe_weights
-from sekisho.errors import Reason, RefusedError, UnavailableError
+from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.seal.facts import SEGMENT_BYTES, TAG_BYTES, SealedManifest
 from sekisho.seal.keys import check_commitment
 from sekisho.seal.segments import Segment, SegmentOpener, derive_file_key
@@ -108,11 +108,19 @@ def _unseal_files(order: Order, artifact: Artifact, missing: Sequence[int], *, p
         with ThreadPoolExecutor(max_workers=_CONNECTIONS, thread_name_prefix="unseal") as pool:
             count = min(_CONNECTIONS, len(jobs))
             tasks = [pool.submit(_work, _Line(order, artifact, partials, halt), waiting) for _ in range(count)]
-        for task in tasks:
-            task.result()
+        errors = [error for task in tasks if (error := task.exception()) is not None]
+        if errors:
+            raise min(errors, key=_rank)
     finally:
         for job in jobs:
             wipe(job.key)
+
+
+def _rank(error: BaseException) -> int:
+    """Put what went wrong before what only stopped because of that, and refusals before what may pass."""
+    if not isinstance(error, SekishoError):
+        return 0
+    return 3 if error.reason is Reason.WEIGHTS_PENDING else 1 + error.retry
 
 
 def _derive_jobs(order: Order, artifact: Artifact, missing: Sequence[int]) -> list[_Job]:

@@ -45,6 +45,12 @@ def test_a_report_that_a_pod_may_not_give_is_refused(body: Any, message: str) ->
     assert message in caught.value.message
 
 
+def test_a_message_whose_signs_are_escaped_is_cut_until_it_fits() -> None:
+    data = encode_report(UnsealReport(Reason.SEAL_BROKEN, "é" * 3000, ready=False))
+    assert len(data) <= MAX_REPORT_BYTES
+    assert parse_report(data).message == "é" * 512
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.sampled_from(sorted(REPORTABLE)), st.text(max_size=3000))
 def test_every_report_that_is_spelt_can_be_read_within_its_bounds(reason: Reason, message: str) -> None:

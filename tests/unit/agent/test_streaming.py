@@ -1,0 +1,149 @@
+"""Ciphertext on its way: connections that break, answers that lie, a volume that is full."""
+
+import base64
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sekisho.agent import unseal
+from sekisho.agent.config import SealedConfig, ServerAddress
+from sekisho.agent.release import KeyRequest
+from sekisho.agent.transport import ServerAccess
+from sekisho.agent.unseal import Order, unseal_model
+from sekisho.agent.weights import WeightFile, WeightList
+from sekisho.errors import Reason, RefusedError, UnavailableError
+from sekisho.seal.facts import MANIFEST_NAME
+from tests.unit.agent.sealed import PLAIN, list_files, make_keys, memory_folder, seal_model, told_of
+from tests.unit.agent.test_killed import SPELT
+from tests.unit.depot.parts import FileServer, build_keys, serve_files
+from tests.unit.seal.sealing import KEY
+
+
+@dataclass
+class Line:
+    """A pod whose depot is a file server that misbehaves as told."""
+
+    server: FileServer
+    order: Order
+    listing: WeightList
+    asked: list[KeyRequest] = field(default_factory=list)
+
+    def ask(self, wanted: KeyRequest) -> bytearray:
+        self.asked.append(wanted)
+        return bytearray(KEY)
+
+    def run(self) -> dict[str, bytes]:
+        unseal_model(self.order, self.listing)
+        return {path: (self.order.root / path).read_bytes() for path in list_files(self.order.root)}
+
+
+@pytest.fixture
+def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    monkeypatch.setattr(unseal, "_PAUSE_SECONDS", 0.01)
+    tls = build_keys(tmp_path / "tls", "127.0.0.1")
+    (tmp_path / "token").write_text("t")
+    sealed = seal_model(make_keys(tmp_path / "keys"))
+    files = {name: f"sha256:{hashlib.sha256(data).hexdigest()}" for name, data in sealed.blobs.items()}
+    server = FileServer({f"/v1/blobs/{files[name]}": data for name, data in sealed.blobs.items()})
+    listing = tuple(WeightFile(name, len(sealed.blobs[name]), digest) for name, digest in sorted(files.items()))
+    told: Any = {SPELT.get(name, name): value for name, value in told_of(sealed).items()}
+    with serve_files(server, tls), memory_folder() as volume:
+        address = ServerAddress("127.0.0.1", int(server.host.rpartition(":")[2]), "127.0.0.1")
+        access = ServerAccess(address, token_file=tmp_path / "token", ca_file=tls.ca)
+        made = Line(server, None, WeightList(sealed.trusted, sum(f.size for f in listing), listing))  # type: ignore[arg-type]
+        made.order = Order(access, made, SealedConfig(**told), volume, threading.Event())
+        yield made
+
+
+def blob_of(line: Line, name: str) -> str:
+    return next(f"/v1/blobs/{file.digest}" for file in line.listing.files if file.path == name)
+
+
+def test_a_connection_that_breaks_off_is_resumed_at_the_segment_that_is_missing(line: Line) -> None:
+    line.server.cut_after, line.server.cuts = 5 << 20, 1
+    assert line.run() == PLAIN
+    big = [text for text in line.server.requests if blob_of(line, "files/00002.sealed") in text]
+    assert [text.partition("bytes=")[2] for text in big] == ["", f"{4 << 20}-"]
+    assert len(line.asked) == 1
+
+
+def test_a_connection_that_always_breaks_off_ends_as_an_outage_and_leaves_nothing_half_written(line: Line) -> None:
+    line.server.cut_after, line.server.cuts = 1 << 20, 99
+    with pytest.raises(UnavailableError, match="the depot broke off 3145728 bytes too early") as caught:
+        line.run()
+    assert caught.value.reason is Reason.DEPOT_UNREACHABLE
+    assert "model.gguf" not in list_files(line.order.root)
+    assert not (line.order.root / ".sekisho-partial").exists()
+
+
+def test_a_small_part_that_comes_changed_is_fetched_again_and_never_believed(line: Line) -> None:
+    path = blob_of(line, MANIFEST_NAME)
+    right = line.server.files[path]
+    line.server.files[path] = right[:-1] + b"]"
+    with pytest.raises(UnavailableError, match=r"sekisho.json came with \d+ bytes that are not") as caught:
+        line.run()
+    assert caught.value.reason is Reason.DIGEST_MISMATCH
+    assert line.asked == []
+    line.server.files[path] = right
+    assert line.run() == PLAIN
+
+
+def test_a_manifest_that_is_too_large_is_not_even_read(line: Line) -> None:
+    files = tuple(
+        WeightFile(file.path, (4 << 20) + 1, file.digest) if file.path == MANIFEST_NAME else file
+        for file in line.listing.files
+    )
+    line.listing = WeightList(line.listing.digest, line.listing.total_bytes, files)
+    with pytest.raises(RefusedError, match=r"sekisho\.json has 4194305 bytes, 4194304 are allowed") as caught:
+        line.run()
+    assert caught.value.reason is Reason.SEAL_INVALID
+    assert line.server.requests == []
+
+
+def test_ciphertext_that_comes_changed_is_refused_and_everything_is_wiped(line: Line) -> None:
+    path = blob_of(line, "files/00003.sealed")
+    line.server.files[path] = b"x" + line.server.files[path][1:]
+    with pytest.raises(RefusedError, match=r'segment 0 of 2 of "shards/b\.bin" does not open') as caught:
+        line.run()
+    assert caught.value.reason is Reason.SEAL_BROKEN
+    assert list(line.order.root.iterdir()) == []
+
+
+def test_a_volume_that_is_full_is_told_from_a_connection_that_breaks(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(_out: Any, _view: memoryview) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(unseal, "_write_whole", fill)
+    with pytest.raises(RefusedError, match="cannot be written to the memory-backed volume: No space left") as caught:
+        line.run()
+    assert caught.value.reason is Reason.SIZE_EXCEEDED
+    assert list(line.order.root.iterdir()) == []
+
+
+def test_a_transfer_that_is_stopped_ends_soon_and_leaves_nothing_half_written(line: Line) -> None:
+    stop = line.order.stop
+
+    def note(_count: int) -> None:
+        stop.set()
+
+    line.order = Order(line.order.depot, line, line.order.told, line.order.root, stop, note)
+    with pytest.raises(UnavailableError, match="the transfer was stopped") as caught:
+        line.run()
+    assert caught.value.reason is Reason.WEIGHTS_PENDING
+    assert "model.gguf" not in list_files(line.order.root)
+    assert not (line.order.root / ".sekisho-partial").exists()
+
+
+def test_what_is_asked_for_names_the_model_that_was_accepted(line: Line) -> None:
+    line.run()
+    (wanted,) = line.asked
+    assert (wanted.model, wanted.version, wanted.data_class) == ("legal/reviewer", 7, "confidential+gdpr")
+    assert wanted.manifest_digest == line.order.told.manifest_digest
+    assert base64.b64encode(wanted.key_file).decode() in wanted.encode().decode()
