@@ -252,3 +252,39 @@ def test_a_registry_that_does_not_answer_is_told_and_waited_for(house: House) ->
     assert not house.world.condition("chat", "Stalled")
     house.server.status = 0
     house.await_deployment()
+
+
+RELEASE = "sekisho-unsafe-development-release"
+
+
+@pytest.fixture
+def release(house: House) -> Iterator[Callable[[], None]]:
+    """Install the Service of a release of keys; it is gone afterwards."""
+    spec = {"ports": [{"port": 443, "targetPort": 8443}], "selector": {"app.kubernetes.io/component": "unsafe-release"}}
+    metadata = {"name": RELEASE, "namespace": "sekisho-system"}
+    yield lambda: house.world.apply({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+    house.world.cluster.kubectl("delete", "service", RELEASE, "-n", "sekisho-system", "--ignore-not-found")
+
+
+@pytest.mark.usefixtures("depot")
+def test_a_service_waits_for_a_release_of_keys_and_starts_once_there_is_one(
+    house: House, new_controller: Callable[..., ControllerProcess], release: Callable[[], None]
+) -> None:
+    blobs, approval = whole()
+    house.register(house.push(blobs, tag="7"), classification={"level": "confidential"}, approvals=[approval])
+    house.serve()
+    with new_controller(env={"SEKISHO_RELEASE_HOST": "", "SEKISHO_UNSAFE_DEVELOPMENT_RELEASE": "true"}):
+        told = house.await_service("KmsUnavailable", "WeightsAvailable")["message"]
+        assert "install a release of keys in namespace sekisho-system" in told
+        assert "Deployment" not in house.world.children("chat")
+        release()
+        house.await_deployment()
+        children = house.world.children("chat")
+        assert "unsafe-release" in json.dumps(children["NetworkPolicy"]["spec"]["egress"])
+        address = house.world.cluster.kubectl(
+            "get", "service", RELEASE, "-n", "sekisho-system", "-o", "jsonpath={.spec.clusterIP}"
+        )
+        agent = json.loads(children["ConfigMap"]["data"]["agent.json"])
+        assert agent["release"] == {"host": address, "port": 443, "serverName": f"{RELEASE}.sekisho-system.svc"}
+        assert agent["weights"]["mode"] == "sealed"
+        house.world.cluster.kubectl("get", "secret", f"{RELEASE}-tls", "-n", "sekisho-system")
