@@ -25,6 +25,7 @@ CALLED: Final = frozenset(
         ("_codecs", "encode"),
         ("torch", "Size"),
         ("torch", "device"),
+        ("torch.serialization", "_get_layout"),
         ("numpy", "dtype"),
         ("numpy.core.multiarray", "_reconstruct"),
         ("numpy._core.multiarray", "_reconstruct"),

@@ -116,7 +116,7 @@ class Machine:
         """Call and push."""
         if not isinstance(target, Import):
             self.danger("calls something that is not a plain import")
-        elif (target.module, target.name) not in CALLED:
+        elif (key := (target.module, target.name)) in NAMED and key not in CALLED:  # others were told when imported
             self.danger(f"calls {target}")
         self.stack.append(_OTHER)
 

@@ -226,7 +226,7 @@ def test_the_weights_of_onnx_may_be_anything_but_a_pickle_that_imports_or_a_prog
     assert scan({"a.onnx": model, "sub/weights.bin": b"\x80\x02\xff raw"}).findings == ()
     assert scan({"o/a.onnx": model, "o/sub/weights.bin": b"\x00" * 9}).findings == ()
     wicked = scan({"a.onnx": model, "sub/weights.bin": b"cos\nsystem\n(S'id'\ntR\xff"})
-    assert ["imports os.system" in finding.detail for finding in wicked.findings] == [True, False]
+    assert ["imports os.system" in finding.detail for finding in wicked.findings] == [True]
     assert scan({"a.onnx": model, "sub/weights.bin": b"\x7fELF" + bytes(60)}).findings[0].check is Check.CODE
 
 
