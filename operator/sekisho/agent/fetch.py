@@ -68,8 +68,9 @@ class Fetch:
         log_event("warning", error.message, reason=error.reason)
         if self.weights.sealed is None or self.stop.is_set():
             return wait_unavailable(failures)
-        if error.reason in REPORTABLE:  # everything else the depot knows better, or already said
-            self._report(error.reason, error.message)
+        if error.reason not in REPORTABLE:  # the depot does not answer, or refuses to be asked before the next proof
+            return wait_unavailable(failures)
+        self._report(error.reason, error.message)
         return wait_unavailable(failures) if error.retry else wait_refused(failures)
 
     def _try_once(self) -> bool:

@@ -27,6 +27,7 @@ from sekisho.agent.volume import (
     wipe_partials,
 )
 from sekisho.agent.weights import WeightList, wipe_weights
+from sekisho.attest.unsealing import REPORTABLE
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.seal.facts import SEGMENT_BYTES, TAG_BYTES, SealedManifest
 from sekisho.seal.keys import check_commitment
@@ -77,8 +78,9 @@ def unseal_model(order: Order, listing: WeightList) -> SealedManifest:
     wipe_partials(order.root)
     try:
         return _bring(order, listing)
-    except RefusedError:
-        wipe_weights(order.root)  # of what is refused nothing stays, whole files included
+    except RefusedError as error:
+        if error.reason in REPORTABLE:  # else the depot refuses to be asked, which says nothing about the artifact
+            wipe_weights(order.root)  # of what is refused nothing stays, whole files included
         raise
 
 

@@ -114,6 +114,16 @@ def test_ciphertext_that_comes_changed_is_refused_and_everything_is_wiped(line: 
     assert list(line.order.root.iterdir()) == []
 
 
+def test_a_depot_that_refuses_to_be_asked_condemns_no_file_that_is_whole(line: Line) -> None:
+    assert line.run() == PLAIN
+    (line.order.root / "model.gguf").unlink()
+    line.server.allow = lambda request: blob_of(line, "files/00002.sealed") not in request.path
+    with pytest.raises(RefusedError, match="the depot answered 403 without a reason") as caught:
+        line.run()
+    assert caught.value.reason is Reason.DEPOT_UNREACHABLE
+    assert list_files(line.order.root) == sorted(set(PLAIN) - {"model.gguf"})
+
+
 def test_a_volume_that_is_full_is_told_from_a_connection_that_breaks(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -451,6 +451,26 @@ async def test_refusals_wait_long_and_failures_that_may_pass_wait_short(
     assert waits[:2] == [("unavailable", 0), ("unavailable", 1)]
 
 
+async def test_a_depot_that_starts_anew_and_knows_no_proof_yet_is_asked_again_soon(
+    stage: SealedStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[str] = []
+    monkeypatch.setattr(fetch, "wait_refused", lambda _n: waits.append("refused") or 0.05)
+    monkeypatch.setattr(fetch, "wait_unavailable", lambda _n: waits.append("unavailable") or 0.05)
+    stage.server.status = 503
+    await stage.step()
+    await settle(lambda: stage.agent.state.weights().reason is Reason.SOURCE_UNREACHABLE)
+    proofs = stage.depot.api.proofs
+    sessions = dict(proofs._sessions)
+    proofs._sessions.clear()
+    await settle(lambda: stage.agent.state.weights().reason is Reason.ISOLATION_NOT_PROVEN)
+    assert set(waits) == {"unavailable"}
+    proofs._sessions.update(sessions)
+    stage.server.status = 0
+    stage.depot.api.fetches._jobs.clear()
+    await settle(lambda: stage.condition.get("status") == "True")
+
+
 async def test_a_word_that_did_not_reach_the_depot_is_said_again(
     stage: SealedStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
