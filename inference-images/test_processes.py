@@ -56,3 +56,19 @@ def test_every_module_of_the_process_can_be_imported(built: tuple[str, Path], tm
 def test_the_agents_image_has_a_working_nft(need_root: None, tmp_path: Path) -> None:
     code, printed = run_to_end(build_image("agent").archive, tmp_path, ["/usr/sbin/nft", "--version"])
     assert (code, printed.split()[0]) == (0, "nftables"), printed
+
+
+def test_the_agents_image_unseals_by_the_openssl_of_the_wheel_and_tells_memory_from_disk(
+    need_root: None, tmp_path: Path
+) -> None:
+    script = (
+        "from pathlib import Path\n"
+        "from sekisho.agent.volume import check_memory_backed\n"
+        "from sekisho.errors import RefusedError\n"
+        "from sekisho.seal.openssl import describe_openssl\n"
+        "check_memory_backed(Path('/tmp'))\n"
+        "try: check_memory_backed(Path('/app'))\n"
+        "except RefusedError as error: print(error.reason, describe_openssl().bundled)\n"
+    )
+    code, printed = run_to_end(build_image("agent").archive, tmp_path, ["/usr/bin/python3.11", "-c", script])
+    assert (code, printed.split()) == (0, ["VolumeMissing", "True"]), printed

@@ -16,6 +16,7 @@ from sekisho.agent.waiting import wait_refused, wait_unavailable
 from sekisho.agent.weights import bring_weights, parse_weight_list
 from sekisho.attest.unsealing import REPORTABLE, UnsealReport
 from sekisho.errors import Reason, SekishoError
+from sekisho.seal.openssl import describe_openssl, warn_of_openssl
 
 _POLL_SECONDS: Final = 1.0
 _VOLUME_SECONDS: Final = 5.0
@@ -46,6 +47,8 @@ class Fetch:
         self.thread = threading.Thread(target=self._run, name="fetch", daemon=True)
 
     def _run(self) -> None:
+        if self.weights.sealed is not None:
+            _tell_openssl()
         failures = 0
         while not self.stop.is_set():
             try:
@@ -149,3 +152,10 @@ class Fetch:
             log_event("warning", f"the depot could not be told: {error.message}", reason=error.reason)
             return False
         return True
+
+
+def _tell_openssl() -> None:
+    """Log which OpenSSL unseals: that of a distribution is several times slower than the wheel's."""
+    found = describe_openssl()
+    slow = warn_of_openssl(found)
+    log_event("warning" if slow else "info", slow or f"unsealing by {found.version}")

@@ -145,9 +145,9 @@ def test_a_model_that_shows_everything_is_ready_and_its_service_runs_in_memory(
 ) -> None:
     blobs, approval = whole()
     house.register(house.push(blobs, tag="7"), approvals=[approval])
+    house.await_model("Ready")  # before that the service has the class of its namespace, which demands nothing
     house.serve()
     deployment = house.await_deployment()
-    house.await_model("Ready")
     assert [house.tells(kind)["status"] for kind in KINDS] == ["True"] * len(KINDS)
     status = house.status()
     assert (status["acceptedVersion"], status["displayClass"]) == (7, "confidential")
