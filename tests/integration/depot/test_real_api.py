@@ -30,7 +30,7 @@ CANARY = {"name": "node", "host": "$HOST_IP", "port": 10250, "protocols": ["tcp"
 HOST_IP = "255.255.255.255"  # the kernel refuses to send there: blocked without a packet
 
 
-@dataclass
+@dataclass(repr=False)
 class Stage:
     cluster: LocalCluster
     namespace: str

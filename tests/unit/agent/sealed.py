@@ -97,7 +97,7 @@ def told_of(sealed: Sealed, **changes: Any) -> dict[str, Any]:
     return facts | changes
 
 
-@dataclass
+@dataclass(repr=False)  # asyncio spells what a fixture gave whenever it looks at signal handlers
 class SealedStage:
     """Everything that one test plays with; `start` it once the scene is set.
 

@@ -44,7 +44,7 @@ NAME = "sekisho-depot.sekisho-system.svc"
 SILENT: dict[str, Any] = {"name": "outside", "host": "255.255.255.255", "port": 80, "protocols": ["tcp", "udp"]}
 
 
-@dataclass
+@dataclass(repr=False)  # asyncio spells what a fixture gave whenever it looks at signal handlers
 class Stage:
     """Everything that one test plays with."""
 

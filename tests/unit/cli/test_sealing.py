@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from sekisho.cli.main import cli
 from sekisho.kms.unsafe_development import create_unsafe_key, rotate_unsafe_key
 from tests.unit.cli.parts import Bench, build_bench, cli_environment, cli_words, read_refusal, run_cli
 
@@ -147,7 +149,8 @@ def test_a_sealed_model_verifies_and_rewraps_without_touching_the_weights(bench:
     "command", ["", "scan", "seal", "sign", "approve", "verify", "rewrap", "inspect", "push", "pull"]
 )
 def test_help_is_what_was_agreed(command: str) -> None:
-    shown = run_cli([*command.split(), "--help"]).stdout
+    words = [*command.split(), "--help"]
+    shown = CliRunner().invoke(cli, words, prog_name="sekisho", terminal_width=100).stdout
     place = GOLDEN / f"{command or 'sekisho'}.txt"
     if os.environ.get("SEKISHO_WRITE_GOLDEN"):
         place.parent.mkdir(exist_ok=True)

@@ -77,7 +77,7 @@ class SimulatedRegister:
         self.changed.set()
 
 
-@dataclass
+@dataclass(repr=False)
 class Rig:
     """An inspector over simulated sources, with a clock that only moves when told."""
 

@@ -116,7 +116,7 @@ class Answer:
         return str(self.json["error"]["message"])
 
 
-@dataclass
+@dataclass(repr=False)  # asyncio spells what a fixture gave whenever it looks at signal handlers
 class House:
     """What a test has in hand."""
 

@@ -42,7 +42,7 @@ def spell(body: dict[str, Any]) -> bytes:
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-@dataclass
+@dataclass(repr=False)
 class Scene:
     """A release that runs, and a key that it can open."""
 
