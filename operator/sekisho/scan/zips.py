@@ -37,7 +37,7 @@ def open_members(entry: Entry) -> Iterator[Entry]:
     except Exception as error:  # noqa: BLE001 - the library names no closed set; an archive it cannot open is not vouched for
         entry.report(Check.ARCHIVE, Severity.SUSPECT, f"a zip archive that cannot be opened: {error}")
         return
-    members = [info for info in archive.infolist() if not info.is_dir()]
+    members = [info for info in archive.infolist() if not info.filename.endswith("/")]
     if not _check_directory(entry, archive, members):
         return
     names = {info.filename for info in members}
