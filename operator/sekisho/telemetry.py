@@ -57,6 +57,7 @@ DEPOT_FETCHED_BYTES: Final = "sekisho_depot_fetched_bytes"
 DEPOT_SERVED_BYTES: Final = "sekisho_depot_served_bytes"
 DEPOT_CACHE_BYTES: Final = "sekisho_depot_cache_bytes"
 DEPOT_PROOFS: Final = "sekisho_depot_proofs"
+DEPOT_REPORTS: Final = "sekisho_depot_unseal_reports"
 
 # Metrics of the unsafe development release
 UNSAFE_RELEASES: Final = "sekisho_unsafe_releases"

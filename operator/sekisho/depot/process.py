@@ -111,12 +111,14 @@ def _measure(api: DepotApi, meter: Meter) -> None:
     fetched = meter.create_counter(telemetry.DEPOT_FETCHED_BYTES, unit="By")
     served = meter.create_counter(telemetry.DEPOT_SERVED_BYTES, unit="By")
     proofs = meter.create_counter(telemetry.DEPOT_PROOFS)
+    reports = meter.create_counter(telemetry.DEPOT_REPORTS)
 
     def observe_cache(_options: CallbackOptions) -> list[Observation]:
         return [Observation(api.cache.used_bytes)]
 
     meter.create_observable_gauge(telemetry.DEPOT_CACHE_BYTES, callbacks=[observe_cache], unit="By")
     api.fetches.outcome = lambda reason: fetches.add(1, {telemetry.KEY_REASON: reason.value})
+    api.reported = lambda reason: reports.add(1, {telemetry.KEY_REASON: reason.value})
     api.proved = lambda reason: proofs.add(1, {telemetry.KEY_REASON: reason.value})
     api.served = served.add
     api.cache.fetched = fetched.add

@@ -66,6 +66,7 @@ class DepotApi:
         most_bytes: Largest weights that any service may have.
         served: Told the size of every file that was sent; for metrics.
         proved: Told the reason of every verdict; for metrics.
+        reported: Told the reason of every report of a pod that unseals; for metrics.
     """
 
     cluster: Cluster
@@ -77,6 +78,7 @@ class DepotApi:
     clock: Callable[[], float] = time.time
     served: Callable[[int], None] = lambda _count: None
     proved: Callable[[Reason], None] = lambda _reason: None
+    reported: Callable[[Reason], None] = lambda _reason: None
     _grants: dict[str, frozenset[str]] = field(default_factory=dict)
     _told: dict[str, _Told] = field(default_factory=dict)
     _wishes: dict[tuple[str, str], tuple[float, WeightsWish]] = field(default_factory=dict)
@@ -135,6 +137,7 @@ class DepotApi:
                 Reason.NOT_ALLOWED,
                 f"pod {pod.namespace}/{pod.name} unseals nothing; its weights are for the depot to tell",
             )
+        self.reported(report.reason)
         await self._tell(pod, report.reason, report.message, by_pod=True)
         return web.Response(status=204)
 

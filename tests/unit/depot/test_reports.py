@@ -16,6 +16,7 @@ from sekisho.depot.cluster import WeightsWish
 from sekisho.depot.fetches import Fetches, StoredFile, WeightsSet
 from sekisho.depot.proofs import ProofBook
 from sekisho.depot.server import DepotApi
+from sekisho.errors import Reason
 from sekisho.kube.bearer import Authenticator
 from tests.unit.depot.parts import NAMESPACE, SERVICE, TOKEN, SimulatedCluster, build_pod
 
@@ -96,8 +97,11 @@ async def test_of_ciphertext_the_depot_says_only_that_it_is_there(depot: Depot) 
 
 
 async def test_what_a_pod_reports_becomes_its_condition_and_stands_while_it_tries_again(depot: Depot) -> None:
+    counted: list[Reason] = []
+    depot.api.reported = counted.append
     await depot.ask("GET", "/v1/weights")
     assert (await depot.report(REPORT))[0] == 204
+    assert counted == [Reason.KMS_UNAVAILABLE]
     assert (depot.condition["status"], depot.condition["reason"]) == ("False", "KmsUnavailable")
     for _ in range(3):
         depot.now += 30
