@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent
 SHARING = {
     "e2e/lifecycle": "lifecycle",
     "e2e/engines": "lifecycle",
+    "e2e/sealed": "lifecycle",
     "e2e/isolation": "isolation",
     "e2e/weights": "isolation",
 }

@@ -4,6 +4,7 @@ import hashlib
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,12 @@ def push_folder(base_url: str, repository: str, files: list[Path], *, tag: str =
     Args:
         base_url: For example http://127.0.0.1:5000; no credentials.
     """
-    layers = [_push_blob(base_url, repository, path.read_bytes(), title=path.name) for path in files]
+    return push_layers(base_url, repository, {path.name: path.read_bytes() for path in files}, tag=tag)
+
+
+def push_layers(base_url: str, repository: str, files: Mapping[str, bytes], *, tag: str = "latest") -> str:
+    """Push files by their titles, whatever is in them; see `push_folder`."""
+    layers = [_push_blob(base_url, repository, data, title=title) for title, data in files.items()]
     config = _push_blob(base_url, repository, EMPTY, media_type="application/vnd.oci.empty.v1+json")
     manifest = json.dumps(
         {

@@ -76,10 +76,7 @@ class Installation:
 
     def upgrade(self, values: Mapping[str, Any]) -> None:
         """Install or upgrade the chart with `values` and wait until every process is ready."""
-        images = {
-            name: {"repository": self.images[name].repository, "digest": self.images[name].digest}
-            for name in COMPONENTS
-        }
+        images = {name: {"repository": image.repository, "digest": image.digest} for name, image in self.images.items()}
         merged = {"images": images, "controller": {"logLevel": "INFO"}, **values}
         file = self.cluster.kubeconfig.parent / "values.json"
         file.write_text(json.dumps(merged))
