@@ -43,11 +43,12 @@ RELEASE = "sekisho-unsafe-development-release.sekisho-system.svc"
 RELEASE_TOKEN = "release-token-of-chat-0"
 SILENT: dict[str, Any] = {"name": "outside", "host": "255.255.255.255", "port": 80, "protocols": ["tcp", "udp"]}
 MARK = b"only in memory: "
-BIG = MARK + os.urandom(9 << 20)
+PART = 256 << 10
+BIG = MARK + os.urandom(2 * PART + 999)
 FILES: Mapping[str, tuple[bytes, ...]] = {
     "config.json": (b'{"layers":2}',),
     "empty.txt": (b"",),
-    "model.gguf": (BIG[: 4 << 20], BIG[4 << 20 : 8 << 20], BIG[8 << 20 :]),
+    "model.gguf": (BIG[:PART], BIG[PART : 2 * PART], BIG[2 * PART :]),
     "shards/b.bin": (b"same size one", b"same size two"),
 }
 PLAIN = {path: b"".join(parts) for path, parts in FILES.items()}

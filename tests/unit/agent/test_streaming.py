@@ -2,8 +2,9 @@
 
 import base64
 import hashlib
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from sekisho.agent.transport import ServerAccess
 from sekisho.agent.unseal import Order, unseal_model
 from sekisho.agent.weights import WeightFile, WeightList
 from sekisho.errors import Reason, RefusedError, UnavailableError
-from sekisho.seal.facts import MANIFEST_NAME
-from tests.unit.agent.sealed import PLAIN, list_files, make_keys, memory_folder, seal_model, told_of
+from sekisho.kms.unsafe_development import UnsafeDevelopmentKeys
+from sekisho.seal.facts import MANIFEST_NAME, SEGMENT_BYTES
+from tests.unit.agent.sealed import FILES, PART, PLAIN, list_files, make_keys, memory_folder, seal_model, told_of
 from tests.unit.agent.test_killed import SPELT
 from tests.unit.depot.parts import FileServer, build_keys, serve_files
-from tests.unit.seal.sealing import KEY
+from tests.unit.seal.sealing import KEY, Sealed
 
 
 @dataclass
@@ -29,13 +31,27 @@ class Line:
     """A pod whose depot is a file server that misbehaves as told."""
 
     server: FileServer
-    order: Order
-    listing: WeightList
+    access: ServerAccess
+    volume: Path
+    keys: UnsafeDevelopmentKeys
+    order: Order = field(init=False)
+    listing: WeightList = field(init=False)
     asked: list[KeyRequest] = field(default_factory=list)
 
     def ask(self, wanted: KeyRequest) -> bytearray:
         self.asked.append(wanted)
         return bytearray(KEY)
+
+    def offer(self, files: Mapping[str, tuple[bytes, ...]]) -> Sealed:
+        """Seal these files, and put them into the depot."""
+        sealed = seal_model(self.keys, files=files)
+        digests = {name: f"sha256:{hashlib.sha256(data).hexdigest()}" for name, data in sealed.blobs.items()}
+        self.server.files = {f"/v1/blobs/{digests[name]}": data for name, data in sealed.blobs.items()}
+        found = tuple(WeightFile(name, len(sealed.blobs[name]), digest) for name, digest in sorted(digests.items()))
+        self.listing = WeightList(sealed.trusted, sum(file.size for file in found), found)
+        told: Any = {SPELT.get(name, name): value for name, value in told_of(sealed).items()}
+        self.order = Order(self.access, self, SealedConfig(**told), self.volume, threading.Event())
+        return sealed
 
     def run(self) -> dict[str, bytes]:
         unseal_model(self.order, self.listing)
@@ -47,16 +63,11 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     monkeypatch.setattr(unseal, "_PAUSE_SECONDS", 0.01)
     tls = build_keys(tmp_path / "tls", "127.0.0.1")
     (tmp_path / "token").write_text("t")
-    sealed = seal_model(make_keys(tmp_path / "keys"))
-    files = {name: f"sha256:{hashlib.sha256(data).hexdigest()}" for name, data in sealed.blobs.items()}
-    server = FileServer({f"/v1/blobs/{files[name]}": data for name, data in sealed.blobs.items()})
-    listing = tuple(WeightFile(name, len(sealed.blobs[name]), digest) for name, digest in sorted(files.items()))
-    told: Any = {SPELT.get(name, name): value for name, value in told_of(sealed).items()}
-    with serve_files(server, tls), memory_folder() as volume:
+    with serve_files(FileServer(), tls) as server, memory_folder() as volume:
         address = ServerAddress("127.0.0.1", int(server.host.rpartition(":")[2]), "127.0.0.1")
         access = ServerAccess(address, token_file=tmp_path / "token", ca_file=tls.ca)
-        made = Line(server, None, WeightList(sealed.trusted, sum(f.size for f in listing), listing))  # type: ignore[arg-type]
-        made.order = Order(access, made, SealedConfig(**told), volume, threading.Event())
+        made = Line(server, access, volume, make_keys(tmp_path / "keys"))
+        made.offer(FILES)
         yield made
 
 
@@ -65,16 +76,16 @@ def blob_of(line: Line, name: str) -> str:
 
 
 def test_a_connection_that_breaks_off_is_resumed_at_the_segment_that_is_missing(line: Line) -> None:
-    line.server.cut_after, line.server.cuts = 5 << 20, 1
+    line.server.cut_after, line.server.cuts = PART + 9999, 1
     assert line.run() == PLAIN
     big = [text for text in line.server.requests if blob_of(line, "files/00002.sealed") in text]
-    assert [text.partition("bytes=")[2] for text in big] == ["", f"{4 << 20}-"]
+    assert [text.partition("bytes=")[2] for text in big] == ["", f"{PART}-"]
     assert len(line.asked) == 1
 
 
 def test_a_connection_that_always_breaks_off_ends_as_an_outage_and_leaves_nothing_half_written(line: Line) -> None:
-    line.server.cut_after, line.server.cuts = 1 << 20, 99
-    with pytest.raises(UnavailableError, match="the depot broke off 3145728 bytes too early") as caught:
+    line.server.cut_after, line.server.cuts = PART // 4, 99
+    with pytest.raises(UnavailableError, match=f"the depot broke off {PART - PART // 4} bytes too early") as caught:
         line.run()
     assert caught.value.reason is Reason.DEPOT_UNREACHABLE
     assert "model.gguf" not in list_files(line.order.root)
@@ -149,6 +160,13 @@ def test_a_transfer_that_is_stopped_ends_soon_and_leaves_nothing_half_written(li
     assert caught.value.reason is Reason.WEIGHTS_PENDING
     assert "model.gguf" not in list_files(line.order.root)
     assert not (line.order.root / ".sekisho-partial").exists()
+
+
+def test_a_segment_of_the_largest_size_passes_through_the_buffer(line: Line) -> None:
+    large = os.urandom(SEGMENT_BYTES)
+    sealed = line.offer({"a.bin": (large, b"x"), "b.bin": (b"y", large)})
+    assert [file.segments for file in sealed.manifest.files] == [2, 2]
+    assert line.run() == {"a.bin": large + b"x", "b.bin": b"y" + large}
 
 
 def test_what_is_asked_for_names_the_model_that_was_accepted(line: Line) -> None:

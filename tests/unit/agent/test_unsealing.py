@@ -24,6 +24,7 @@ from tests.unit.agent.sealed import (
     BIG,
     FILES,
     MARK,
+    PART,
     PLAIN,
     RELEASE,
     SILENT,
@@ -107,7 +108,7 @@ def plain(stage: SealedStage) -> None:
 
 def flipped(stage: SealedStage) -> None:
     data = bytearray(stage.sealed.blobs["files/00002.sealed"])
-    data[5 << 20] ^= 1
+    data[PART + 9] ^= 1
     stage.put(stage.sealed.blobs | {"files/00002.sealed": bytes(data)})
 
 
@@ -121,7 +122,7 @@ def swapped(stage: SealedStage) -> None:
 def flipped_and_signed_for(stage: SealedStage) -> None:
     """The manifest names the changed ciphertext: the tag alone can tell."""
     data = bytearray(stage.sealed.blobs["files/00002.sealed"])
-    data[5 << 20] ^= 1
+    data[PART + 9] ^= 1
     files = list(stage.sealed.manifest.files)
     files[2] = replace(files[2], ciphertext=BlobFacts(len(data), digest_of(bytes(data))))
     changed = rebuild(stage.sealed, files=tuple(files))
