@@ -164,7 +164,7 @@ def test_a_redirect_to_other_storage_is_followed_without_our_login(bench: Bench,
         (tmp_path / "config.json").write_text(json.dumps({"auths": {registry.host: {"auth": word}}}))
         uri = succeed(push(bench, registry.host, "--plain-http", DOCKER_CONFIG=str(tmp_path)))["storageUri"]
         succeed(pull(uri, tmp_path / "pulled", "--plain-http", DOCKER_CONFIG=str(tmp_path)))
-    assert len([item for item in store.requests if item.method == "GET"]) == 5  # each file that is not empty, once
+    assert len([item for item in store.requests if item.method == "GET"]) == 6  # each file that is not empty, once
     assert not [item for item in store.requests if "Authorization" in item.headers]
     verify(bench, tmp_path / "pulled")
 
@@ -277,7 +277,7 @@ def test_other_ciphertext_than_the_manifest_names_is_refused_before_it_is_fetche
     reason, message = read_refusal(done)
     assert reason == "SealBroken"
     assert f"{BLOB} is {other} of 1000 bytes in the artifact, and sha256:" in message
-    assert len(middleman.seen("GET", "/blobs/")) == 3  # manifest, table and wrapped key
+    assert len(middleman.seen("GET", "/blobs/")) == 4  # manifest, table, wrapped key, bill of materials
     assert not (tmp_path / "pulled").exists()
 
 
