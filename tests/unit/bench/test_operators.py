@@ -92,12 +92,12 @@ def test_a_refused_write_counts_and_a_dry_run_does_not() -> None:
 def test_the_tail_gives_each_request_once_and_waits_for_the_end_of_a_line(tmp_path: Path) -> None:
     log = tmp_path / "audit.jsonl"
     log.write_text(line("u", "get", "pods") + "\n")
-    tail = Tail(log)
+    tail, broken = Tail(log), line("v", "get", "pods")
     with log.open("a") as file:
-        file.write(line("u", "watch", "pods", audit_id="w", took=0.1) + "\n" + line("v", "get", "pods")[:40])
+        file.write(line("u", "watch", "pods", audit_id="w", took=0.1) + "\n" + broken[:40])
     assert [entry.request.verb for entry in tail.read()] == ["watch"]
     with log.open("a") as file:
-        file.write(line("v", "get", "pods")[40:] + "\n" + line("u", "watch", "pods", audit_id="w", took=9) + "\n")
+        file.write(broken[40:] + "\n" + line("u", "watch", "pods", audit_id="w", took=9) + "\n")
     assert [entry.request.user for entry in tail.read()] == ["v"]
     tail.restart()
     assert tail.read() == tail.entries == []

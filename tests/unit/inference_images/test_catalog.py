@@ -18,9 +18,10 @@ def test_an_unknown_image_is_refused_and_the_known_ones_are_named(capsys: pytest
     assert capsys.readouterr().err == f"error: no image is called nothing; there are: {', '.join(list_names())}\n"
 
 
-def test_the_agents_image_holds_no_other_process_and_no_wheel() -> None:
+def test_the_agents_image_holds_no_other_process_and_what_unseals() -> None:
     paths = {path.relative_to(REPOSITORY).as_posix() for path in find_image("agent").inputs}
-    assert paths == {f"operator/sekisho/{p}" for p in ("__init__.py", "py.typed", "errors.py", "attest", "agent")}
+    parts = ("__init__.py", "py.typed", "errors.py", "attest", "seal", "agent")
+    assert paths == {"operator/locks/agent.txt", *(f"operator/sekisho/{part}" for part in parts)}
 
 
 @pytest.mark.parametrize("name", ["controller", "gateway", "depot"])
