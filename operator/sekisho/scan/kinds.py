@@ -30,6 +30,11 @@ _TEXTS: Final = frozenset(
         "licence", "cff", "bib", "log", "html", "svg", "xml",
     }
 )  # fmt: skip
+_PROMISES: Final = frozenset(
+    {"zip", "npz", "keras", "tar", "tgz", "7z", "rar", "gz", "xz", "bz2", "zst", "mar", "nemo", "h5", "hdf5", "npy"}
+)
+"""Names of files that are known by their content; one that comes so far has another."""
+_TOKENIZER: Final = re.compile(r"tokenizer\.model\.v[0-9]+")
 _SHARED_OBJECT: Final = re.compile(r"\.(so|dylib)\.[0-9.]+$")
 
 _MACH: Final = (b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
@@ -44,7 +49,7 @@ _EXECUTABLES: Final = (
 _ARCHIVES: Final = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (b"Rar!\x1a\x07", "a RAR archive"),
-    (b"\x1f\x8b", "gzip"),
+    (b"\x1f\x8b\x08", "gzip"),
     (b"BZh", "bzip2"),
     (b"\xfd7zXZ\x00", "xz"),
     (b"\x28\xb5\x2f\xfd", "Zstandard"),
@@ -120,13 +125,19 @@ def _tell_by_name(name: str) -> tuple[Kind, str]:
     suffix = name.rpartition(".")[2] if "." in name else ""
     if suffix in _CODE or name in _CODE_NAMES or _SHARED_OBJECT.search(name):
         return Kind.CODE, f"code (.{suffix})" if suffix else f"code ({name})"
-    kinds = {"json": Kind.JSON, "jsonl": Kind.TEXT, "jinja": Kind.TEMPLATE, "jinja2": Kind.TEMPLATE}
+    kinds = {
+        "json": Kind.JSON,
+        "jsonl": Kind.TEXT,
+        "jinja": Kind.TEMPLATE,
+        "jinja2": Kind.TEMPLATE,
+        "j2": Kind.TEMPLATE,
+    }
     if suffix in kinds:
         return kinds[suffix], suffix
-    if suffix in {"zip", "npz", "keras", "tar", "tgz", "7z", "rar", "gz", "xz", "bz2", "zst", "mar", "nemo"}:
-        return Kind.ARCHIVE, f"no archive, though its name ends in .{suffix}"
-    if suffix in {"h5", "hdf5", "npy"}:
-        return Kind.UNKNOWN, f"no .{suffix} file, though its name says so"
+    if suffix in _PROMISES:
+        return Kind.ARCHIVE, f"not what its name, .{suffix}, promises"
+    if _TOKENIZER.fullmatch(name):
+        return Kind.OPAQUE, "a tokenizer"
     for known, kind in ((_PICKLES, Kind.PICKLE), (_OPAQUE, Kind.OPAQUE), (_TEXTS, Kind.TEXT)):
         if suffix in known:
             return kind, f".{suffix}"

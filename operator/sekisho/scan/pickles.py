@@ -15,13 +15,13 @@ _TORCH_MAGIC: Final = 0x1950A86A20F9469CFC6C
 _TORCH_PICKLES: Final = 5
 
 
-def check_pickles(entry: Entry, *, certain: bool, weights: bool = False) -> bool:
+def check_pickles(entry: Entry, *, certain: bool, broken: bool = False) -> bool:
     """Report what the pickles at the start of a file would do, and what of it cannot be read.
 
     Args:
         entry: The file.
         certain: Whether its name or first bytes promise a pickle; otherwise what does not read to its end is none.
-        weights: Whether something names it as nothing but weights; what it imports before it breaks counts even so.
+        broken: Whether what it imports before it breaks counts even where a pickle is not certain.
 
     Returns:
         Whether it is a pickle at all.
@@ -32,7 +32,7 @@ def check_pickles(entry: Entry, *, certain: bool, weights: bool = False) -> bool
     while end < entry.size and whole < MAX_PICKLES:
         walk = walk_pickle(window)
         if walk.broken and not whole and not certain:
-            if weights:
+            if broken:
                 _report(entry, replace(walk, broken=""), whole)
             return False
         _report(entry, walk, whole)

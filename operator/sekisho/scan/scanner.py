@@ -101,8 +101,9 @@ def _scan_file(file: ModelFile, stream: BinaryIO, found: Collector, told: Told) 
         entry.report(Check.FORMAT, Severity.SUSPECT, f"it was listed with {file.size} bytes and has another size")
         return ""
     kind, what = tell_kind(entry.name, head)
-    if file.path in told.external and kind not in {Kind.EXECUTABLE, Kind.CODE, Kind.ZIP, Kind.TENSORS}:
-        check_pickles(entry, certain=False, weights=True)
+    # An ONNX model may name any file as its weights: only what could be nothing else is taken for that.
+    if file.path in told.external and kind in {Kind.PICKLE, Kind.UNKNOWN} and not is_text(head):
+        check_pickles(entry, certain=False, broken=True)
     else:
         _check_kind(entry, kind, what, told)
     if kind is not Kind.ZIP and has_zip_at_end(entry.stream, entry.size):
@@ -146,8 +147,8 @@ def _check_plain(entry: Entry, kind: Kind, what: str, told: Told) -> None:
     elif kind is Kind.TEXT:
         entry.report(Check.UNKNOWN, Severity.SUSPECT, f"no text in UTF-8, though its name ends in {what}")
     elif kind is Kind.OPAQUE:
-        check_pickles(entry, certain=False)
-    elif not check_pickles(entry, certain=False):
+        check_pickles(entry, certain=False, broken=True)
+    elif not check_pickles(entry, certain=False, broken=True):
         entry.report(Check.UNKNOWN, Severity.SUSPECT, f"bytes {what} that nothing here can look into; remove it")
 
 

@@ -98,6 +98,8 @@ def test_a_pickle_of_protocol_0_is_found_under_a_name_that_promises_nothing() ->
     assert "imports os.system" in lines_of("weights.dat", b"cos\nsystem\n(S'id'\ntR.")
     assert "imports os.system" in lines_of("image.png", stack_call("os", "system") + b".")
     assert "imports os.system" in lines_of("weights.foo", stack_call("os", "system") + b".")
+    for name in ("weights.foo", "a.model"):
+        assert "imports os.system" in lines_of(name, b"cos\nsystem\n(S'id'\ntR\xff runs before it breaks")
     assert "imports os.system" in lines_of("notes.txt", b"cos\nsystem\n(S'id'\ntR.")
 
 

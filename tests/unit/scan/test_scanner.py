@@ -151,9 +151,9 @@ SUSPECT = [
     ("a.bin", b"\x1f\x8b\x08", Check.ARCHIVE, "gzip: it is not looked into"),
     ("a.txt", build_tar(tarfile.USTAR_FORMAT), Check.ARCHIVE, "a tar archive"),
     ("model.pt", old_tar(), Check.ARCHIVE, "a tar archive"),
-    ("a.nemo", b"\x01", Check.ARCHIVE, "no archive, though its name ends in .nemo"),
+    ("a.nemo", b"\x01", Check.ARCHIVE, "not what its name, .nemo, promises: it is not looked into"),
     ("a.h5", b"\x89HDF\r\n\x1a\n", Check.FORMAT, "HDF5, in which code can hide"),
-    ("a.npy", b"\x00", Check.UNKNOWN, "no .npy file, though its name says so"),
+    ("a.npy", b"cos\nsystem\n(S'id'\ntR", Check.ARCHIVE, "not what its name, .npy, promises"),
     ("a.engine", b"\x00\x01", Check.UNKNOWN, "bytes .engine that nothing here can look into"),
     ("engine", b"\x00\x01", Check.UNKNOWN, "bytes without a suffix that nothing here can look into"),
     ("vocab.txt", b"\xff\xfe", Check.UNKNOWN, "no text in UTF-8, though its name ends in .txt"),
@@ -226,9 +226,26 @@ def test_the_weights_of_onnx_may_be_anything_but_a_pickle_that_imports_or_a_prog
     model = external("sub/weights.bin")
     assert scan({"a.onnx": model, "sub/weights.bin": b"\x80\x02\xff raw"}).findings == ()
     assert scan({"o/a.onnx": model, "o/sub/weights.bin": b"\x00" * 9}).findings == ()
-    wicked = scan({"a.onnx": model, "sub/weights.bin": b"cos\nsystem\n(S'id'\ntR\xff"})
+    wicked = scan({"a.onnx": model, "sub/weights.bin": b"\x80\x02cos\nsystem\n(X\x01\x00\x00\x00itR\xff"})
     assert ["imports os.system" in finding.detail for finding in wicked.findings] == [True]
     assert scan({"a.onnx": model, "sub/weights.bin": b"\x7fELF" + bytes(60)}).findings[0].check is Check.CODE
+
+
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        ("config.json", as_json({"auto_map": {"A": "b"}})),
+        ("chat_template.jinja", b"{{ x.__class__ }}"),
+        ("run", b"#!/bin/sh"),
+        ("a.yaml", b"_target_: os.system"),
+        ("a.h5", b"\x89HDF\r\n\x1a\n"),
+        ("a.npy", build_npy("'|O'")),
+        ("a.7z", b"7z\xbc\xaf\x27\x1c"),
+        ("a.pkl", b"cos\nsystem\n(S'id'\ntR."),
+    ],
+)
+def test_naming_a_file_as_weights_of_onnx_hides_nothing_in_it(path: str, data: bytes) -> None:
+    assert [finding.path for finding in scan({"a.onnx": external(path), path: data}).findings][:1] == [path]
 
 
 def test_a_file_that_has_another_size_than_was_listed_is_found() -> None:
@@ -269,6 +286,7 @@ CLEAN: Mapping[str, bytes] = {
     "adapter_config.json": as_json({"auto_mapping": {"parent_library": "transformers.models.llama"}}),
     "tokenizer.json": b"not looked into: a large table",
     "tokenizer.model": b"\n\x0e\n\x05<unk>\x15\x00\x00\x00\x00\x18\x02",
+    "tokenizer.model.v3": b"\n\x0e\n\x05<unk>\x15\x00\x00\x00\x00\x18\x02",
     "tokenizer_config.json": as_json({"chat_template": "{{ messages }}", "trust_remote_code": False}),
     "merges.txt": "Ġ t\nこ れ\n".encode(),
     "vocab.bin.txt": ("あ" * 3000).encode(),

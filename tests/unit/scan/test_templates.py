@@ -121,6 +121,7 @@ def test_a_template_that_is_no_text_is_found() -> None:
         ("processor_config.json", as_json({"tool_chat_template": "{{ x.__class__ }}"})),
         ("chat_template.json", as_json({"chat_template": "{{ x.__class__ }}"})),
         ("processor_config.json", as_json({"deep": [{"chat_template": "{{ x.__class__ }}"}]})),
+        ("chat_template.j2", b"{{ x.__class__ }}"),
         ("additional_chat_templates/tool.jinja", b"{{ x.__class__ }}"),
         ("model.gguf", build_chat_gguf("{{ x.__class__ }}")),
         ("renamed", build_chat_gguf("{{ x.__class__ }}")),
