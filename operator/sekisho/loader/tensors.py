@@ -95,7 +95,7 @@ def stream_tensors(
     """Decrypt a file window by window and yield its tensors in the order of the file.
 
     A window is private memory of its own that holds whole tensors, one at least, and is never used twice: it lives as
-    long as any of its views. Who lets go of each tensor after copying it needs memory for one window.
+    long as any of its views. Who lets go of each tensor when taking the next needs memory for two windows.
 
     Raises:
         RefusedError: A window does not open; of it nothing was yielded.
