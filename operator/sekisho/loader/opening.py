@@ -4,7 +4,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -159,11 +159,6 @@ def open_source(model: SealedModel, path: str) -> Iterator[Source]:
         yield Source(descriptor, segments, opener, f'"{path}"', model.read)
     finally:
         os.close(descriptor)
-
-
-def read_through(model: SealedModel, read: Read) -> SealedModel:
-    """Return the model with another way of reading ciphertext, as `os.preadv` does."""
-    return replace(model, read=read)
 
 
 def _sizes(entries: Iterable[os.DirEntry[str]], prefix: str) -> Iterator[tuple[str, int]]:

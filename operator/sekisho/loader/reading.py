@@ -109,7 +109,7 @@ class _Work:
     largest: int
     failures: list[BaseException] = field(default_factory=list)
 
-    def do(self) -> None:
+    def do(self, ended: threading.Event | None = None) -> None:
         try:
             with _Scratch(self.largest) as scratch:
                 for job in self.jobs:
@@ -118,6 +118,9 @@ class _Work:
                     _open_job(self.source, job, scratch)
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that asked
             self.failures.append(error)
+        finally:
+            if ended is not None:
+                ended.set()
 
 
 class _Scratch:
@@ -144,21 +147,22 @@ class _Scratch:
 
 
 def _run(work: _Work, threads: int) -> None:
-    others = [threading.Thread(target=work.do, name=f"unseal-{number}") for number in range(1, threads)]
-    for thread in others:
-        thread.start()
+    # Not by join: an interrupted join of Python 3.11 takes the thread for ended though it still writes.
+    ended = [threading.Event() for _ in range(1, threads)]
+    for number, event in enumerate(ended, start=1):
+        threading.Thread(target=work.do, args=(event,), name=f"unseal-{number}").start()
     try:
         work.do()
-        _join(others)
+        _wait(ended)
     except BaseException as error:  # an interrupt: the others must have stopped before anything is wiped
         work.failures.append(error)
-        _join(others)
+        _wait(ended)
         raise
 
 
-def _join(threads: Sequence[threading.Thread]) -> None:
-    for thread in threads:
-        thread.join()
+def _wait(events: Sequence[threading.Event]) -> None:
+    for event in events:
+        event.wait()
 
 
 def _check(segments: Sequence[Segment], parts: Sequence[Part]) -> None:

@@ -62,7 +62,7 @@ def test_a_file_cut_before_opening_is_refused_by_its_size(tmp_path: Path) -> Non
     refuse_reading(tmp_path, f'"{BLOB}" has 19 bytes, the manifest says 20')
 
 
-def test_a_file_cut_after_the_listing_is_refused_by_its_size(tmp_path: Path) -> None:
+def test_a_file_that_grew_after_the_listing_is_refused_by_its_size(tmp_path: Path) -> None:
     model, _ = lay_down(tmp_path, FILES)
     change(tmp_path, BLOB, lambda data: data + b"x")
     dest = bytearray(b"\xff" * len(PLAIN))

@@ -1,4 +1,5 @@
 import os
+import signal
 import threading
 import time
 import tracemalloc
@@ -163,27 +164,53 @@ def test_a_refusal_in_one_thread_stops_the_others_and_waits_for_them_before_wipi
     with pytest.raises(RefusedError, match="segment 0 of 50") as caught:
         read_file_into(replace(model, read=read), "a.bin", dest, threads=4)
     assert caught.value.reason is Reason.SEAL_BROKEN
-    assert threading.active_count() == before
     assert not any(dest)
     assert len(reads) < 50
+    for thread in threading.enumerate():
+        if thread.name.startswith("unseal-"):
+            thread.join(5)
+    assert threading.active_count() == before
 
 
-def test_an_interrupt_leaves_no_plaintext_and_no_thread(tmp_path: Path) -> None:
+def test_an_interrupt_leaves_no_plaintext(tmp_path: Path) -> None:
     model, _ = lay_down(tmp_path, {"a.bin": cut(DATA, [1_000] * 50)})
     main = threading.get_ident()
 
     def read(descriptor: int, buffers: object, offset: int) -> int:
-        if threading.get_ident() == main and offset > 10_000:
+        if threading.get_ident() == main and offset:
             raise KeyboardInterrupt
+        time.sleep(0.002)  # the others are at work when it comes
         return os.preadv(descriptor, buffers, offset)  # type: ignore[arg-type]
 
     dest = bytearray(b"\xff" * len(DATA))
     with pytest.raises(KeyboardInterrupt):
-        read_file_into(replace(model, read=read), "a.bin", dest, threads=1)
+        read_file_into(replace(model, read=read), "a.bin", dest, threads=3)
     assert not any(dest)
-    assert threading.active_count() == 1 + sum(
-        thread is not threading.main_thread() for thread in threading.enumerate()
-    )
+    time.sleep(0.1)
+    assert not any(dest), "nothing was written behind the wiping"
+
+
+def test_an_interrupt_while_waiting_for_another_thread_wipes_only_after_that_has_ended(tmp_path: Path) -> None:
+    model, _ = lay_down(tmp_path, {"a.bin": cut(DATA, [25_000] * 2)})
+    main, taken = threading.get_ident(), threading.Event()
+
+    def read(descriptor: int, buffers: object, offset: int) -> int:
+        count = os.preadv(descriptor, buffers, offset)  # type: ignore[arg-type]
+        if threading.get_ident() == main:
+            taken.wait(10)  # each thread has a segment
+        else:
+            taken.set()
+            time.sleep(0.1)  # the first has ended and waits
+            signal.pthread_kill(main, signal.SIGINT)
+            time.sleep(0.1)
+        return count
+
+    dest = bytearray(b"\xff" * len(DATA))
+    with pytest.raises(KeyboardInterrupt):
+        read_file_into(replace(model, read=read), "a.bin", dest, threads=2)
+    assert not any(dest)
+    time.sleep(0.3)
+    assert not any(dest), "nothing was written behind the wiping"
 
 
 def test_a_large_file_needs_no_more_memory_than_a_scratch_for_each_thread(tmp_path: Path) -> None:
