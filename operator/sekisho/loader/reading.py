@@ -8,6 +8,7 @@ a file can change between the check of the tag and the decryption.
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from sekisho.seal.table import Segment
 
 MAX_THREADS: Final = 64
 _MOST_BY_DEFAULT: Final = 8
+_COMES_UP_SECONDS: Final = 0.5
 Read = Callable[[int, Sequence[memoryview], int], int]
 
 
@@ -149,15 +151,27 @@ class _Scratch:
 def _run(work: _Work, threads: int) -> None:
     # Not by join: an interrupted join of Python 3.11 takes the thread for ended though it still writes.
     ended = [threading.Event() for _ in range(1, threads)]
-    for number, event in enumerate(ended, start=1):
-        threading.Thread(target=work.do, args=(event,), name=f"unseal-{number}").start()
+    others = [
+        threading.Thread(target=work.do, args=(event,), name=f"unseal-{number}")
+        for number, event in enumerate(ended, start=1)
+    ]
     try:
+        for thread in others:
+            thread.start()
         work.do()
         _wait(ended)
     except BaseException as error:  # an interrupt: the others must have stopped before anything is wiped
         work.failures.append(error)
-        _wait(ended)
+        _wait([event for thread, event in zip(others, ended, strict=True) if _has_begun(thread)])
         raise
+
+
+def _has_begun(thread: threading.Thread) -> bool:
+    """Tell whether a thread runs or ran; one whose start was interrupted has a moment to come up."""
+    deadline = time.monotonic() + _COMES_UP_SECONDS
+    while thread.ident is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return thread.ident is not None
 
 
 def _wait(events: Sequence[threading.Event]) -> None:

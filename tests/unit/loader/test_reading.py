@@ -206,10 +206,39 @@ def test_an_interrupt_while_waiting_for_another_thread_wipes_only_after_that_has
         return count
 
     dest = bytearray(b"\xff" * len(DATA))
-    with pytest.raises(KeyboardInterrupt):
-        read_file_into(replace(model, read=read), "a.bin", dest, threads=2)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # other tests may have left theirs
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            read_file_into(replace(model, read=read), "a.bin", dest, threads=2)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not any(dest)
     time.sleep(0.3)
+    assert not any(dest), "nothing was written behind the wiping"
+
+
+def test_an_interrupt_while_threads_are_started_wipes_only_after_those_that_run_have_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = lay_down(tmp_path, {"a.bin": cut(DATA, [1_000] * 50)})
+    start, begun = threading.Thread.start, threading.Event()
+
+    def start_one(thread: threading.Thread) -> None:
+        if begun.is_set():
+            raise KeyboardInterrupt
+        begun.set()
+        start(thread)
+
+    def read(descriptor: int, buffers: object, offset: int) -> int:
+        time.sleep(0.02)
+        return os.preadv(descriptor, buffers, offset)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    dest = bytearray(b"\xff" * len(DATA))
+    with pytest.raises(KeyboardInterrupt):
+        read_file_into(replace(model, read=read), "a.bin", dest, threads=3)
+    assert not any(dest)
+    time.sleep(0.1)
     assert not any(dest), "nothing was written behind the wiping"
 
 
