@@ -19,10 +19,12 @@ SHARING = {
 LONGEST = (
     "isolation",
     "lifecycle",
+    "inference-images/vllm/test_sealed_loader.py",
     "tests/integration/controller/test_drift.py",
     "tests/integration/controller/test_crash.py",
     "tests/integration/controller/test_reconcile.py",
     "tests/integration/controller/test_outage.py",
+    "tests/integration/controller/test_sealed.py",
     "e2e/cluster/tests/test_cluster.py",
     "inference-images/vllm/test_smoke.py",
 )
