@@ -32,11 +32,17 @@ def traces(prefix: str, directory: Path) -> dict[str, object]:
                 processes.append(entry.parent.name)
         except (FileNotFoundError, ProcessLookupError):
             continue
+    namespaces = [namespace.name for namespace in netns.existing(prefix)]
+    cgroups = [path for root in hierarchies() for path in root.glob(f"sekisho/{prefix}*")]
+    # Another worker's cluster may have the number by now; its record was written before it had anything.
+    is_reused = any(
+        record.addressing.netns_prefix == prefix and record.directory != directory for record in state.records()
+    )
     return {
-        "namespaces": [namespace.name for namespace in netns.existing(prefix)],
+        "namespaces": [] if is_reused else namespaces,
         "mounts": mounts,
         "processes": processes,
-        "cgroups": [path for root in hierarchies() for path in root.glob(f"sekisho/{prefix}*")],
+        "cgroups": [] if is_reused else cgroups,
         "directory": directory.exists(),
     }
 

@@ -141,7 +141,8 @@ def test_deleting_the_service_leaves_nothing(world: World, controller: Controlle
         names = {line.rpartition("/")[2] for line in left.split()}
         return names <= {"default", "kube-root-ca.crt"} and all("deletionTimestamp" in p["metadata"] for p in pods)
 
-    wait_for(is_empty, seconds=30, what="an empty namespace")
+    # The garbage collector of a new control plane takes its time to learn of our kinds.
+    wait_for(is_empty, seconds=90, what="an empty namespace")
     time.sleep(1.0)
     assert is_empty()
 
