@@ -59,7 +59,7 @@ test: $(STAMP) binaries images ## Run every test: units, control plane, real nod
 	$(PYTEST) -n $(WORKERS) --no-loadscope-reorder
 
 .PHONY: test-quick
-test-quick: $(STAMP) ## Run what needs no cluster (under a minute)
+test-quick: $(STAMP) ## Run what needs no cluster (about a minute)
 	$(PYTEST) -n $(WORKERS) --no-loadscope-reorder -m "not integration and not cluster and not vllm"
 
 .PHONY: coverage
