@@ -4,7 +4,6 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 import sys
 import uuid
 from contextlib import AsyncExitStack
@@ -20,6 +19,7 @@ from sekisho.kube.credentials import find_credentials
 from sekisho.kube.lease import LeaderLease, LeaseTimes
 from sekisho.kube.probes import build_health, serve_health
 from sekisho.kube.resources import Resource
+from sekisho.kube.serving import stop_on_signals
 
 PROCESS = "controller"
 _log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ async def run(settings: Settings) -> None:
             build_health(controller.health), host=settings.health_host, port=settings.health_port
         )
         stack.push_async_callback(runner.cleanup)
-        stop = _stop_on_signals()
+        stop = stop_on_signals()
         if settings.leader_election:
             await _lead(controller, client, stop=stop)
         else:
@@ -98,14 +98,6 @@ async def _lead(controller: Controller, client: KubeClient, *, stop: asyncio.Eve
     await asyncio.gather(holding, return_exceptions=True)
     await lease.release()
     await working
-
-
-def _stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop
 
 
 def main() -> None:

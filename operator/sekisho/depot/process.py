@@ -3,11 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from aiohttp import web
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from sekisho import telemetry
@@ -26,12 +25,13 @@ from sekisho.depot.sources.choice import choose_source
 from sekisho.errors import SekishoError
 from sekisho.kube.bearer import Authenticator
 from sekisho.kube.probes import Readiness, build_health
+from sekisho.kube.serving import Job, end_jobs, serve_app, start_jobs
 from sekisho.kube.tls import ServerTls
 
 _LOG: Final = logging.getLogger(__name__)
 _SWEEP_SECONDS: Final = 5.0
 _ADOPT_SECONDS: Final = 10.0
-_SHUTDOWN_SECONDS: Final = 5.0
+_BACKLOG: Final = 256
 
 
 @dataclass(slots=True)
@@ -73,17 +73,21 @@ async def run_depot(
     async with contextlib.AsyncExitStack() as stack:
         await canary.start()
         stack.push_async_callback(canary.stop)
-        health, running.health_port = await _serve(build_health(running.readiness), settings.host, settings.health_port)
+        health, running.health_port = await serve_app(
+            build_health(running.readiness), settings.host, settings.health_port
+        )
         stack.push_async_callback(health.cleanup)
-        server, running.https_port = await _serve(api.build(), settings.host, settings.https_port, tls=tls)
+        server, running.https_port = await serve_app(
+            api.build(), settings.host, settings.https_port, tls=tls, backlog=_BACKLOG
+        )
         stack.push_async_callback(api.fetches.close)
         stack.push_async_callback(server.cleanup)
         jobs = [*_jobs(running, tls), *_inspecting(settings, register)]
-        stack.push_async_callback(_end_tasks, [_start(job, running.readiness) for job in jobs])
+        stack.push_async_callback(end_jobs, start_jobs(jobs, running.readiness, who="the depot"))
         yield running
 
 
-def _inspecting(settings: DepotSettings, register: Register | None) -> list[Coroutine[Any, Any, None]]:
+def _inspecting(settings: DepotSettings, register: Register | None) -> list[Job]:
     if register is None:
         return []
 
@@ -124,17 +128,7 @@ def _measure(api: DepotApi, meter: Meter) -> None:
     api.cache.fetched = fetched.add
 
 
-async def _serve(
-    app: web.Application, host: str, port: int, *, tls: ServerTls | None = None
-) -> tuple[web.AppRunner, int]:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, keepalive_timeout=30)
-    await runner.setup()
-    site = web.TCPSite(runner, host, port, ssl_context=tls.context if tls else None, backlog=256)
-    await site.start()
-    return runner, int(runner.addresses[0][1])
-
-
-def _jobs(running: RunningDepot, tls: ServerTls) -> list[Coroutine[Any, Any, None]]:
+def _jobs(running: RunningDepot, tls: ServerTls) -> list[Job]:
     return [_sweep(running), _check(running), _adopt(running), tls.follow()]
 
 
@@ -164,22 +158,3 @@ async def _adopt(running: RunningDepot) -> None:
         else:
             _LOG.info("running pods were taken over", extra={"pods": count})
             return
-
-
-def _start(job: Coroutine[Any, Any, None], readiness: Readiness) -> "asyncio.Task[None]":
-    task = asyncio.create_task(job)
-
-    def note_end(ended: "asyncio.Task[None]") -> None:
-        error = None if ended.cancelled() else ended.exception()
-        if error is not None:
-            readiness.broken = f"a task of the depot ended: {type(error).__name__}"
-            _LOG.error(readiness.broken, exc_info=error)
-
-    task.add_done_callback(note_end)
-    return task
-
-
-async def _end_tasks(tasks: "list[asyncio.Task[None]]") -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

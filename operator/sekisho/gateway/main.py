@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
@@ -29,6 +28,7 @@ from sekisho.gateway.tls import ServingCertificate
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials, find_credentials
 from sekisho.kube.probes import build_health, serve_health
+from sekisho.kube.serving import stop_on_signals
 
 PROCESS = "gateway"
 _log = logging.getLogger(__name__)
@@ -147,9 +147,7 @@ async def run(settings: Settings) -> None:
     Raises:
         SekishoError: The process cannot go on.
     """
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_on_signals()
     meter = telemetry.setup_metrics(PROCESS)
     telemetry.setup_traces(PROCESS)
     gateway = Gateway(settings, await find_credentials(), meter)

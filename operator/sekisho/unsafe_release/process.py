@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from aiohttp import web
 from opentelemetry.metrics import Meter
 
 from sekisho import telemetry
 from sekisho.errors import Reason
 from sekisho.kube.bearer import Authenticator, PodReader
 from sekisho.kube.probes import Readiness, build_health
+from sekisho.kube.serving import end_jobs, serve_app, start_jobs
 from sekisho.kube.tls import ServerTls
 from sekisho.unsafe_release.keys import list_keys
 from sekisho.unsafe_release.server import ReleaseApi
@@ -23,7 +23,6 @@ from sekisho.unsafe_release.settings import ReleaseSettings
 _LOG: Final = logging.getLogger(__name__)
 _PODS_PER_SECOND: Final = 1.0
 _CHECK_SECONDS: Final = 5.0
-_SHUTDOWN_SECONDS: Final = 5.0
 
 
 @dataclass(slots=True)
@@ -50,23 +49,15 @@ async def run_release(settings: ReleaseSettings, pods: PodReader, *, meter: Mete
     await asyncio.to_thread(tls.load)
     running = RunningRelease(Readiness())
     async with contextlib.AsyncExitStack() as stack:
-        health, running.health_port = await _serve(build_health(running.readiness), settings.host, settings.health_port)
+        health, running.health_port = await serve_app(
+            build_health(running.readiness), settings.host, settings.health_port
+        )
         stack.push_async_callback(health.cleanup)
-        server, running.https_port = await _serve(api.build(), settings.host, settings.https_port, tls=tls)
+        server, running.https_port = await serve_app(api.build(), settings.host, settings.https_port, tls=tls)
         stack.push_async_callback(server.cleanup)
-        tasks = [asyncio.create_task(tls.follow()), asyncio.create_task(_check(running.readiness, settings.keys_dir))]
-        stack.push_async_callback(_end, tasks)
+        jobs = [tls.follow(), _check(running.readiness, settings.keys_dir)]
+        stack.push_async_callback(end_jobs, start_jobs(jobs, running.readiness, who="the release of keys"))
         yield running
-
-
-async def _serve(
-    app: web.Application, host: str, port: int, *, tls: ServerTls | None = None
-) -> tuple[web.AppRunner, int]:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, keepalive_timeout=30)
-    await runner.setup()
-    site = web.TCPSite(runner, host, port, ssl_context=tls.context if tls else None, backlog=64)
-    await site.start()
-    return runner, int(runner.addresses[0][1])
 
 
 async def _check(readiness: Readiness, keys_dir: Path) -> None:
@@ -75,9 +66,3 @@ async def _check(readiness: Readiness, keys_dir: Path) -> None:
         found = await asyncio.to_thread(list_keys, keys_dir)
         readiness.problem = "" if found else f"there is no development key in {keys_dir}; fill its Secret"
         await asyncio.sleep(_CHECK_SECONDS)
-
-
-async def _end(tasks: "list[asyncio.Task[None]]") -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
