@@ -1,8 +1,11 @@
-"""The command `sekisho scan`, and the options by which `sekisho seal` scans first."""
+"""The command `sekisho scan`, and the options by which `sekisho seal` scans first.
+
+What scans is imported where it is wanted: it takes longer to load than everything else that a command needs.
+"""
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -10,7 +13,9 @@ from sekisho.cli.declaring import declaration_options, read_declarations
 from sekisho.cli.failures import SCAN
 from sekisho.cli.progress import open_meter
 from sekisho.cli.running import FOLDER, JSON, run
-from sekisho.cli.scanning import Inspector, scan_source
+
+if TYPE_CHECKING:
+    from sekisho.cli.scanning import Inspector
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,9 +29,13 @@ def scan_options(command: F) -> F:
     return allow(skip(command))
 
 
-def open_inspector(given: Mapping[str, Any], declared: Mapping[str, Any]) -> Inspector | None:
+def open_inspector(given: Mapping[str, Any], declared: Mapping[str, Any]) -> "Inspector | None":
     """Choose how a model is scanned before it is sealed; None where it is not."""
-    return None if given["no_scan"] else Inspector(declared.get("licence"), given["allow_findings"])
+    if given["no_scan"]:
+        return None
+    from sekisho.cli.scanning import Inspector  # noqa: PLC0415 - see above
+
+    return Inspector(declared.get("licence"), given["allow_findings"])
 
 
 @click.command()
@@ -40,6 +49,8 @@ def scan(**given: Any) -> None:
     Nothing of it is run or rendered. Of large weights the header is read and the end, so it takes seconds. The exit
     code is 7 where something is found.
     """
+    from sekisho.cli.scanning import scan_source  # noqa: PLC0415 - see above
+
     facts: dict[str, Any] = {}
 
     def act() -> tuple[dict[str, Any], str]:

@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sekisho.cli.failures import refuse
 from sekisho.cli.journal import JOURNAL_NAME, Entry, Journal
 from sekisho.cli.layout import PlainFile, list_plain_files
 from sekisho.cli.pipeline import Digests, Sealer
 from sekisho.cli.progress import Meter
-from sekisho.cli.scanning import Inspector, Scanned
 from sekisho.errors import Reason
 from sekisho.kms.service import KeyService
 from sekisho.seal.facts import (
@@ -33,6 +32,9 @@ from sekisho.seal.facts import (
 from sekisho.seal.keys import KeyContext, commit_key, encode_wrapped, parse_wrapped
 from sekisho.seal.manifest import digest_of, encode_manifest, name_stored
 from sekisho.seal.table import SegmentTable
+
+if TYPE_CHECKING:  # who only reads or signs what was sealed need not load what scans
+    from sekisho.cli.scanning import Inspector, Scanned
 
 HASH_CHUNK = 4 * 1024 * 1024
 
@@ -53,7 +55,7 @@ class Wish:
     key_id: str
     declared: Mapping[str, Any]
     finish: Callable[[Path, SealedManifest], None] | None = None
-    inspector: Inspector | None = None
+    inspector: "Inspector | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ def _seal_rest(
 
 
 def _write_manifest(
-    partial: Path, wish: Wish, entries: list[Entry], *, commitment: bytes, scanned: Scanned | None
+    partial: Path, wish: Wish, entries: list[Entry], *, commitment: bytes, scanned: "Scanned | None"
 ) -> SealedManifest:
     (partial / BOM_NAME).unlink(missing_ok=True)  # of an earlier try that was scanned
     bom = _write_bom(partial, wish, entries, scanned) if scanned else None
@@ -177,7 +179,7 @@ def _write_manifest(
     return manifest
 
 
-def _write_bom(partial: Path, wish: Wish, entries: list[Entry], scanned: Scanned) -> BlobFacts:
+def _write_bom(partial: Path, wish: Wish, entries: list[Entry], scanned: "Scanned") -> BlobFacts:
     files = [entry.file for entry in entries]
     scanned.check_same(files)
     bom = scanned.render_bom(wish.model, files, wish.declared)
