@@ -1,0 +1,1 @@
+"""One verifier a kind of evidence: bytes, roots and collateral in, claims out."""

@@ -1,0 +1,35 @@
+"""A binding changes with every fact it is made of."""
+
+import dataclasses
+import hashlib
+
+import pytest
+
+from sekisho.attest.binding import Binding, digest_bytes
+
+BINDING = Binding("release", b"n" * 32, b"k" * 32, "legal", "pod-1", "uid-1", "sha256:p", "sha256:i", "sha256:q")
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Binding)])
+@pytest.mark.parametrize("size", [32, 64])
+def test_another_fact_is_another_binding(field: str, size: int) -> None:
+    value = getattr(BINDING, field)
+    other = dataclasses.replace(BINDING, **{field: value + value[:1]})
+    assert other.digest(size) != BINDING.digest(size)
+    assert len(other.digest(size)) == size
+
+
+def test_facts_cannot_flow_into_each_other() -> None:
+    one = dataclasses.replace(BINDING, namespace="a", pod='b","uid":"c')
+    other = dataclasses.replace(BINDING, namespace="a", pod="b", uid="c")
+    assert one.encode() != other.encode()
+
+
+def test_a_size_that_no_hardware_signs_is_an_error() -> None:
+    with pytest.raises(ValueError, match="32 or 64 bytes, not 48"):
+        BINDING.digest(48)
+
+
+def test_the_encoding_is_domain_separated() -> None:
+    assert BINDING.encode().startswith(b"sekisho evidence binding v1\n{")
+    assert digest_bytes(b"x") == "sha256:" + hashlib.sha256(b"x").hexdigest()
