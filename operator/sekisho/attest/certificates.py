@@ -1,0 +1,171 @@
+"""Certificates of hardware as they are read: bounded, in full, and not yet believed."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+from sekisho.attest.claims import Window
+from sekisho.errors import Reason, RefusedError
+
+MAX_CERTIFICATE_BYTES: Final = 16 * 1024
+MAX_CHAIN: Final = 8
+MAX_POOL: Final = 32
+MIN_RSA_BITS: Final = 2048
+MAX_RSA_BITS: Final = 8192
+MOST_TOLD: Final = 200
+HASHES: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+MAX_EXTENSIONS: Final = 64
+_CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
+_TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
+_KINDS: Final = (
+    f"at most {MAX_EXTENSIONS} are allowed, and RSA of {MIN_RSA_BITS} to {MAX_RSA_BITS} bits and ECDSA on P-256, P-384 "
+    "and P-521"
+)
+# What reading a certificate or a revocation list raises.
+UNREADABLE: Final = (
+    TypeError,
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+# AMD gives all its chips' certificates the serial number 0; cryptography would tell on each one.
+warnings.filterwarnings("ignore", message="Parsed a serial number which wasn't positive")
+
+SigningKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate that could be read in full; unverified.
+
+    Attributes:
+        der: Its bytes.
+        who: Its subject, for people.
+        issuer: Who issued it as it says, for people.
+        key: Its public key: RSA of 2048 to 8192 bits or ECDSA on P-256, P-384 or P-521.
+        window: When it is valid.
+        parsed: As cryptography reads it.
+    """
+
+    der: bytes = field(repr=False)
+    who: str
+    issuer: str
+    key: SigningKey = field(repr=False, compare=False)
+    window: Window
+    parsed: x509.Certificate = field(repr=False, compare=False)
+
+    def extension(self, oid: str) -> bytes | None:
+        """Return the raw value of an extension that cryptography does not know; None where there is none."""
+        for extension in self.parsed.extensions:
+            if extension.oid.dotted_string == oid and isinstance(extension.value, x509.UnrecognizedExtension):
+                return extension.value.value
+        return None
+
+    def common_name(self) -> str:
+        """Return the subject's one common name; empty where it has none or several."""
+        return _common_name(self.parsed.subject)
+
+    def issuer_common_name(self) -> str:
+        """Return the issuer's one common name; empty where it has none or several."""
+        return _common_name(self.parsed.issuer)
+
+
+def parse_certificate(der: bytes) -> Certificate:
+    """Read one certificate from DER, all of it.
+
+    Raises:
+        RefusedError: EvidenceInvalid; too large, not a certificate, or with a key that cannot be used.
+    """
+    return parse_named_certificate(der, Reason.EVIDENCE_INVALID, "a certificate of the evidence")
+
+
+def arrange(leaf: bytes, pool: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Put certificates in the order of a chain by their names; what the chain does not need is left out.
+
+    Nothing is verified: that is for :func:`verify_chain`, which gets the result.
+
+    Raises:
+        RefusedError: EvidenceInvalid; a certificate cannot be read, or there are more than 32.
+    """
+    if len(pool) > MAX_POOL:
+        raise RefusedError(Reason.EVIDENCE_INVALID, f"there are {len(pool)} certificates, {MAX_POOL} are allowed")
+    last, chain = parse_certificate(leaf), [leaf]
+    left = [each for each in map(parse_certificate, pool) if each.der != leaf]
+    while len(chain) < MAX_CHAIN and last.parsed.issuer != last.parsed.subject:
+        found = next((each for each in left if is_signed(last, each)), None)
+        if found is None:
+            break
+        left.remove(found)
+        chain.append(found.der)
+        last = found
+    return tuple(chain)
+
+
+def parse_named_certificate(der: bytes, reason: Reason, what: str) -> Certificate:
+    """Read one certificate from DER, all of it; refuse with the given reason, and `what` it is."""
+    if len(der) > MAX_CERTIFICATE_BYTES:
+        raise RefusedError(reason, f"{what} has {len(der)} bytes, {MAX_CERTIFICATE_BYTES} are allowed")
+    try:
+        parsed = x509.load_der_x509_certificate(der)
+        key = _take_key(parsed.public_key())
+        names = parsed.subject.rfc4514_string(), parsed.issuer.rfc4514_string()
+        count = len(parsed.extensions)  # read lazily: whatever is wrong shows here
+        window = Window(parsed.not_valid_before_utc, parsed.not_valid_after_utc)
+    except UNREADABLE as error:
+        raise RefusedError(reason, f"{what} is not an X.509 certificate in DER") from error
+    who, issuer = (name[:MOST_TOLD] or "(no name)" for name in names)
+    if key is None or count > MAX_EXTENSIONS:
+        raise RefusedError(reason, f"{what}, of {who}, has {count} extensions or a key that cannot be used; {_KINDS}")
+    return Certificate(der, who, issuer, key, window, parsed)
+
+
+def constraints_of(certificate: Certificate) -> x509.BasicConstraints | None:
+    """Return what a certificate says of being an issuer; None where it says nothing."""
+    return next((e.value for e in certificate.parsed.extensions if isinstance(e.value, x509.BasicConstraints)), None)
+
+
+def usage_of(certificate: Certificate) -> x509.KeyUsage | None:
+    """Return what a certificate's key is for; None where it does not say."""
+    return next((e.value for e in certificate.parsed.extensions if isinstance(e.value, x509.KeyUsage)), None)
+
+
+def is_signed(issued: Certificate, issuer: Certificate) -> bool:
+    """Tell whether one certificate names the other as its issuer and was signed by its key, with no weak hash."""
+    try:
+        if not isinstance(issued.parsed.signature_hash_algorithm, HASHES):
+            return False
+        issued.parsed.verify_directly_issued_by(issuer.parsed)
+    except (*UNREADABLE, InvalidSignature):
+        return False
+    return True
+
+
+def intersect(windows: Sequence[Window]) -> Window:
+    """Return when all of some windows are open; at least one is given."""
+    return Window(max(each.not_before for each in windows), min(each.not_after for each in windows))
+
+
+def tell_window(window: Window, at: datetime) -> str:
+    """Say when something is valid, and what time it is."""
+    return f"valid from {window.not_before:{_TIME}} to {window.not_after:{_TIME}}, it is {at:{_TIME}}"
+
+
+def _take_key(key: object) -> SigningKey | None:
+    if isinstance(key, rsa.RSAPublicKey) and MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+        return key
+    return key if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVES else None
+
+
+def _common_name(name: x509.Name) -> str:
+    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if len(found) == 1 else ""
