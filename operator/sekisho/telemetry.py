@@ -59,6 +59,17 @@ DEPOT_CACHE_BYTES: Final = "sekisho_depot_cache_bytes"
 DEPOT_PROOFS: Final = "sekisho_depot_proofs"
 DEPOT_REPORTS: Final = "sekisho_depot_unseal_reports"
 
+# Metrics of the broker
+BROKER_ANSWERS: Final = "sekisho_broker_answers"
+BROKER_RECORD_SECONDS: Final = "sekisho_broker_record_seconds"
+BROKER_RECORDS: Final = "sekisho_broker_records"
+BROKER_FACTS_AGE: Final = "sekisho_broker_facts_age_seconds"
+BROKER_CHALLENGES: Final = "sekisho_broker_open_challenges"
+BROKER_LOST_CONDITIONS: Final = "sekisho_broker_lost_conditions"
+BROKER_COLLATERAL_AGE: Final = "sekisho_broker_collateral_age_seconds"
+BROKER_COLLATERAL_LEFT: Final = "sekisho_broker_collateral_left_seconds"
+BROKER_COLLATERAL_BAD: Final = "sekisho_broker_collateral_unusable_items"
+
 # Metrics of the unsafe development release
 UNSAFE_RELEASES: Final = "sekisho_unsafe_releases"
 
@@ -70,6 +81,7 @@ KEY_REASON: Final = "reason"
 KEY_OUTCOME: Final = "outcome"
 KEY_VERB: Final = "verb"
 KEY_STATUS: Final = "status"
+KEY_ROUTE: Final = "route"
 
 REDACTED: Final = "[redacted]"
 MAX_TEXT: Final = 8192

@@ -24,11 +24,14 @@ APPLIED_DIGEST_ANNOTATION: Final = "sekisho.dev/applied-digest"
 # keeps kubelets from writing them onto their own nodes.
 NODE_TRUST_PREFIX: Final = "sekisho.node-restriction.kubernetes.io/"
 NODE_TRUST_SUFFIX: Final = "-attested-at"
+NODE_AK_ANNOTATION: Final = f"{NODE_TRUST_PREFIX}ak-name"
 GPU_RESOURCE: Final = "nvidia.com/gpu"
 GPU_MEMORY_LABEL: Final = "nvidia.com/gpu.memory"
 
 ISOLATED_POD_CONDITION: Final = "sekisho.dev/isolated"
 WEIGHTS_POD_CONDITION: Final = "sekisho.dev/weights"
+ATTESTED_POD_CONDITION: Final = "sekisho.dev/attested"
+KEY_RELEASED_POD_CONDITION: Final = "sekisho.dev/key-released"
 
 DEFAULT_POLICY_NAME: Final = "default"
 SYSTEM_NAMESPACE: Final = "sekisho-system"

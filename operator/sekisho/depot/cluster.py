@@ -1,10 +1,8 @@
 """What the depot asks and tells the API server: who a pod is, what it may have, what its conditions are."""
 
-import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeVar
 
 from pydantic import ValidationError
@@ -13,27 +11,17 @@ from sekisho.api.meta import parse_quantity
 from sekisho.api.names import DEPOT_AUDIENCE, SERVICE_LABEL, name_child
 from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from sekisho.api.v1alpha1.model import ModelSpec
-from sekisho.errors import Reason, RefusedError, UnavailableError
+from sekisho.errors import Reason, RefusedError
 from sekisho.kube.client import KubeClient
-from sekisho.kube.failures import ApiConflictError, ApiRefusedError
+from sekisho.kube.conditions import PodCondition, write_conditions
+from sekisho.kube.failures import own_trouble
 from sekisho.kube.pods import PodFacts, PodIdentity, build_review, parse_pod, parse_review
 from sekisho.kube.resources import CONFIG_MAPS, INFERENCE_SERVICES, MODELS, PODS
 from sekisho.plan.inspection import read_inspection
 
 T = TypeVar("T", InferenceServiceSpec, ModelSpec)
+_WHO: Final = "the depot"
 _SEAL_BYTES: Final = 128 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class PodCondition:
-    """One condition to write; `since_at` is Unix seconds of the last change of `ok`."""
-
-    type: str
-    ok: bool
-    reason: Reason
-    message: str
-    since_at: float
-    probed_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +74,24 @@ class KubeCluster:
 
     async def review_token(self, token: str) -> PodIdentity:
         """Verify a token with the API server."""
-        with _own_trouble():
+        with own_trouble(_WHO):
             review = await self._client.create(build_review(token, audience=DEPOT_AUDIENCE))
         return parse_review(review, audience=DEPOT_AUDIENCE)
 
     async def read_pod(self, namespace: str, name: str) -> PodFacts | None:
         """Read a pod; None where there is none."""
-        with _own_trouble():
+        with own_trouble(_WHO):
             raw = await self._client.get(PODS, name, namespace=namespace)
         return None if raw is None else parse_pod(raw)
 
     async def list_pods(self) -> Sequence[PodFacts]:
         """List every pod that carries our label."""
-        with _own_trouble():
+        with own_trouble(_WHO):
             return [parse_pod(raw) for raw in await self._client.list_all(PODS, label_selector=SERVICE_LABEL)]
 
     async def read_agent_config(self, namespace: str, service: str) -> Mapping[str, Any]:
         """Read agent.json from the service's ConfigMap."""
-        with _own_trouble():
+        with own_trouble(_WHO):
             raw = await self._client.get(CONFIG_MAPS, name_child(service), namespace=namespace)
         text = ((raw or {}).get("data") or {}).get("agent.json")
         try:
@@ -118,14 +106,14 @@ class KubeCluster:
 
     async def read_wish(self, namespace: str, service: str, *, most_bytes: int) -> WeightsWish:
         """Follow the service to its storage URI, by way of its Model where it names one."""
-        with _own_trouble():
+        with own_trouble(_WHO):
             raw = await self._client.get(INFERENCE_SERVICES, service, namespace=namespace)
         if raw is None:
             raise RefusedError(Reason.POD_NOT_KNOWN, f"there is no InferenceService {namespace}/{service}")
         model = _parse(InferenceServiceSpec, raw, f"InferenceService {namespace}/{service}").predictor.model
         if model.model_ref is None:
             return WeightsWish(str(model.storage_uri), None, most_bytes)
-        with _own_trouble():
+        with own_trouble(_WHO):
             raw = await self._client.get(MODELS, model.model_ref.name, namespace=namespace)
         if raw is None:
             raise RefusedError(Reason.MODEL_NOT_FOUND, f"there is no Model {namespace}/{model.model_ref.name}")
@@ -138,48 +126,9 @@ class KubeCluster:
         return WeightsWish(spec.storage_uri, spec.digest or found.artifact_digest, min(most_bytes, limit + _SEAL_BYTES))
 
     async def write_conditions(self, pod: PodFacts, conditions: Sequence[PodCondition]) -> None:
-        """Patch the pod's status; the uid in the patch keeps a namesake from being written."""
-        body = {
-            "metadata": {"uid": pod.uid},
-            "status": {"conditions": [render_condition(item) for item in conditions]},
-        }
-        with _own_trouble():
-            try:
-                await self._client.patch(
-                    PODS, pod.name, body, namespace=pod.namespace, subresource="status", kind="strategic"
-                )
-            except (ApiConflictError, ApiRefusedError) as error:
-                if isinstance(error, ApiConflictError) or error.status == 404:
-                    raise RefusedError(Reason.POD_NOT_KNOWN, f"pod {pod.namespace}/{pod.name} is gone") from error
-                raise
-
-
-@contextlib.contextmanager
-def _own_trouble() -> Iterator[None]:
-    """Turn what the API server refuses the depot into an outage of the depot: it says nothing about the pod that asks.
-
-    A chart that is being removed takes the depot's rights before the depot itself; no model may end for that.
-    """
-    try:
-        yield
-    except ApiRefusedError as error:
-        raise UnavailableError(Reason.API_UNAVAILABLE, f"the depot is refused by the API server: {error}") from error
-
-
-def render_condition(condition: PodCondition) -> dict[str, str]:
-    """Spell a condition as the API server stores it."""
-    return {
-        "type": condition.type,
-        "status": "True" if condition.ok else "False",
-        "reason": condition.reason.value,
-        "message": condition.message[:1024],
-        "lastTransitionTime": _spell_time(condition.since_at),
-        "lastProbeTime": _spell_time(condition.probed_at),
-    }
-
-
-def _spell_time(at: float) -> str:
-    return datetime.fromtimestamp(int(at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        """Patch the pod's status, if it is still the same pod."""
+        with own_trouble(_WHO):
+            await write_conditions(self._client, pod, conditions)
 
 
 def _parse(kind: type[T], raw: Mapping[str, Any], name: str) -> T:

@@ -15,8 +15,9 @@ from sekisho.attest.isolation import (
     parse_canaries,
 )
 from sekisho.depot.canary import CanaryListener
-from sekisho.depot.cluster import Cluster, PodCondition
+from sekisho.depot.cluster import Cluster
 from sekisho.errors import Reason, RefusedError, SekishoError
+from sekisho.kube.conditions import PodCondition
 from sekisho.kube.pods import PodFacts, parse_time
 
 _LOG: Final = logging.getLogger(__name__)

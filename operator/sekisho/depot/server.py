@@ -13,11 +13,12 @@ from sekisho.api.names import WEIGHTS_POD_CONDITION
 from sekisho.attest.isolation import MAX_PROOF_BYTES, parse_proof
 from sekisho.attest.unsealing import REPORTABLE, parse_report
 from sekisho.depot.cache import DIGEST, BlobCache
-from sekisho.depot.cluster import Cluster, PodCondition, WeightsWish
+from sekisho.depot.cluster import Cluster, WeightsWish
 from sekisho.depot.fetches import Fetches, FetchProgress, WeightsSet, encode_files
 from sekisho.depot.proofs import ProofBook
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.kube.bearer import Authenticator
+from sekisho.kube.conditions import PodCondition
 from sekisho.kube.pods import PodFacts, parse_time
 
 _LOG: Final = logging.getLogger(__name__)

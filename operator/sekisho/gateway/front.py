@@ -30,8 +30,8 @@ from sekisho.gateway.facts import Facts
 from sekisho.gateway.fields import FieldError
 from sekisho.gateway.identity import Caller, Identity
 from sekisho.gateway.measures import Measures
-from sekisho.gateway.record import Record
 from sekisho.gateway.relay import Outcome, Relay, Sink
+from sekisho.recording.record import Record
 
 _log = logging.getLogger(__name__)
 CHAT_PATH: Final = "/v1/chat/completions"

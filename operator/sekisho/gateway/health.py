@@ -5,10 +5,10 @@ from typing import Any
 
 from sekisho.errors import SekishoError
 from sekisho.gateway.facts import Facts
-from sekisho.gateway.record import Record
 from sekisho.gateway.server import HttpServer
 from sekisho.gateway.tls import ServingCertificate
 from sekisho.kube.probes import Answer
+from sekisho.recording.record import Record
 
 
 @dataclass(frozen=True, slots=True)

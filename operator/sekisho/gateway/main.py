@@ -20,7 +20,6 @@ from sekisho.gateway.front import Front, Parts
 from sekisho.gateway.health import State
 from sekisho.gateway.identity import Identity, IdentityLimits
 from sekisho.gateway.measures import Measures
-from sekisho.gateway.record import Record
 from sekisho.gateway.relay import HttpRelay
 from sekisho.gateway.server import HttpServer, WireLimits
 from sekisho.gateway.settings import Settings
@@ -29,6 +28,7 @@ from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials, find_credentials
 from sekisho.kube.probes import build_health, serve_health
 from sekisho.kube.serving import stop_on_signals
+from sekisho.recording.record import Record
 
 PROCESS = "gateway"
 _log = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from sekisho.api.meta import parse_quantity
 from sekisho.api.names import HEALTH_PORT, HTTPS_TARGET_PORT
 from sekisho.errors import Reason, RefusedError
 from sekisho.gateway.admission import AdmissionLimits
-from sekisho.gateway.facts import Freshness
-from sekisho.gateway.record import RecordLimits
 from sekisho.gateway.relay import RelayLimits
+from sekisho.kube.reflecting import Freshness
+from sekisho.recording.record import RecordLimits
 
 PREFIX = "SEKISHO_"
 

@@ -1,5 +1,8 @@
 """What can go wrong at the API server, in the product's own words."""
 
+import contextlib
+from collections.abc import Iterator
+
 from sekisho.errors import Reason, RefusedError, UnavailableError
 
 MAX_MESSAGE = 1024
@@ -34,3 +37,18 @@ class ApiRefusedError(RefusedError):
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(Reason.APPLY_REFUSED, message[:MAX_MESSAGE])
         self.status = status
+
+
+@contextlib.contextmanager
+def own_trouble(who: str) -> Iterator[None]:
+    """Turn what the API server refuses us into an outage of ours: it says nothing about the pod that asks.
+
+    A chart that is being removed takes a process' rights before the process itself; no model may end for that.
+
+    Args:
+        who: How the message calls us, "the depot".
+    """
+    try:
+        yield
+    except ApiRefusedError as error:
+        raise UnavailableError(Reason.API_UNAVAILABLE, f"{who} is refused by the API server: {error}") from error

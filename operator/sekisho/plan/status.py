@@ -11,11 +11,13 @@ from sekisho.plan.conditions import MAX_MESSAGE, find_condition
 from sekisho.plan.outcome import Outcome
 from sekisho.plan.serving import count_ready
 from sekisho.plan.weights import read_progress
+from sekisho.render.podspec import digest_template
 from sekisho.render.settings import SealedFacts
 
 _AGE = re.compile(r"\d[\d,]* s\b")
 _MAX_REJECTED = 64
 _MAX_FLOORS = 8
+_MAX_EARLIER = 3
 
 
 def settle_placement(outcome: Outcome) -> tuple[dict[str, Any] | None, str]:
@@ -112,7 +114,19 @@ def _compose_design(outcome: Outcome) -> dict[str, Any]:
         "runtime": design.runtime_name,
         "modelName": design.weights.model_name or obj.name,
         "weights": {key: value for key, value in weights.items() if value is not None},
+        **_compose_template(outcome, design.weights.sealed),
     }
+
+
+def _compose_template(outcome: Outcome, sealed: SealedFacts | None) -> dict[str, Any]:
+    """Tell what pods of the service run, where keys are released to them by it; what is not rendered now stays told."""
+    old = outcome.obj.status.get("template") or {}
+    if sealed is None or outcome.deployment is None:
+        waiting = sealed is not None and (outcome.waits_for_depot or outcome.waits_for_release)
+        return {"template": old} if old and waiting else {}
+    digest = digest_template(outcome.deployment["spec"]["template"])
+    before = [item for item in (old.get("digest"), *(old.get("earlier") or ())) if item and item != digest]
+    return {"template": {"digest": digest, "earlier": list(dict.fromkeys(before))[:_MAX_EARLIER]}}
 
 
 def _spell_seal(sealed: SealedFacts | None) -> dict[str, Any]:

@@ -6,20 +6,21 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
 from sekisho.api.names import BROKER_AUDIENCE
-from sekisho.errors import Reason, SekishoError, UnavailableError
+from sekisho.errors import Reason, SekishoError
 from sekisho.kube.bearer import Authenticator
 from sekisho.kube.client import KubeClient
-from sekisho.kube.failures import ApiRefusedError
+from sekisho.kube.failures import own_trouble
 from sekisho.kube.pods import PodFacts, PodIdentity, build_review, parse_pod, parse_review
 from sekisho.kube.resources import PODS
 from sekisho.unsafe_release.keys import MAX_BODY_BYTES, open_key, parse_question
 
 _LOG: Final = logging.getLogger(__name__)
+_WHO: Final = "the release of keys"
 _STATUS: Final = {
     Reason.REQUEST_INVALID: 400,
     Reason.SEAL_INVALID: 400,
@@ -38,21 +39,15 @@ class KubePods:
 
     async def review_token(self, token: str) -> PodIdentity:
         """Verify a token with the API server."""
-        review = await self._ask(self._client.create(build_review(token, audience=BROKER_AUDIENCE)))
+        with own_trouble(_WHO):
+            review = await self._client.create(build_review(token, audience=BROKER_AUDIENCE))
         return parse_review(review, audience=BROKER_AUDIENCE)
 
     async def read_pod(self, namespace: str, name: str) -> PodFacts | None:
         """Read a pod; None where there is none."""
-        raw = await self._ask(self._client.get(PODS, name, namespace=namespace))
+        with own_trouble(_WHO):
+            raw = await self._client.get(PODS, name, namespace=namespace)
         return None if raw is None else parse_pod(raw)
-
-    async def _ask(self, answer: Awaitable[Any]) -> Any:
-        """Wait for an answer; that our own rights are gone says nothing about the pod that asks."""
-        try:
-            return await answer
-        except ApiRefusedError as error:
-            message = f"the release of keys is refused by the API server: {error}"
-            raise UnavailableError(Reason.API_UNAVAILABLE, message) from error
 
 
 @dataclass(slots=True)

@@ -21,8 +21,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from sekisho.depot.cluster import PodCondition, WeightsWish, render_condition
+from sekisho.depot.cluster import WeightsWish
 from sekisho.errors import Reason, RefusedError, UnavailableError
+from sekisho.kube.conditions import PodCondition, render_condition
 from sekisho.kube.pods import PodFacts, PodIdentity
 
 NAMESPACE = "team-a"

@@ -5,9 +5,10 @@ from typing import Any, cast
 
 import pytest
 
-from sekisho.depot.cluster import KubeCluster, PodCondition, WeightsWish
+from sekisho.depot.cluster import KubeCluster, WeightsWish
 from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.kube.client import KubeClient
+from sekisho.kube.conditions import PodCondition
 from sekisho.kube.failures import ApiRefusedError
 from sekisho.kube.resources import MODELS, Resource
 from tests.unit.depot.parts import build_pod

@@ -21,11 +21,11 @@ from cryptography.x509.oid import NameOID
 from prometheus_client import CollectorRegistry
 
 from sekisho import telemetry
-from sekisho.gateway.chain import verify_records
 from sekisho.gateway.main import Gateway
-from sekisho.gateway.segments import list_lines
 from sekisho.gateway.settings import Settings
 from sekisho.kube.credentials import Credentials
+from sekisho.ledger.chain import verify_records
+from sekisho.recording.segments import list_lines
 from tests.unit.gateway.api_server import ApiServer
 from tests.unit.gateway.engine import Engine
 

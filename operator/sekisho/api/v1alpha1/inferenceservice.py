@@ -287,6 +287,16 @@ class WeightsStatus(StatusModel):
     key: Text | None = Field(default=None, description="Key that unseals it: service:key, and the key's version.")
 
 
+class TemplateStatus(StatusModel):
+    """What the pods of the service run, as digests; the broker holds each pod against them before it releases a key."""
+
+    digest: Annotated[str, Field(max_length=71)] = Field(description="Digest of what a new pod runs and may touch.")
+    earlier: tuple[Annotated[str, Field(max_length=71)], ...] = Field(
+        default=(), max_length=3, json_schema_extra=ATOMIC_LIST,
+        description="Digests of the last templates before, newest first: their pods go on until they are replaced.",
+    )  # fmt: skip
+
+
 class InferenceServiceStatus(StatusModel):
     """What the operator decided and saw."""
 
@@ -300,6 +310,9 @@ class InferenceServiceStatus(StatusModel):
     model_name: Annotated[str, Field(max_length=63)] | None = Field(default=None, description="Model that is served.")
     replicas: ReplicaStatus | None = Field(default=None, description="Replicas.")
     weights: WeightsStatus | None = Field(default=None, description="Weights.")
+    template: TemplateStatus | None = Field(
+        default=None, description="What the pods run, where they unseal their weights."
+    )
     conditions: tuple[Condition, ...] = Field(
         default=(), max_length=32, json_schema_extra=CONDITIONS,
         description="Accepted, Placed, Isolated, WeightsAvailable, Serving and Ready.",

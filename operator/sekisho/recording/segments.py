@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sekisho.errors import Reason, UnavailableError
-from sekisho.gateway.chain import MAX_LINE, Head, measure_sound, read_line, seal_line
+from sekisho.ledger.chain import MAX_LINE, Head, measure_sound, read_line, seal_line
 
 _SEGMENTS: Final = "record-*.jsonl"
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.errors import Reason, RefusedError
-from sekisho.gateway.chain import Head, measure_sound, read_line, seal_line, verify_records
+from sekisho.ledger.chain import Head, measure_sound, read_line, seal_line, verify_records
 
 ENTRIES = st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=9) | st.integers(), max_size=3), min_size=2)
 

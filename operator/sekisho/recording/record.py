@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from sekisho.errors import Reason, SekishoError, UnavailableError
-from sekisho.gateway.chain import Head
-from sekisho.gateway.segments import Segments, sync_folder
+from sekisho.ledger.chain import Head
+from sekisho.recording.segments import Segments, sync_folder
 
 _log = logging.getLogger(__name__)
 KEY_FILE: Final = "body.key"
@@ -37,9 +37,9 @@ class RecordLimits:
 
     Attributes:
         segment_bytes: Size after which a new file is begun.
-        max_bytes: Size of all files together; nothing is recorded, and so nothing relayed, beyond it.
+        max_bytes: Size of all files together; nothing is recorded beyond it.
         max_waiting: Entries that may wait for the disk.
-        commit_seconds: How long a request waits for the disk before it is refused.
+        commit_seconds: How long an entry waits for the disk before it is refused.
     """
 
     segment_bytes: int = 64 << 20
@@ -57,7 +57,15 @@ class _Waiting:
 
 
 class Record:
-    """Appends entries to a chain of lines over files in one folder. Open it, close it, one process a folder."""
+    """Appends entries to a chain of lines over files in one folder. Open it, close it, one process a folder.
+
+    Args:
+        folder: Where the files are; made where it is missing.
+        instance: Which replica writes; part of every line.
+        limits: Bounds.
+        refusal: How a refusal begins while nothing can be recorded: what does not happen then.
+        observe: Told how long each commit took, and how many entries it had.
+    """
 
     def __init__(
         self,
@@ -65,11 +73,13 @@ class Record:
         *,
         instance: str,
         limits: RecordLimits | None = None,
+        refusal: str = "nothing is relayed that cannot be recorded",
         observe: Callable[[float, int], None] = lambda seconds, entries: None,
     ) -> None:
         self._folder = folder
         self._instance = instance
         self._limits = limits or RecordLimits()
+        self._refusal = refusal
         self._observe = observe
         self._waiting: deque[_Waiting] = deque()
         self._wake = threading.Condition()
@@ -138,7 +148,7 @@ class Record:
     def _unavailable(self) -> UnavailableError:
         return UnavailableError(
             Reason.RECORD_UNAVAILABLE,
-            f"nothing is relayed that cannot be recorded: {self.problem or 'the disk does not keep up'}",
+            f"{self._refusal}: {self.problem or 'the disk does not keep up'}",
         )
 
     def _work(self) -> None:
@@ -196,7 +206,7 @@ class Record:
 
     def _fail(self, problem: str) -> None:
         if problem != self.problem:
-            _log.error("the record cannot be written; nothing is relayed", extra={"detail": problem})
+            _log.error("the record cannot be written", extra={"detail": problem})
         self.problem = problem
         self._failed_at = time.monotonic()
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from sekisho.errors import Reason, RefusedError, UnavailableError
-from sekisho.gateway.chain import verify_records
-from sekisho.gateway.record import KEY_FILE, Record, RecordLimits
-from sekisho.gateway.segments import list_lines
+from sekisho.ledger.chain import verify_records
+from sekisho.recording.record import KEY_FILE, Record, RecordLimits
+from sekisho.recording.segments import list_lines
 from tests.unit.gateway.house import House, build_house
 
 
@@ -232,7 +232,7 @@ async def test_a_record_of_the_largest_size_takes_no_more_until_finished_files_a
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from sekisho.gateway.record import Record
+from sekisho.recording.record import Record
 
 async def main():
     record = Record(Path(sys.argv[1]), instance="x")

@@ -98,7 +98,7 @@ def measure_sound(data: bytes, head: Head) -> tuple[int, Head]:
     if len(rest) > 1 and any(read_line(line) for line in rest):
         raise RefusedError(
             Reason.RECORD_BROKEN,
-            f"the record is broken after record {head.seq}, byte {at}, and goes on behind it; nothing is relayed until "
-            "the files are moved away and looked at",
+            f"the record is broken after record {head.seq}, byte {at}, and goes on behind it; nothing is recorded "
+            "until the files are moved away and looked at",
         )
     return at, head

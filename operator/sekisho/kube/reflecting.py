@@ -1,0 +1,98 @@
+"""Keep the objects of one kind as the API server shows them, and know how old that knowledge is.
+
+A watch is short and opened again and again: each opening, event and orderly end proves that the API server was heard.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from sekisho.errors import SekishoError
+from sekisho.kube.client import KubeClient
+from sekisho.kube.resources import Resource
+
+Raw = Mapping[str, Any]
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+_MAX_PAUSE_SECONDS: Final = 5.0
+_MIN_WATCH_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How facts are kept fresh.
+
+    Attributes:
+        watch_seconds: Length of one watch.
+        relist_seconds: After how long everything is listed anew.
+        max_age_seconds: Oldest knowledge that is used.
+    """
+
+    watch_seconds: int = 10
+    relist_seconds: float = 300.0
+    max_age_seconds: float = 30.0
+
+
+class Reflector(Generic[T]):
+    """Holds what is kept of every object of one kind."""
+
+    def __init__(self, client: KubeClient, resource: Resource, keep: Callable[[Raw], T], *, times: Freshness) -> None:
+        self._client = client
+        self._keep = keep
+        self._times = times
+        self.resource = resource
+        self.objects: dict[tuple[str, str], T] = {}
+        self.heard_at = float("-inf")
+
+    async def run(self) -> None:
+        """List and watch until cancelled; a failure is told and tried again."""
+        pause = 0.1
+        while True:
+            try:
+                await self._follow()
+                pause = 0.1
+            except SekishoError as error:
+                _log.warning("a watch is tried again", extra={"kind": self.resource.kind, "reason": error.reason.value})
+                await asyncio.sleep(pause * random.uniform(0.7, 1.0))  # noqa: S311 - jitter, no secret
+                pause = min(pause * 2, _MAX_PAUSE_SECONDS)
+
+    async def _follow(self) -> None:
+        items, version = await self._client.list_at(self.resource)
+        self.objects = {_key(item): self._keep(item) for item in items}
+        self._hear()
+        listed_at = time.monotonic()
+        while time.monotonic() - listed_at < self._times.relist_seconds:
+            watch = self._client.watch(
+                self.resource,
+                version,
+                seconds=self._times.watch_seconds,
+                quiet_seconds=self._times.watch_seconds + 5.0,
+                opened=self._hear,
+            )
+            opened_at = time.monotonic()
+            async for event in watch:
+                version = self._take(event) or version
+                self._hear()
+            self._hear()
+            if time.monotonic() - opened_at < _MIN_WATCH_SECONDS:
+                await asyncio.sleep(_MIN_WATCH_SECONDS)  # a server that ends every watch at once is not asked hotly
+
+    def _take(self, event: Raw) -> str:
+        item = event.get("object") or {}
+        if event.get("type") == "DELETED":
+            self.objects.pop(_key(item), None)
+        elif event.get("type") in {"ADDED", "MODIFIED"}:
+            self.objects[_key(item)] = self._keep(item)
+        return str((item.get("metadata") or {}).get("resourceVersion") or "")
+
+    def _hear(self) -> None:
+        self.heard_at = time.monotonic()
+
+
+def _key(item: Raw) -> tuple[str, str]:
+    meta = item.get("metadata") or {}
+    return str(meta.get("namespace", "")), str(meta.get("name", ""))

@@ -1,0 +1,1 @@
+"""Lines of the record and how they are bound to each other."""

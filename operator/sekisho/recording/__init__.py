@@ -1,0 +1,1 @@
+"""The record on a disk: the gateway writes one of requests, the broker one of releases."""
