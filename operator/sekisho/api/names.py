@@ -24,7 +24,13 @@ APPLIED_DIGEST_ANNOTATION: Final = "sekisho.dev/applied-digest"
 # keeps kubelets from writing them onto their own nodes.
 NODE_TRUST_PREFIX: Final = "sekisho.node-restriction.kubernetes.io/"
 NODE_TRUST_SUFFIX: Final = "-attested-at"
+# A kubelet may write any annotation of its node; an admission policy keeps all of these for the trust controller.
 NODE_AK_ANNOTATION: Final = f"{NODE_TRUST_PREFIX}ak-name"
+NODE_EK_ANNOTATION: Final = f"{NODE_TRUST_PREFIX}ek-digest"
+NODE_ATTESTED_ANNOTATION: Final = f"{NODE_TRUST_PREFIX}attested"
+NODE_EVIDENCE_ANNOTATION: Final = f"{NODE_TRUST_PREFIX}evidence-digest"
+NODE_EXPIRY_ANNOTATION: Final = f"{NODE_TRUST_PREFIX}expires-at"
+NODE_REFUSAL_ANNOTATION: Final = f"{NODE_TRUST_PREFIX}refusal"
 GPU_RESOURCE: Final = "nvidia.com/gpu"
 GPU_MEMORY_LABEL: Final = "nvidia.com/gpu.memory"
 
@@ -37,20 +43,28 @@ DEFAULT_POLICY_NAME: Final = "default"
 SYSTEM_NAMESPACE: Final = "sekisho-system"
 DEPOT_SERVICE: Final = "sekisho-depot"
 GATEWAY_SERVICE: Final = "sekisho-gateway"
+ATTESTER_SERVICE: Final = "sekisho-attester"
+TRUST_SERVICE: Final = "sekisho-trust"
 UNSAFE_RELEASE_SERVICE: Final = "sekisho-unsafe-development-release"
 CONTROLLER_COMPONENT: Final = "controller"
 DEPOT_COMPONENT: Final = "depot"
 GATEWAY_COMPONENT: Final = "gateway"
+ATTESTER_COMPONENT: Final = "attester"
+TRUST_COMPONENT: Final = "trust"
 UNSAFE_RELEASE_COMPONENT: Final = "unsafe-release"
 CA_SECRET: Final = "sekisho-ca"  # noqa: S105 - the name of a Secret, not a secret
 CA_CONFIGMAP: Final = "sekisho-ca"
 DEPOT_TLS_SECRET: Final = "sekisho-depot-tls"  # noqa: S105 - a name
 GATEWAY_TLS_SECRET: Final = "sekisho-gateway-tls"  # noqa: S105 - a name
+ATTESTER_TLS_SECRET: Final = "sekisho-attester-tls"  # noqa: S105 - a name
+TRUST_TLS_SECRET: Final = "sekisho-trust-tls"  # noqa: S105 - a name
 UNSAFE_RELEASE_TLS_SECRET: Final = "sekisho-unsafe-development-release-tls"  # noqa: S105 - a name
 
 DEPOT_AUDIENCE: Final = "sekisho-depot"
 GATEWAY_AUDIENCE: Final = "sekisho-gateway"
 BROKER_AUDIENCE: Final = "sekisho-broker"
+ATTESTER_AUDIENCE: Final = "sekisho-attester"
+TRUST_AUDIENCE: Final = "sekisho-trust"
 
 HTTPS_TARGET_PORT: Final = 8443
 HEALTH_PORT: Final = 8080

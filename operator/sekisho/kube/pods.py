@@ -31,6 +31,7 @@ class PodFacts:
         addresses: Its IP addresses.
         started_at: Unix seconds of its start.
         conditions: By type, raw.
+        node: Name of the node it is bound to; empty before it is.
     """
 
     namespace: str
@@ -43,6 +44,7 @@ class PodFacts:
     started_at: float
     ended: bool
     conditions: Mapping[str, Mapping[str, Any]]
+    node: str = ""
 
 
 def build_review(token: str, *, audience: str) -> dict[str, Any]:
@@ -89,6 +91,7 @@ def parse_pod(raw: Mapping[str, Any]) -> PodFacts:
         started_at=parse_time(status.get("startTime") or meta.get("creationTimestamp")),
         ended=bool(meta.get("deletionTimestamp")) or status.get("phase") in {"Succeeded", "Failed"},
         conditions={str(item.get("type")): item for item in status.get("conditions") or ()},
+        node=str(spec.get("nodeName") or ""),
     )
 
 
