@@ -1,0 +1,36 @@
+"""Signatures in the fixed form: the right key, the right length, or none."""
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from sekisho.attest.ecdsa import verify_ecdsa
+from sekisho.errors import Reason, RefusedError
+from tests.simulators.hardware.nitro import raw_signature
+
+KEY = ec.generate_private_key(ec.SECP384R1())
+OTHER = ec.generate_private_key(ec.SECP384R1())
+SIGNATURE = raw_signature(KEY, b"message")
+
+
+@pytest.mark.parametrize(
+    ("key", "signature", "message", "why"),
+    [
+        (KEY, SIGNATURE, b"another", "the signature of it does not hold under the key that should have made it"),
+        (OTHER, SIGNATURE, b"message", "the signature of it does not hold"),
+        (KEY, bytes(96), b"message", "the signature of it does not hold"),
+        (KEY, b"\xff" * 96, b"message", "the signature of it does not hold"),
+        (KEY, SIGNATURE[:95], b"message", "the signature of it has 95 bytes, 96 belong to secp384r1"),
+        (KEY, SIGNATURE + b"\0", b"message", "the signature of it has 97 bytes, 96 belong to secp384r1"),
+        (ec.generate_private_key(ec.SECP256R1()), SIGNATURE, b"message", "is not an ECDSA key on secp384r1"),
+        (rsa.generate_private_key(65537, 2048), SIGNATURE, b"message", "is not an ECDSA key on secp384r1"),
+    ],
+)
+def test_what_does_not_hold_is_refused(key: object, signature: bytes, message: bytes, why: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        verify_ecdsa(key.public_key(), signature, message, name="it")  # type: ignore[attr-defined]
+    assert caught.value.reason is Reason.EVIDENCE_UNTRUSTED
+    assert why in caught.value.message
+
+
+def test_what_holds_is_passed() -> None:
+    verify_ecdsa(KEY.public_key(), SIGNATURE, b"message", name="it")
