@@ -130,6 +130,8 @@ class Reason(StrEnum):
     KEY_RELEASED = "KeyReleased"
     RELEASE_NOT_GRANTED = "ReleaseNotGranted"
     GRANT_EXPIRED = "GrantExpired"
+    GRANT_SUSPENDED = "GrantSuspended"
+    KEY_NOT_OWNED = "KeyNotOwned"
     WORKLOAD_MISMATCH = "WorkloadMismatch"
     LEASE_EXPIRED = "LeaseExpired"
     BROKER_UNAVAILABLE = "BrokerUnavailable"

@@ -10,6 +10,7 @@ import yaml
 
 from e2e.cluster.build import ensure_binaries
 from e2e.cluster.progress import silent
+from sekisho.api.v1alpha1 import KINDS
 
 CHART = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden"
@@ -78,7 +79,7 @@ def test_an_unknown_value_is_refused_by_name(helm: str) -> None:
 def test_definitions_and_policies_are_shipped_and_definitions_survive_an_uninstall(helm: str) -> None:
     documents = render(helm, {})
     definitions = [d for d in documents if d["kind"] == "CustomResourceDefinition"]
-    assert len(definitions) == 5
+    assert len(definitions) == len(KINDS)
     assert all(d["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for d in definitions)
     assert len([d for d in documents if d["kind"] == "ValidatingAdmissionPolicy"]) >= 5
 

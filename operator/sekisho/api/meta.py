@@ -4,10 +4,12 @@ A field's description becomes its documentation in the CRD, so it speaks to user
 """
 
 import re
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -106,6 +108,33 @@ Pem = Annotated[
     str, Field(min_length=32, max_length=8192, pattern=r"^\s*-----BEGIN [A-Z ]+-----[\s\S]+-----END [A-Z ]+-----\s*$")
 ]
 Timestamp = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]
+# Compared letter by letter: "serviceaccount:legal:chat" is not one of "group:system:serviceaccounts:legal".
+UserRef = Annotated[
+    str,
+    Field(
+        min_length=6,
+        max_length=336,
+        pattern=r"^((group|user):[!-~]{1,253}"
+        r"|serviceaccount:[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?:[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)$",
+    ),
+]
+
+
+def _check_instant(value: str) -> str:
+    datetime.fromisoformat(value)
+    return value
+
+
+Expiry = Annotated[
+    str,
+    Field(
+        max_length=20,
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$",
+        json_schema_extra={"format": "date-time"},
+    ),
+    AfterValidator(_check_instant),
+]
+KmsName = Annotated[str, Field(min_length=1, max_length=64, pattern=DNS_LABEL)]
 
 
 def keyed_list(*keys: str, max_items: int) -> dict[str, Any]:

@@ -19,12 +19,13 @@ APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 CLUSTER_KINDS = {
-    "Namespace", "ClassificationPolicy", "Site", "Runtime", "CustomResourceDefinition", "ClusterRole",
+    "Namespace", "ClassificationPolicy", "Site", "Runtime", "EvidencePolicy", "CustomResourceDefinition", "ClusterRole",
     "ClusterRoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "Node",
 }  # fmt: skip
 PLURALS = {
     "NetworkPolicy": "networkpolicies", "ClassificationPolicy": "classificationpolicies", "Ingress": "ingresses",
     "ValidatingAdmissionPolicy": "validatingadmissionpolicies", "Endpoints": "endpoints",
+    "EvidencePolicy": "evidencepolicies", "KeyReleasePolicy": "keyreleasepolicies",
 }  # fmt: skip
 
 

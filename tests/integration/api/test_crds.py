@@ -48,7 +48,8 @@ def test_a_second_policy_is_refused(server: ApiServer) -> None:
     ("kind", "name", "most"),
     [
         ("InferenceService", "a" * 51, 50), ("InferenceService", "a.b", 50), ("InferenceService", "1a", 50),
-        ("Model", "a" * 64, 63), ("Site", "a.b", 63), ("Runtime", "a.b", 63),
+        ("Model", "a" * 64, 63), ("Site", "a.b", 63), ("Runtime", "a.b", 63), ("EvidencePolicy", "a.b", 63),
+        ("KeyReleasePolicy", "a" * 64, 63), ("DataGrant", "1a", 63),
     ],
 )  # fmt: skip
 def test_a_name_that_children_cannot_carry_is_refused(
@@ -93,7 +94,11 @@ def test_defaults_that_say_something_are_filled_in(server: ApiServer, namespace:
     assert runtime["probes"] == {"healthPath": "/health", "startupSeconds": 600}
     service = manifest("InferenceService", GOOD["InferenceService"], namespace=namespace)
     stored = server.must(server.create(service, dry_run=True)).body["spec"]
-    assert stored == {"predictor": {"minReplicas": 1, "model": {"modelRef": {"name": "small"}}}}
+    assert stored["predictor"] == {"minReplicas": 1, "model": {"modelRef": {"name": "small"}}}
+    release = manifest("KeyReleasePolicy", GOOD["KeyReleasePolicy"], namespace=namespace)
+    granted = server.must(server.create(release, dry_run=True)).body["spec"]
+    assert (granted["leaseSeconds"], granted["suspended"]) == (900, False)
+    assert granted["evidence"] == {"policy": "genoa", "maxAgeSeconds": 300}
 
 
 def test_a_field_can_be_explained(server: ApiServer, control_plane: LocalCluster) -> None:

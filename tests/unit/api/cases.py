@@ -40,14 +40,48 @@ MODEL: Mapping[str, Any] = {
     "capabilities": {"risk": "limited", "evaluations": [{"name": "qa", "score": "0.9", "at": "2026-11-25T06:00:00Z"}]},
     "approvals": [APPROVAL],
 }
-SERVICE: Mapping[str, Any] = {"predictor": {"model": {"modelRef": {"name": "small"}}}}
+SERVICE: Mapping[str, Any] = {
+    "predictor": {"model": {"modelRef": {"name": "small"}}},
+    "users": ["group:legal", "user:ann@example.test", "serviceaccount:legal:chat"],
+}
+IMAGE = "sha256:" + "1" * 64
+SNP: Mapping[str, Any] = {
+    "tee": "snp",
+    "measurements": ["ab" * 48],
+    "minimumTcb": [{"component": "microcode", "version": 219}],
+    "registers": [{"name": "r", "values": ["cd" * 48]}],
+    "facts": [{"name": "product", "values": ["Genoa"]}],
+    "chips": ["ef" * 64],
+}
+EVIDENCE: Mapping[str, Any] = {"anyOf": [{"name": "genoa", "sites": ["tokyo"], "evidence": [SNP]}]}
+RELEASE: Mapping[str, Any] = {
+    "model": {"name": "legal/reviewer", "minVersion": 7},
+    "key": {"kms": "openbao", "keyId": "transit/legal", "minVersion": 4},
+    "workloads": [{"namespace": "legal", "service": "chat", "images": [IMAGE]}],
+    "classes": {"atMost": {"level": "confidential", "compartments": ["gdpr"]}},
+    "sites": ["tokyo"],
+    "users": ["group:legal"],
+    "evidence": {"policy": "genoa"},
+    "expiresAt": "2027-01-01T00:00:00Z",
+}
+GRANT: Mapping[str, Any] = {
+    "services": ["chat"],
+    "models": [{"owner": "model-owners", "name": "legal/reviewer"}],
+    "images": [IMAGE],
+    "classes": {"atMost": {"level": "confidential"}},
+    "users": ["group:legal", "serviceaccount:legal:chat"],
+}
 GOOD: Mapping[str, Mapping[str, Any]] = {
     "ClassificationPolicy": POLICY,
     "Site": SITE,
     "Runtime": RUNTIME,
     "Model": MODEL,
     "InferenceService": SERVICE,
+    "EvidencePolicy": EVIDENCE,
+    "KeyReleasePolicy": RELEASE,
+    "DataGrant": GRANT,
 }
+NAMESPACED = ("Model", "InferenceService", "KeyReleasePolicy", "DataGrant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +102,7 @@ class Bad:
 def manifest(kind: str, spec: Mapping[str, Any], *, name: str = "x", namespace: str | None = None) -> dict[str, Any]:
     """Put a spec into an object; cluster kinds get no namespace, the policy gets its only name."""
     metadata = {"name": "default" if kind == "ClassificationPolicy" else name}
-    if namespace is not None and kind in ("Model", "InferenceService"):
+    if namespace is not None and kind in NAMESPACED:
         metadata["namespace"] = namespace
     return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": dict(spec)}
 
@@ -89,6 +123,14 @@ def _demand(**weights: Any) -> list[dict[str, Any]]:
     return [{"name": "public"}, {"name": "internal", "rules": {"weights": weights}}]
 
 
+def _evidence(**changes: Any) -> dict[str, Any]:
+    """A policy whose only rule has other fields; a field that is None is left out."""
+    rule = {key: value for key, value in {**SNP, **changes}.items() if value is not None}
+    return {"anyOf": [{"name": "genoa", "evidence": [rule]}]}
+
+
+_NO_MEASUREMENT = "snp, tdx, sgx and nitro need measurements: without them any code on genuine hardware would do"
+_NO_REFERENCE = "evidence needs at least one of measurements, registers and facts: without them anything genuine"
 _UNKNOWN_SIGNER = "weights.signedBy and weights.approvedBy of {} must name signers of spec.signers"
 _SOURCE = "give either modelRef, or both modelFormat and storageUri"
 _CIDR = "cidr must be an address range without host bits, such as 10.1.0.0/16"
@@ -178,6 +220,120 @@ BAD: Mapping[str, Bad] = {
     "an evaluation twice": Bad(
         "Model", {**MODEL, "capabilities": {"evaluations": [*MODEL["capabilities"]["evaluations"]] * 2}},
         "Duplicate value", "names of evaluations must differ",
+    ),
+    "a namespace that owns the keys of a service twice": Bad(
+        "ClassificationPolicy",
+        {**POLICY, "keyOwners": [{"namespace": "a", "kms": "aws", "keyIds": [key]} for key in ("x", "y")]},
+        "Duplicate value", "pairs of namespace and kms of keyOwners must differ",
+    ),
+    "a key owner with a star in the middle": Bad(
+        "ClassificationPolicy", {**POLICY, "keyOwners": [{"namespace": "a", "kms": "aws", "keyIds": ["a*b"]}]},
+        "should match", "match pattern",
+    ),
+    "a key owner of no key": Bad(
+        "ClassificationPolicy", {**POLICY, "keyOwners": [{"namespace": "a", "kms": "aws", "keyIds": []}]},
+        "should have at least 1 items", "at least 1 item",
+    ),
+    "an evidence policy without an alternative": Bad(
+        "EvidencePolicy", {"anyOf": []}, "should have at least 1 items", "at least 1 item"
+    ),
+    "an alternative that wants nothing": Bad(
+        "EvidencePolicy", {"anyOf": [{"name": "a", "evidence": []}]}, "should have at least 1 items", "at least 1 item"
+    ),
+    "an alternative twice": Bad(
+        "EvidencePolicy", {"anyOf": [EVIDENCE["anyOf"][0]] * 2}, "Duplicate value",
+        "names of alternatives must differ",
+    ),
+    "a kind of evidence twice": Bad(
+        "EvidencePolicy", {"anyOf": [{"name": "a", "evidence": [SNP, SNP]}]}, "Duplicate value",
+        "kinds of evidence must differ",
+    ),
+    "snp evidence of any code": Bad("EvidencePolicy", _evidence(measurements=None), _NO_MEASUREMENT),
+    "nitro evidence of any code": Bad("EvidencePolicy", _evidence(tee="nitro", measurements=[]), _NO_MEASUREMENT),
+    "tpm evidence without a reference value": Bad(
+        "EvidencePolicy", _evidence(tee="tpm", measurements=None, registers=None, facts=[]), _NO_REFERENCE
+    ),
+    "snp evidence of any firmware": Bad(
+        "EvidencePolicy", _evidence(minimumTcb=None),
+        "snp needs minimumTcb: nobody publishes a status of its firmware",
+    ),
+    "evidence behind itself": Bad(
+        "EvidencePolicy", _evidence(behind="snp"), "behind names another kind of evidence"
+    ),
+    "a register twice": Bad(
+        "EvidencePolicy", _evidence(registers=[{"name": "a", "values": ["ab" * 32]}] * 2), "Duplicate value",
+        "names of registers must differ",
+    ),
+    "a component twice": Bad(
+        "EvidencePolicy", _evidence(minimumTcb=[{"component": "snp", "version": 1}] * 2), "Duplicate value",
+        "names of minimumTcb must differ",
+    ),
+    "a fact twice": Bad(
+        "EvidencePolicy", _evidence(facts=[{"name": "a", "values": ["b"]}] * 2), "Duplicate value",
+        "names of facts must differ",
+    ),
+    "a measurement that is too short to be one": Bad(
+        "EvidencePolicy", _evidence(measurements=["ab"]), "should be at least 40 chars", "at least 40 characters"
+    ),
+    "a measurement in capitals": Bad(
+        "EvidencePolicy", _evidence(measurements=["AB" * 48]), "should match", "match pattern"
+    ),
+    "a revoked platform that is let through": Bad(
+        "EvidencePolicy", _evidence(tcbStatuses=["Revoked"]), 'Unsupported value: "Revoked"', "Input should be"
+    ),
+    "a release of any version of a model": Bad(
+        "KeyReleasePolicy", {**RELEASE, "model": {"name": "legal/reviewer"}},
+        "name the digest of a sealed manifest, a minVersion, or both: without them an old version would do",
+    ),
+    "a release to any image": Bad(
+        "KeyReleasePolicy", {**RELEASE, "workloads": [{"namespace": "legal", "service": "chat", "images": []}]},
+        "should have at least 1 items", "at least 1 item",
+    ),
+    "a release to a service twice": Bad(
+        "KeyReleasePolicy", {**RELEASE, "workloads": [RELEASE["workloads"][0]] * 2}, "Duplicate value",
+        "pairs of namespace and service of workloads must differ",
+    ),
+    "a release for nobody": Bad(
+        "KeyReleasePolicy", {**RELEASE, "users": []}, "should have at least 1 items", "at least 1 item"
+    ),
+    "a release at no site": Bad(
+        "KeyReleasePolicy", {**RELEASE, "sites": []}, "should have at least 1 items", "at least 1 item"
+    ),
+    "a release without evidence": Bad(
+        "KeyReleasePolicy", {key: value for key, value in RELEASE.items() if key != "evidence"}, "Required value",
+        "Field required",
+    ),
+    "a release without a highest class": Bad(
+        "KeyReleasePolicy", {**RELEASE, "classes": {}}, "Required value", "Field required"
+    ),
+    "a lease of seconds": Bad(
+        "KeyReleasePolicy", {**RELEASE, "leaseSeconds": 29}, "should be greater than or equal to 30",
+        "greater than or equal to 30",
+    ),
+    "a release that ends at a local time": Bad(
+        "KeyReleasePolicy", {**RELEASE, "expiresAt": "2027-01-01T00:00:00+09:00"}, "may not be more than 20",
+        "at most 20 characters",
+    ),
+    "a release that ends on no day": Bad(
+        "KeyReleasePolicy", {**RELEASE, "expiresAt": "2027-13-41T00:00:00Z"}, "must be of type date-time",
+        "month must be in 1..12",
+    ),
+    "a user of no kind": Bad(
+        "KeyReleasePolicy", {**RELEASE, "users": ["legal-team"]}, "should match", "match pattern"
+    ),
+    "a user with a blank": Bad("InferenceService", _service(users=["group:a b"]), "should match", "match pattern"),
+    "a service account without a namespace": Bad(
+        "DataGrant", {**GRANT, "users": ["serviceaccount:chat"]}, "should match", "match pattern"
+    ),
+    "a grant of data to any model": Bad(
+        "DataGrant", {**GRANT, "models": []}, "should have at least 1 items", "at least 1 item"
+    ),
+    "a grant of data to a model twice": Bad(
+        "DataGrant", {**GRANT, "models": [GRANT["models"][0]] * 2}, "Duplicate value",
+        "pairs of owner and name of models must differ",
+    ),
+    "a grant of data to any image": Bad(
+        "DataGrant", {**GRANT, "images": []}, "should have at least 1 items", "at least 1 item"
     ),
     "a closed site without nodes": Bad(
         "Site", {key: value for key, value in SITE.items() if key != "nodes"},

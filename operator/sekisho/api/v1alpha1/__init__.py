@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sekisho.api.v1alpha1 import classificationpolicy, inferenceservice, model, runtime, site
+from sekisho.api.v1alpha1 import (
+    classificationpolicy,
+    datagrant,
+    evidencepolicy,
+    inferenceservice,
+    keyreleasepolicy,
+    model,
+    runtime,
+    site,
+)
 
 KINDS: Final[tuple[Mapping[str, Any], ...]] = (
     classificationpolicy.KIND,
@@ -11,4 +20,7 @@ KINDS: Final[tuple[Mapping[str, Any], ...]] = (
     runtime.KIND,
     model.KIND,
     inferenceservice.KIND,
+    evidencepolicy.KIND,
+    keyreleasepolicy.KIND,
+    datagrant.KIND,
 )

@@ -12,6 +12,7 @@ from sekisho.api.meta import (
     ClassName,
     Condition,
     Jurisdiction,
+    KmsName,
     Name,
     Pem,
     ShortText,
@@ -164,6 +165,20 @@ class Signer(ApiModel):
         return self
 
 
+KeyPattern = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[!-)+-~]+\*?$|^\*$")]
+
+
+class KeyOwner(ApiModel):
+    """Whose KeyReleasePolicies may release which keys."""
+
+    namespace: Name = Field(description="Namespace of the owner's KeyReleasePolicies.")
+    kms: KmsName = Field(description="Key service: openbao, pkcs11, aws, gcp, azure.")
+    key_ids: tuple[KeyPattern, ...] = Field(
+        min_length=1, max_length=32, json_schema_extra=SET_LIST,
+        description="Keys there, by name; a * at the end stands for any rest, as in transit/legal-*.",
+    )  # fmt: skip
+
+
 def _signers_are_known(group: str) -> dict[str, str]:
     """Return the rule that every signer that the rules of a group name is one of spec.signers."""
     known = "(has(self.signers) && self.signers.exists(s, s.name == n))"
@@ -194,6 +209,10 @@ class ClassificationPolicySpec(ApiModel):
         default=(), max_length=16, json_schema_extra=keyed_list("name", max_items=16),
         description="Whose signatures count. A sealed model that none of them has signed is never unsealed.",
     )  # fmt: skip
+    key_owners: tuple[KeyOwner, ...] = Field(
+        default=(), max_length=64, json_schema_extra=keyed_list("namespace", "kms", max_items=64),
+        description="Which namespaces own which keys. A KeyReleasePolicy of any other namespace releases none of them.",
+    )  # fmt: skip
 
     validations: ClassVar[list[dict[str, str]]] = [
         {
@@ -212,6 +231,12 @@ class ClassificationPolicySpec(ApiModel):
             raise ValueError(f'unlabelled is "{self.unlabelled}"; the levels are {", ".join(names)}')
         if len(set(names)) < len(names) or len({c.name for c in self.compartments}) < len(self.compartments):
             raise ValueError("names of levels, and of compartments, must differ")
+        return self
+
+    @model_validator(mode="after")
+    def _check_owners(self) -> "ClassificationPolicySpec":
+        if len({(item.namespace, item.kms) for item in self.key_owners}) < len(self.key_owners):
+            raise ValueError("pairs of namespace and kms of keyOwners must differ")
         return self
 
     @model_validator(mode="after")

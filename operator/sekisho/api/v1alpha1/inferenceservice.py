@@ -12,6 +12,7 @@ from sekisho.api.meta import (
     ApiModel,
     ClassRef,
     Condition,
+    Digest,
     LabelKey,
     LabelValue,
     ModelFormat,
@@ -19,6 +20,8 @@ from sekisho.api.meta import (
     Quantity,
     StatusModel,
     Text,
+    Timestamp,
+    UserRef,
     keyed_list,
     require_name,
 )  # fmt: skip
@@ -212,6 +215,12 @@ class InferenceServiceSpec(ApiModel):
         default=(), max_length=16, json_schema_extra=ATOMIC_LIST,
         description="Destinations beside depot and broker; only for classes whose rule says egress Declared.",
     )  # fmt: skip
+    users: tuple[UserRef, ...] = Field(
+        default=(), max_length=64, json_schema_extra=SET_LIST,
+        description="Whom the service answers: group:NAME, user:NAME or serviceaccount:NAMESPACE:NAME. Empty: "
+        "everybody whom RBAC lets use it. A key that a KeyReleasePolicy guards is released only where every user here "
+        "is one of the owner's and of the tenant's.",
+    )  # fmt: skip
 
 
 class ClassSource(StatusModel):
@@ -285,6 +294,13 @@ class WeightsStatus(StatusModel):
         default=None, ge=1, description="Version of the sealed model.", json_schema_extra={"format": "int64"}
     )
     key: Text | None = Field(default=None, description="Key that unseals it: service:key, and the key's version.")
+    lease_ends_at: Timestamp | None = Field(
+        default=None, description="When the first pod loses its key unless it proves itself anew."
+    )
+    policy_digest: Digest | None = Field(
+        default=None, description="Digest of all rules under which the key was released."
+    )
+    evidence_digest: Digest | None = Field(default=None, description="Digest of the evidence it was released for.")
 
 
 class TemplateStatus(StatusModel):
@@ -313,9 +329,14 @@ class InferenceServiceStatus(StatusModel):
     template: TemplateStatus | None = Field(
         default=None, description="What the pods run, where they unseal their weights."
     )
+    users: tuple[UserRef, ...] | None = Field(
+        default=None, max_length=64, json_schema_extra=SET_LIST,
+        description="Where a key is guarded: those of spec.users whom owner and tenant both grant; the gateway lets "
+        "nobody else through. Absent: spec.users alone decides.",
+    )  # fmt: skip
     conditions: tuple[Condition, ...] = Field(
         default=(), max_length=32, json_schema_extra=CONDITIONS,
-        description="Accepted, Placed, Isolated, WeightsAvailable, Serving and Ready.",
+        description="Accepted, Placed, Isolated, Attested, KeyReleased, WeightsAvailable, Serving and Ready.",
     )  # fmt: skip
 
 

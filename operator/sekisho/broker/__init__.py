@@ -1,0 +1,1 @@
+"""The broker: releases data keys to pods that prove what they are. It alone can open a wrapped key."""

@@ -1,0 +1,109 @@
+"""Whether the evidence is this pod's, for this challenge, and good enough. Pure."""
+
+from typing import Final
+
+from sekisho.api.v1alpha1.keyreleasepolicy import EvidenceDemand
+from sekisho.attest.appraise import Appraisal, appraise, find_unacceptable
+from sekisho.attest.binding import Binding
+from sekisho.attest.claims import Tee
+from sekisho.broker.releasefacts import ReleaseFacts
+from sekisho.classify.rules import EffectiveTrust
+from sekisho.errors import Reason, RefusedError
+from sekisho.plan.evidence import read_evidence_policy
+
+PURPOSES: Final = frozenset({"release", "renew"})
+# What the law calls device trust, and the evidence that shows it.
+_DEVICES: Final = {"nvidia-cc": Tee.NVIDIA_GPU}
+
+
+def check_binding(facts: ReleaseFacts, digest: str) -> None:
+    """Refuse evidence that was made for anything but this challenge, key, pod, question and these rules.
+
+    Raises:
+        RefusedError: EvidenceNotBound; ChallengeUnknown where only the rules have changed since the challenge.
+    """
+    binding, workload = facts.binding, facts.workload
+    if binding.purpose not in PURPOSES:
+        raise RefusedError(
+            Reason.EVIDENCE_NOT_BOUND, f'evidence made for "{binding.purpose}" releases no key; release and renew do'
+        )
+    made_for = (binding.namespace, binding.pod, binding.uid)
+    if made_for != (workload.namespace, workload.pod, workload.uid):
+        raise RefusedError(
+            Reason.EVIDENCE_NOT_BOUND,
+            f"the evidence was made for pod {binding.namespace}/{binding.pod} ({binding.uid}), asked has "
+            f"{workload.namespace}/{workload.pod} ({workload.uid})",
+        )
+    if binding.policy_digest != digest:
+        raise RefusedError(
+            Reason.CHALLENGE_UNKNOWN,
+            f"the challenge was made under rules {binding.policy_digest}, by now they are {digest}; ask for a new one",
+        )
+    for piece in facts.claims:
+        if not _is_bound(piece.bound_data, binding):
+            raise RefusedError(
+                Reason.EVIDENCE_NOT_BOUND,
+                f"{piece.tee} evidence {piece.evidence_digest[:19]} was not made for this challenge, key and pod",
+            )
+
+
+def _is_bound(data: bytes, binding: Binding) -> bool:
+    """Tell whether evidence commits to the binding, in one of the forms that hardware and its agents give it."""
+    long, short = binding.digest(64), binding.digest(32)
+    return data in (long, short, short + bytes(32), short.hex().encode())
+
+
+def check_evidence(facts: ReleaseFacts, trust: EffectiveTrust | None) -> None:
+    """Hold evidence to what no grant can waive: what is never acceptable, the node's TPM, what the class asks for.
+
+    Raises:
+        RefusedError: With the reason of the first that does not hold.
+    """
+    if (fault := find_unacceptable(facts.claims, now=facts.now)) is not None:
+        raise RefusedError(fault.reason, fault.detail)
+    key = facts.workload.node_key
+    for piece in facts.claims:
+        if piece.tee is Tee.TPM and (key is None or piece.chip_id != key):
+            raise RefusedError(
+                Reason.CHIP_UNKNOWN,
+                f"tpm evidence {piece.evidence_digest[:19]} is of another TPM than that enrolled for node "
+                f"{facts.workload.node} of the pod",
+            )
+    if trust is not None:
+        _check_trust(facts, trust)
+
+
+def _check_trust(facts: ReleaseFacts, trust: EffectiveTrust) -> None:
+    who = f"class {facts.workload.service_class}"
+    kinds = [piece.tee for piece in facts.claims]
+    shown = {*kinds, *(part.tee for piece in facts.claims for part in piece.parts)}
+    brought = ", ".join(sorted(shown))
+    if trust.any_of is not None and not shown & trust.any_of:
+        wanted = " or ".join(sorted(trust.any_of)) or "evidence that is none"
+        raise RefusedError(Reason.EVIDENCE_MISSING, f"{who} wants {wanted}, the evidence is of {brought}")
+    for device in sorted(trust.devices):
+        least, there = max(1, facts.workload.gpus), kinds.count(_DEVICES[device])
+        if there < least:
+            raise RefusedError(
+                Reason.EVIDENCE_MISSING, f"{who} wants {device} of each of {least} devices, the evidence is of {there}"
+            )
+
+
+def appraise_demand(facts: ReleaseFacts, demand: EvidenceDemand, trust: EffectiveTrust | None) -> Appraisal:
+    """Appraise the evidence as one side of a grant demands it, and hold its age against that and against the class.
+
+    Raises:
+        RefusedError: With the reason of the first rule that does not hold.
+    """
+    spec = facts.rules.evidence.get(demand.policy)
+    if spec is None:
+        raise RefusedError(Reason.POLICY_MISSING, f'there is no EvidencePolicy "{demand.policy}" that can be read')
+    most = min(demand.max_age_seconds, trust.max_age_seconds if trust is not None else demand.max_age_seconds)
+    age = (facts.now - facts.challenged_at).total_seconds()
+    if not 0 <= age <= most:
+        raise RefusedError(
+            Reason.EVIDENCE_STALE,
+            f'the challenge is {age:.0f} s old, evidence policy "{demand.policy}" is demanded within {most} s of it',
+        )
+    policy = read_evidence_policy(demand.policy, spec, site=facts.workload.site)
+    return appraise(facts.claims, policy, now=facts.now)
