@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 
 def read_recorded(name: str) -> bytes:
@@ -12,3 +14,11 @@ def read_recorded(name: str) -> bytes:
         if path.is_file():
             return path.read_bytes()
     pytest.skip(f"recorded evidence ../shared/vectors/{name} is not here")
+
+
+def read_certificates(name: str) -> tuple[bytes, ...]:
+    """Return the certificates of a recorded file as DER, whether it has DER or PEM."""
+    data = read_recorded(name)
+    if b"-----BEGIN" not in data:
+        return (data,)
+    return tuple(each.public_bytes(Encoding.DER) for each in x509.load_pem_x509_certificates(data))
