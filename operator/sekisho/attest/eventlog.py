@@ -135,10 +135,11 @@ def replay_rtmrs(events: Sequence[LoggedEvent]) -> tuple[tuple[str, bytes], ...]
 
 def _read_header(reader: Reader) -> dict[int, int]:
     """Read the first record, which has the old format, and return the sizes of digests by algorithm."""
-    register, kind = reader.number(4), reader.number(4)
+    reader.take(4)  # the register: 0 in TPM logs, 1 in some CCEL logs; nothing is extended
+    kind = reader.number(4)
     reader.take(20)
     head = Reader(reader.take(reader.number(4)), f"{_NAME}'s first event")
-    if register != 0 or kind != _NO_ACTION or head.take(16) != _SIGNATURE:
+    if kind != _NO_ACTION or head.take(16) != _SIGNATURE:
         raise _invalid("does not begin with a specification event; logs of SHA-1 alone are not accepted")
     head.take(8)  # platform class, version, errata, size of UINTN: nothing here depends on them
     count = head.number(4)

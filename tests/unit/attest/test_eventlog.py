@@ -33,8 +33,8 @@ def header(
     algorithms: Sequence[tuple[int, int]],
     *,
     name: bytes = b"Spec ID Event03\0",
-    register: int = 0,
     kind: int = NO_ACTION,
+    register: int = 0,
 ) -> bytes:
     data = name + struct.pack("<IBBBB", 0, 0, 2, 0, 2) + struct.pack("<I", len(algorithms))
     data += b"".join(struct.pack("<HH", *each) for each in algorithms) + b"\0"
@@ -69,7 +69,6 @@ def refusal(act: Any) -> str:
         (bytes(MAX_LOG_BYTES + 1), "the event log has 524289 bytes, 524288 allowed"),
         (b"", "the event log has 0 bytes and ends within 4 that begin at byte 0"),
         (header([(SHA256, 32)], name=b"Spec ID Event02\0"), "does not begin with a specification event"),
-        (header([(SHA256, 32)], register=1), "does not begin with a specification event"),
         (header([(SHA256, 32)], kind=SEPARATOR), "does not begin with a specification event"),
         (header([]), "the event log names 0 algorithms, 1 to 8 allowed"),
         (header([(OWN + n, 16) for n in range(9)]), "the event log names 9 algorithms, 1 to 8 allowed"),
@@ -103,6 +102,7 @@ def test_a_log_is_read_and_padding_after_it_is_not() -> None:
     assert second.digest("sha384") == digest_of(SHA384, b"b")[1]
     assert second.digest("sha512") is None
     assert second.kind == 0x80000001
+    assert parse_tcg_log(header([(SHA256, 32), (SHA384, 48)], register=1) + FIRST) == (first,)
     assert parse_tcg_log(LOG + bytes(1000)) == parse_tcg_log(LOG + b"\xff" * 1000) == (first, second)
     assert parse_tcg_log(HEAD + event(1, 1, [], bytes(8)) + bytes(3)) == (LoggedEvent(1, 1, (), bytes(8)),)
 
