@@ -10,7 +10,20 @@ from sekisho.controller.loop import Outcome
 from sekisho.controller.publishing import Publisher
 from sekisho.controller.reading import Reader
 from sekisho.controller.store import Name, Raw
-from sekisho.kube.resources import MODELS, NAMESPACES, POLICIES, RUNTIMES, SITES, Resource
+from sekisho.kube.resources import (
+    DATA_GRANTS,
+    EVIDENCE_POLICIES,
+    KEY_RELEASE_POLICIES,
+    MODELS,
+    NAMESPACES,
+    POLICIES,
+    RUNTIMES,
+    SITES,
+    Resource,
+)
+from sekisho.plan.datagrant import plan_datagrant
+from sekisho.plan.evidencepolicy import plan_evidencepolicy
+from sekisho.plan.keyreleasepolicy import plan_keyreleasepolicy
 from sekisho.plan.model import plan_model
 from sekisho.plan.policy import plan_policy
 from sekisho.plan.runtime import plan_runtime
@@ -19,7 +32,7 @@ from sekisho.plan.world import Published
 
 
 class FactsLoop:
-    """Reconciles policies, sites, runtimes and models; reads nothing, writes their status where it differs."""
+    """Reconciles all kinds but services; reads nothing, writes their status where it differs."""
 
     def __init__(self, cluster: Cluster, gatherer: Gatherer, publisher: Publisher, reader: Reader) -> None:
         self._cluster = cluster
@@ -31,6 +44,9 @@ class FactsLoop:
             SITES: lambda raw: plan_site(reader.site(raw), cluster.snapshot(), now_at=time.time()),
             RUNTIMES: lambda raw: plan_runtime(reader.runtime(raw), now_at=time.time()),
             MODELS: self._plan_model,
+            EVIDENCE_POLICIES: lambda raw: plan_evidencepolicy(reader.evidence_policy(raw), gatherer.grant_world()),
+            KEY_RELEASE_POLICIES: lambda raw: plan_keyreleasepolicy(reader.key_release(raw), gatherer.grant_world()),
+            DATA_GRANTS: lambda raw: plan_datagrant(reader.data_grant(raw), gatherer.grant_world()),
         }
 
     async def reconcile(self, resource: Resource, name: Name) -> Outcome:

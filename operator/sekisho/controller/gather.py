@@ -12,8 +12,26 @@ from sekisho.controller.reading import Reader
 from sekisho.controller.settings import Settings
 from sekisho.errors import Rejection
 from sekisho.kube.inventory import is_owned
-from sekisho.kube.resources import CHILD_KINDS, MODELS, NAMESPACES, POLICIES, RUNTIMES, SITES
-from sekisho.plan.world import ModelObject, ServiceObject, World
+from sekisho.kube.resources import (
+    CHILD_KINDS,
+    DATA_GRANTS,
+    EVIDENCE_POLICIES,
+    KEY_RELEASE_POLICIES,
+    MODELS,
+    NAMESPACES,
+    POLICIES,
+    RUNTIMES,
+    SITES,
+)
+from sekisho.plan.grants import names_workload
+from sekisho.plan.world import (
+    DataGrantObject,
+    GrantWorld,
+    KeyReleaseObject,
+    ModelObject,
+    ServiceObject,
+    World,
+)
 from sekisho.render.settings import RenderSettings
 
 Raw = Mapping[str, Any]
@@ -66,6 +84,23 @@ class Gatherer:
             settings=self.render_settings(),
             now_at=self._clock(),
             replica_failures=read_replica_failures(children.get("Deployment")),
+            owners=self._owners_of(obj),
+            tenants=self._tenants_of(obj),
+        )
+
+    def grant_world(self) -> GrantWorld:
+        """Gather everything that the statuses of evidence policies, key releases and data grants may depend on."""
+        stores, reader = self._cluster.stores, self._reader
+        return GrantWorld(
+            policy=self.policy(),
+            evidence={
+                item.name: item.spec
+                for item in map(reader.evidence_policy, stores[EVIDENCE_POLICIES])
+                if not isinstance(item.spec, Rejection)
+            },
+            owners=tuple(map(reader.key_release, stores[KEY_RELEASE_POLICIES])),
+            tenants=tuple(map(reader.data_grant, stores[DATA_GRANTS])),
+            now_at=self._clock(),
         )
 
     def policy(self) -> ClassificationPolicySpec | Rejection | None:
@@ -83,6 +118,24 @@ class Gatherer:
             )
             self._rendered = (known, rendered)
         return self._rendered[1]
+
+    def _owners_of(self, obj: ServiceObject) -> tuple[KeyReleaseObject, ...]:
+        items = map(self._reader.key_release, self._cluster.stores[KEY_RELEASE_POLICIES])
+        return tuple(
+            item
+            for item in items
+            if not isinstance(item.spec, Rejection) and names_workload(item.spec, obj.namespace, obj.name)
+        )
+
+    def _tenants_of(self, obj: ServiceObject) -> tuple[DataGrantObject, ...]:
+        items = map(self._reader.data_grant, self._cluster.stores[DATA_GRANTS])
+        return tuple(
+            item
+            for item in items
+            if item.namespace == obj.namespace
+            and not isinstance(item.spec, Rejection)
+            and obj.name in item.spec.services
+        )
 
     def _children_of(self, obj: ServiceObject) -> dict[str, Raw]:
         name, found = name_child(obj.name), {}

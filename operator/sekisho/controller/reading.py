@@ -6,13 +6,34 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
+from sekisho.api.v1alpha1.datagrant import DataGrantSpec
+from sekisho.api.v1alpha1.evidencepolicy import EvidencePolicySpec
 from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec
+from sekisho.api.v1alpha1.keyreleasepolicy import KeyReleasePolicySpec
 from sekisho.api.v1alpha1.model import ModelSpec
 from sekisho.api.v1alpha1.runtime import RuntimeSpec
 from sekisho.api.v1alpha1.site import SiteSpec
 from sekisho.errors import Reason, Rejection
-from sekisho.kube.resources import INFERENCE_SERVICES, MODELS, POLICIES, RUNTIMES, SITES, Resource
-from sekisho.plan.world import ClusterObject, ModelObject, ServiceObject
+from sekisho.kube.resources import (
+    DATA_GRANTS,
+    EVIDENCE_POLICIES,
+    INFERENCE_SERVICES,
+    KEY_RELEASE_POLICIES,
+    MODELS,
+    POLICIES,
+    RUNTIMES,
+    SITES,
+    Resource,
+)
+from sekisho.plan.world import (
+    ClusterObject,
+    DataGrantObject,
+    EvidencePolicyObject,
+    GrantObject,
+    KeyReleaseObject,
+    ModelObject,
+    ServiceObject,
+)
 
 Raw = Mapping[str, Any]
 SpecT = TypeVar("SpecT", bound=BaseModel)
@@ -68,6 +89,18 @@ class Reader:
         """Read a Runtime."""
         return self._cluster_object(raw, self.spec(RUNTIMES, raw, RuntimeSpec))
 
+    def evidence_policy(self, raw: Raw) -> EvidencePolicyObject:
+        """Read an EvidencePolicy."""
+        return self._cluster_object(raw, self.spec(EVIDENCE_POLICIES, raw, EvidencePolicySpec))
+
+    def key_release(self, raw: Raw) -> KeyReleaseObject:
+        """Read a KeyReleasePolicy."""
+        return _grant_object(raw, self.spec(KEY_RELEASE_POLICIES, raw, KeyReleasePolicySpec))
+
+    def data_grant(self, raw: Raw) -> DataGrantObject:
+        """Read a DataGrant."""
+        return _grant_object(raw, self.spec(DATA_GRANTS, raw, DataGrantSpec))
+
     def spec(self, resource: Resource, raw: Raw, model: type[SpecT]) -> SpecT | Rejection:
         """Parse the spec, or say what is wrong with it."""
         key, generation = (resource, _uid(raw)), _generation(raw)
@@ -81,6 +114,11 @@ class Reader:
 
     def _cluster_object(self, raw: Raw, spec: SpecT | Rejection) -> ClusterObject[SpecT]:
         return ClusterObject(raw["metadata"]["name"], _generation(raw), spec, raw.get("status") or {})
+
+
+def _grant_object(raw: Raw, spec: SpecT | Rejection) -> GrantObject[SpecT]:
+    meta = raw["metadata"]
+    return GrantObject(meta["namespace"], meta["name"], _generation(raw), spec, raw.get("status") or {})
 
 
 def _parse(resource: Resource, raw: Raw, model: type[SpecT]) -> SpecT | Rejection:

@@ -14,7 +14,10 @@ from sekisho.controller.reading import Reader
 from sekisho.controller.store import Change, Name, Raw
 from sekisho.kube.resources import (
     CHILD_KINDS,
+    DATA_GRANTS,
+    GRANT_KINDS,
     INFERENCE_SERVICES,
+    KEY_RELEASE_POLICIES,
     MODELS,
     NAMESPACES,
     NETWORK_POLICIES,
@@ -119,6 +122,22 @@ class Router:
             self.wake_all()
         elif change.resource == MODELS:
             self._wake(self._serving(change.name), after_seconds=0)
+        elif change.resource in GRANT_KINDS:
+            self._wake(self._granted(change), after_seconds=self._settle_seconds)
+
+    def _granted(self, change: Change) -> Iterator[Key]:
+        """Yield the services that a grant names, before or after, and every other grant: each tells of its partners."""
+        for raw in (change.old, change.new):
+            spec = (raw or {}).get("spec") or {}
+            if change.resource == KEY_RELEASE_POLICIES:
+                for item in spec.get("workloads") or ():
+                    yield INFERENCE_SERVICES, (str(item.get("namespace")), str(item.get("service")))
+            if change.resource == DATA_GRANTS:
+                for service in spec.get("services") or ():
+                    yield INFERENCE_SERVICES, (change.name[0], str(service))
+        for kind in GRANT_KINDS:
+            for name in self._cluster.stores[kind].names():
+                yield kind, name
 
     def _route_pod(self, change: Change) -> None:
         for kept in (change.old, change.new):

@@ -13,6 +13,7 @@ from sekisho.classify.lattice import DataClass, Floor, Lattice, join_floors
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 
 CLASS_HEADER: Final = "x-sekisho-classification"
+_SERVICE_ACCOUNT: Final = "system:serviceaccount:"
 _WANTED: Final = ("Isolated", "Ready")
 _MAX_MESSAGE: Final = 512
 
@@ -33,6 +34,8 @@ class ServiceFacts:
         cleared: Level and compartments that the operator placed it for; None before it did.
         floors: What the object itself asks for by now: (source, level, compartments).
         unmet: Why it does not serve, None where it does.
+        users: Whom it answers, by its spec; empty: whomever RBAC lets use it.
+        granted: Of these, whom the grants of a guarded key name; None where no key is guarded.
     """
 
     namespace: str
@@ -42,6 +45,8 @@ class ServiceFacts:
     cleared: tuple[str, tuple[str, ...]] | None
     floors: tuple[tuple[str, str, tuple[str, ...]], ...]
     unmet: str | None
+    users: frozenset[str] = frozenset()
+    granted: frozenset[str] | None = None
 
     @property
     def full_name(self) -> str:
@@ -113,6 +118,8 @@ def read_service(raw: Mapping[str, Any]) -> ServiceFacts:
         cleared=cleared,
         floors=tuple(floors),
         unmet="it is being deleted" if meta.get("deletionTimestamp") else _find_unmet(status),
+        users=frozenset(map(str, spec.get("users") or ())),
+        granted=frozenset(map(str, status["users"])) if "users" in status else None,
     )
 
 
@@ -168,6 +175,34 @@ def _resolve_cleared(law: Law, service: ServiceFacts) -> DataClass:
         if not cleared.dominates(item):
             raise _not_ready(service, f"its class is being raised from {cleared} to {cleared.join(item)}")
     return cleared
+
+
+def is_user(service: ServiceFacts, username: str, groups: Iterable[str]) -> bool:
+    """Tell whether a service answers a caller: named by its spec, and where its key is guarded by the grants too."""
+    names = {f"user:{username}", *(f"group:{group}" for group in groups)}
+    namespace, _, account = username.removeprefix(_SERVICE_ACCOUNT).partition(":")
+    if username.startswith(_SERVICE_ACCOUNT) and account:
+        names.add(f"serviceaccount:{namespace}:{account}")
+    named = names & service.users if service.users else names
+    return bool(named) and (service.granted is None or bool(named & service.granted))
+
+
+def check_user(service: ServiceFacts, username: str, groups: Iterable[str]) -> None:
+    """Refuse a caller whom the service does not answer.
+
+    Raises:
+        RefusedError: NotAllowed.
+    """
+    if is_user(service, username, groups):
+        return
+    rule = (
+        "spec.users" if service.granted is None else "spec.users, as far as owner and tenant of its model grant them,"
+    )
+    raise RefusedError(
+        Reason.NOT_ALLOWED,
+        f"{rule} of {service.full_name} names neither you ({username[:256]}) nor a group of yours; who answers for the "
+        "service adds you, where it should be so",
+    )
 
 
 def check_ready(service: ServiceFacts) -> None:

@@ -21,9 +21,11 @@ from sekisho.gateway.decide import (
     RequestClass,
     ServiceFacts,
     check_ready,
+    check_user,
     decide_class,
     describe_floors,
     find_backend,
+    is_user,
     model_unknown,
 )
 from sekisho.gateway.facts import Facts
@@ -175,7 +177,8 @@ class Front:
 
     async def _list(self, sink: Sink, caller: Caller) -> None:
         usable, complete = await self._parts.identity.list_usable(caller, list(self._parts.facts.services()))
-        names = [(item.namespace, item.name, item.created_at) for item in usable]
+        answering = (item for item in usable if is_user(item, caller.username, caller.groups))
+        names = [(item.namespace, item.name, item.created_at) for item in answering]
         await self._say(sink, dialect.render_models(names, complete=complete))
 
     async def _show(self, call: Call, sink: Sink, caller: Caller) -> None:
@@ -195,6 +198,7 @@ class Front:
         service = self._parts.facts.find(namespace, name)
         if service is None or not allowed:
             raise model_unknown(namespace, name)
+        check_user(service, caller.username, caller.groups)
         return service
 
     async def _chat(self, call: Call, sink: Sink, trail: Trail, caller: Caller) -> None:

@@ -66,8 +66,12 @@ SITES: Final = Resource(GROUP, VERSION, "Site", "sites", namespaced=False)
 RUNTIMES: Final = Resource(GROUP, VERSION, "Runtime", "runtimes", namespaced=False)
 MODELS: Final = Resource(GROUP, VERSION, "Model", "models")
 INFERENCE_SERVICES: Final = Resource(GROUP, VERSION, "InferenceService", "inferenceservices")
+EVIDENCE_POLICIES: Final = Resource(GROUP, VERSION, "EvidencePolicy", "evidencepolicies", namespaced=False)
+KEY_RELEASE_POLICIES: Final = Resource(GROUP, VERSION, "KeyReleasePolicy", "keyreleasepolicies")
+DATA_GRANTS: Final = Resource(GROUP, VERSION, "DataGrant", "datagrants")
 
-OWN_KINDS: Final = (POLICIES, SITES, RUNTIMES, MODELS, INFERENCE_SERVICES)
+GRANT_KINDS: Final = (EVIDENCE_POLICIES, KEY_RELEASE_POLICIES, DATA_GRANTS)
+OWN_KINDS: Final = (POLICIES, SITES, RUNTIMES, MODELS, INFERENCE_SERVICES, *GRANT_KINDS)
 CHILD_KINDS: Final = (NETWORK_POLICIES, SERVICE_ACCOUNTS, CONFIG_MAPS, SERVICES, DISRUPTION_BUDGETS, DEPLOYMENTS)
 ALL_KINDS: Final = (
     *OWN_KINDS, *CHILD_KINDS, NODES, NAMESPACES, PODS, SECRETS, EVENTS, LEASES, TOKEN_REVIEWS, ACCESS_REVIEWS,

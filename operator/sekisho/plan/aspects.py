@@ -4,6 +4,7 @@ from sekisho.errors import Reason, Rejection
 from sekisho.plan.conditions import Aspect, Facet, Progress, is_false, is_true, is_unknown
 from sekisho.plan.isolation import observe_isolation
 from sekisho.plan.outcome import AWAITED, LASTING, Design, Outcome
+from sekisho.plan.release import demanded_kinds, observe_release
 from sekisho.plan.serving import find_gap, observe_serving, stem_of
 from sekisho.plan.weights import observe_weights
 
@@ -33,9 +34,11 @@ def _observe(outcome: Outcome, placement_message: str) -> tuple[Aspect, ...]:
     accepted = _observe_acceptance(design)
     placed = _observe_placement(design, placement_message)
     if outcome.replicas == 0 and outcome.stop is None and placed.status != "True":
-        rest = _undecided(("WeightsAvailable", "Serving"), "the service is not placed")
+        kinds = (*demanded_kinds(outcome), "WeightsAvailable", "Serving")
+        rest = _undecided(kinds, "the service is not placed")
         return (accepted, placed, *_undecided(("Isolated",), "no pod runs"), *rest)
-    return accepted, placed, observe_isolation(outcome), observe_weights(outcome), observe_serving(outcome)
+    isolated, serving = observe_isolation(outcome), observe_serving(outcome)
+    return accepted, placed, isolated, *observe_release(outcome), observe_weights(outcome), serving
 
 
 def _observe_acceptance(design: Design) -> Aspect:

@@ -1,9 +1,12 @@
 """The plan of an InferenceService: accept, place, isolate, then run; and what is said of it."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from sekisho.api import names
+from sekisho.api.v1alpha1.datagrant import DataGrantSpec
 from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec
+from sekisho.api.v1alpha1.keyreleasepolicy import KeyReleasePolicySpec
 from sekisho.api.v1alpha1.runtime import RuntimeSpec
 from sekisho.errors import Reason, RefusedError, Rejection
 from sekisho.placement.engine import check_node, place
@@ -15,8 +18,10 @@ from sekisho.plan.demands import find_pending
 from sekisho.plan.foreign import find_foreign
 from sekisho.plan.isolation import next_staleness_seconds
 from sekisho.plan.law import check_egress, check_images, check_weights
+from sekisho.plan.matching import look_again
 from sekisho.plan.outcome import Design, Outcome
 from sekisho.plan.pods import Pod, read_pods
+from sekisho.plan.release import next_end_seconds
 from sekisho.plan.resolution import Weights, resolve_runtime, resolve_weights
 from sekisho.plan.status import compose_status, settle_placement
 from sekisho.plan.world import Manifest, Plan, ServiceObject, World
@@ -206,9 +211,18 @@ def _conclude(
     )
 
 
+def _grants(outcome: Outcome) -> Iterator[KeyReleasePolicySpec | DataGrantSpec | Rejection]:
+    yield from (item.spec for item in outcome.world.owners)
+    yield from (item.spec for item in outcome.world.tenants)
+
+
 def _look_again(outcome: Outcome) -> float | None:
     """Say when to look without an event: proofs, of pods and of nodes, grow old silently."""
-    waits = [next_staleness_seconds(outcome)]
+    waits = [
+        next_staleness_seconds(outcome),
+        next_end_seconds(outcome),
+        look_again(_grants(outcome), outcome.world.now_at),
+    ]
     trust = outcome.classing.rules.trust if outcome.classing is not None else None
     if trust is not None:
         waits.append(max(_MIN_LOOK_SECONDS, min(_TRUST_LOOK_SECONDS, trust.max_age_seconds / 4)))

@@ -7,9 +7,11 @@ from typing import Any
 from sekisho.api.v1alpha1.inferenceservice import InferenceServiceStatus
 from sekisho.errors import Rejection
 from sekisho.plan.classing import Classing
-from sekisho.plan.conditions import MAX_MESSAGE, find_condition
+from sekisho.plan.conditions import MAX_MESSAGE, find_condition, format_time
 from sekisho.plan.outcome import Outcome
+from sekisho.plan.release import find_lease
 from sekisho.plan.serving import count_ready
+from sekisho.plan.users import grant_users
 from sekisho.plan.weights import read_progress
 from sekisho.render.podspec import digest_template
 from sekisho.render.settings import SealedFacts
@@ -108,12 +110,14 @@ def _compose_design(outcome: Outcome) -> dict[str, Any]:
         "digest": design.weights.digest,
         "progress": read_progress(outcome),
         **_spell_seal(design.weights.sealed),
+        **_spell_lease(outcome),
     }
     return {
         "address": {"url": outcome.world.settings.gateway_url, "model": f"{obj.namespace}/{obj.name}"},
         "runtime": design.runtime_name,
         "modelName": design.weights.model_name or obj.name,
         "weights": {key: value for key, value in weights.items() if value is not None},
+        "users": grant_users(outcome),
         **_compose_template(outcome, design.weights.sealed),
     }
 
@@ -127,6 +131,14 @@ def _compose_template(outcome: Outcome, sealed: SealedFacts | None) -> dict[str,
     digest = digest_template(outcome.deployment["spec"]["template"])
     before = [item for item in (old.get("digest"), *(old.get("earlier") or ())) if item and item != digest]
     return {"template": {"digest": digest, "earlier": list(dict.fromkeys(before))[:_MAX_EARLIER]}}
+
+
+def _spell_lease(outcome: Outcome) -> dict[str, Any]:
+    lease = find_lease(outcome)
+    if lease is None:
+        return {}
+    ends_at = format_time(lease.ends_at)
+    return {"leaseEndsAt": ends_at, "policyDigest": lease.policy_digest, "evidenceDigest": lease.evidence_digest}
 
 
 def _spell_seal(sealed: SealedFacts | None) -> dict[str, Any]:

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
+from sekisho.api.v1alpha1.datagrant import DataGrantSpec
+from sekisho.api.v1alpha1.evidencepolicy import EvidencePolicySpec
 from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec
+from sekisho.api.v1alpha1.keyreleasepolicy import KeyReleasePolicySpec
 from sekisho.api.v1alpha1.model import ModelSpec
 from sekisho.api.v1alpha1.runtime import RuntimeSpec
 from sekisho.api.v1alpha1.site import SiteSpec
@@ -52,7 +55,7 @@ SpecT = TypeVar("SpecT")
 
 @dataclass(frozen=True, slots=True)
 class ClusterObject(Generic[SpecT]):
-    """One object of a cluster-wide kind as it was read: ClassificationPolicy, Site or Runtime."""
+    """One object of a cluster-wide kind as it was read: ClassificationPolicy, Site, Runtime or EvidencePolicy."""
 
     name: str
     generation: int
@@ -63,6 +66,46 @@ class ClusterObject(Generic[SpecT]):
 PolicyObject = ClusterObject[ClassificationPolicySpec]
 SiteObject = ClusterObject[SiteSpec]
 RuntimeObject = ClusterObject[RuntimeSpec]
+EvidencePolicyObject = ClusterObject[EvidencePolicySpec]
+
+
+@dataclass(frozen=True, slots=True)
+class GrantObject(Generic[SpecT]):
+    """One side of a key's release as it was read: a KeyReleasePolicy or a DataGrant."""
+
+    namespace: str
+    name: str
+    generation: int
+    spec: SpecT | Rejection
+    status: Mapping[str, Any]
+
+    @property
+    def full_name(self) -> str:
+        """namespace/name."""
+        return f"{self.namespace}/{self.name}"
+
+
+KeyReleaseObject = GrantObject[KeyReleasePolicySpec]
+DataGrantObject = GrantObject[DataGrantSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class GrantWorld:
+    """What the status of either side of a key's release may depend on.
+
+    Attributes:
+        policy: The ClassificationPolicy in force; None where there is none, a rejection where it cannot be parsed.
+        evidence: EvidencePolicies that can be read, by name.
+        owners: All KeyReleasePolicies.
+        tenants: All DataGrants.
+        now_at: Unix seconds at which the facts were gathered.
+    """
+
+    policy: ClassificationPolicySpec | Rejection | None
+    evidence: Mapping[str, EvidencePolicySpec]
+    owners: tuple[KeyReleaseObject, ...]
+    tenants: tuple[DataGrantObject, ...]
+    now_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +125,8 @@ class World:
         pods: Pods of this service, raw, sorted by name.
         replica_failures: Messages of why pods could not be created (quota, admission), newest first.
         now_at: Unix seconds at which the facts were gathered.
+        owners: KeyReleasePolicies that name this service.
+        tenants: DataGrants of its namespace that name it.
     """
 
     policy: ClassificationPolicySpec | Rejection | None
@@ -96,6 +141,8 @@ class World:
     settings: RenderSettings
     now_at: float
     replica_failures: tuple[str, ...] = ()
+    owners: tuple[KeyReleaseObject, ...] = ()
+    tenants: tuple[DataGrantObject, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from sekisho.controller.reading import Reader
 from sekisho.errors import Reason, RefusedError, Rejection, UnavailableError
 from sekisho.kube.resources import INFERENCE_SERVICES
 from sekisho.plan.world import Announcement
+from tests.unit.api.cases import EVIDENCE, GRANT, RELEASE
 
 
 def build(spec: Any, *, generation: int = 1) -> dict[str, Any]:
@@ -47,6 +48,20 @@ def test_a_spec_is_parsed_once_a_generation() -> None:
     assert reader.service(build(FINE, generation=2)).spec is not first
     reader.forget(INFERENCE_SERVICES, build(FINE))
     assert isinstance(reader.service(build({}, generation=2)).spec, Rejection)
+
+
+def test_grants_and_evidence_policies_are_read_or_say_what_is_wrong() -> None:
+    reader = Reader()
+    for read in (reader.key_release, reader.data_grant, reader.evidence_policy):
+        spec = read(build({})).spec  # type: ignore[operator]
+        assert isinstance(spec, Rejection)
+        assert spec.reason == Reason.INVALID_SPEC
+        assert "Field required" in spec.detail
+    release = Reader().key_release(build(RELEASE))
+    assert not isinstance(release.spec, Rejection)
+    assert (release.full_name, release.generation, release.spec.lease_seconds) == ("a/chat", 1, 900)
+    assert not isinstance(Reader().data_grant(build(GRANT)).spec, Rejection)
+    assert not isinstance(Reader().evidence_policy(build(EVIDENCE)).spec, Rejection)
 
 
 def test_of_many_announcements_the_first_warning_is_told_and_what_passes_by_itself_is_not() -> None:

@@ -12,8 +12,11 @@ from sekisho.controller.reading import Reader
 from sekisho.controller.routes import Key, Router
 from sekisho.controller.store import Raw
 from sekisho.kube.resources import (
+    DATA_GRANTS,
     DEPLOYMENTS,
+    EVIDENCE_POLICIES,
     INFERENCE_SERVICES,
+    KEY_RELEASE_POLICIES,
     MODELS,
     NAMESPACES,
     NETWORK_POLICIES,
@@ -158,3 +161,38 @@ async def test_a_service_that_is_gone_is_forgotten(rig: Rig) -> None:
     rig.show(INFERENCE_SERVICES, "chat", kind="DELETED")
     assert await rig.woken() == set()
     assert rig.forgotten == [(INFERENCE_SERVICES, ("a", "chat"))]
+
+
+OWNER, TENANT, POLICY = ("KeyReleasePolicy", "o", "k"), ("DataGrant", "a", "d"), ("EvidencePolicy", "", "e")
+
+
+def show_grants(rig: Rig, *, services: list[str]) -> None:
+    workloads = [{"namespace": "a", "service": name} for name in services]
+    rig.show(EVIDENCE_POLICIES, "e", spec={})
+    rig.show(KEY_RELEASE_POLICIES, "k", namespace="o", spec={"workloads": workloads})
+    rig.show(DATA_GRANTS, "d", spec={"services": services})
+
+
+async def test_a_grant_wakes_the_services_it_names_before_and_after_and_every_other_grant(rig: Rig) -> None:
+    show_grants(rig, services=["chat"])
+    assert await rig.woken() == {CHAT, OWNER, TENANT, POLICY}
+    rig.show(KEY_RELEASE_POLICIES, "k", namespace="o", spec={"workloads": [{"namespace": "b", "service": "other"}]})
+    assert await rig.woken() == {CHAT, OTHER, OWNER, TENANT, POLICY}
+    rig.show(DATA_GRANTS, "d", spec={"services": ["second"]})
+    assert await rig.woken() == {CHAT, ("InferenceService", "a", "second"), OWNER, TENANT, POLICY}
+    rig.show(EVIDENCE_POLICIES, "e", spec={"new": 1})
+    assert await rig.woken() == {OWNER, TENANT, POLICY}
+
+
+async def test_a_grant_that_goes_wakes_whom_it_named(rig: Rig) -> None:
+    show_grants(rig, services=["chat"])
+    await rig.woken()
+    rig.show(DATA_GRANTS, "d", "DELETED", spec={"services": ["chat"]})
+    assert await rig.woken() == {CHAT, OWNER, POLICY}
+
+
+async def test_the_status_of_a_grant_wakes_nobody_else(rig: Rig) -> None:
+    show_grants(rig, services=["chat"])
+    await rig.woken()
+    rig.show(DATA_GRANTS, "d", spec={"services": ["chat"]}, status={"policies": ["o/k"]})
+    assert await rig.woken() == {TENANT}

@@ -11,8 +11,10 @@ from sekisho.gateway.decide import (
     Law,
     ServiceFacts,
     check_ceiling,
+    check_user,
     decide_class,
     find_backend,
+    is_user,
     levels_that_grant,
     read_law,
     read_service,
@@ -93,3 +95,79 @@ def test_a_backend_is_the_service_of_the_children_and_the_port_of_the_runtime() 
         find_backend(facts, {}, domain="")
     assert refusal.value.reason is Reason.MODEL_NOT_READY
     assert 'Runtime "llamacpp" is not known' in refusal.value.message
+
+
+ACCOUNT = "system:serviceaccount:legal:app"
+
+
+def answer(users: list[str], granted: list[str] | None = None) -> ServiceFacts:
+    raw = build_service(spec={"users": users})
+    if granted is not None:
+        raw["status"]["users"] = granted
+    return read_service(raw)
+
+
+@pytest.mark.parametrize(
+    ("users", "username", "groups", "named"),
+    [
+        ([], "ann", [], True),
+        (["user:ann"], "ann", [], True),
+        (["user:ann"], "Ann", [], False),
+        (["user:ann"], "bob", ["ann"], False),
+        (["group:legal"], "bob", ["web", "legal"], True),
+        (["group:legal"], "legal", ["web"], False),
+        (["group:bob"], "bob", [], False),
+        (["serviceaccount:legal:app"], ACCOUNT, [], True),
+        (["serviceaccount:legal:app"], "legal:app", [], False),
+        (["serviceaccount:legal:app"], "system:serviceaccount:web:app", [], False),
+        (["serviceaccount:legal:app"], f"{ACCOUNT}:x", [], False),
+        (["serviceaccount:legal:app"], f"x{ACCOUNT}", [], False),
+        (["serviceaccount:legal:"], "system:serviceaccount:legal:", [], False),
+        ([f"user:{ACCOUNT}"], ACCOUNT, [], True),
+        (["group:system:serviceaccounts:legal"], ACCOUNT, ["system:serviceaccounts:legal"], True),
+    ],
+)
+def test_a_service_answers_whom_it_names(users: list[str], username: str, groups: list[str], *, named: bool) -> None:
+    service = answer(users)
+    assert is_user(service, username, groups) is named
+    if named:
+        check_user(service, username, groups)
+        return
+    with pytest.raises(RefusedError) as refusal:
+        check_user(service, username, groups)
+    assert refusal.value.reason is Reason.NOT_ALLOWED
+    assert refusal.value.message == (
+        f"spec.users of legal/contract-review names neither you ({username}) nor a group of yours; who answers for the "
+        "service adds you, where it should be so"
+    )
+
+
+@pytest.mark.parametrize(
+    ("users", "granted", "named"),
+    [
+        (["group:legal"], ["group:legal"], True),
+        (["group:legal"], [], False),
+        (["group:legal"], ["group:web"], False),
+        ([], ["group:legal"], True),
+        ([], [], False),
+        (["user:ann"], ["group:legal"], False),
+        (["user:ann", "group:legal"], ["user:ann"], True),
+    ],
+)
+def test_where_a_key_is_guarded_only_whom_its_grants_name_too_is_answered(
+    users: list[str], granted: list[str], *, named: bool
+) -> None:
+    service = answer(users, granted)
+    assert is_user(service, "ann", ["legal"]) is named
+    if not named:
+        with pytest.raises(RefusedError) as refusal:
+            check_user(service, "ann", ["legal"])
+        assert refusal.value.message.startswith(
+            "spec.users, as far as owner and tenant of its model grant them, of legal/contract-review names neither you"
+        )
+
+
+def test_a_name_that_is_very_long_is_told_within_bounds() -> None:
+    with pytest.raises(RefusedError) as refusal:
+        check_user(answer(["user:ann"]), "n" * 10_000, [])
+    assert len(refusal.value.message) < 512

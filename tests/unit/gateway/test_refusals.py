@@ -364,3 +364,36 @@ async def test_nothing_of_caller_or_text_stands_in_metrics_or_record(house: Hous
     assert str(USAGE["prompt_tokens"]) in told
     assert "sekisho_gateway_requests_total" in house.metrics()
     assert USER not in house.metrics()
+
+
+async def test_a_caller_whom_the_service_does_not_name_is_refused_by_the_rule(house: House) -> None:
+    house.api.put("inferenceservices", build_service(spec={"users": ["group:audit"]}))
+
+    async def is_hidden() -> bool:
+        return (await house.send("/v1/models", method="GET")).json["data"] == []
+
+    await house.settle(is_hidden, what="the service to name others")
+    shown = await house.send(f"/v1/models/{MODEL}", method="GET")
+    assert (shown.status, shown.code) == (403, "not_allowed")
+    answer = await house.chat()
+    assert (answer.status, answer.code) == (403, "not_allowed")
+    assert f"spec.users of {MODEL} names neither you ({USER}) nor a group of yours" in answer.message
+    entries = [entry for entry in await house.entries() if entry["model"]]
+    assert [entry["reason"] for entry in entries] == ["NotAllowed"]
+    assert not house.engine.requests
+
+
+async def test_a_caller_whom_the_service_names_is_answered_until_the_grants_of_its_key_leave_him_out(
+    house: House,
+) -> None:
+    service = build_service(spec={"users": ["group:g", "serviceaccount:legal:app"]})
+    house.api.put("inferenceservices", service)
+    assert (await house.chat()).status == 200
+    service["status"]["users"] = ["group:others"]
+    house.api.put("inferenceservices", service)
+
+    async def is_refused() -> bool:
+        return (await house.chat()).status == 403
+
+    await house.settle(is_refused, what="the grants to arrive")
+    assert "as far as owner and tenant of its model grant them" in (await house.chat()).message
