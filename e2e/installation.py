@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,15 @@ def build_images(names: Iterable[str]) -> dict[str, Path]:
 
 def load_images(cluster: Cluster, names: Iterable[str], *, report: Report = silent) -> dict[str, Image]:
     """Build images and put them onto every node."""
-    images: dict[str, Image] = {}
-    for name, archive in build_images(names).items():
+
+    def load(built: tuple[str, Path]) -> tuple[str, Image]:
+        name, archive = built
         repository, _, digest = cluster.load_image(archive).partition("@")
-        images[name] = Image(repository.rsplit(":", 1)[0], digest)
         report(f"image {name} is on every node ({archive.stat().st_size / 1e6:.0f} MB)")
-    return images
+        return name, Image(repository.rsplit(":", 1)[0], digest)
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return dict(pool.map(load, build_images(names).items()))
 
 
 def make_model(name: str) -> list[Path]:

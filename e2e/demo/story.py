@@ -2,6 +2,7 @@
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from e2e.calls import ask, gateway_open, make_token
 from e2e.cluster.choose import new_cluster
@@ -46,12 +47,17 @@ def tell() -> int:
     registry.start()
     quickstart = Quickstart.on(cluster, registry)
     installation = quickstart.installation
-    installation.install(report=screen.good)
+    published: list[str] = []
+    with ThreadPoolExecutor(max_workers=1) as beside:  # while Helm waits for pods
+        publishing = beside.submit(quickstart.publish, "smollm2", report=published.append)
+        installation.install(report=screen.good)
+        publishing.result()
     screen.command("helm upgrade --install sekisho charts/sekisho -n sekisho-system --create-namespace")
     screen.output(cluster.kubectl("get", "pods", "-n", "sekisho-system"))
 
     screen.title("3. A policy, two sites, an engine, two services")
-    quickstart.publish("smollm2", report=screen.good)
+    for line in published:
+        screen.good(line)
     _apply(installation, str(RUNTIME.relative_to(ROOT)), quickstart.runtime())
     for name, text in quickstart.manifests("[1-5]0-*.yaml"):
         _apply(installation, name, text)

@@ -271,7 +271,7 @@ class KubeClient:
         """
         resource, meta = resource_of(manifest), manifest["metadata"]
         path = resource.path(meta.get("namespace", ""), meta["name"], subresource)
-        params = {"fieldManager": manager, "force": "true" if force else "false"}
+        params = {"fieldManager": manager, "force": "true" if force else "false", "fieldValidation": "Ignore"}
         body = json.dumps(manifest, separators=(",", ":")).encode()
         return await self._send(_Call("apply", "PATCH", resource, path, params, body, PATCH_TYPES["apply"]))
 
