@@ -1,26 +1,36 @@
 """Parse where the tensors of an ONNX model stand: the protobuf wire format, walked without reading any weights.
 
-ModelProto.graph (7) → GraphProto.initializer (5) → TensorProto: dims 1, data_type 2, name 8, raw_data 9,
-external_data 13. ModelProto.opset_import (8) and functions (25): whose operators are needed. Nothing else is looked at.
+Tensors stand in initializers, in attributes of nodes, in graphs that are such attributes (branches, bodies of loops),
+in functions and in graphs for training, to any depth up to 32; each of these is walked. Of nodes only attributes and
+domains are looked at: what operators do is not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import BinaryIO, Final
 
 from sekisho.formats.cursor import Cursor
-from sekisho.formats.layout import MAX_DIMENSIONS, MAX_NAME_BYTES, Layout, Tensor, refuse, show
+from sekisho.formats.layout import MAX_DIMENSIONS, MAX_NAME_BYTES, MAX_TENSORS, Layout, Tensor, refuse, show
+from sekisho.formats.protobuf import BYTES, VARINT, Wire
 
 KIND: Final = "ONNX"
 MAX_FILE_BYTES: Final = 2**31
-MAX_FIELDS: Final = 512 * 1024
 MAX_PATH_BYTES: Final = 1024
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_GRAPH, _INITIALIZER = 7, 5
-# Where a part of the model names a domain: OperatorSetIdProto.domain, FunctionProto.domain.
-_OPSET, _FUNCTION = 8, 25
-_DOMAINS: Final = {_OPSET: 1, _FUNCTION: 10}
+MAX_DEPTH: Final = 32
+# Which field of which message holds which message (onnx.proto).
+_PARTS: Final[Mapping[str, Mapping[int, str]]] = {
+    "Model": {7: "Graph", 8: "OperatorSetId", 20: "TrainingInfo", 25: "Function"},
+    "TrainingInfo": {1: "Graph", 2: "Graph"},
+    "Function": {7: "Node", 9: "OperatorSetId", 11: "Attribute"},
+    "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
+    "Node": {5: "Attribute"},
+    "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "SparseTensor", 23: "SparseTensor"},
+    "SparseTensor": {1: "Tensor", 2: "Tensor"},
+    "OperatorSetId": {},
+}
+# Where a message names the domain whose operators it uses, or defines.
+_DOMAINS: Final = {"OperatorSetId": 1, "Node": 7, "Function": 10}
 _DIMS, _DTYPE, _NAME, _RAW, _EXTERNAL = 1, 2, 8, 9, 13
 _KEY, _VALUE = 1, 2
 # TensorProto.DataType: name, bits an element; 0 where it cannot stand as raw data.
@@ -54,61 +64,14 @@ _TYPES: Final = {
 
 @dataclass(slots=True)
 class _Walk:
-    """The walk through one file, with what was found and how many fields it may still pass."""
+    """The walk through one file, with what was found."""
 
-    cursor: Cursor
-    fields_left: int = MAX_FIELDS
+    wire: Wire
+    graphs: int = 0
     tensors: list[Tensor] = field(default_factory=list)
     external: set[str] = field(default_factory=set)
-    domains: dict[int, set[str]] = field(default_factory=lambda: {_OPSET: set(), _FUNCTION: set()})
-
-    def fields(self, end: int) -> Iterator[tuple[int, int, int]]:
-        """Yield (field, wire type, length or value) up to `end`; the caller consumes the bytes of a length."""
-        while self.cursor.place < end:
-            self.fields_left -= 1
-            if self.fields_left < 0:
-                raise refuse(KIND, f"it has more than {MAX_FIELDS} fields")
-            tag = self.varint()
-            number, wire = tag >> 3, tag & 7
-            if number == 0:
-                raise refuse(KIND, f"the field before byte {self.cursor.place} has the number 0")
-            value = self._read_value(wire, end)
-            yield number, wire, value
-        if self.cursor.place != end:
-            raise refuse(KIND, f"a part ends at byte {end}, its last field at {self.cursor.place}")
-
-    def _read_value(self, wire: int, end: int) -> int:
-        if wire == _VARINT:
-            return self.varint()
-        if wire == _BYTES:
-            length = self.varint()
-            if length > end - self.cursor.place:
-                raise refuse(KIND, f"a field of {length} bytes at byte {self.cursor.place} passes the end at {end}")
-            return length
-        if wire not in (_FIXED32, _FIXED64):
-            raise refuse(
-                KIND, f"the field before byte {self.cursor.place} has the wire type {wire}, which is not known"
-            )
-        return self.cursor.number(4 if wire == _FIXED32 else 8, what="a number")
-
-    def varint(self) -> int:
-        value = 0
-        for shift in range(0, 70, 7):
-            byte = self.cursor.number(1, what="a number")
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value & (2**64 - 1)
-        raise refuse(KIND, f"the number before byte {self.cursor.place} has more than 10 bytes")
-
-    def text(self, length: int, *, most: int) -> str:
-        try:
-            return self.cursor.take(length, most=most, what="a text").decode()
-        except UnicodeDecodeError as error:
-            raise refuse(KIND, f"the text before byte {self.cursor.place} is not UTF-8") from error
-
-    def skip(self, wire: int, length: int) -> None:
-        if wire == _BYTES:
-            self.cursor.skip(length, what="a field")
+    used: set[str] = field(default_factory=set)
+    defined: set[str] = field(default_factory=set)
 
 
 def parse_onnx(stream: BinaryIO, size: int) -> Layout:
@@ -123,39 +86,34 @@ def parse_onnx(stream: BinaryIO, size: int) -> Layout:
     """
     if size > MAX_FILE_BYTES:
         raise refuse(KIND, f"it has {size} bytes, {MAX_FILE_BYTES} are allowed")
-    walk = _Walk(Cursor(stream, size, KIND))
-    graphs = 0
-    for number, wire, value in walk.fields(size):
-        if (number, wire) == (_GRAPH, _BYTES):
-            graphs += 1
-            _walk_graph(walk, walk.cursor.place + value)
-        elif number in _DOMAINS and wire == _BYTES:
-            _walk_domain(walk, number, walk.cursor.place + value)
-        else:
-            walk.skip(wire, value)
-    if graphs != 1:
-        raise refuse(KIND, f"it has {graphs} graphs, 1 is needed")
+    walk = _Walk(Wire(Cursor(stream, size, KIND)))
+    _walk_message(walk, "Model", size, depth=0)
+    if walk.graphs != 1:
+        raise refuse(KIND, f"it has {walk.graphs} graphs, 1 is needed")
     tensors = tuple(sorted(walk.tensors, key=lambda t: t.offset))
-    domains = tuple(sorted(walk.domains[_OPSET] - walk.domains[_FUNCTION]))
-    return Layout("onnx", size, tensors, tuple(sorted(walk.external)), domains)
+    return Layout("onnx", size, tensors, tuple(sorted(walk.external)), tuple(sorted(walk.used - walk.defined)))
 
 
-def _walk_domain(walk: _Walk, part: int, end: int) -> None:
+def _walk_message(walk: _Walk, message: str, end: int, *, depth: int) -> None:
+    """Walk a message up to `end`, and every message in it that may hold a tensor."""
+    if depth > MAX_DEPTH:
+        raise refuse(KIND, f"its parts lie more than {MAX_DEPTH} deep in each other at byte {walk.wire.cursor.place}")
     domain = ""
-    for number, wire, value in walk.fields(end):
-        if number == _DOMAINS[part] and wire == _BYTES:
-            domain = walk.text(value, most=MAX_NAME_BYTES)
+    for number, wire, value in walk.wire.fields(end):
+        part = _PARTS[message].get(number) if wire == BYTES else None
+        if (number, wire) == (_DOMAINS.get(message), BYTES):
+            domain = walk.wire.text(value, most=MAX_NAME_BYTES)
+        elif part is None:
+            walk.wire.skip(wire, value)
+        elif part == "Tensor":
+            _walk_tensor(walk, walk.wire.cursor.place + value)
         else:
-            walk.skip(wire, value)
-    walk.domains[part].add(domain)
-
-
-def _walk_graph(walk: _Walk, end: int) -> None:
-    for number, wire, value in walk.fields(end):
-        if (number, wire) == (_INITIALIZER, _BYTES):
-            _walk_tensor(walk, walk.cursor.place + value)
-        else:
-            walk.skip(wire, value)
+            walk.graphs += (message, part) == ("Model", "Graph")
+            _walk_message(walk, part, walk.wire.cursor.place + value, depth=depth + 1)
+    if message == "Function":
+        walk.defined.add(domain)
+    elif domain or message == "OperatorSetId":
+        walk.used.add(domain)
 
 
 @dataclass(slots=True)
@@ -169,19 +127,19 @@ class _Parts:
 
 def _walk_tensor(walk: _Walk, end: int) -> None:
     parts = _Parts()
-    for number, wire, value in walk.fields(end):
+    for number, wire, value in walk.wire.fields(end):
         if number == _DIMS:
             _read_dims(walk, parts.shape, wire=wire, value=value)
-        elif (number, wire) == (_DTYPE, _VARINT):
+        elif (number, wire) == (_DTYPE, VARINT):
             parts.kind = value
-        elif (number, wire) == (_NAME, _BYTES):
-            parts.name = walk.text(value, most=MAX_NAME_BYTES)
-        elif (number, wire) == (_EXTERNAL, _BYTES):
-            _walk_external(walk, walk.cursor.place + value)
+        elif (number, wire) == (_NAME, BYTES):
+            parts.name = walk.wire.text(value, most=MAX_NAME_BYTES)
+        elif (number, wire) == (_EXTERNAL, BYTES):
+            _walk_external(walk, walk.wire.cursor.place + value)
         else:
-            if (number, wire) == (_RAW, _BYTES):
-                parts.offset, parts.size = walk.cursor.place, value
-            walk.skip(wire, value)
+            if (number, wire) == (_RAW, BYTES):
+                parts.offset, parts.size = walk.wire.cursor.place, value
+            walk.wire.skip(wire, value)
     _keep(walk, parts)
 
 
@@ -194,15 +152,17 @@ def _keep(walk: _Walk, parts: _Parts) -> None:
     needed = -(-prod(parts.shape) * bits // 8)
     if bits == 0 or needed != parts.size:
         raise refuse(KIND, f"tensor {show(parts.name)} of {dtype} needs {needed} bytes and has {parts.size}")
+    if len(walk.tensors) >= MAX_TENSORS:
+        raise refuse(KIND, f"it has more than {MAX_TENSORS} tensors")
     walk.tensors.append(Tensor(parts.name, dtype, tuple(parts.shape), parts.offset, parts.size))
 
 
 def _read_dims(walk: _Walk, shape: list[int], *, wire: int, value: int) -> None:
-    if wire == _BYTES:
-        end = walk.cursor.place + value
-        while walk.cursor.place < end and len(shape) <= MAX_DIMENSIONS:
-            shape.append(walk.varint())
-        if walk.cursor.place != end:
+    if wire == BYTES:
+        end = walk.wire.cursor.place + value
+        while walk.wire.cursor.place < end and len(shape) <= MAX_DIMENSIONS:
+            shape.append(walk.wire.varint())
+        if walk.wire.cursor.place != end:
             raise refuse(KIND, f"a tensor has more than {MAX_DIMENSIONS} dimensions, or they pass byte {end}")
     else:
         shape.append(value)
@@ -212,11 +172,11 @@ def _read_dims(walk: _Walk, shape: list[int], *, wire: int, value: int) -> None:
 
 def _walk_external(walk: _Walk, end: int) -> None:
     texts = {_KEY: "", _VALUE: ""}
-    for number, wire, value in walk.fields(end):
-        if number in texts and wire == _BYTES:
-            texts[number] = walk.text(value, most=MAX_PATH_BYTES)
+    for number, wire, value in walk.wire.fields(end):
+        if number in texts and wire == BYTES:
+            texts[number] = walk.wire.text(value, most=MAX_PATH_BYTES)
         else:
-            walk.skip(wire, value)
+            walk.wire.skip(wire, value)
     if texts[_KEY] != "location":
         return
     place = texts[_VALUE]

@@ -54,6 +54,11 @@ def initializer(name: str, dims: Sequence[int], kind: int, raw: bytes | None, *,
     return shape + number(2, kind) + block(8, name.encode()) + (b"" if raw is None else block(9, raw))
 
 
+def node(operator: str, *attributes: bytes, domain: str | None = None) -> bytes:
+    named = b"" if domain is None else block(7, domain.encode())
+    return block(1, b"x") + block(4, operator.encode()) + b"".join(block(5, item) for item in attributes) + named
+
+
 def build_onnx(*tensors: bytes, graph: bytes = b"") -> bytes:
-    body = block(1, b"a node") + b"".join(block(5, tensor) for tensor in tensors) + graph
+    body = block(1, node("Add")) + b"".join(block(5, tensor) for tensor in tensors) + graph
     return number(1, 9) + block(2, b"maker") + block(7, body)

@@ -13,7 +13,7 @@ from sekisho.scan.findings import Check, Collector, Finding, Severity, clip, spe
 from sekisho.scan.scanner import scan_model
 from sekisho.scan.tails import TAIL_BYTES
 from sekisho.seal.facts import MAX_FINDINGS
-from tests.unit.formats.files import block, build_gguf, build_onnx, build_safetensors, entry, initializer, text
+from tests.unit.formats.files import block, build_gguf, build_onnx, build_safetensors, entry, initializer, node, text
 from tests.unit.scan.models import (
     File,
     as_json,
@@ -36,6 +36,11 @@ LINK = 0o120777 << 16
 def external(place: str) -> bytes:
     named = block(13, block(1, b"location") + block(2, place.encode()))
     return build_onnx(initializer("w", (9,), 1, None) + named)
+
+
+def constant(place: str) -> bytes:
+    named = block(13, block(1, b"location") + block(2, place.encode()))
+    return build_onnx(graph=block(1, node("Constant", block(5, initializer("w", (9,), 1, None) + named))))
 
 
 def zip_with(**facts: object) -> bytes:
@@ -101,6 +106,8 @@ DANGEROUS = [
     ("a.gguf", build_gguf(counts=(0, 2**40)), Check.FORMAT, "it has 1099511627776 keys"),
     ("a.gguf", build_gguf((), (entry("a", (2,), 0, 0),) * 2, bytes(40)), Check.FORMAT, "two tensors have one name"),
     ("a.onnx", external("../../etc/passwd"), Check.FORMAT, "which is not inside the model's folder"),
+    ("a.onnx", constant("../../etc/passwd"), Check.FORMAT, "which is not inside the model's folder"),
+    ("a.onnx", constant("weights.data"), Check.FORMAT, "its tensors stand in weights.data, which is not part"),
     ("a.onnx", external("weights.data"), Check.FORMAT, "its tensors stand in weights.data, which is not part"),
     ("a.safetensors", build_weights() + build_zip({"a": b"b"}), Check.FORMAT, "tensors end at byte"),
     ("a.png", b"\x89PNG\r\n" + build_zip({"a": b"b"}), Check.POLYGLOT, "a zip archive hangs on its end"),
