@@ -20,7 +20,10 @@ _DECIDING_MODULES = ("builders.py", "debian.py", "oci.py", "roots.py", "site.py"
 
 _PROCESSES = ("controller", "gateway", "depot", "agent", "broker", "cli", "unsafe_release")
 _PARTS = {
-    "agent": ("__init__.py", "py.typed", "errors.py", "attest", "seal", "agent"),
+    "agent": (
+        "__init__.py", "py.typed", "errors.py", "attest", "seal", "agent",
+        *(f"loader/{name}.py" for name in ("__init__", "handover", "mapping", "opening", "reading")),
+    ),
     # of the key services only the one that is none: the image holds no client of another
     "unsafe_release": (
         "__init__.py", "py.typed", "errors.py", "telemetry.py", "api", "seal", "kube", "unsafe_release",
@@ -47,6 +50,8 @@ class Image:
     target: str = ""
     words: tuple[str, ...] = ()
     """Whatever else decides the content."""
+    bytecode: tuple[str, ...] = ("app",)
+    """Folders whose Python is compiled at the end; what was compiled while it was filled is not among them."""
     zstd: bool = False
     about: str = "under a minute"
 

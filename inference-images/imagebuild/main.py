@@ -50,7 +50,7 @@ def _build(image: Image, inputs: str, builder: Builder) -> store.BuiltImage | No
     archive = store.archive_path(image.name, inputs)
     work = work_folder()
     with tempfile.TemporaryDirectory(prefix=f"{image.name}-", dir=work) as context:
-        packages = prepare_root(Path(context) / "root", packages=image.debian, fill=image.fill)
+        packages = prepare_root(Path(context) / "root", packages=image.debian, fill=image.fill, bytecode=image.bytecode)
         if find_image(image.name).input_hash != inputs:
             return None
         store.say(f"{image.name}: root is ready, packing it")

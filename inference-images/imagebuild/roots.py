@@ -14,14 +14,24 @@ from imagebuild.store import cache_folder, hash_inputs, locked, say
 _UNUSED_ROOT_SECONDS = 7 * 24 * 3600
 
 
-def prepare_root(root: Path, *, packages: Sequence[str], fill: Callable[[Path], None]) -> dict[str, str]:
-    """Make a root of Debian packages and what the image adds; return the Debian versions in it."""
+def prepare_root(
+    root: Path, *, packages: Sequence[str], fill: Callable[[Path], None], bytecode: Sequence[str] = ("app",)
+) -> dict[str, str]:
+    """Make a root of Debian packages and what the image adds; return the Debian versions in it.
+
+    Args:
+        root: the root to make.
+        packages: names of Debian packages.
+        fill: adds the rest.
+        bytecode: folders whose Python is compiled at the end.
+    """
     files = debian.fetch_packages(packages)
     base = _python_base(files)
     root.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(base, root, symlinks=True)
     fill(root)
-    site.compile_bytecode(root, "app")
+    for folder in bytecode:
+        site.compile_bytecode(root, folder)
     return {name: debian.version_of(file) for name, file in files.items()}
 
 

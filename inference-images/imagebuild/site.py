@@ -95,13 +95,14 @@ def leave_out(root: Path, packages: Sequence[str]) -> None:
             remove(path)
 
 
-def copy_sources(root: Path, repository: Path, *, parts: Sequence[str]) -> None:
+def copy_sources(root: Path, repository: Path, *, parts: Sequence[str], entry_points: str = "") -> None:
     """Copy parts of the sekisho package into the image, with metadata that tells its version.
 
     Args:
         root: the image's root.
         repository: the project's root folder.
         parts: files and folders under operator/sekisho.
+        entry_points: name of a group of the project's entry points that shall be found; empty for none.
     """
     source, target = repository / "operator/sekisho", root / SITE / "sekisho"
     for part in parts:
@@ -115,6 +116,14 @@ def copy_sources(root: Path, repository: Path, *, parts: Sequence[str]) -> None:
     metadata = root / SITE / f"sekisho-{version}.dist-info" / "METADATA"
     metadata.parent.mkdir(parents=True)
     metadata.write_text(f"Metadata-Version: 2.1\nName: sekisho\nVersion: {version}\nLicense: Apache-2.0\n")
+    if entry_points:
+        metadata.with_name("entry_points.txt").write_text(_spell_entry_points(repository, entry_points))
+
+
+def _spell_entry_points(repository: Path, group: str) -> str:
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    lines = (f"{name} = {target}\n" for name, target in sorted(project["entry-points"][group].items()))
+    return f"[{group}]\n" + "".join(lines)
 
 
 def read_version(repository: Path) -> str:

@@ -1,11 +1,14 @@
-"""Real vLLM with sealed weights: the same answers as with plain ones, and no start where they are not as sealed."""
+"""Real vLLM with sealed weights from the real agent: the same answers as with plain ones, and no start without."""
 
+import asyncio
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,57 +17,112 @@ from imagebuild.debian import RUN_AS
 from imagebuild.main import build_image
 from imagebuild.probing import fetch, find_free_port, wait_until_healthy
 from imagebuild.sandbox import RunningImage, run_image
+from imagebuild.store import BuiltImage
 from models.shelf import make_model
 
 from sekisho.formats.choose import parse_layout
 from sekisho.loader.handover import Handover, serve_file_keys
 from sekisho.loader.opening import derive_keys
 from sekisho.seal.segments import cut_segments
+from tests.unit.agent.sealed import SealedStage, list_files, memory_folder, run_stage
 from tests.unit.loader.sealed_folders import MODEL, cut, write
 from tests.unit.seal.sealing import Sealed, seal
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
 
-SOURCES = Path(__file__).parents[2] / "operator" / "sekisho"
-PARTS = ("__init__.py", "errors.py", "formats", "seal", "loader")
+ROOT = Path(__file__).parents[2]
 QUESTION = {"model": "demo", "prompt": "Say something.", "max_tokens": 16, "temperature": 0, "logprobs": 3}
 UNCOMPILED = {"TORCHDYNAMO_DISABLE": "1"}  # vLLM compiles how it counts probabilities, and the image has no compiler
 
 
 @pytest.fixture(scope="module")
 def archive(need_root: None) -> Path:
-    return build_image("vllm").archive
+    built: BuiltImage = build_image("vllm")
+    return built.archive
 
 
-@pytest.fixture(scope="module")
-def sealed() -> Sealed:
-    """The tiny model, sealed as the owner's tool cuts it."""
+def cut_model() -> dict[str, tuple[bytes, ...]]:
+    """Cut the files of the tiny model into segments as the owner's tool does."""
     files = {}
     for place in sorted(make_model("tiny-llama").iterdir()):
         data = place.read_bytes()
         with place.open("rb") as file:
             layout = parse_layout(place.name, file, size=len(data))
         files[place.name] = cut(data, cut_segments(len(data), layout.boundaries() if layout else ()))
-    return seal(files)
+    return files
+
+
+@pytest.fixture(scope="module")
+def sealed() -> Sealed:
+    return seal(cut_model())
 
 
 def lay_out(volume: Path, sealed: Sealed) -> Path:
-    """Make what the engine sees: the sealed folder, configuration and tokenizer in plain, the plugin."""
+    """Make what the engine sees: the sealed folder, configuration and tokenizer in plain."""
     write(sealed, volume / "sealed")
     shutil.copytree(make_model("tiny-llama"), volume / "config", ignore=shutil.ignore_patterns("*.safetensors"))
-    for part in PARTS:
-        source, target = SOURCES / part, volume / "plugin" / "sekisho" / part
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
-    info = volume / "plugin" / "sekisho-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sekisho\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[vllm.general_plugins]\nsekisho = sekisho.loader.vllm_plugin:register\n")
     (volume / "run").mkdir()
     return volume
+
+
+@contextmanager
+def running_stage(folder: Path) -> Iterator[SealedStage]:
+    """Run depot and development release beside the test; the agent of the stage rests, ours is a process."""
+    ready, over, found = threading.Event(), threading.Event(), list[SealedStage]()
+
+    async def play() -> None:
+        async with run_stage(folder, files=cut_model()) as stage:
+            found.append(stage)
+            ready.set()
+            await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(play()))
+    thread.start()
+    try:
+        assert ready.wait(60)
+        yield found[0]
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
+def real_agent(stage: SealedStage, volume: Path) -> Iterator[None]:
+    """Run the agent as a pod does, as the user that it shares with the engine, until its socket is there."""
+    for name in ("config", "sealed", "run"):
+        (volume / name).mkdir()
+    handover = {"ciphertext": str(volume / "sealed"), "socket": str(volume / "run" / "keys")}
+    weights = stage.config["weights"] | {"path": str(volume / "config"), "handover": handover}
+    stage.write_config(weights=weights)
+    own = volume / "agent"
+    own.mkdir()
+    for name in ("agent.json", "token", "release-token", "tls/ca.crt"):
+        shutil.copyfile(stage.folder / name, own / Path(name).name)
+    for path in (volume, *volume.rglob("*")):
+        os.chown(path, RUN_AS, RUN_AS)
+    environment = {
+        "PYTHONPATH": str(ROOT / "operator"), "SEKISHO_CONFIG_DIR": str(own), "SEKISHO_TOKEN_FILE": str(own / "token"),
+        "SEKISHO_BIND": "127.0.0.1", "SEKISHO_AGENT_PORT": str(find_free_port()), "HOST_IP": "10.9.0.2",
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sekisho.agent.main", "run"], env=environment, user=RUN_AS, group=RUN_AS,
+        extra_groups=[], cwd="/",
+    )  # fmt: skip
+    try:
+        wait_until((volume / "run" / "keys").exists, is_alive=lambda: process.poll() is None)
+        yield
+        assert process.poll() is None
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def wait_until(there: Callable[[], bool], *, is_alive: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not there():
+        assert is_alive(), "the agent ended; its output says why"
+        assert time.monotonic() < deadline, "the agent handed nothing over within 60 s"
+        time.sleep(0.05)
 
 
 @contextmanager
@@ -91,7 +149,6 @@ def engine(archive: Path, work: Path, volume: Path) -> Iterator[tuple[RunningIma
         f"--port={port}",
     ]  # fmt: skip
     environment = UNCOMPILED | {
-        "PYTHONPATH": "/app/site:/models/plugin",
         "SEKISHO_LOADER_SOCKET": "/models/run/keys",
         "SEKISHO_LOADER_CIPHERTEXT": "/models/sealed",
     }
@@ -106,14 +163,16 @@ def ask(port: int) -> object:
     return choice["text"], choice["logprobs"]["tokens"], choice["logprobs"]["token_logprobs"]
 
 
-def test_sealed_weights_give_the_same_answers_to_the_last_digit_as_plain_ones(
-    archive: Path, sealed: Sealed, tmp_path: Path
-) -> None:
-    volume = lay_out(tmp_path / "volume", sealed)
-    with agent(volume, sealed), engine(archive, tmp_path / "sealed", volume) as (running, port):
-        assert wait_until_healthy(port, seconds=600, is_alive=lambda: running.process.poll() is None), running.printed
-        answer = ask(port)
+def test_sealed_weights_give_the_same_answers_to_the_last_digit_as_plain_ones(archive: Path, tmp_path: Path) -> None:
+    with memory_folder() as volume, running_stage(tmp_path / "stage") as stage, real_agent(stage, volume):
+        with engine(archive, tmp_path / "sealed", volume) as (running, port):
+            alive = wait_until_healthy(port, seconds=600, is_alive=lambda: running.process.poll() is None)
+            assert alive, running.printed
+            answer = ask(port)
         assert not list(volume.rglob("*.safetensors")), "no plain file of weights"
+        assert sorted(list_files(volume / "sealed")) == sorted(stage.sealed.blobs)
+        assert stage.condition["status"] == "True"
+        assert "sealed until the engine opens them" in stage.condition["message"]
     port = find_free_port()
     arguments = ["--model=/models", "--served-model-name=demo", "--host=127.0.0.1", f"--port={port}"]
     plain = tmp_path / "plain"

@@ -21,6 +21,7 @@ VLLM = build_runtime(
     memory={"overhead": "8Gi", "shared": "8Gi"}, resources={"cpu": "4"}, env=[{"name": "HF_HUB_OFFLINE", "value": "1"}],
     probes={"startupSeconds": 1800},
 )  # fmt: skip
+SEALED_VLLM = VLLM.model_copy(update={"accelerators": (), "loader": "sealed"})
 
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "plain": ({}, {}),
@@ -40,6 +41,14 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
     ),
     "sealed": ({}, {"model": sealed_model(), "settings": RELEASED}),
+    "sealed-loader": (
+        {},
+        {
+            "model": sealed_model(format={"name": "safetensors"}),
+            "runtimes": {"vllm": SEALED_VLLM},
+            "settings": RELEASED,
+        },
+    ),
     "claim-egress-without-fence": (
         {
             "classification": {"level": "public"},

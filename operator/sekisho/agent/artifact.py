@@ -23,11 +23,13 @@ class Artifact:
     Attributes:
         manifest: The one whose digest was verified with its signatures.
         table: Its table.
+        manifest_digest: Its digest.
         key_file: Content of sekisho.key.json, for the release of keys.
         blobs: Every blob by its name in the sealed folder.
     """
 
     manifest: SealedManifest
+    manifest_digest: str
     table: SegmentTable
     key_file: bytes
     blobs: Mapping[str, WeightFile]
@@ -62,7 +64,7 @@ def read_artifact(access: ServerAccess, listing: WeightList, told: SealedConfig)
     key_file = _read_small(access, blobs, KEY_NAME, most=MAX_KEY_FILE_BYTES)
     check_wrapped(parse_wrapped(key_file), told)
     table = SegmentTable.parse(_read_small(access, blobs, TABLE_NAME, most=MAX_TABLE_BYTES), manifest)
-    return Artifact(manifest, table, key_file, blobs)
+    return Artifact(manifest, told.manifest_digest, table, key_file, blobs)
 
 
 def check_manifest(data: bytes, told: SealedConfig) -> SealedManifest:

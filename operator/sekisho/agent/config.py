@@ -60,6 +60,19 @@ class SealedConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class HandoverConfig:
+    """Where an engine that decrypts weights itself finds them, and their keys.
+
+    Attributes:
+        ciphertext: Folder of the sealed model; may lie on a disk.
+        socket: Where keys are handed over; its folder is kept in memory.
+    """
+
+    ciphertext: str
+    socket: str
+
+
+@dataclass(frozen=True, slots=True)
 class WeightsConfig:
     """How weights reach the pod.
 
@@ -67,11 +80,13 @@ class WeightsConfig:
         mode: "depot": fetched by the agent. "mounted": already there, for example from a claim. "sealed": ciphertext is
             fetched and unsealed by the agent, and nothing else is served.
         sealed: There exactly where the mode is "sealed".
+        handover: There where the engine decrypts sealed weights itself; the agent unseals only what lies beside them.
     """
 
     mode: Mode
     path: str
     sealed: SealedConfig | None = None
+    handover: HandoverConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +170,19 @@ def _weights(raw: Any) -> WeightsConfig:
     mode, path = _mode(item.get("mode")), _text(item.get("path"), "weights.path")
     if (item.get("sealed") is None) == (mode == "sealed"):
         raise _invalid(f"weights.mode is {mode}, and weights.sealed is {'missing' if mode == 'sealed' else 'there'}")
-    return WeightsConfig(mode, path, _sealed(item["sealed"]) if mode == "sealed" else None)
+    if item.get("handover") is not None and mode != "sealed":
+        raise _invalid(f"weights.mode is {mode}, and weights.handover is there; only sealed weights are handed over")
+    handover = None if item.get("handover") is None else _handover(item["handover"])
+    return WeightsConfig(mode, path, _sealed(item["sealed"]) if mode == "sealed" else None, handover)
+
+
+def _handover(raw: Any) -> HandoverConfig:
+    item = _object(raw, "weights.handover")
+    places = [_text(item.get(name), f"weights.handover.{name}") for name in ("ciphertext", "socket")]
+    for name, place in zip(("ciphertext", "socket"), places, strict=True):
+        if not place.startswith("/"):
+            raise _invalid(f"weights.handover.{name} is not an absolute path")
+    return HandoverConfig(*places)
 
 
 def _sealed(raw: Any) -> SealedConfig:

@@ -2,20 +2,23 @@
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from sekisho.agent.config import SealedConfig, WeightsConfig
+from sekisho.agent.artifact import Artifact
+from sekisho.agent.config import HandoverConfig, SealedConfig, WeightsConfig
+from sekisho.agent.desk import KeyDesk
 from sekisho.agent.journal import log_event
 from sekisho.agent.release import KeySource
 from sekisho.agent.state import AgentState
 from sekisho.agent.transport import ServerAccess, ask_weights, post_report
 from sekisho.agent.unseal import Order, unseal_model
 from sekisho.agent.waiting import wait_refused, wait_unavailable
-from sekisho.agent.weights import bring_weights, parse_weight_list
+from sekisho.agent.weights import WeightList, bring_weights, parse_weight_list
 from sekisho.attest.unsealing import REPORTABLE, UnsealReport
 from sekisho.errors import Reason, SekishoError
+from sekisho.loader.handover import stays_sealed
 from sekisho.seal.openssl import describe_openssl, warn_of_openssl
 
 _POLL_SECONDS: Final = 1.0
@@ -23,6 +26,7 @@ _VOLUME_SECONDS: Final = 5.0
 _TELL_SECONDS: Final = 5.0
 _RENEW_SECONDS: Final = 60.0
 _RETOLD_SECONDS: Final = 2.0
+_LOOK_SECONDS: Final = 0.5
 
 
 @dataclass(slots=True)
@@ -42,6 +46,7 @@ class Fetch:
     _done_bytes: int = 0
     _told_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _look: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.thread = threading.Thread(target=self._run, name="fetch", daemon=True)
@@ -105,28 +110,62 @@ class Fetch:
     def _unseal(self, body: dict[str, Any], told: SealedConfig) -> None:
         listing = parse_weight_list(body)
         started = time.monotonic()
+        handover = self.weights.handover
 
         def note(added: int) -> None:
             if added:  # an old failure stands until bytes flow, so that conditions do not flicker
-                self._note(added, listing.total_bytes, "are unsealed")
+                self._note(added, listing.total_bytes, "are unsealed" if handover is None else "are in the pod")
                 self._tell_progress()
 
-        manifest = unseal_model(Order(self.access, self.keys, told, Path(self.weights.path), self.stop, note), listing)
+        order = Order(self.access, self.keys, told, Path(self.weights.path), self.stop, note)
+        if handover is not None:
+            self._hand_over(replace(order, stays_sealed=stays_sealed), listing, handover, started)
+            return
+        manifest = unseal_model(order, listing).manifest
         size = sum(file.size for file in manifest.files)
         message = f"{len(manifest.files)} files, {size} bytes, unsealed in memory: {told.model} version {told.version}"
         self._conclude(message, size=size, digest=told.manifest_digest, started=started)
         self._keep_told(message)
+
+    def _hand_over(self, order: Order, listing: WeightList, handover: HandoverConfig, started: float) -> None:
+        """Unseal what lies beside the weights, bring the ciphertext, and hand over keys for as long as this runs."""
+        artifact = unseal_model(order, listing)
+        desk = KeyDesk(self.keys, artifact, Path(handover.socket), changed=self._look.set)
+        desk.check()
+        place = Path(handover.ciphertext)
+        bring_weights(self.access, listing, root=place, stop=self.stop, progress=order.progress)
+        message = _describe(artifact)
+        desk.open()
+        try:
+            self._conclude(message, size=listing.total_bytes, digest=order.told.manifest_digest, started=started)
+            self._keep_told(message, desk=desk)
+        finally:
+            desk.stop()
 
     def _conclude(self, message: str, *, size: int, digest: str, started: float) -> None:
         took = time.monotonic() - started
         self.state.record_weights(Reason.WEIGHTS_AVAILABLE, message, ready=True)
         log_event("info", "weights are complete", bytes=size, digest=digest, seconds=round(took, 3))
 
-    def _keep_told(self, message: str) -> None:
-        """Tell the depot until it knows, and again now and then: it may have lost, or taken back, what it knew."""
+    def _keep_told(self, message: str, *, desk: KeyDesk | None = None) -> None:
+        """Tell the depot until it knows, and again now and then: it may have lost, or taken back, what it knew.
+
+        While an engine waits for keys that it does not get, that is what is told.
+        """
         while not self.stop.is_set():
-            known = self._report(Reason.WEIGHTS_AVAILABLE, message)
-            self.stop.wait(_RENEW_SECONDS if known else _RETOLD_SECONDS)
+            trouble = desk.trouble if desk is not None else None
+            if trouble is not None and trouble.reason in REPORTABLE:
+                known = self._report(trouble.reason, trouble.message)
+            else:
+                known = self._report(Reason.WEIGHTS_AVAILABLE, message)
+            self._rest(_RENEW_SECONDS if known else _RETOLD_SECONDS)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait until it is time, this is to stop, or the desk has news."""
+        until = time.monotonic() + seconds
+        while not self._look.is_set() and time.monotonic() < until and not self.stop.wait(_LOOK_SECONDS):
+            pass
+        self._look.clear()
 
     def _note(self, added: int, total: int, what: str) -> None:
         with self._lock:
@@ -152,6 +191,15 @@ class Fetch:
             log_event("warning", f"the depot could not be told: {error.message}", reason=error.reason)
             return False
         return True
+
+
+def _describe(artifact: Artifact) -> str:
+    model, files = artifact.manifest.model, artifact.manifest.files
+    sealed = [file for file in files if stays_sealed(file.path)]
+    return (
+        f"{len(files)} files, {len(sealed)} of them sealed until the engine opens them, "
+        f"{sum(file.size for file in sealed)} bytes: {model.name} version {model.version}"
+    )
 
 
 def _tell_openssl() -> None:

@@ -35,7 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _paths() -> AgentPaths:
     directory = Path(os.environ.get("SEKISHO_CONFIG_DIR", "/etc/sekisho"))
     token = Path(os.environ.get("SEKISHO_TOKEN_FILE", "/var/run/secrets/sekisho/token"))
-    return AgentPaths(config=directory / "agent.json", ca=directory / "ca.crt", token=token)
+    return AgentPaths(
+        config=directory / "agent.json", ca=directory / "ca.crt", token=token,
+        release_token=token.with_name("release-token"),
+    )  # fmt: skip
 
 
 def _fence() -> int:

@@ -112,9 +112,15 @@ def ask_weights(access: ServerAccess) -> Answer:
 
 
 @contextlib.contextmanager
-def open_blob(access: ServerAccess, digest: str, *, offset: int) -> Iterator[http.client.HTTPResponse]:
-    """Open a blob from `offset` on; the answer's status is 200 or 206. Raises as `post_proof` does."""
-    headers = {"Range": f"bytes={offset}-"} if offset else {}
+def open_blob(
+    access: ServerAccess, digest: str, *, offset: int, end: int | None = None
+) -> Iterator[http.client.HTTPResponse]:
+    """Open a blob from `offset` on, up to but without `end`; the answer's status is 200 or 206.
+
+    Raises as `post_proof` does.
+    """
+    last = "" if end is None else str(end - 1)
+    headers = {"Range": f"bytes={offset}-{last}"} if offset or last else {}
     with request(access, "GET", f"/v1/blobs/{digest}", headers=headers) as response:
         if response.status not in (200, 206):
             raise read_failure(response, access)

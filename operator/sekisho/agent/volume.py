@@ -6,11 +6,12 @@ import os
 import shutil
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from sekisho.errors import Reason, RefusedError, UnavailableError
-from sekisho.seal.facts import SealedFile, SealedManifest
+from sekisho.seal.facts import SealedFile
 
 PARTIAL_FOLDER: Final = ".sekisho-partial"
 _IN_MEMORY: Final = {0x01021994: "tmpfs", 0x858458F6: "ramfs"}
@@ -73,7 +74,7 @@ def wipe_partials(root: Path) -> None:
         shutil.rmtree(folder)
 
 
-def check_room(root: Path, manifest: SealedManifest) -> None:
+def check_room(root: Path, files: Sequence[SealedFile]) -> None:
     """Refuse a volume that is too small for the plaintext.
 
     Raises:
@@ -82,7 +83,7 @@ def check_room(root: Path, manifest: SealedManifest) -> None:
     stat = os.statvfs(root)
     used = sum(path.lstat().st_size for path in root.rglob("*") if path.is_file() and not path.is_symlink())
     room = min(stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize + used)
-    total = sum(file.size for file in manifest.files)
+    total = sum(file.size for file in files)
     if total > room:
         raise RefusedError(
             Reason.SIZE_EXCEEDED,
@@ -91,18 +92,18 @@ def check_room(root: Path, manifest: SealedManifest) -> None:
         )
 
 
-def keep_whole_files(root: Path, manifest: SealedManifest, stop: threading.Event) -> frozenset[str]:
-    """Remove everything but files of the manifest whose plaintext still has its digest; return their paths.
+def keep_whole_files(root: Path, files: Sequence[SealedFile], stop: threading.Event) -> frozenset[str]:
+    """Remove everything but wanted files whose plaintext still has its digest; return their paths.
 
     Args:
         root: The volume.
-        manifest: Verified.
+        files: What is wanted there, of a verified manifest.
         stop: Ends it soon after it is set.
 
     Raises:
         UnavailableError: It was stopped.
     """
-    wanted = {file.path: file for file in manifest.files}
+    wanted = {file.path: file for file in files}
     kept = set()
     for path in sorted(root.rglob("*"), reverse=True):  # what is in a folder comes before the folder
         name = str(path.relative_to(root))

@@ -13,6 +13,7 @@ REPORTABLE: Final = frozenset(
         Reason.WEIGHTS_AVAILABLE,
         Reason.FETCHING,
         Reason.NOT_SEALED,
+        Reason.FORMAT_NOT_SERVED,
         Reason.SEAL_BROKEN,
         Reason.SEAL_INVALID,
         Reason.VERSION_ROLLED_BACK,

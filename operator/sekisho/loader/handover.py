@@ -1,7 +1,8 @@
 """Hand the keys of single files from the agent to the engine beside it, over a socket in memory-backed storage.
 
-One JSON object for each connection, then the end. The engine never has the data key: the keys of the files it loads
-open nothing else, and the digest beside them says which manifest the agent has verified.
+One JSON object for each connection, then the end; an engine that starts anew asks anew. The engine never has the data
+key: the keys of the files it loads open nothing else, and the digest beside them says which manifest the agent has
+verified.
 """
 
 import base64
@@ -11,7 +12,7 @@ import socket
 import stat
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,10 +27,14 @@ from sekisho.seal.manifest import digest_of, parse_manifest
 
 FORMAT: Final = "sekisho-handover-v1"
 MAX_BYTES: Final = 16 * 1024 * 1024
+WEIGHTS_SUFFIX: Final = ".safetensors"
 _NAME: Final = "what was handed over"
 _CHUNK_BYTES: Final = 64 * 1024
 _POLL_SECONDS: Final = 0.1
 _ANSWER_SECONDS: Final = 10.0
+# The agent may have to ask for the key first, and bounds that by 20 s.
+_WAITS_SECONDS: Final = 30.0
+_LOOK_SECONDS: Final = 0.25
 _CREDENTIALS: Final = struct.Struct("3i")
 
 
@@ -71,6 +76,56 @@ class Handover:
         if not isinstance(keys, dict) or not 1 <= len(keys) <= MAX_FILES:
             raise fields.refuse("keys", f"are not an object with 1 to {MAX_FILES} keys")
         return cls(fields.text("manifestDigest", pattern=DIGEST), {path: _read_key(keys, path) for path in keys})
+
+
+def stays_sealed(path: str) -> bool:
+    """Tell whether a file of a sealed model is left to an engine that decrypts by itself."""
+    return path.endswith(WEIGHTS_SUFFIX)
+
+
+def is_handed_over(path: str) -> bool:
+    """Tell whether an engine gets the key of a file: of those at the top, as vLLM looks into no folder below."""
+    return stays_sealed(path) and "/" not in path
+
+
+def hand_over_on_demand(
+    place: Path, bring: Callable[[], Handover | None], *, is_over: Callable[[], bool], user: int | None = None
+) -> None:
+    """Give keys to each process that connects, brought anew for each and wiped at once, until `is_over`.
+
+    Args:
+        place: As for `serve_file_keys`.
+        bring: Gets the keys, within 20 s; None where they cannot be had now: the connection is closed without a word,
+            and the engine connects again.
+        is_over: Asked several times a second, and once more before anything is sent.
+        user: As for `serve_file_keys`.
+
+    Raises:
+        RefusedError: Something else than a socket is at `place`.
+    """
+    allowed = os.getuid() if user is None else user
+    with _listening(place) as listener:
+        listener.settimeout(_LOOK_SECONDS)
+        while not is_over():
+            with contextlib.suppress(OSError):  # nobody came, or went away
+                connection, _ = listener.accept()
+                with connection:
+                    if _is_allowed(connection, allowed) and (handover := bring()) is not None:
+                        _send(connection, handover, unless=is_over)
+
+
+def _send(connection: socket.socket, handover: Handover, *, unless: Callable[[], bool]) -> None:
+    try:
+        if unless():
+            return
+        data = handover.encode()
+        try:
+            connection.settimeout(_ANSWER_SECONDS)
+            connection.sendall(data)
+        finally:
+            data[:] = bytes(len(data))
+    finally:
+        handover.wipe()
 
 
 def serve_file_keys(place: Path, handover: Handover, *, times: int = 1, seconds: float, user: int | None = None) -> int:
@@ -170,8 +225,7 @@ def _answer(listener: socket.socket, handover: Handover, allowed: int) -> bool:
     connection, _ = listener.accept()
     with connection:
         connection.settimeout(_ANSWER_SECONDS)
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        if _CREDENTIALS.unpack(credentials)[1] != allowed:
+        if not _is_allowed(connection, allowed):
             return False
         data = handover.encode()
         try:
@@ -181,9 +235,14 @@ def _answer(listener: socket.socket, handover: Handover, allowed: int) -> bool:
     return True
 
 
+def _is_allowed(connection: socket.socket, user: int) -> bool:
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return bool(_CREDENTIALS.unpack(credentials)[1] == user)
+
+
 def _receive(place: Path, into: bytearray) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(_ANSWER_SECONDS)
+        connection.settimeout(_WAITS_SECONDS)
         connection.connect(str(place))
         while chunk := connection.recv(_CHUNK_BYTES):
             into += chunk

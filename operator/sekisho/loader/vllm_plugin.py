@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sekisho.errors import Reason, RefusedError, SekishoError
-from sekisho.loader.handover import fetch_file_keys, open_handed_over
+from sekisho.loader.handover import WEIGHTS_SUFFIX, fetch_file_keys, is_handed_over, open_handed_over
 from sekisho.loader.opening import SealedModel
 from sekisho.loader.tensors import TensorView, stream_tensors
 from sekisho.seal.openssl import describe_openssl, warn_of_openssl
@@ -26,7 +26,6 @@ SOCKET_VARIABLE: Final = "SEKISHO_LOADER_SOCKET"
 CIPHERTEXT_VARIABLE: Final = "SEKISHO_LOADER_CIPHERTEXT"
 WAIT_VARIABLE: Final = "SEKISHO_LOADER_WAIT_SECONDS"
 _WAIT_SECONDS: Final = 300.0
-_SUFFIX: Final = ".safetensors"
 _CONSOLIDATED: Final = "consolidated"
 _DTYPES: Final = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64", "F16": "float16",
@@ -88,13 +87,13 @@ def choose_files(model: SealedModel) -> list[str]:
     Raises:
         RefusedError: There are none.
     """
-    found = [file.path for file in model.manifest.files if file.path.endswith(_SUFFIX) and "/" not in file.path]
+    found = [file.path for file in model.manifest.files if is_handed_over(file.path)]
     # Some models ship their weights twice; vLLM takes the files of the usual names where there are any.
     usual = [path for path in found if not path.startswith(_CONSOLIDATED)]
     if not found:
         raise RefusedError(
             Reason.FORMAT_NOT_SERVED,
-            f'model "{model.manifest.model.name}" has no file {_SUFFIX}; vLLM is given no other',
+            f'model "{model.manifest.model.name}" has no file {WEIGHTS_SUFFIX}; vLLM is given no other',
         )
     return usual or found
 

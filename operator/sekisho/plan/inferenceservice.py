@@ -29,7 +29,7 @@ from sekisho.render.blueprint import Blueprint
 from sekisho.render.estimate import Needs, estimate_needs
 from sekisho.render.manifests import ISOLATION_KINDS, WORKLOAD_KINDS, render_isolation, render_workload
 from sekisho.render.metadata import render_labels
-from sekisho.render.storage import bound_weights_bytes
+from sekisho.render.storage import BESIDE_BYTES, bound_weights_bytes
 
 _MIN_LOOK_SECONDS = 5.0
 _TRUST_LOOK_SECONDS = 60.0
@@ -72,8 +72,7 @@ def _design(
         rules, data_class, [*images, ("the agent's image (chart value images.agent)", world.settings.agent_image)]
     )
     check_egress(rules, data_class, spec.egress, canaries=world.settings.canaries)
-    in_memory = _keeps_in_memory(classing, weights)
-    volume = bound_weights_bytes(weights.size_bytes, world.settings.max_weights_bytes) if in_memory else 0
+    volume = _memory_of_weights(classing, weights, runtime, world)
     needs = estimate_needs(
         spec.predictor, runtime, memory=weights.memory, size_bytes=weights.size_bytes, volume_bytes=volume
     )
@@ -87,6 +86,15 @@ def _design(
 def _keeps_in_memory(classing: Classing, weights: Weights) -> bool:
     """Tell whether the volume of weights is kept in memory: where they are unsealed, or may be nothing but sealed."""
     return not weights.storage.is_mounted and (classing.rules.weights.sealed or weights.sealed is not None)
+
+
+def _memory_of_weights(classing: Classing, weights: Weights, runtime: RuntimeSpec, world: World) -> int:
+    """Return how large the volume of weights is where it is kept in memory; 0 where it is not."""
+    if not _keeps_in_memory(classing, weights):
+        return 0
+    if weights.sealed is not None and runtime.loader == "sealed":
+        return BESIDE_BYTES
+    return bound_weights_bytes(weights.size_bytes, world.settings.max_weights_bytes)
 
 
 def _demand(

@@ -7,7 +7,7 @@ from sekisho.api import names
 from sekisho.render.blueprint import Blueprint
 from sekisho.render.digest import stamp
 from sekisho.render.metadata import render_labels, render_metadata
-from sekisho.render.storage import WEIGHTS_PATH
+from sekisho.render.storage import CIPHERTEXT_PATH, HANDOVER_SOCKET, WEIGHTS_PATH
 
 
 def render_service_account(blueprint: Blueprint) -> dict[str, Any]:
@@ -76,7 +76,11 @@ def _render_weights(blueprint: Blueprint) -> dict[str, Any]:
         "keyId": sealed.key_id,
         "keyVersion": sealed.key_version,
     }
-    return {"mode": "sealed", "path": WEIGHTS_PATH, "sealed": facts}
+    handover = {"ciphertext": CIPHERTEXT_PATH, "socket": HANDOVER_SOCKET}
+    return {
+        "mode": "sealed", "path": WEIGHTS_PATH, "sealed": facts,
+        **({"handover": handover} if blueprint.hands_over else {}),
+    }  # fmt: skip
 
 
 def _render_release(blueprint: Blueprint) -> dict[str, Any]:

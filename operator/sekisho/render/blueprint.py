@@ -54,6 +54,11 @@ class Blueprint:
         return names.name_child(self.name)
 
     @property
+    def hands_over(self) -> bool:
+        """Whether the engine decrypts the weights itself, with keys that the agent hands over."""
+        return self.sealed is not None and self.runtime.loader == "sealed"
+
+    @property
     def weights_bytes(self) -> int:
-        """Size limit of the volume for weights."""
+        """Size limit of the volume for weights: of what is fetched, or unsealed."""
         return bound_weights_bytes(self.size_bytes, self.settings.max_weights_bytes)

@@ -7,12 +7,23 @@ from sekisho.api import names
 from sekisho.render.blueprint import Blueprint
 from sekisho.render.estimate import AGENT_CPU_MILLIS, AGENT_MEMORY_LIMIT_MIB, AGENT_MEMORY_MIB, mib
 from sekisho.render.images import override_registry
-from sekisho.render.storage import WEIGHTS_PATH, render_weights_mount
+from sekisho.render.storage import (
+    CIPHERTEXT_PATH,
+    HANDOVER_SOCKET,
+    WEIGHTS_PATH,
+    render_handover_mounts,
+    render_weights_mount,
+)
 
 CONFIG_PATH: Final = "/etc/sekisho"
 TOKEN_PATH: Final = "/var/run/secrets/sekisho"  # noqa: S105 - a folder
 # A start may take as long as the largest weights over the slowest line; the agent tells what it waits for.
 _STARTUP_SECONDS = 12 * 3600
+# What the engine's load format is told; sekisho.loader.vllm_plugin reads these.
+_HANDOVER_ARGUMENT: Final = "--load-format=sekisho"
+_HANDOVER_ENVIRONMENT: Final = {
+    "SEKISHO_LOADER_CIPHERTEXT": CIPHERTEXT_PATH, "SEKISHO_LOADER_SOCKET": HANDOVER_SOCKET,
+}  # fmt: skip
 _RESTRICTED: Final = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -61,6 +72,8 @@ def render_agent(blueprint: Blueprint) -> dict[str, Any]:
     ]
     if not blueprint.storage.is_mounted:
         mounts.append(render_weights_mount(blueprint.storage, read_only=False))
+    if blueprint.hands_over:
+        mounts += render_handover_mounts(read_only=False)
     return {
         "name": "agent",
         **_image(blueprint, blueprint.agent_image),
@@ -81,15 +94,18 @@ def render_engine(blueprint: Blueprint) -> dict[str, Any]:
     """Render the engine: no token, no capability, no writable root; it lives while the agent vouches for it."""
     runtime = blueprint.runtime
     mounts = [render_weights_mount(blueprint.storage, read_only=True), {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
+    if blueprint.hands_over:
+        mounts += render_handover_mounts(read_only=True)
     if runtime.memory.shared:
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108 - the pod's own
+    args, env = _engine_arguments(blueprint), _engine_environment(blueprint)
     health = runtime.probes.health_path
     return {
         "name": "engine",
         **_image(blueprint, override_registry(runtime.image, blueprint.settings.registry)),
         **({"command": [_fill(item, blueprint) for item in runtime.command]} if runtime.command else {}),
-        **({"args": [_fill(item, blueprint) for item in runtime.args]} if runtime.args else {}),
-        **({"env": [{"name": item.name, "value": item.value} for item in runtime.env]} if runtime.env else {}),
+        **({"args": args} if args else {}),
+        **({"env": env} if env else {}),
         "ports": [{"name": "http", "containerPort": runtime.port, "protocol": "TCP"}],
         "securityContext": deepcopy(_RESTRICTED),
         "resources": _engine_resources(blueprint),
@@ -100,6 +116,17 @@ def render_engine(blueprint: Blueprint) -> dict[str, Any]:
         "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
         "volumeMounts": mounts,
     }
+
+
+def _engine_arguments(blueprint: Blueprint) -> list[str]:
+    own = [_HANDOVER_ARGUMENT] if blueprint.hands_over else []
+    return [*(_fill(item, blueprint) for item in blueprint.runtime.args), *own]
+
+
+def _engine_environment(blueprint: Blueprint) -> list[dict[str, str]]:
+    own = _HANDOVER_ENVIRONMENT if blueprint.hands_over else {}
+    said = {item.name: item.value for item in blueprint.runtime.env if item.name not in own}
+    return [{"name": name, "value": value} for name, value in {**said, **own}.items()]
 
 
 def _image(blueprint: Blueprint, image: str) -> dict[str, Any]:

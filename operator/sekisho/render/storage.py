@@ -10,8 +10,15 @@ from sekisho.errors import Reason, RefusedError
 Scheme = Literal["oci", "https", "s3", "pvc"]
 
 WEIGHTS_PATH: Final = "/models"
+CIPHERTEXT_PATH: Final = "/sealed"
+HANDOVER_PATH: Final = "/run/sekisho"
+HANDOVER_SOCKET: Final = f"{HANDOVER_PATH}/keys"
 MIB: Final = 1 << 20
+BESIDE_BYTES: Final = 256 * MIB
+"""Room in memory for what lies beside weights that the engine decrypts itself: configuration, tokenizer, templates."""
 _SLACK_BYTES = 16 * MIB
+_SEAL_BYTES = 128 * MIB
+_SOCKET_LIMIT = "1Mi"
 _HOST = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?$")
 _BUCKET = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
 _CLAIM = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
@@ -120,3 +127,20 @@ def render_weights_mount(storage: Storage, *, read_only: bool) -> dict[str, Any]
     if storage.is_mounted and storage.path:
         mount["subPath"] = storage.path
     return mount
+
+
+def render_handover_volumes(*, limit_bytes: int) -> list[dict[str, Any]]:
+    """Render the volumes of weights that the engine decrypts: ciphertext, which may lie on a disk, and the socket."""
+    limit = limit_bytes + _SEAL_BYTES
+    return [
+        {"name": "sealed", "emptyDir": {"sizeLimit": f"{-(-limit // MIB)}Mi"}},
+        {"name": "handover", "emptyDir": {"medium": "Memory", "sizeLimit": _SOCKET_LIMIT}},
+    ]
+
+
+def render_handover_mounts(*, read_only: bool) -> list[dict[str, Any]]:
+    """Render a container's mounts of these; who only reads can still connect to the socket."""
+    return [
+        {"name": "sealed", "mountPath": CIPHERTEXT_PATH, "readOnly": read_only},
+        {"name": "handover", "mountPath": HANDOVER_PATH, "readOnly": read_only},
+    ]

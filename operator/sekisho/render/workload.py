@@ -10,7 +10,7 @@ from sekisho.render.containers import render_agent, render_engine, render_fence
 from sekisho.render.digest import digest_of, stamp
 from sekisho.render.images import has_digest, repository_of
 from sekisho.render.metadata import render_labels, render_metadata, selector_labels
-from sekisho.render.storage import render_weights_volume
+from sekisho.render.storage import BESIDE_BYTES, render_handover_volumes, render_weights_volume
 
 TEMPLATE_DIGEST_ANNOTATION: Final = "sekisho.dev/template-digest"
 _AGENT_CONTAINERS = ("fence", "agent")
@@ -102,8 +102,10 @@ def _volumes(blueprint: Blueprint) -> list[dict[str, Any]]:
     if blueprint.sealed is not None:  # whether or not keys are released already: a template must not change by that
         tokens.append(_token(names.BROKER_AUDIENCE, "release-token"))
     shared = blueprint.runtime.memory.shared
+    limit = BESIDE_BYTES if blueprint.hands_over else blueprint.weights_bytes
     volumes: list[dict[str, Any]] = [
-        render_weights_volume(blueprint.storage, limit_bytes=blueprint.weights_bytes, in_memory=blueprint.in_memory),
+        render_weights_volume(blueprint.storage, limit_bytes=limit, in_memory=blueprint.in_memory),
+        *(render_handover_volumes(limit_bytes=blueprint.weights_bytes) if blueprint.hands_over else []),
         {"name": "config", "configMap": {"name": blueprint.child, "defaultMode": 0o444}},
         {"name": "token", "projected": {"defaultMode": 0o440, "sources": tokens}},
         {"name": "tmp", "emptyDir": {"sizeLimit": _TMP_LIMIT}},

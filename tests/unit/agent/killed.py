@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sekisho.agent import unseal
+from sekisho.agent import lines
 from sekisho.agent.config import SealedConfig, ServerAddress
 from sekisho.agent.release import KeyRequest
 from sekisho.agent.transport import ServerAccess
@@ -101,7 +101,7 @@ def die_at(point: int, volume: str) -> None:
         out.write(view[half:])
         count()
 
-    unseal._write_whole = write_in_parts
+    lines._write_whole = write_in_parts
     sys.addaudithook(audit)
 
 

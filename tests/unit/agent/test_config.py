@@ -15,6 +15,7 @@ SEALED: dict[str, Any] = {
     "manifestDigest": f"sha256:{'a' * 64}", "model": "legal/reviewer", "version": 7, "class": "confidential+gdpr",
     "kms": "openbao", "keyId": "transit/legal", "keyVersion": "3",
 }  # fmt: skip
+HANDOVER: dict[str, Any] = {"ciphertext": "/sealed", "socket": "/run/sekisho/keys"}
 RELEASE: dict[str, Any] = {"host": "10.96.0.50", "port": 443, "serverName": "sekisho-broker.sekisho-system.svc"}
 CONFIG: dict[str, Any] = {
     "namespace": "legal", "service": "review",
@@ -31,6 +32,10 @@ def read(config: Any) -> Any:
 
 def with_sealed(**changes: Any) -> dict[str, Any]:
     return CONFIG | {"weights": CONFIG["weights"] | {"sealed": SEALED | changes}}
+
+
+def with_handover(handover: Any) -> dict[str, Any]:
+    return CONFIG | {"weights": CONFIG["weights"] | {"handover": handover}}
 
 
 @pytest.mark.parametrize(
@@ -57,6 +62,14 @@ def with_sealed(**changes: Any) -> dict[str, Any]:
         (with_sealed(kms="x" * 65), "weights.sealed.kms is not a printable text of 1 to 64"),
         (with_sealed(keyId="a\nb"), "weights.sealed.keyId is not a printable text of 1 to 2048"),
         (with_sealed(keyVersion=3), "weights.sealed.keyVersion is not a printable text"),
+        (with_handover("/sealed"), "weights.handover is not an object"),
+        (with_handover({"ciphertext": "/sealed"}), "weights.handover.socket is not a printable text"),
+        (with_handover(HANDOVER | {"ciphertext": "sealed"}), "weights.handover.ciphertext is not an absolute path"),
+        (with_handover(HANDOVER | {"socket": "run/keys"}), "weights.handover.socket is not an absolute path"),
+        (
+            CONFIG | {"weights": {"mode": "depot", "path": "/models", "handover": HANDOVER}},
+            "weights.mode is depot, and weights.handover is there; only sealed weights are handed over",
+        ),
         (CONFIG | {"release": "10.96.0.50"}, "release is not an object"),
         (CONFIG | {"release": RELEASE | {"host": "broker"}}, "release.host is not an IP address"),
         (CONFIG | {"release": RELEASE | {"port": 0}}, "release.port is not a port"),
@@ -69,6 +82,12 @@ def test_what_is_not_as_it_must_be_is_refused_by_its_name(config: dict[str, Any]
         read(config)
     assert caught.value.reason is Reason.INVALID_SPEC
     assert message in caught.value.message
+
+
+def test_where_an_engine_decrypts_by_itself_is_read_and_absent_elsewhere() -> None:
+    assert read(CONFIG).weights.handover is None
+    handover = read(with_handover(HANDOVER)).weights.handover
+    assert (handover.ciphertext, handover.socket) == ("/sealed", "/run/sekisho/keys")
 
 
 def test_a_pod_without_a_release_of_keys_has_none() -> None:

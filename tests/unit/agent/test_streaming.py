@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sekisho.agent import unseal
+from sekisho.agent import lines
 from sekisho.agent.config import SealedConfig, ServerAddress
 from sekisho.agent.release import KeyRequest
 from sekisho.agent.transport import ServerAccess
@@ -60,7 +60,7 @@ class Line:
 
 @pytest.fixture
 def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
-    monkeypatch.setattr(unseal, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(lines, "_PAUSE_SECONDS", 0.01)
     tls = build_keys(tmp_path / "tls", "127.0.0.1")
     (tmp_path / "token").write_text("t")
     with serve_files(FileServer(), tls) as server, memory_folder() as volume:
@@ -141,7 +141,7 @@ def test_a_volume_that_is_full_is_told_from_a_connection_that_breaks(
     def fill(_out: Any, _view: memoryview) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(unseal, "_write_whole", fill)
+    monkeypatch.setattr(lines, "_write_whole", fill)
     with pytest.raises(RefusedError, match="cannot be written to the memory-backed volume: No space left") as caught:
         line.run()
     assert caught.value.reason is Reason.SIZE_EXCEEDED

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sekisho.agent import fetch, loop, unseal
+from sekisho.agent import fetch, lines, loop, unseal
 from sekisho.errors import Reason
 from sekisho.kms.unsafe_development import rotate_unsafe_key
 from sekisho.seal.facts import KEY_NAME, MANIFEST_NAME, TABLE_NAME, BlobFacts
@@ -504,6 +504,7 @@ async def test_keys_and_buffers_are_wiped_once_they_are_not_needed(
         wiped.append(secret)
 
     monkeypatch.setattr(unseal, "wipe", note)
+    monkeypatch.setattr(lines, "wipe", note)
     await stage.step()
     await settle(lambda: stage.condition.get("status") == "True")
     keys = {id(item): item for item in wiped if len(item) == 32}

@@ -36,10 +36,10 @@ def test_a_tmpfs_is_a_volume() -> None:
 
 
 def test_a_volume_that_is_too_small_is_refused_with_both_sizes() -> None:
-    manifest = seal().manifest
-    large = replace(manifest, files=(replace(manifest.files[0], size=1 << 50),))
+    files = seal().manifest.files
+    large = (replace(files[0], size=1 << 50),)
     with memory_folder() as folder:
-        check_room(folder, manifest)
+        check_room(folder, files)
         with pytest.raises(RefusedError) as caught:
             check_room(folder, large)
     assert caught.value.reason is Reason.SIZE_EXCEEDED

@@ -360,6 +360,12 @@ BAD: Mapping[str, Bad] = {
     "a runtime that takes the agent's port": Bad(
         "Runtime", {**RUNTIME, "port": 8181}, "port 8181 belongs to the agent in the pod"
     ),
+    "a runtime that decrypts what its engine cannot": Bad(
+        "Runtime", {**RUNTIME, "loader": "sealed"}, "an engine with loader sealed decrypts safetensors and no other"
+    ),
+    "a runtime with an unknown loader": Bad(
+        "Runtime", {**RUNTIME, "loader": "mine"}, 'Unsupported value: "mine"', "Input should be 'files' or 'sealed'"
+    ),
     "a runtime that serves nothing": Bad(
         "Runtime", {**RUNTIME, "formats": []}, "should have at least 1 items", "at least 1 item"
     ),

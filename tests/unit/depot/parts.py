@@ -213,10 +213,10 @@ def serve_files(server: FileServer, keys: Keys | None) -> Iterator[FileServer]:
                 return self._send(412, b"", {})
             headers = {"ETag": tag, "Last-Modified": "Wed, 21 Oct 2026 07:28:00 GMT", "Accept-Ranges": "bytes"}
             status, part = 200, data
-            if match := re.match(r"bytes=(\d+)-$", span):
-                start = int(match[1])
-                status, part = 206, data[start:]
-                headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+            if match := re.match(r"bytes=(\d+)-(\d*)$", span):
+                start, end = int(match[1]), int(match[2] or len(data) - 1) + 1
+                status, part = 206, data[start:end]
+                headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(data)}"
             return self._send(status, part, headers, body=body)
 
         def _send(self, status: int, data: bytes, headers: dict[str, str], *, body: bool = True) -> None:

@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 
 from sekisho.errors import Reason, RefusedError, UnavailableError
-from sekisho.loader.handover import MAX_BYTES, Handover, fetch_file_keys, open_handed_over, serve_file_keys
+from sekisho.loader.handover import (
+    MAX_BYTES,
+    Handover,
+    fetch_file_keys,
+    hand_over_on_demand,
+    open_handed_over,
+    serve_file_keys,
+)
 from sekisho.loader.opening import derive_keys, read_file
 from sekisho.seal.canonical import encode_canonical
 from sekisho.seal.facts import MANIFEST_NAME
@@ -175,3 +182,82 @@ def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:
 
 def test_keys_are_not_shown() -> None:
     assert "keys" not in repr(make_handover())
+
+
+@contextmanager
+def on_demand(place: Path, bring: Any, **options: Any) -> Iterator[threading.Event]:
+    """Hand over in a thread until the block ends."""
+    over = threading.Event()
+    thread = threading.Thread(
+        target=lambda: hand_over_on_demand(place, bring, **{"is_over": over.is_set, **options}), daemon=True
+    )
+    thread.start()
+    while not place.exists():
+        time.sleep(0.01)
+    yield over
+    over.set()
+    thread.join()
+    assert not place.exists()
+
+
+def test_each_process_has_its_keys_brought_anew_and_wiped_at_once(tmp_path: Path) -> None:
+    brought: list[Handover] = []
+
+    def bring() -> Handover:
+        brought.append(make_handover())
+        return brought[-1]
+
+    with on_demand(tmp_path / "keys", bring):
+        for _ in range(3):
+            assert fetch_file_keys(tmp_path / "keys", seconds=10).keys == {"model.safetensors": bytearray(range(32))}
+    assert len(brought) == 3
+    assert not any(handover.keys for handover in brought)
+
+
+def test_nothing_is_brought_for_another_user(tmp_path: Path) -> None:
+    brought: list[Handover] = []
+    keys = tmp_path / "keys"
+    with (
+        on_demand(keys, lambda: brought.append(make_handover()), user=os.getuid() + 1),
+        pytest.raises(UnavailableError, match="no keys were handed over"),
+    ):
+        fetch_file_keys(keys, seconds=0.3)
+    assert brought == []
+
+
+def test_keys_that_cannot_be_had_now_are_asked_for_again_by_who_waits(tmp_path: Path) -> None:
+    answers = [None, None, make_handover()]
+    with on_demand(tmp_path / "keys", lambda: answers.pop(0)):
+        assert fetch_file_keys(tmp_path / "keys", seconds=10).keys
+    assert answers == []
+
+
+def test_what_was_brought_too_late_is_wiped_and_not_sent(tmp_path: Path) -> None:
+    handover = make_handover()
+    key = handover.keys["model.safetensors"]
+
+    def bring() -> Handover:
+        over.set()
+        return handover
+
+    with (
+        on_demand(tmp_path / "keys", bring) as over,
+        pytest.raises(UnavailableError, match="no keys were handed over"),
+    ):
+        fetch_file_keys(tmp_path / "keys", seconds=0.3)
+    assert not any(key)
+
+
+def test_who_goes_away_before_the_answer_harms_nobody(tmp_path: Path) -> None:
+    brought: list[Handover] = []
+
+    def bring() -> Handover:
+        time.sleep(0.2)
+        brought.append(make_handover())
+        return brought[-1]
+
+    with on_demand(tmp_path / "keys", bring):
+        with socket.socket(socket.AF_UNIX) as hasty:
+            hasty.connect(str(tmp_path / "keys"))
+        assert fetch_file_keys(tmp_path / "keys", seconds=10).keys
+    assert not any(handover.keys for handover in brought)

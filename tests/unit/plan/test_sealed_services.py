@@ -23,7 +23,7 @@ from tests.unit.plan.seals import (
     sealed_model,
 )
 from tests.unit.plan.test_conditions import check_laws
-from tests.unit.plan.worlds import NOW, build_policy, build_service, build_world, condition, settle
+from tests.unit.plan.worlds import NOW, build_policy, build_runtime, build_service, build_world, condition, settle
 from tests.unit.render.blueprints import RELEASED
 
 STRICT = demanding(**DEMANDS)
@@ -224,3 +224,14 @@ def test_no_status_but_a_whole_signed_inspection_lets_a_demanding_class_run(
     same = value == WHOLE[key] or (key == "version" and isinstance(value, int) and not isinstance(value, bool))
     assert not decided.workload or same or (key == "signedBy" and "release" in value)
     tell_model(world.model, STRICT)  # type: ignore[arg-type]
+
+
+def test_weights_that_the_engine_decrypts_are_not_counted_as_memory_of_the_volume() -> None:
+    model = sealed_model(build_inspection(), format={"name": "safetensors"})
+    needs = {}
+    for loader in ("files", "sealed"):
+        runtime = build_runtime(formats=[{"name": "safetensors"}], loader=loader)
+        world = build_world(model=model, runtimes={"vllm": runtime}, settings=RELEASED)
+        agent = next(item for item in pod_of(plan(build_service(), world))["initContainers"] if item["name"] == "agent")
+        needs[loader] = agent["resources"]["requests"]["memory"]
+    assert needs == {"files": "191Mi", "sealed": "320Mi"}

@@ -344,3 +344,57 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_order(
         return json.dumps([*render_isolation(blueprint), *render_workload(blueprint, live=None)]).encode()
 
     assert render(1) == render(-1)
+
+
+SEALED_VLLM = build_runtime(
+    formats=[{"name": "safetensors"}], loader="sealed", args=["--model={{path}}"],
+    env=[{"name": "HOME", "value": "/tmp"}, {"name": "SEKISHO_LOADER_SOCKET", "value": "/tmp/mine"}],
+)  # fmt: skip
+
+
+def handing_over(**changes: Any) -> dict[str, Any]:
+    return render_template(
+        build_blueprint(
+            **{"runtime": SEALED_VLLM, "sealed": SEALED, "settings": RELEASED, "in_memory": True, **changes}
+        )
+    )
+
+
+def test_an_engine_that_decrypts_by_itself_gets_ciphertext_a_socket_and_no_plain_weights() -> None:
+    template = handing_over()
+    volumes = {item["name"]: item for item in template["spec"]["volumes"]}
+    assert volumes["weights"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "256Mi"}
+    assert volumes["handover"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "1Mi"}
+    assert "medium" not in volumes["sealed"]["emptyDir"], "ciphertext may lie on a disk"
+    assert volumes["sealed"]["emptyDir"]["sizeLimit"] == "255Mi", "110 MB, a twentieth, 16 MiB and the seal's 128 MiB"
+    engine, agent = container(template, "engine"), container(template, "agent")
+    mounts = {m["name"]: (m["mountPath"], m["readOnly"]) for m in engine["volumeMounts"] if m["name"] != "tmp"}
+    assert mounts == {"weights": ("/models", True), "sealed": ("/sealed", True), "handover": ("/run/sekisho", True)}
+    written = {m["name"] for m in agent["volumeMounts"] if not m.get("readOnly")}
+    assert written == {"weights", "sealed", "handover", "agent-tmp"}
+    assert engine["args"] == ["--model=/models", "--load-format=sekisho"]
+
+
+def test_where_ciphertext_and_keys_are_is_ours_to_say() -> None:
+    env = container(handing_over(), "engine")["env"]
+    assert {item["name"]: item["value"] for item in env} == {
+        "HOME": "/tmp", "SEKISHO_LOADER_CIPHERTEXT": "/sealed", "SEKISHO_LOADER_SOCKET": "/run/sekisho/keys",
+    }  # fmt: skip
+    assert len(env) == 3
+
+
+def test_the_agent_reads_where_to_hand_over_and_only_there() -> None:
+    blueprint = build_blueprint(runtime=SEALED_VLLM, sealed=SEALED, settings=RELEASED)
+    parsed = parse_config(json.dumps(render_agent_config(blueprint)).encode(), host_ip="10.0.0.1")
+    assert parsed.weights.handover is not None
+    assert (parsed.weights.handover.ciphertext, parsed.weights.handover.socket) == ("/sealed", "/run/sekisho/keys")
+    for other in (replace(blueprint, sealed=None), replace(blueprint, runtime=build_runtime())):
+        assert "handover" not in render_agent_config(other)["weights"]
+
+
+def test_plain_weights_are_served_as_ever_by_a_runtime_that_could_decrypt() -> None:
+    template = handing_over(sealed=None, in_memory=False)
+    assert not {"sealed", "handover"} & {item["name"] for item in template["spec"]["volumes"]}
+    engine = container(template, "engine")
+    assert engine["args"] == ["--model=/models"]
+    assert {"name": "SEKISHO_LOADER_SOCKET", "value": "/tmp/mine"} in engine["env"]

@@ -24,6 +24,7 @@ ImageRef = Annotated[
 Path = Annotated[str, Field(max_length=256, pattern=r"^/[A-Za-z0-9._/-]*$")]
 EnvName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Accelerator = Literal["nvidia"]
+Loader = Literal["files", "sealed"]
 
 
 class EnvVar(ApiModel):
@@ -87,6 +88,13 @@ class RuntimeSpec(ApiModel):
         json_schema_extra=keyed_list("name", max_items=32),
         description="Environment; no secrets.",
     )
+    loader: Loader = Field(
+        default="files",
+        description="How the engine takes sealed weights. files: the agent unseals them into memory, and the engine "
+        "reads files. sealed: the engine decrypts safetensors by itself, with keys that the agent hands over; its "
+        "image holds sekisho's load format for vLLM, and it is started with --load-format=sekisho. Plain weights are "
+        "files to both.",
+    )
     port: int = Field(default=8080, ge=1024, le=65535, description="Port of the OpenAI-compatible API.")
     accelerators: tuple[Accelerator, ...] = Field(
         default=(),
@@ -103,13 +111,24 @@ class RuntimeSpec(ApiModel):
     )
 
     validations: ClassVar[list[dict[str, str]]] = [
-        {"rule": "self.port != 8181", "message": "port 8181 belongs to the agent in the pod", "fieldPath": ".port"}
+        {"rule": "self.port != 8181", "message": "port 8181 belongs to the agent in the pod", "fieldPath": ".port"},
+        {
+            "rule": "!has(self.loader) || self.loader != 'sealed' || self.formats.all(f, f.name == 'safetensors')",
+            "message": "an engine with loader sealed decrypts safetensors and no other format",
+            "fieldPath": ".loader",
+        },
     ]
 
     @model_validator(mode="after")
     def _check_port(self) -> "RuntimeSpec":
         if self.port == AGENT_PORT:
             raise ValueError(f"port {AGENT_PORT} belongs to the agent in the pod")
+        return self
+
+    @model_validator(mode="after")
+    def _check_loader(self) -> "RuntimeSpec":
+        if self.loader == "sealed" and any(item.name != "safetensors" for item in self.formats):
+            raise ValueError("an engine with loader sealed decrypts safetensors and no other format")
         return self
 
 
