@@ -43,12 +43,14 @@ class LoggedEvent:
         kind: The TCG's event type.
         digests: By algorithm, named as hashlib names them, in the log's order.
         data: The event's own data.
+        name: What a runtime event of dstack is called; its digest covers name and data. Empty for all others.
     """
 
     register: int
     kind: int
     digests: tuple[tuple[str, bytes], ...]
     data: bytes
+    name: str = ""
 
     def digest(self, algorithm: str) -> bytes | None:
         """Return the digest of an algorithm; None where the log has none."""
@@ -192,9 +194,11 @@ def _take_event(item: Any) -> LoggedEvent:
     digest, payload = _unhex(item["digest"], "digest"), _unhex(item["event_payload"], "event_payload")
     if len(digest) != 48:
         raise _invalid(f"has an event whose digest has {len(digest)} bytes, not 48")
-    if kind == RUNTIME_EVENT and digest != digest_runtime_event(name, payload):
+    if kind != RUNTIME_EVENT:
+        return LoggedEvent(register + 1, kind, (("sha384", digest),), payload)
+    if digest != digest_runtime_event(name, payload):
         raise _invalid(f'has an event "{name}" whose digest is not that of its name and payload')
-    return LoggedEvent(register + 1, kind, (("sha384", digest),), payload)
+    return LoggedEvent(register + 1, kind, (("sha384", digest),), payload, name)
 
 
 def digest_runtime_event(name: str, payload: bytes) -> bytes:

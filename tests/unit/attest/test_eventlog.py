@@ -24,8 +24,8 @@ from sekisho.attest.eventlog import (
 from sekisho.errors import Reason, RefusedError
 from tests.unit.fuzz import JSON, MIB, attempt, changed, measure_peak
 
-SHA1, SHA256, SHA384, SM3, OWN = 4, 11, 12, 18, 0x1234
-SIZES = {SHA1: 20, SHA256: 32, SHA384: 48, SM3: 32, OWN: 16}
+SHA1, SHA256, SHA384, SHA512, SM3, OWN = 4, 11, 12, 13, 18, 0x1234
+SIZES = {SHA1: 20, SHA256: 32, SHA384: 48, SHA512: 64, SM3: 32, OWN: 16}
 SEPARATOR, NO_ACTION = 4, 3
 
 
@@ -111,6 +111,16 @@ def test_algorithms_of_any_name_are_read() -> None:
     log = header([(SM3, 32), (OWN, 16)]) + event(1, 1, [digest_of(OWN, b"a"), digest_of(SM3, b"a")])
     (one,) = parse_tcg_log(log)
     assert [name for name, _ in one.digests] == ["0x1234", "sm3"]
+    log = header([(SHA1, 20), (SHA512, 64)]) + event(1, 1, [digest_of(SHA1, b"a"), digest_of(SHA512, b"a")])
+    (one,) = parse_tcg_log(log)
+    assert one.digests == (("sha1", digest_of(SHA1, b"a")[1]), ("sha512", digest_of(SHA512, b"a")[1]))
+    assert set(replay_pcrs([one], "sha1")) == set(replay_pcrs([one], "sha512")) == {1}
+
+
+def test_a_log_may_be_as_long_as_allowed() -> None:
+    assert len(parse_tcg_log(LOG + bytes(MAX_LOG_BYTES - len(LOG)))) == 2
+    log = json.dumps([GOOD]).encode()
+    assert len(parse_dstack_log(log + b" " * (MAX_LOG_BYTES - len(log)))) == 1
 
 
 def test_an_event_that_extends_nothing_may_name_any_register() -> None:
@@ -250,7 +260,7 @@ def test_a_log_of_dstack_is_read_in_the_numbering_of_the_other() -> None:
     log = json.dumps([GOOD, RUNTIME, {**GOOD, "imr": 0}]).encode()
     first, second, third = parse_dstack_log(log)
     assert first == LoggedEvent(4, 1, (("sha384", b"\x0d" * 48),), b"\xab\xcd")
-    assert second.data == b"\1\2"
+    assert (second.name, second.data) == ("app-id", b"\1\2")
     assert third.register == 1
     assert dict(replay_rtmrs([first, second, third]))["rtmr3"] == extend(
         "sha384", b"\x0d" * 48, hashlib.sha384(b"\x01\x00\x00\x08:app-id:\x01\x02").digest()

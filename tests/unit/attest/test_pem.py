@@ -16,7 +16,8 @@ def spell(der: bytes) -> bytes:
     return BEGIN + base64.encodebytes(der).strip() + END
 
 
-ONE = spell(b"one certificate")
+DER = b"one certificate" * 8  # two lines
+ONE = spell(DER)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,21 @@ def test_anything_but_a_few_certificates_in_their_one_spelling_is_refused(pem: b
     assert caught.value.message == message
 
 
+def test_nothing_but_line_ends_stands_around_a_certificate() -> None:
+    for byte in set(range(256)) - set(b"\r\n"):
+        for pem in (bytes((byte,)) + ONE, ONE + bytes((byte,)), ONE + bytes((byte,)) + ONE):
+            with pytest.raises(RefusedError, match="something in them that is no certificate in PEM"):
+                parse_pem(pem, "they", most=2)
+
+
+def test_what_stands_beyond_the_limit_is_not_looked_at_but_refused() -> None:
+    fill = b"\n" * (MAX_PEM_BYTES - len(ONE.strip()))
+    assert parse_pem(fill + ONE.strip(), "they", most=1) == (DER,)
+    with pytest.raises(RefusedError, match="something in them that is no certificate in PEM"):
+        parse_pem(fill + b"\n" + ONE.strip(), "they", most=1)
+    assert MAX_PEM_BYTES == 65536
+
+
 def test_the_reason_is_the_callers() -> None:
     with pytest.raises(RefusedError) as caught:
         parse_pem(b"", "the certificates", most=1, reason=Reason.COLLATERAL_INVALID)
@@ -50,7 +66,7 @@ def test_the_reason_is_the_callers() -> None:
 
 @pytest.mark.parametrize("pem", [ONE, ONE.replace(b"\n", b"\r\n"), ONE.strip()], ids=["plain", "CRLF", "no end"])
 def test_line_ends_of_both_kinds_are_read(pem: bytes) -> None:
-    assert parse_pem(pem, "the certificates", most=2) == (b"one certificate",)
+    assert parse_pem(pem, "the certificates", most=2) == (DER,)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=3))
@@ -67,4 +83,4 @@ def test_a_changed_byte_never_reads_as_the_same_certificate_but_for_line_ends(pl
         read = parse_pem(bytes(changed), "they", most=1)
     except RefusedError:
         return
-    assert read != (b"one certificate",) or {ONE[place], changed[place]} <= set(b"\r\n")
+    assert read != (DER,) or {ONE[place], changed[place]} <= set(b"\r\n")

@@ -7,7 +7,7 @@ enclaves are good.
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -25,7 +25,12 @@ from sekisho.attest.verifiers.tdx_collateral import (
     pick_tcb_info,
     verify_issued,
 )
-from sekisho.attest.verifiers.tdx_facts import describe_domain, describe_enclave, describe_platform
+from sekisho.attest.verifiers.tdx_facts import (
+    describe_domain,
+    describe_enclave,
+    describe_events,
+    describe_platform,
+)
 from sekisho.attest.verifiers.tdx_pck import EXTENSION, Platform, parse_platform
 from sekisho.attest.verifiers.tdx_quote import EnclaveReport, TdReport, UnverifiedQuote, parse_quote
 from sekisho.attest.verifiers.tdx_tcb import Verdict, check_quoting_enclave, judge_domain, judge_enclave
@@ -77,8 +82,7 @@ def verify_tdx(evidence: UnverifiedEvidence, collateral: TdxCollateral, *, at: d
     if isinstance(body, EnclaveReport):
         return _claim_enclave(verified, body, judge_enclave(info, platform, qe), window, numbers)
     claims = _claim_domain(verified, body, judge_domain(info, platform, body, qe), window, numbers)
-    _check_log(evidence, claims)
-    return claims
+    return replace(claims, facts=_sort([*claims.facts, *_read_log(evidence, claims)]))
 
 
 def verify_signatures(evidence: UnverifiedEvidence, collateral: TdxCollateral, *, at: datetime) -> VerifiedQuote:
@@ -166,14 +170,16 @@ def _list_versions(verified: VerifiedQuote) -> list[tuple[str, int]]:
     return [*components, ("pce", platform.pce_svn), ("qe", verified.quote.qe_report.isv_svn)]
 
 
-def _check_log(evidence: UnverifiedEvidence, claims: Claims) -> None:
-    """Hold the event log, where one came along, against the registers that the quote signs."""
-    if all(name != _EVENT_LOG for name, _ in evidence.extras):
-        return
-    replayed = replay_rtmrs(parse_log(evidence.part(_EVENT_LOG)))
-    for (name, value), (_, signed) in zip(replayed, claims.registers, strict=True):
+def _read_log(evidence: UnverifiedEvidence, claims: Claims) -> list[tuple[str, str]]:
+    """Hold the event log, where one came along, against the registers that the quote signs, and tell of it."""
+    log = dict(evidence.extras).get(_EVENT_LOG)
+    if log is None:
+        return [("event-log", "absent")]
+    events = parse_log(log)
+    for (name, value), (_, signed) in zip(replay_rtmrs(events), claims.registers, strict=True):
         if value != signed:
             raise _untrusted(f"the event log gives {name} {value.hex()}, the quote signs {signed.hex()}")
+    return [("event-log", "replayed"), *describe_events(events)]
 
 
 def parse_log(log: bytes) -> tuple[LoggedEvent, ...]:

@@ -3,8 +3,11 @@
 Bits of a trust domain's ATTRIBUTES: Intel TDX Module ABI Specification, table "TD_ATTRIBUTES".
 """
 
+import re
+from collections.abc import Sequence
 from typing import Final
 
+from sekisho.attest.eventlog import RTMRS, LoggedEvent
 from sekisho.attest.verifiers.tdx_pck import Platform
 from sekisho.attest.verifiers.tdx_quote import EnclaveReport, TdReport
 from sekisho.attest.verifiers.tdx_tcb import Verdict
@@ -26,6 +29,10 @@ _BITS: Final = (
 )
 _DEFINED: Final = sum(1 << bit for _, bit in _BITS)
 _GUARDING: Final = 0xFFFFFFFF  # bits 31:0 bear on the domain's security, the others do not
+
+_MOST_EVENTS: Final = 32
+_MOST_DATA: Final = 256
+_WORD: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 Facts = list[tuple[str, str]]
 
@@ -76,6 +83,19 @@ def describe_enclave(report: EnclaveReport) -> Facts:
         ("miscselect", report.misc_select.hex()),
         ("mrsigner", report.mr_signer.hex()),
     ]
+
+
+def describe_events(events: Sequence[LoggedEvent]) -> Facts:
+    """Spell the runtime events of a log that was replayed, the first of each name.
+
+    Whatever runs in the guest later can log more, but nothing before what was logged already: so the first counts.
+    Names that are not plain words, data of more than 256 bytes and what comes after 32 names are left out.
+    """
+    first: dict[str, str] = {}
+    for event in events:
+        if event.name and event.register == RTMRS and len(first) < _MOST_EVENTS:
+            first.setdefault(event.name, event.data.hex() if len(event.data) <= _MOST_DATA else "")
+    return [(f"event.{name}", data) for name, data in first.items() if _WORD.fullmatch(name) and data]
 
 
 def _spell(value: bool) -> str:

@@ -85,8 +85,7 @@ class TcbInfo:
         tee: "SGX" or "TDX".
         number: Of the evaluation that found all this; it only grows.
         levels: In the order in which they are to be tried, the highest first.
-        module: Of major version 0; None in information about SGX.
-        modules: Of the others.
+        modules: The first, without a name, holds of major version 0; none in information about SGX.
     """
 
     tee: str
@@ -95,7 +94,6 @@ class TcbInfo:
     pce_id: bytes
     number: int
     levels: tuple[TcbLevel, ...]
-    module: ModuleIdentity | None
     modules: tuple[ModuleIdentity, ...]
 
 
@@ -138,8 +136,7 @@ def parse_tcb_info(body: bytes) -> TcbInfo:
         pce_id=fields.octets("pceId", 2),
         number=fields.number("tcbEvaluationDataNumber"),
         levels=tuple(sorted(levels, key=lambda level: (level.sgx, level.pce_svn, level.tdx), reverse=True)),
-        module=_take_module(fields.object("tdxModule"), named=False) if tee == "TDX" else None,
-        modules=tuple(_take_module(item, named=True) for item in _take_modules(fields, tee)),
+        modules=_take_modules(fields) if tee == "TDX" else (),
     )
 
 
@@ -166,10 +163,12 @@ def parse_qe_identity(body: bytes) -> QeIdentity:
     )
 
 
-def _take_modules(fields: "_Fields", tee: str) -> Sequence["_Fields"]:
-    if tee == "SGX" or "tdxModuleIdentities" not in fields.values:
-        return ()
-    return fields.objects("tdxModuleIdentities", most=MAX_IDENTITIES)
+def _take_modules(fields: "_Fields") -> tuple[ModuleIdentity, ...]:
+    first = _take_module(fields.object("tdxModule"), named=False)
+    if "tdxModuleIdentities" not in fields.values:
+        return (first,)
+    others = fields.objects("tdxModuleIdentities", most=MAX_IDENTITIES)
+    return (first, *(_take_module(item, named=True) for item in others))
 
 
 def _take_level(fields: "_Fields", *, tdx: bool) -> TcbLevel:

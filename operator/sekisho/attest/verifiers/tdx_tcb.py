@@ -133,8 +133,8 @@ def _find_level(info: TcbInfo, platform: Platform, tee_tcb_svn: bytes | None) ->
 
 def _find_module(info: TcbInfo, version: int) -> ModuleIdentity:
     wanted = f"TDX_{version:02X}" if version else ""
-    for module in (info.module, *info.modules):
-        if module is not None and module.name == wanted:
+    for module in info.modules:
+        if module.name == wanted:
             return module
     raise _untrusted(f"TDX module of version {version} is none that the TCB information knows")
 

@@ -256,6 +256,7 @@ def test_every_claim_of_a_trust_domain() -> None:
         "attributes": PLAIN.hex(),
         "cached-keys": "false",
         "dynamic-platform": "true",
+        "event-log": "absent",
         "fmspc": "90c06f000000",
         "hgs-plus-prof": "false",
         "icssd": "false",
@@ -427,6 +428,48 @@ def test_an_event_log_that_gives_other_registers_is_refused(log: bytes, name: st
     message = refusal(Reason.EVIDENCE_UNTRUSTED, lambda: with_log(log))
     assert message.startswith(f"the event log gives {name} ")
     assert ", the quote signs " in message
+
+
+def runtime(*events: tuple[str, bytes], imr: int = 3) -> Claims:
+    """Return claims of a domain whose runtime events were these."""
+    items = [
+        {
+            "imr": imr,
+            "event_type": RUNTIME_EVENT,
+            "digest": digest_runtime_event(name, data).hex(),
+            "event": name,
+            "event_payload": data.hex(),
+        }
+        for name, data in events
+    ]
+    registers = [bytes(48)] * 4
+    registers[imr] = extended(*(digest_runtime_event(name, data) for name, data in events))
+    return with_log(json.dumps(items).encode(), replace(FOUR, rtmrs=tuple(registers)))
+
+
+def events_of(claims: Claims) -> dict[str, str]:
+    return {name: value for name, value in claims.facts if name.startswith("event.")}
+
+
+def test_the_first_runtime_event_of_a_name_is_a_fact() -> None:
+    claims = runtime(("app-id", b"\1\2"), ("system-ready", b""), ("app-id", b"\3"), ("a.B_9-z", b"\4" * 256))
+    assert claims.fact("event-log") == "replayed"
+    assert events_of(claims) == {"event.app-id": "0102", "event.a.B_9-z": "04" * 256}
+    assert claims.facts == tuple(sorted(claims.facts))
+
+
+def test_runtime_events_that_are_no_facts() -> None:
+    odd = [(name, b"\1") for name in ("", "with space", "x" * 65, "line\n", "é")]
+    assert events_of(runtime(*odd, ("long", b"\1" * 257), ("long", b"\1"))) == {}
+    assert events_of(runtime(("app-id", b"\1"), imr=2)) == {}
+    many = [(f"e{n:02d}", b"\1") for n in range(33)]
+    assert sorted(events_of(runtime(*many))) == [f"event.e{n:02d}" for n in range(32)]
+
+
+def test_other_events_are_no_facts() -> None:
+    payload = {"imr": 3, "event_type": 1, "digest": D.hex(), "event": "app-id", "event_payload": "01"}
+    claims = with_log(json.dumps([payload]).encode(), replace(FOUR, rtmrs=(bytes(48),) * 3 + (extended(D),)))
+    assert (claims.fact("event-log"), events_of(claims)) == ("replayed", {})
 
 
 def test_what_is_no_event_log_is_refused() -> None:

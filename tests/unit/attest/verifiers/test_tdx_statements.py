@@ -164,8 +164,8 @@ def test_all_of_tcb_information_is_read_and_its_levels_put_in_order() -> None:
     )
     good = SvnLevel(2, Standing(TcbStatus.UP_TO_DATE, "2024-11-13T00:00:00Z"))
     old = SvnLevel(1, Standing(TcbStatus.OUT_OF_DATE, "2024-11-13T00:00:00Z", ("C",)))
-    assert info.modules == (ModuleIdentity("TDX_0A", bytes(48), bytes(8), b"\xff" * 8, (good, old)),)
-    assert info.module == ModuleIdentity("", bytes(48), bytes(8), b"\xff" * 8)
+    base = ModuleIdentity("", bytes(48), bytes(8), b"\xff" * 8)
+    assert info.modules == (base, ModuleIdentity("TDX_0A", bytes(48), bytes(8), b"\xff" * 8, (good, old)))
     assert (info.tee, info.fmspc, info.pce_id, info.number) == ("TDX", SIM.fmspc, b"\0\0", 17)
     assert info.window == Window(ISSUED, NEXT)
     assert info.window.not_after.tzinfo is dt.UTC
@@ -173,9 +173,9 @@ def test_all_of_tcb_information_is_read_and_its_levels_put_in_order() -> None:
 
 def test_information_about_sgx_knows_no_modules() -> None:
     info = parse_tcb_info(spell({**SGX, "tdxModuleIdentities": "whatever"}))
-    assert (info.tee, info.module, info.modules, info.levels[0].tdx) == ("SGX", None, (), ())
+    assert (info.tee, info.modules, info.levels[0].tdx) == ("SGX", (), ())
     alone = parse_tcb_info(spell({key: value for key, value in INFO.items() if key != "tdxModuleIdentities"}))
-    assert alone.modules == ()
+    assert [each.name for each in alone.modules] == [""]
 
 
 def test_all_of_an_identity_is_read() -> None:
