@@ -13,7 +13,7 @@ from sekisho.controller.gather import Gatherer
 from sekisho.controller.publishing import Publisher, tell_failure
 from sekisho.controller.reading import Reader
 from sekisho.controller.store import Raw
-from sekisho.errors import RefusedError
+from sekisho.errors import RefusedError, SekishoError
 from sekisho.kube.apply import find_difference, write
 from sekisho.kube.client import KubeClient
 from sekisho.kube.inventory import find_leftovers, prune
@@ -114,6 +114,7 @@ class ServiceLoop:
         except RefusedError as error:
             await self._publish_failure(obj, raw, planned, error=error)
             raise
+        await self._evict(obj, planned)
         if changes.count and name not in self._settling:
             self._settling.add(name)
             return _sum_up(changes, writes=changes.count, again=self._settle_seconds)
@@ -176,6 +177,17 @@ class ServiceLoop:
         await prune(self._client, changes.leftovers)
         for resource, live in changes.leftovers:
             _log.info("pruned", extra=_keys(obj, kind=resource.kind, child=live["metadata"]["name"]))
+
+    async def _evict(self, obj: ServiceObject, planned: Plan) -> None:
+        """Have pods leave nodes where they may not stay; what does not go now is asked to at the next look."""
+        for gone in planned.evictions:
+            told = _keys(obj, pod=gone.name, reason=gone.reason, detail=gone.detail)
+            try:
+                await self._client.evict(gone.name, namespace=obj.namespace, uid=gone.uid)
+            except SekishoError as error:
+                _log.warning("a pod is not evicted yet", extra={**told, "why": error.message})
+            else:
+                _log.warning("a pod is evicted", extra=told)
 
     async def _write(self, obj: ServiceObject, change: _Change) -> None:
         stored = await write(self._client, change.manifest, change.live)

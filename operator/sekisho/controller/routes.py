@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final
 
-from sekisho.api.names import SERVICE_LABEL
+from sekisho.api.names import NODE_TRUST_PREFIX, NODE_TRUST_SUFFIX, SERVICE_LABEL
 from sekisho.controller.cluster import Cluster, is_marked
 from sekisho.controller.gather import model_name_of
 from sekisho.controller.publishing import is_inspected_anew
@@ -29,10 +30,12 @@ from sekisho.kube.resources import (
     SITES,
     Resource,
 )  # fmt: skip
+from sekisho.placement.columns import NodeFacts, parse_attested_at
 
 Key = tuple[Resource, Name]
 _SPREAD_SECONDS: Final = 0.002
 _FLOOD_PAUSE_SECONDS: Final = 5.0
+_QUIET_SECONDS: Final = 600
 
 
 class Router:
@@ -69,7 +72,7 @@ class Router:
             self._wake(self._services_of_child(change), after_seconds=self._settle_seconds)
         elif change.resource == PODS:
             self._route_pod(change)
-        elif change.resource == NODES:
+        elif change.resource == NODES and not is_proof_renewed(change):
             self.wake_all()
         elif change.resource == NAMESPACES:
             self._wake(self._in_namespace(change.name[1]), after_seconds=0)
@@ -174,6 +177,33 @@ class Router:
             meta = raw["metadata"]
             if meta["namespace"] == model[0] and model_name_of(self._reader.service(raw).spec) == model[1]:
                 yield INFERENCE_SERVICES, (meta["namespace"], meta["name"])
+
+
+def is_proof_renewed(change: Change) -> bool:
+    """Tell whether nothing of a node changed but that proofs of its hardware are a little younger.
+
+    Thousands of nodes prove themselves anew all the time, and nobody has to look for that: who waits for a proof to
+    grow old looks when it has. A proof that was not renewed for long may have kept a service from running.
+    """
+    if change.old is None or change.new is None:
+        return False
+    before, after = change.old["node"], change.new["node"]
+    old, new = _read_proofs(before), _read_proofs(after)
+    if old.keys() != new.keys() or not all(0 <= new[key] - old[key] <= _QUIET_SECONDS for key in old):
+        return False
+    return bool(replace(before, labels=_bare(before)) == replace(after, labels=_bare(after)))
+
+
+def _read_proofs(node: NodeFacts) -> dict[str, int]:
+    return {key: parse_attested_at(value) for key, value in node.labels.items() if _is_proof(key)}
+
+
+def _bare(node: NodeFacts) -> dict[str, str]:
+    return {key: value for key, value in node.labels.items() if not _is_proof(key)}
+
+
+def _is_proof(key: str) -> bool:
+    return key.startswith(NODE_TRUST_PREFIX) and key.endswith(NODE_TRUST_SUFFIX)
 
 
 def asks_something_else(change: Change) -> bool:

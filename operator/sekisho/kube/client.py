@@ -16,7 +16,7 @@ from sekisho.errors import UnavailableError
 from sekisho.kube.credentials import Credentials
 from sekisho.kube.failures import ApiConflictError, ApiRefusedError, ApiUnavailableError
 from sekisho.kube.pace import TokenBucket
-from sekisho.kube.resources import SECRETS, Resource, resource_of
+from sekisho.kube.resources import PODS, SECRETS, Resource, resource_of
 
 Object = dict[str, Any]
 Observer = Callable[[str, Resource, int, float], None]
@@ -319,6 +319,28 @@ class KubeClient:
         body = json.dumps({"propagationPolicy": "Background", "preconditions": {"uid": uid}}).encode()
         try:
             await self._send(_Call("delete", "DELETE", resource, resource.path(namespace, name), {}, body))
+        except ApiRefusedError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    async def evict(self, name: str, *, namespace: str, uid: str) -> bool:
+        """Ask for the eviction of the pod that has this `uid`; return False where it is gone already.
+
+        Raises:
+            ApiUnavailableError: A disruption budget does not allow it now; try again.
+            ApiConflictError: Another pod has the name by now.
+        """
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        }
+        path = PODS.path(namespace, name, "eviction")
+        try:
+            await self._send(_Call("evict", "POST", PODS, path, {}, json.dumps(body).encode()))
         except ApiRefusedError as error:
             if error.status == 404:
                 return False

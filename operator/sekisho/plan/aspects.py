@@ -3,6 +3,7 @@
 from sekisho.errors import Reason, Rejection
 from sekisho.plan.conditions import Aspect, Facet, Progress, is_false, is_true, is_unknown
 from sekisho.plan.isolation import observe_isolation
+from sekisho.plan.misplaced import tell_misplaced
 from sekisho.plan.outcome import AWAITED, LASTING, Design, Outcome
 from sekisho.plan.release import demanded_kinds, observe_release
 from sekisho.plan.serving import find_gap, observe_serving, stem_of
@@ -52,8 +53,8 @@ def _undecided(kinds: tuple[str, ...], why: str) -> tuple[Aspect, ...]:
 
 
 def _observe_placement(design: Design, message: str) -> Aspect:
-    if design.misplaced is not None:
-        return is_false("Placed", design.misplaced.reason, design.misplaced.detail)
+    if (misplaced := tell_misplaced(design.misplaced)) is not None:
+        return is_false("Placed", misplaced.reason, misplaced.detail)
     placement = design.placement
     return (is_true if placement.site else is_false)("Placed", placement.reason, message)
 
@@ -90,5 +91,5 @@ def _is_lasting(outcome: Outcome, worst: Aspect) -> bool:
         return worst.reason not in AWAITED
     if worst.type == "Placed" and isinstance(outcome.design, Design):
         rejected = outcome.design.placement.rejected
-        return outcome.design.misplaced is None and bool(rejected) and all(item.reason in LASTING for item in rejected)
+        return not outcome.design.misplaced and bool(rejected) and all(item.reason in LASTING for item in rejected)
     return worst.reason == Reason.FOREIGN_NETWORK_POLICY

@@ -9,7 +9,7 @@ from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from sekisho.api.v1alpha1.keyreleasepolicy import KeyReleasePolicySpec
 from sekisho.api.v1alpha1.runtime import RuntimeSpec
 from sekisho.errors import Reason, RefusedError, Rejection
-from sekisho.placement.engine import check_node, place
+from sekisho.placement.engine import place
 from sekisho.placement.requirement import Demand
 from sekisho.plan.aspects import describe
 from sekisho.plan.classing import Classing, classify_service
@@ -19,12 +19,13 @@ from sekisho.plan.foreign import find_foreign
 from sekisho.plan.isolation import next_staleness_seconds
 from sekisho.plan.law import check_egress, check_images, check_weights
 from sekisho.plan.matching import look_again
+from sekisho.plan.misplaced import find_misplaced, next_expiry_seconds, plan_evictions
 from sekisho.plan.outcome import Design, Outcome
 from sekisho.plan.pods import Pod, read_pods
 from sekisho.plan.release import next_end_seconds
 from sekisho.plan.resolution import Weights, resolve_runtime, resolve_weights
 from sekisho.plan.status import compose_status, settle_placement
-from sekisho.plan.world import Manifest, Plan, ServiceObject, World
+from sekisho.plan.world import Eviction, Manifest, Plan, ServiceObject, World
 from sekisho.render.blueprint import Blueprint
 from sekisho.render.estimate import Needs, estimate_needs
 from sekisho.render.manifests import ISOLATION_KINDS, WORKLOAD_KINDS, render_isolation, render_workload
@@ -78,7 +79,7 @@ def _design(
     )
     demand = _demand(obj, world, spec, classing=classing, needs=needs)
     placement = place(demand, world.sites, world.snapshot.without(obj.namespace, obj.name), now_at=world.now_at)
-    misplaced = _find_misplaced(demand, placement.site, world, pods)
+    misplaced = find_misplaced(demand, placement.site, world, pods)
     pending = find_pending(rules.weights, weights.seen) if weights.seen is not None else None
     return Design(classing, weights, runtime_name, needs, demand, placement, misplaced, pending), runtime
 
@@ -123,20 +124,6 @@ def _current_site(obj: ServiceObject, world: World) -> str | None:
     labels = (deployment or {}).get("metadata", {}).get("labels") or {}
     site = labels.get(names.SITE_LABEL) or (obj.status.get("placement") or {}).get("site")
     return str(site) if site else None
-
-
-def _find_misplaced(demand: Demand, site: str | None, world: World, pods: tuple[Pod, ...]) -> Rejection | None:
-    """Return why a pod may not be on the node it was bound to: affinity asks for a proof, never for its age."""
-    settled = replace(demand, current_site=site)
-    for pod in pods:
-        if site is None or not pod.node or pod.labels.get(names.SITE_LABEL) != site:
-            continue
-        rejection = check_node(settled, world.sites, world.snapshot, node=pod.node, now_at=world.now_at)
-        if rejection is not None:
-            return Rejection(
-                rejection.reason, f"pod {pod.name} is on node {pod.node} and may not be: {rejection.detail}"
-            )
-    return None
 
 
 def _refuse(outcome: Outcome) -> Plan:
@@ -216,12 +203,20 @@ def _conclude(
         status=compose_status(outcome, conditions, placement=placement),
         announcements=told,
         check_after_seconds=_look_again(outcome),
+        evictions=_evict(outcome),
     )
 
 
 def _grants(outcome: Outcome) -> Iterator[KeyReleasePolicySpec | DataGrantSpec | Rejection]:
     yield from (item.spec for item in outcome.world.owners)
     yield from (item.spec for item in outcome.world.tenants)
+
+
+def _evict(outcome: Outcome) -> tuple[Eviction, ...]:
+    """Evict what may not stay where it is, where something is to run at all; what is pruned goes by itself."""
+    if isinstance(outcome.design, Rejection) or not outcome.replicas:
+        return ()
+    return plan_evictions(outcome.design.misplaced, now_at=outcome.world.now_at)
 
 
 def _look_again(outcome: Outcome) -> float | None:
@@ -234,6 +229,9 @@ def _look_again(outcome: Outcome) -> float | None:
     trust = outcome.classing.rules.trust if outcome.classing is not None else None
     if trust is not None:
         waits.append(max(_MIN_LOOK_SECONDS, min(_TRUST_LOOK_SECONDS, trust.max_age_seconds / 4)))
+        if not isinstance(outcome.design, Rejection):
+            waits.append(next_expiry_seconds(outcome.design.demand, outcome.world, outcome.pods))
+            waits.append(_MIN_LOOK_SECONDS if outcome.design.misplaced else None)
     if outcome.waits_for_depot:
         waits.append(_MIN_LOOK_SECONDS)
     return min((item for item in waits if item is not None), default=None)

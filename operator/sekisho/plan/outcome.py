@@ -6,6 +6,7 @@ from sekisho.errors import Reason, Rejection
 from sekisho.placement.outcome import Placement
 from sekisho.placement.requirement import Demand
 from sekisho.plan.classing import Classing
+from sekisho.plan.misplaced import Misplaced
 from sekisho.plan.pods import Pod
 from sekisho.plan.resolution import Weights
 from sekisho.plan.world import Manifest, ServiceObject, World
@@ -20,6 +21,7 @@ class Design:
     """What an accepted service comes to: its class, weights, runtime and needs, and where it may run.
 
     Attributes:
+        misplaced: Pods that may not be on the nodes they are on.
         pending: What must be known of the weights first; until then what runs stays, and nothing new is started.
     """
 
@@ -29,7 +31,7 @@ class Design:
     needs: Needs
     demand: Demand
     placement: Placement
-    misplaced: Rejection | None
+    misplaced: tuple[Misplaced, ...]
     pending: Rejection | None = None
 
 

@@ -47,7 +47,7 @@ class ContainerState:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """One pod."""
+    """One pod; `created_at` in Unix seconds, 0 where it is not known."""
 
     name: str
     node: str
@@ -57,6 +57,8 @@ class Pod:
     labels: Mapping[str, str]
     conditions: Mapping[str, PodCondition]
     containers: tuple[ContainerState, ...]
+    uid: str = ""
+    created_at: float = 0.0
 
     def condition(self, kind: str) -> PodCondition:
         """Return a condition; one that is Unknown where the pod has none of that type."""
@@ -100,6 +102,8 @@ def _read_pod(raw: Manifest) -> Pod:
         labels=raw["metadata"].get("labels") or {},
         conditions={str(item.get("type")): _read_condition(item) for item in status.get("conditions") or ()},
         containers=tuple(_read_container(item) for item in states),
+        uid=str(raw["metadata"].get("uid") or ""),
+        created_at=parse_time(raw["metadata"].get("creationTimestamp")) or 0.0,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sekisho.api import names
 from sekisho.errors import Reason, Rejection
 from sekisho.plan.conditions import Aspect, is_false, is_true, is_unknown, parse_time
+from sekisho.plan.misplaced import tell_misplaced
 from sekisho.plan.outcome import Design, Outcome
 from sekisho.plan.pods import PodCondition, map_reason
 
@@ -135,7 +136,7 @@ def _judge_lease(kind: str, condition: PodCondition, now_at: float) -> Iterator[
 def _observe_nodes(outcome: Outcome) -> Aspect:
     """Judge hardware trust where no broker asks the pods: by what their nodes have proven."""
     design = outcome.design
-    misplaced = design.misplaced if isinstance(design, Design) else None
+    misplaced = tell_misplaced(design.misplaced) if isinstance(design, Design) else None
     if misplaced is not None and misplaced.reason in _TRUST:
         return is_false(ATTESTED, misplaced.reason, misplaced.detail)
     return is_true(

@@ -12,7 +12,7 @@ from sekisho.api.v1alpha1.keyreleasepolicy import KeyReleasePolicySpec
 from sekisho.api.v1alpha1.model import ModelSpec
 from sekisho.api.v1alpha1.runtime import RuntimeSpec
 from sekisho.api.v1alpha1.site import SiteSpec
-from sekisho.errors import Rejection
+from sekisho.errors import Reason, Rejection
 from sekisho.placement.snapshot import Snapshot
 from sekisho.render.settings import RenderSettings
 
@@ -155,6 +155,16 @@ class Announcement:
 
 
 @dataclass(frozen=True, slots=True)
+class Eviction:
+    """A pod that must leave its node, and why; `uid` says which of that name."""
+
+    name: str
+    uid: str
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What should be so.
 
@@ -165,6 +175,7 @@ class Plan:
         status: The whole status to publish; lastTransitionTime kept where a condition's status did not change.
         announcements: Events, one per changed condition.
         check_after_seconds: Look again after this long even if nothing happens; None where events suffice.
+        evictions: Pods that may not stay on their nodes.
     """
 
     isolation: tuple[Manifest, ...]
@@ -173,6 +184,7 @@ class Plan:
     prune: tuple[str, ...] = ()
     announcements: tuple[Announcement, ...] = field(default=())
     check_after_seconds: float | None = None
+    evictions: tuple[Eviction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

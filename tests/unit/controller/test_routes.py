@@ -196,3 +196,46 @@ async def test_the_status_of_a_grant_wakes_nobody_else(rig: Rig) -> None:
     await rig.woken()
     rig.show(DATA_GRANTS, "d", spec={"services": ["chat"]}, status={"policies": ["o/k"]})
     assert await rig.woken() == {TENANT}
+
+
+PROOF = "sekisho.node-restriction.kubernetes.io/tpm-attested-at"
+
+
+def attested(at: int | None, **labels: str) -> dict[str, Any]:
+    return {"meta": {"labels": labels | ({} if at is None else {PROOF: str(at)})}}
+
+
+async def woken_all(rig: Rig) -> bool:
+    woken = await rig.woken()
+    rig.router._flooded_at = float("-inf")
+    return woken >= EVERYBODY
+
+
+async def test_a_node_that_only_proved_itself_anew_wakes_nobody(rig: Rig) -> None:
+    await woken_all(rig)
+    rig.show(NODES, "n", **attested(1000))
+    assert await woken_all(rig)
+    rig.show(NODES, "n", **attested(1300))
+    rig.show(NODES, "n", **attested(1900))
+    assert not await woken_all(rig)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (attested(1000), attested(None)),
+        (attested(None), attested(1000)),
+        (attested(1000), attested(1601)),
+        (attested(1000), attested(999)),
+        (attested(1000), attested(1300, zone="b")),
+        (attested(1000), {"meta": {"labels": {PROOF: "soon"}}}),
+    ],
+)
+async def test_a_node_whose_trust_came_went_or_was_long_away_wakes_everybody(
+    rig: Rig, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    await woken_all(rig)
+    rig.show(NODES, "n", **before)
+    assert await woken_all(rig)
+    rig.show(NODES, "n", **after)
+    assert await woken_all(rig)

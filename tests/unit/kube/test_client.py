@@ -273,3 +273,25 @@ async def test_who_applies_is_named_since_each_removes_what_it_leaves_out(
         "fieldManager=sekisho&force=true",
         "fieldManager=sekisho-depot&force=true",
     ]
+
+
+async def test_an_eviction_names_the_pod_it_means(server: tuple[Server, str], client: KubeClient) -> None:
+    assert await client.evict("chat-0", namespace="a", uid="uid-0") is True
+    method, path, _, body = server[0].requests[0]
+    assert (method, path) == ("POST", "/api/v1/namespaces/a/pods/chat-0/eviction")
+    asked = json.loads(body)
+    assert (asked["apiVersion"], asked["kind"]) == ("policy/v1", "Eviction")
+    assert asked["deleteOptions"] == {"preconditions": {"uid": "uid-0"}}
+
+
+async def test_an_eviction_that_a_budget_forbids_may_be_tried_again_and_a_gone_pod_is_gone(
+    server: tuple[Server, str], client: KubeClient
+) -> None:
+    server[0].says(429, "Cannot evict pod as it would violate the pod's disruption budget.")
+    with pytest.raises(ApiUnavailableError, match="disruption budget"):
+        await client.evict("chat-0", namespace="a", uid="uid-0")
+    server[0].says(404, "not found")
+    assert await client.evict("chat-0", namespace="a", uid="uid-0") is False
+    server[0].says(403, "may not")
+    with pytest.raises(ApiRefusedError, match="may not"):
+        await client.evict("chat-0", namespace="a", uid="uid-0")
