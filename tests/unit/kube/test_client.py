@@ -182,7 +182,7 @@ async def test_an_apply_names_its_manager_and_carries_token_and_user_agent(
     await client.apply({**MANIFEST, "metadata": {**MANIFEST["metadata"], "resourceVersion": ABSENT}})  # type: ignore[dict-item]
     method, path, headers, body = server[0].requests[-1]
     assert method == "PATCH"
-    assert path == "/api/v1/namespaces/a/configmaps/x?fieldManager=sekisho&force=true"
+    assert path == "/api/v1/namespaces/a/configmaps/x?fieldManager=sekisho&force=true&fieldValidation=Ignore"
     assert headers["Content-Type"] == "application/apply-patch+yaml"
     assert (headers["Authorization"], headers["User-Agent"]) == ("Bearer t0ken", "sekisho-test")
     assert json.loads(body)["metadata"]["resourceVersion"] == "1"
@@ -270,8 +270,8 @@ async def test_who_applies_is_named_since_each_removes_what_it_leaves_out(
     await client.apply(MANIFEST)
     await client.apply(MANIFEST, subresource="status", manager="sekisho-depot")
     assert [request[1].partition("?")[2] for request in server[0].requests] == [
-        "fieldManager=sekisho&force=true",
-        "fieldManager=sekisho-depot&force=true",
+        "fieldManager=sekisho&force=true&fieldValidation=Ignore",
+        "fieldManager=sekisho-depot&force=true&fieldValidation=Ignore",
     ]
 
 
