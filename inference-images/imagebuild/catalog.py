@@ -120,6 +120,7 @@ _CATALOGUE: dict[str, Callable[[], Image]] = {
     "controller": lambda: _process("controller", packages=(*debian.PYTHON, "libstdc++6")),  # numpy links to it
     "gateway": lambda: _process("gateway", packages=(*debian.PYTHON, "ca-certificates")),
     "depot": lambda: _process("depot", packages=(*debian.PYTHON, "ca-certificates")),
+    "broker": lambda: _process("broker", packages=(*debian.PYTHON, "ca-certificates")),
     "unsafe-release": lambda: _process("unsafe-release", packages=debian.PYTHON),
     "llamacpp": lambda: _engine("llamacpp"),
     "vllm": lambda: _engine("vllm"),

@@ -30,7 +30,23 @@ CLOSED = {
     "metrics": {"scrapers": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]},
 }
 UNSAFE = {"unsafeDevelopmentRelease": {"enabled": True, "minimumVersion": 2}}
-CASES: dict[str, dict[str, Any]] = {"default": {}, "closed": CLOSED, "unsafe-development-release": UNSAFE}
+BROKER = {
+    "broker": {
+        "enabled": True,
+        "replicas": 3,
+        "record": {"storageClass": "fast"},
+        "collateral": {"configMaps": ["collateral-amd", "collateral-intel"]},
+        "openbao": {"address": "https://bao.closed:8200", "caConfigMap": "bao-ca", "role": "sekisho-broker"},
+        "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/broker"}},
+        "egress": [{"to": [{"ipBlock": {"cidr": "10.0.8.20/32"}}], "ports": [{"protocol": "TCP", "port": 8200}]}],
+    }
+}
+CASES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "closed": CLOSED,
+    "unsafe-development-release": UNSAFE,
+    "broker": BROKER,
+}
 ELSEWHERE = {"CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 
 pytestmark = pytest.mark.integration
@@ -135,8 +151,43 @@ def test_the_unsafe_development_release_is_there_only_where_it_was_asked_for_and
     ]
 
 
-def test_every_process_runs_without_rights_it_does_not_need(helm: str) -> None:
-    for spec in pod_specs(render(helm, UNSAFE)):
+def test_the_broker_alone_has_an_identity_for_the_key_service_and_a_way_to_it(helm: str) -> None:
+    assert "sekisho-broker" not in {item["metadata"]["name"] for item in own(render(helm, {}))}
+    documents = own(render(helm, BROKER))
+    accounts = {
+        d["metadata"]["name"]: d["metadata"].get("annotations") for d in documents if d["kind"] == "ServiceAccount"
+    }
+    assert [name for name, annotations in accounts.items() if annotations] == ["sekisho-broker"]
+    tokens = [
+        (spec["serviceAccountName"], source["serviceAccountToken"]["audience"])
+        for spec in pod_specs(documents)
+        for volume in spec["volumes"]
+        for source in volume.get("projected", {}).get("sources", [])
+        if "serviceAccountToken" in source
+    ]
+    assert tokens == [("sekisho-broker", "openbao")]
+    policies = {d["metadata"]["name"]: d["spec"] for d in documents if d["kind"] == "NetworkPolicy"}
+    assert BROKER["broker"]["egress"][0] in policies["sekisho-broker"]["egress"]
+    assert all("10.0.8.20" not in str(spec) for name, spec in policies.items() if name != "sekisho-broker")
+    assert [peer["podSelector"] for peer in policies["sekisho-broker"]["ingress"][0]["from"]] == [
+        {"matchExpressions": [{"key": "sekisho.dev/service", "operator": "Exists"}]}
+    ]
+    rights = {
+        (resource, verb)
+        for d in documents
+        if d["kind"] == "ClusterRole" and d["metadata"]["name"] == "sekisho-broker"
+        for rule in d["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    writes = {(resource, verb) for resource, verb in rights if verb not in {"get", "list", "watch"}}
+    assert writes == {("tokenreviews", "create"), ("pods/status", "patch"), ("models/status", "patch")}
+    assert not any(resource in {"secrets", "serviceaccounts/token"} for resource, _ in rights)
+
+
+@pytest.mark.parametrize("values", [UNSAFE, BROKER], ids=["unsafe", "broker"])
+def test_every_process_runs_without_rights_it_does_not_need(helm: str, values: dict[str, Any]) -> None:
+    for spec in pod_specs(render(helm, values)):
         assert spec["securityContext"]["runAsNonRoot"] is True
         for container in spec["containers"]:
             security = container["securityContext"]

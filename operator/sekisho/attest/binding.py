@@ -61,6 +61,15 @@ class Binding:
             return hashlib.sha256(self.encode()).digest()
         raise ValueError(f"a binding has 32 or 64 bytes, not {size}")
 
+    def matches(self, bound_data: bytes) -> bool:
+        """Tell whether evidence that commits to `bound_data` was made for this binding.
+
+        Either digest counts, and two more spellings of the 32 bytes: with 32 zeros behind them, where hardware takes 64
+        bytes and was asked for fewer, and in hexadecimal, where whoever asks the hardware takes text alone.
+        """
+        short = self.digest(32)
+        return bound_data in (self.digest(64), short, short + bytes(32), short.hex().encode())
+
 
 def digest_bytes(data: bytes) -> str:
     """Return "sha256:…" of some bytes."""

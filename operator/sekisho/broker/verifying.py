@@ -1,0 +1,83 @@
+"""Verify evidence beside the event loop, and hold it against what it had to be made for."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Final
+
+from sekisho.attest.binding import Binding, digest_bytes
+from sekisho.attest.claims import Claims
+from sekisho.attest.evidence import UnverifiedEvidence
+from sekisho.errors import Reason, RefusedError, UnavailableError
+
+_MOST_WAITING: Final = 512
+Verify = Callable[[UnverifiedEvidence, datetime, frozenset[bytes]], Claims]
+"""Verify one piece at a time, with the names of attestation keys that belong to the pod's node."""
+
+
+class Verifier:
+    """Verifies in threads: signatures are computed without holding up other requests.
+
+    Args:
+        verify: Verifies one piece; raises RefusedError.
+        threads: How many at once.
+    """
+
+    def __init__(self, verify: Verify, *, threads: int) -> None:
+        self._verify = verify
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="verifier")
+        self._waiting = 0
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def verify(
+        self, pieces: Sequence[UnverifiedEvidence], *, at: datetime, enrolled: frozenset[bytes]
+    ) -> tuple[Claims, ...]:
+        """Return the claims of every piece.
+
+        Raises:
+            RefusedError: A piece does not hold, or no collateral speaks of it.
+            UnavailableError: Overloaded; too much waits to be verified.
+        """
+        if self._waiting >= _MOST_WAITING:
+            raise UnavailableError(
+                Reason.OVERLOADED, f"{self._waiting} requests wait for their evidence's verification"
+            )
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(
+                self._pool, lambda: tuple(self._verify(piece, at, enrolled) for piece in pieces)
+            )
+        finally:
+            self._waiting -= 1
+
+
+def check_bound(claims: Sequence[Claims], binding: Binding) -> None:
+    """Check that every piece was made for this very request, and that no piece stands there twice.
+
+    Raises:
+        RefusedError: EvidenceMissing, EvidenceNotBound, or EvidenceInvalid for a device that speaks twice.
+    """
+    if not claims:
+        raise RefusedError(Reason.EVIDENCE_MISSING, "there is no evidence")
+    for claim in claims:
+        if not binding.matches(claim.bound_data):
+            raise RefusedError(
+                Reason.EVIDENCE_NOT_BOUND,
+                f"the {claim.tee} evidence commits to {claim.bound_data[:8].hex()}…, made for {binding.purpose} by pod "
+                f"{binding.namespace}/{binding.pod} it would commit to {binding.digest(64)[:8].hex()}… or "
+                f"{binding.digest(32)[:8].hex()}…",
+            )
+    seen = [(claim.tee, claim.chip_id or claim.evidence_digest) for claim in claims]
+    if len(set(seen)) < len(seen):
+        raise RefusedError(Reason.EVIDENCE_INVALID, "two pieces of evidence come from the same device")
+
+
+def digest_evidence(claims: Sequence[Claims]) -> str:
+    """Return one digest for all pieces: that of a single one, or of the sorted digests together."""
+    digests = sorted(claim.evidence_digest for claim in claims)
+    return digests[0] if len(digests) == 1 else digest_bytes("\n".join(digests).encode())

@@ -1,0 +1,184 @@
+"""No sequence of calls, in any interleaving over three replicas, yields a key without fresh valid evidence, or twice.
+
+The rules of the machine do what pods, thieves, administrators and time can do; after each release it is held against
+what was true at that very moment.
+"""
+
+import asyncio
+import contextlib
+from typing import Any
+
+from hypothesis import HealthCheck, event, settings
+from hypothesis import strategies as st
+from hypothesis.errors import InvalidArgument
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+
+from sekisho.errors import SekishoError
+from sekisho.kms import failures
+from sekisho.kube.pods import PodFacts
+from tests.unit.attest.claims import MEASUREMENT
+from tests.unit.broker.parts import POD, Agent, Raw, World, build_pod, identity_of
+from tests.unit.broker.release_cases import build_owner, build_rules, build_tenant
+
+REPLICAS = st.integers(0, 2)
+PODS = (POD, "chat-predictor-2")
+PURPOSES = st.sampled_from(["release", "renew", "evicted"])
+
+
+class Interleavings(RuleBasedStateMachine):
+    """Three replicas without shared memory, two pods, and everything that can go wrong between them."""
+
+    challenges: Bundle[tuple[int, str, str, Raw]] = Bundle("challenges")
+    answers: Bundle[tuple[int, str, str, Raw]] = Bundle("answers")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.answered: set[str] = set()
+        self.void: set[str] = set()
+
+    @initialize(target=answers)
+    def begin(self) -> tuple[int, str, str, Raw]:
+        """Begin with a release, so that there is an answer to send again, to splice and to send elsewhere."""
+        self.world = World()
+        self.world.api.put("pods", build_pod(name=PODS[1], uid="uid-2", address="10.8.0.6"))
+        self.world.api.tokens["t2"] = identity_of(PODS[1], "uid-2")
+        self.brokers = [self.world.build_broker() for _ in range(3)]
+        self.agents = {name: Agent(self.world, name=name) for name in PODS}
+        self.granted, self.suspended = True, False
+        answer = self.prepare_now(self.ask_now(0, POD, "release"))
+        self.deliver(answer[3], 0, POD, "release", genuine=True)
+        assert self.world.vault.unwrapped == 1
+        return answer
+
+    def run(self, work: Any) -> Any:
+        return self.loop.run_until_complete(work)
+
+    @rule(target=challenges, replica=REPLICAS, name=st.sampled_from(PODS), purpose=PURPOSES)
+    def ask(self, replica: int, name: str, purpose: str) -> tuple[int, str, str, Raw]:
+        return self.ask_now(replica, name, purpose)
+
+    def ask_now(self, replica: int, name: str, purpose: str) -> tuple[int, str, str, Raw]:
+        try:
+            return replica, name, purpose, self.run(self.agents[name].ask(self.brokers[replica], purpose))
+        except SekishoError:
+            return replica, name, purpose, {}
+
+    @rule(target=answers, asked=challenges)
+    def prepare(self, asked: tuple[int, str, str, Raw]) -> tuple[int, str, str, Raw]:
+        """Make an answer now; it may be sent later, elsewhere, by somebody else, or again."""
+        return self.prepare_now(asked)
+
+    def prepare_now(self, asked: tuple[int, str, str, Raw]) -> tuple[int, str, str, Raw]:
+        replica, name, purpose, challenge = asked
+        if not challenge:
+            return replica, name, purpose, {}
+        pod = self.run(self.agents[name].identify())
+        body = self.agents[name].build_answer(challenge, pod, purpose)
+        facts = {"made_at": self.world.clock.seconds, "sound": self.is_sound(), "rules": self.world.rules}
+        return replica, name, purpose, body | {"_": facts}
+
+    @rule(answer=answers, replica=REPLICAS, sender=st.sampled_from(PODS), purpose=PURPOSES)
+    def send(self, answer: tuple[int, str, str, Raw], replica: int, sender: str, purpose: str) -> None:
+        made_for, name, wanted, body = answer
+        if not body:
+            return
+        self.deliver(body, replica, sender, purpose, genuine=(made_for, name, wanted) == (replica, sender, purpose))
+
+    @rule(answer=answers)
+    def send_as_it_should_be(self, answer: tuple[int, str, str, Raw]) -> None:
+        replica, name, purpose, body = answer
+        if body:
+            self.deliver(body, replica, name, purpose, genuine=True)
+
+    @rule(target=answers, replica=REPLICAS, name=st.sampled_from(PODS), purpose=PURPOSES)
+    def go_the_whole_way(self, replica: int, name: str, purpose: str) -> tuple[int, str, str, Raw]:
+        """Do what an agent does; what it sent may be sent again."""
+        answer = self.prepare_now(self.ask_now(replica, name, purpose))
+        if answer[3]:
+            self.deliver(answer[3], replica, name, purpose, genuine=True)
+        return answer
+
+    @rule(one=answers, other=answers)
+    def splice(self, one: tuple[int, str, str, Raw], other: tuple[int, str, str, Raw]) -> None:
+        """Send the evidence of one answer with the challenge, and the key, of another."""
+        replica, name, purpose, body = one
+        if not body or not other[3] or body is other[3]:
+            return
+        spliced = {key: body[key] for key in body if key not in {"evidence", "isolation"}}
+        spliced |= {"evidence": other[3]["evidence"], "isolation": other[3]["isolation"]}
+        same = other[3]["challenge"] == body["challenge"]
+        self.deliver(spliced, replica, name, purpose, genuine=same)
+
+    def deliver(self, body: Raw, replica: int, sender: str, purpose: str, *, genuine: bool) -> None:
+        facts = body.get("_", {"made_at": 0.0, "sound": False, "rules": None})
+        sent = {key: value for key, value in body.items() if key != "_"}
+        if purpose != "release":
+            sent.pop("key", None)
+        elif "key" not in sent:
+            return  # not a release on the wire
+        unwrapped, challenge = self.world.vault.unwrapped, sent["challenge"]
+        pod: PodFacts = self.run(self.agents[sender].identify())
+        try:
+            self.run(self.agents[sender].send(self.brokers[replica], sent, pod, purpose))
+            got = purpose == "release"
+        except SekishoError:
+            got = False
+        self.run(self.brokers[replica].settle())
+        assert self.world.vault.unwrapped - unwrapped == int(got) or self.world.vault.trouble is not None
+        if got:
+            assert genuine, "an answer was taken that was made for another replica, pod or purpose"
+            assert challenge not in self.answered, "a challenge was answered twice"
+            assert self.world.clock.seconds - facts["made_at"] < 30, "evidence was taken that was too old"
+            assert facts["sound"], "evidence of a machine that was not sound got a key"
+            assert facts["rules"] == self.world.rules, "rules that changed were gone by"
+            assert self.granted
+            assert not self.suspended
+            assert not self.world.book.full
+            self.answered.add(challenge)
+            note_event("a key was released")
+
+    def is_sound(self) -> bool:
+        machine = self.world.machine
+        known = machine in self.world.maker.machines
+        return known and not machine.debug and machine.measurement == MEASUREMENT
+
+    @rule(seconds=st.sampled_from([1, 10, 29, 31]))
+    def wait(self, seconds: int) -> None:
+        self.world.clock.seconds += seconds
+
+    @rule(what=st.sampled_from(["debug", "measurement", "revoked", "suspended", "shorter", "full", "down", "mended"]))
+    def change_something(self, what: str) -> None:
+        """Let one thing go wrong, or all be well again."""
+        machine, world = self.world.machine, self.world
+        self.granted, self.suspended = what != "revoked", what == "suspended"
+        machine.debug, machine.measurement = what == "debug", b"\x99" * 48 if what == "measurement" else MEASUREMENT
+        owners = (build_owner(leaseSeconds=60 if what == "shorter" else 900),) if self.granted else ()
+        world.rules = build_rules(owners=owners, tenants=(build_tenant(suspended=self.suspended),))
+        world.book.full = what == "full"
+        world.vault.trouble = failures.unavailable("openbao", "down") if what == "down" else None
+
+    @rule(replica=REPLICAS)
+    def restart(self, replica: int) -> None:
+        """A replica that restarts knows no challenge any more."""
+        self.brokers[replica] = self.world.build_broker()
+
+    @invariant()
+    def every_key_that_was_opened_was_recorded_before(self) -> None:
+        granted = [item for item in self.world.book.entries if item.get("decision") == "granted"]
+        assert self.world.vault.unwrapped <= len([item for item in granted if item["kind"] == "release"])
+        assert len(self.answered) == self.world.vault.unwrapped
+
+    def teardown(self) -> None:
+        self.loop.close()
+
+
+def note_event(what: str) -> None:
+    with contextlib.suppress(InvalidArgument):  # outside of hypothesis
+        event(what)
+
+
+TestInterleavings = Interleavings.TestCase
+TestInterleavings.settings = settings(
+    max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
