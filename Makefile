@@ -52,7 +52,7 @@ binaries: $(STAMP) ## Build the test cluster's binaries into the cache (5 to 6 m
 
 .PHONY: images
 images: $(STAMP) ## Build every image into the cache
-	$(BIN)/python inference-images/build.py agent controller gateway depot broker unsafe-release llamacpp
+	$(BIN)/python inference-images/build.py agent attester controller gateway depot broker trust unsafe-release llamacpp
 
 .PHONY: test
 test: $(STAMP) binaries images ## Run every test: units, control plane, real nodes, real engines
@@ -82,7 +82,7 @@ bench: $(STAMP) ## Run the benchmarks (ONLY=B3,C1 for some) into build/bench.jso
 
 .PHONY: lock
 lock: $(STAMP) ## Lock the dependencies anew, by version and hash
-	for extra in agent controller gateway depot broker unsafe-release dev; do \
+	for extra in agent attester controller gateway depot broker trust unsafe-release dev; do \
 	  $(BIN)/uv pip compile --quiet pyproject.toml --extra $$extra --generate-hashes --no-emit-index-url --no-header \
 	    --no-annotate --python-version 3.11 --prerelease=if-necessary-or-explicit -o operator/locks/$$extra.txt || exit 1; done
 	echo "uv" | $(BIN)/uv pip compile --quiet - --generate-hashes --no-emit-index-url --no-header --no-annotate \

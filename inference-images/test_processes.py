@@ -8,7 +8,7 @@ from imagebuild.main import build_image
 from imagebuild.sandbox import run_image
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
-PROCESSES = ("agent", "controller", "gateway", "depot", "broker", "unsafe-release")
+PROCESSES = ("agent", "attester", "controller", "gateway", "depot", "broker", "trust", "unsafe-release")
 
 
 @pytest.fixture(scope="module", params=PROCESSES)

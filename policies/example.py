@@ -3,7 +3,7 @@
 The first document says who asks and how:
 
     why: one sentence, what the example shows
-    as: user name of who asks, or `admin`
+    as: user name of who asks, or `admin`; ROOM in it stands for the namespace, as in the names of nodes
     namespaceClass: class of the namespace all of it happens in
     given: objects that are there before, each {as: user name, object: …}
     patch, subresource, verb: what is asked of the last given object; without them, the second document is created
@@ -47,7 +47,7 @@ class Example:
 
     def ask(self, server: ApiServer, room: str) -> Answer:
         """Make the request, as a dry run wherever the API has one."""
-        who = person(self.head["as"])
+        who = person(self.head["as"].replace("ROOM", room))
         if self.body is not None:
             return server.create(place(self.body, room), person=who, dry_run=True)
         target = place(self.head["given"][-1]["object"], room)
@@ -93,9 +93,9 @@ def person(name: str) -> Person:
 
 
 def place(manifest: Mapping[str, Any], room: str) -> dict[str, Any]:
-    """Put an object into the namespace of the test; a Namespace of the example becomes one of its own name."""
+    """Put an object into the namespace of the test; a Namespace or Node of the example becomes one of its own name."""
     placed = copy.deepcopy(dict(manifest))
-    if placed["kind"] == "Namespace":
+    if placed["kind"] in {"Namespace", "Node"}:
         placed["metadata"]["name"] = f"{room}-{placed['metadata']['name']}"
     elif placed["kind"] not in CLUSTER_KINDS:
         placed["metadata"]["namespace"] = room

@@ -18,12 +18,13 @@ REGISTRY = "sekisho.local"
 _DECIDING_MODULES = ("builders.py", "debian.py", "oci.py", "roots.py", "site.py")
 """Modules of the builder whose change may change an image."""
 
-_PROCESSES = ("controller", "gateway", "depot", "agent", "broker", "cli", "unsafe_release")
+_PROCESSES = ("controller", "gateway", "depot", "agent", "attester", "broker", "cli", "trust", "unsafe_release")
 _PARTS = {
     "agent": (
         "__init__.py", "py.typed", "errors.py", "attest", "seal", "agent",
         *(f"loader/{name}.py" for name in ("__init__", "handover", "mapping", "opening", "reading")),
     ),
+    "attester": ("__init__.py", "py.typed", "errors.py", "telemetry.py", "api", "attest", "kube", "attester"),
     # of the key services only the one that is none: the image holds no client of another
     "unsafe_release": (
         "__init__.py", "py.typed", "errors.py", "telemetry.py", "api", "seal", "kube", "unsafe_release",
@@ -121,6 +122,8 @@ _CATALOGUE: dict[str, Callable[[], Image]] = {
     "gateway": lambda: _process("gateway", packages=(*debian.PYTHON, "ca-certificates")),
     "depot": lambda: _process("depot", packages=(*debian.PYTHON, "ca-certificates")),
     "broker": lambda: _process("broker", packages=(*debian.PYTHON, "ca-certificates")),
+    "attester": lambda: _process("attester", packages=debian.PYTHON),
+    "trust": lambda: _process("trust", packages=debian.PYTHON),
     "unsafe-release": lambda: _process("unsafe-release", packages=debian.PYTHON),
     "llamacpp": lambda: _engine("llamacpp"),
     "vllm": lambda: _engine("vllm"),

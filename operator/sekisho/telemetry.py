@@ -70,6 +70,15 @@ BROKER_COLLATERAL_AGE: Final = "sekisho_broker_collateral_age_seconds"
 BROKER_COLLATERAL_LEFT: Final = "sekisho_broker_collateral_left_seconds"
 BROKER_COLLATERAL_BAD: Final = "sekisho_broker_collateral_unusable_items"
 
+# Metrics of attester and trust controller
+ATTESTER_QUOTES: Final = "sekisho_attester_quotes"
+ATTESTER_ATTESTATIONS: Final = "sekisho_attester_attestations"
+ATTESTER_ATTESTED_AT: Final = "sekisho_attester_attested_timestamp_seconds"
+TRUST_ATTESTATIONS: Final = "sekisho_trust_attestations"
+TRUST_ENROLMENTS: Final = "sekisho_trust_enrolments"
+TRUST_WITHDRAWALS: Final = "sekisho_trust_withdrawals"
+TRUST_NODES: Final = "sekisho_trust_attested_nodes"
+
 # Metrics of the unsafe development release
 UNSAFE_RELEASES: Final = "sekisho_unsafe_releases"
 

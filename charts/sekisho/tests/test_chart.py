@@ -41,11 +41,21 @@ BROKER = {
         "egress": [{"to": [{"ipBlock": {"cidr": "10.0.8.20/32"}}], "ports": [{"protocol": "TCP", "port": 8200}]}],
     }
 }
+TRUST = {
+    "attester": {"enabled": True, "tpm": {"socket": "/var/lib/tpm/tpm.sock", "pcrs": [0, 4, 7]}},
+    "trust": {
+        "enabled": True,
+        "evidencePolicy": "nodes",
+        "tpmRoots": "-----BEGIN CERTIFICATE-----",
+        "endorsementKeys": {"n1": ["ab" * 32]},
+    },
+}
 CASES: dict[str, dict[str, Any]] = {
     "default": {},
     "closed": CLOSED,
     "unsafe-development-release": UNSAFE,
     "broker": BROKER,
+    "node-trust": TRUST,
 }
 ELSEWHERE = {"CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 
@@ -70,7 +80,7 @@ def own(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def pod_specs(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [d["spec"]["template"]["spec"] for d in documents if d["kind"] in ("Deployment", "StatefulSet")]
+    return [d["spec"]["template"]["spec"] for d in documents if d["kind"] in ("DaemonSet", "Deployment", "StatefulSet")]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -185,7 +195,7 @@ def test_the_broker_alone_has_an_identity_for_the_key_service_and_a_way_to_it(he
     assert not any(resource in {"secrets", "serviceaccounts/token"} for resource, _ in rights)
 
 
-@pytest.mark.parametrize("values", [UNSAFE, BROKER], ids=["unsafe", "broker"])
+@pytest.mark.parametrize("values", [UNSAFE, BROKER, TRUST], ids=["unsafe", "broker", "trust"])
 def test_every_process_runs_without_rights_it_does_not_need(helm: str, values: dict[str, Any]) -> None:
     for spec in pod_specs(render(helm, values)):
         assert spec["securityContext"]["runAsNonRoot"] is True
@@ -195,3 +205,72 @@ def test_every_process_runs_without_rights_it_does_not_need(helm: str, values: d
             assert security["allowPrivilegeEscalation"] is False
             assert security["capabilities"] == {"drop": ["ALL"]}
             assert {"startupProbe", "livenessProbe", "readinessProbe"} <= container.keys()
+
+
+def test_node_trust_is_there_only_where_it_was_asked_for(helm: str) -> None:
+    kept = yaml.safe_dump_all(own(render(helm, {})))
+    assert "sekisho-attester" not in kept
+    assert "sekisho-trust" not in kept
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"attester": {"enabled": False}}, "trust.enabled needs attester.enabled"),
+        ({"trust": {**TRUST["trust"], "evidencePolicy": ""}}, "trust.enabled needs trust.evidencePolicy"),
+        ({"trust": {**TRUST["trust"], "tpmRoots": ""}}, "trust.enabled needs trust.tpmRoots"),
+        ({"trust": {**TRUST["trust"], "endorsementKeys": {"n1": ["AB"]}}}, "endorsementKeys"),
+    ],
+)
+def test_node_trust_without_roots_or_rules_is_refused(helm: str, values: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        render(helm, {**TRUST, **values})
+
+
+def test_only_the_trust_controller_may_write_nodes_and_only_attesters_reach_it(helm: str) -> None:
+    documents = render(helm, TRUST)
+    writers = {
+        role["metadata"]["name"]
+        for role in documents
+        if role["kind"] == "ClusterRole"
+        for rule in role["rules"]
+        if "nodes" in rule["resources"] and set(rule["verbs"]) - {"get", "list", "watch"}
+    }
+    assert writers == {"sekisho-trust"}
+    policy = next(d for d in documents if d["kind"] == "NetworkPolicy" and d["metadata"]["name"] == "sekisho-trust")
+    (door,) = policy["spec"]["ingress"]
+    assert door["from"] == [
+        {
+            "podSelector": {
+                "matchLabels": {"app.kubernetes.io/name": "sekisho", "app.kubernetes.io/component": "attester"}
+            }
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tpm", "tsm", "privileged"),
+    [
+        ({"device": "/dev/tpmrm0"}, False, True),
+        ({"device": "/dev/tpmrm0", "resource": "example.test/tpm", "group": 118}, False, False),
+        ({"socket": "/var/lib/tpm/tpm.sock"}, False, False),
+        ({"socket": "/var/lib/tpm/tpm.sock"}, True, True),
+    ],
+)
+def test_an_attester_is_privileged_only_where_the_kernel_wants_it(
+    helm: str, tpm: dict[str, Any], tsm: bool, privileged: bool
+) -> None:
+    documents = render(helm, {"attester": {"enabled": True, "tpm": tpm, "tsm": tsm}})
+    spec = next(d for d in documents if d["kind"] == "DaemonSet")["spec"]["template"]["spec"]
+    assert "hostNetwork" not in spec
+    (container,) = spec["containers"]
+    assert container["securityContext"].get("privileged", False) is privileged
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    if not privileged:
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    if "resource" in tpm:
+        assert container["resources"]["limits"]["example.test/tpm"] == 1
+        assert spec["securityContext"]["supplementalGroups"] == [118]
+    service = next(d for d in documents if d["kind"] == "Service" and d["metadata"]["name"] == "sekisho-attester")
+    assert service["spec"]["internalTrafficPolicy"] == "Local"

@@ -11,7 +11,15 @@ from typing import Any, Final
 from opentelemetry.metrics import Meter
 
 from sekisho import telemetry
-from sekisho.api.names import DEPOT_SERVICE, UNSAFE_RELEASE_SERVICE, UNSAFE_RELEASE_TLS_SECRET
+from sekisho.api.names import (
+    ATTESTER_SERVICE,
+    ATTESTER_TLS_SECRET,
+    DEPOT_SERVICE,
+    TRUST_SERVICE,
+    TRUST_TLS_SECRET,
+    UNSAFE_RELEASE_SERVICE,
+    UNSAFE_RELEASE_TLS_SECRET,
+)
 from sekisho.controller import wiring
 from sekisho.controller.certificates import SERVED, Certificates
 from sekisho.controller.cluster import WATCHED, Cluster
@@ -208,9 +216,14 @@ class Controller:
         return "" if address == "None" else address
 
     async def _keep_certificates(self) -> None:
-        unsafe = {UNSAFE_RELEASE_SERVICE: UNSAFE_RELEASE_TLS_SECRET}
-        served = {**SERVED, **(unsafe if self.settings.unsafe_development_release else {})}
-        certificates = Certificates(self._client, self.settings.namespace, served=served)
+        settings = self.settings
+        optional = (
+            (settings.unsafe_development_release, UNSAFE_RELEASE_SERVICE, UNSAFE_RELEASE_TLS_SECRET),
+            (settings.attester, ATTESTER_SERVICE, ATTESTER_TLS_SECRET),
+            (settings.trust, TRUST_SERVICE, TRUST_TLS_SECRET),
+        )
+        served = {**SERVED, **{service: secret for wanted, service, secret in optional if wanted}}
+        certificates = Certificates(self._client, settings.namespace, served=served)
         while True:
             pause = _CERTIFICATES_PAUSE_SECONDS
             try:

@@ -67,6 +67,8 @@ class Settings(BaseModel):
     api_port: Annotated[int, Field(ge=1, le=65535)] = 443
     depot_host: str = ""
     unsafe_development_release: bool = False
+    attester: bool = False
+    trust: bool = False
     release_host: str = ""
 
     workers: Annotated[int, Field(ge=1, le=256)] = 16

@@ -1,0 +1,1 @@
+"""The process that has nodes attested, and says in their labels what they have proven and until when."""

@@ -1,0 +1,135 @@
+"""Nodes as this process sees them: what was written about their trust, and the writing of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from sekisho.api import names
+from sekisho.errors import Reason, RefusedError
+from sekisho.kube.client import KubeClient
+from sekisho.kube.failures import ApiConflictError, ApiRefusedError
+from sekisho.kube.resources import NODES
+
+_MAX_REFUSAL: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedNode:
+    """What a Node says about its own trust.
+
+    Attributes:
+        ak_name: Name of the attestation key that was enrolled, in hex; empty where none was.
+        ek_digest: SHA-256 of the endorsement key's public area, in hex; empty where none was enrolled.
+        attested: For which hardware this process wrote labels.
+        expires_at: Unix seconds at which these labels end; 0 where there is no end to be read.
+    """
+
+    name: str
+    uid: str
+    ak_name: str = ""
+    ek_digest: str = ""
+    attested: tuple[str, ...] = ()
+    expires_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an attestation came to.
+
+    Attributes:
+        tees: For which hardware labels are written.
+        evidence: "sha256:…" of each piece of evidence, in its order.
+        at: Unix seconds of the verification.
+        expires_at: Unix seconds at which it counts no longer.
+    """
+
+    tees: tuple[str, ...]
+    evidence: tuple[str, ...]
+    at: int
+    expires_at: int
+
+
+class Nodes(Protocol):
+    """Where nodes are read and written."""
+
+    def find(self, name: str) -> TrustedNode | None:
+        """Return a node as it was last seen."""
+        ...
+
+    def all(self) -> tuple[TrustedNode, ...]:
+        """Return every node as it was last seen."""
+        ...
+
+    async def write(self, node: TrustedNode, patch: Mapping[str, Any]) -> None:
+        """Patch labels and annotations of this very node.
+
+        Raises:
+            RefusedError: NotAllowed; it is gone or another one has its name.
+            UnavailableError: The API server does not answer.
+        """
+        ...
+
+
+def read_node(raw: Mapping[str, Any]) -> TrustedNode:
+    """Read what a Node says; what cannot be read counts as not said."""
+    meta = raw.get("metadata") or {}
+    said = meta.get("annotations") or {}
+    attested = str(said.get(names.NODE_ATTESTED_ANNOTATION, ""))
+    return TrustedNode(
+        name=str(meta.get("name", "")),
+        uid=str(meta.get("uid", "")),
+        ak_name=str(said.get(names.NODE_AK_ANNOTATION, "")),
+        ek_digest=str(said.get(names.NODE_EK_ANNOTATION, "")),
+        attested=tuple(item for item in attested.split(",") if item),
+        expires_at=_parse_time(said.get(names.NODE_EXPIRY_ANNOTATION)),
+    )
+
+
+def spell_enrolment(ak_name: bytes, ek_digest: str) -> dict[str, Any]:
+    """Return the patch that makes a key a node's."""
+    return {"annotations": {names.NODE_AK_ANNOTATION: ak_name.hex(), names.NODE_EK_ANNOTATION: ek_digest}}
+
+
+def spell_result(node: TrustedNode, result: Result) -> dict[str, Any]:
+    """Return the patch that says what a node has proven; what it proved before and not now is taken back."""
+    labels: dict[str, str | None] = dict.fromkeys((names.trust_label(tee) for tee in node.attested), None)
+    labels |= {names.trust_label(tee): str(result.at) for tee in result.tees}
+    annotations: dict[str, str | None] = {
+        names.NODE_ATTESTED_ANNOTATION: ",".join(sorted(result.tees)),
+        names.NODE_EVIDENCE_ANNOTATION: ",".join(result.evidence),
+        names.NODE_EXPIRY_ANNOTATION: datetime.fromtimestamp(result.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        names.NODE_REFUSAL_ANNOTATION: None,
+    }
+    return {"labels": labels, "annotations": annotations}
+
+
+def spell_withdrawal(node: TrustedNode, reason: Reason, message: str) -> dict[str, Any]:
+    """Return the patch that takes back all that was written about a node but its key, and says why."""
+    annotations: dict[str, str | None] = dict.fromkeys(
+        (names.NODE_ATTESTED_ANNOTATION, names.NODE_EVIDENCE_ANNOTATION, names.NODE_EXPIRY_ANNOTATION), None
+    )
+    annotations[names.NODE_REFUSAL_ANNOTATION] = f"{reason}: {message}"[:_MAX_REFUSAL]
+    labels = dict.fromkeys((names.trust_label(tee) for tee in node.attested), None)
+    return {"labels": labels, "annotations": annotations}
+
+
+async def patch_node(client: KubeClient, node: TrustedNode, patch: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Patch a Node if it is still the same; returns it as it then stands.
+
+    Raises:
+        RefusedError: NotAllowed; it is gone, another one has its name, or an admission policy refuses.
+        UnavailableError: The API server does not answer.
+    """
+    body = {"metadata": {"uid": node.uid, **patch}}
+    try:
+        return await client.patch(NODES, node.name, body)
+    except (ApiConflictError, ApiRefusedError) as error:
+        raise RefusedError(Reason.NOT_ALLOWED, f"node {node.name} cannot be written: {error.message}") from error
+
+
+def _parse_time(text: Any) -> float:
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return 0.0
