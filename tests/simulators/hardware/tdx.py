@@ -102,6 +102,7 @@ class SimulatedTdx:
     vendor: bytes = QE_VENDOR
     tee_type: int | None = None
     certification: int = 5
+    certificates: tuple[bytes, ...] = ()  # in the place of PCK, CA and root
     padding: bytes = b""
     window: tuple[dt.datetime, dt.datetime] = (BEGAN, ENDS)
     # Intel's statements and lists
@@ -244,7 +245,11 @@ class SimulatedTdx:
         signed = self.header() + self.quoted_body()
         key = raw_key(make_key(f"{self.world} attestation"))
         qe_report = self.qe_report(key)
-        chain = pem(self.pck, self.ca, self.root) + b"\0" if self.certification == 5 else b"\x11" * 404
+        chain = (
+            pem(*(self.certificates or (self.pck, self.ca, self.root))) + b"\0"
+            if self.certification == 5
+            else b"\x11" * 404
+        )
         certificates = struct.pack("<HI", self.certification, len(chain)) + chain
         qe = qe_report + sign(f"{self.world} pck", qe_report)
         qe += struct.pack("<H", len(self.qe_data)) + self.qe_data + certificates

@@ -158,7 +158,12 @@ def test_register_0_starts_at_the_locality_that_the_log_tells() -> None:
     one = LoggedEvent(0, 1, (("sha256", b"d" * 32),), b"")
     assert replay_pcrs([locality(b"\3")], "sha256") == {0: bytes(31) + b"\3"}
     assert replay_pcrs([locality(b"\3"), one], "sha256") == {0: extend("sha256", b"d" * 32, start=bytes(31) + b"\3")}
-    for other in (locality(b"\3", register=1), locality(b""), locality(b"\3\3"), LoggedEvent(0, NO_ACTION, (), b"x")):
+    for other in (
+        locality(b"\3", register=1),
+        locality(b""),
+        locality(b"\3\3"),
+        LoggedEvent(0, NO_ACTION, (), b"x" * 17),
+    ):
         assert replay_pcrs([other, one], "sha256") == {0: extend("sha256", b"d" * 32)}
 
 

@@ -33,6 +33,7 @@ from sekisho.attest.verifiers.tdx_facts import (
 )
 from sekisho.attest.verifiers.tdx_pck import EXTENSION, Platform, parse_platform
 from sekisho.attest.verifiers.tdx_quote import EnclaveReport, TdReport, UnverifiedQuote, parse_quote
+from sekisho.attest.verifiers.tdx_statements import QeIdentity, TcbInfo
 from sekisho.attest.verifiers.tdx_tcb import Verdict, check_quoting_enclave, judge_domain, judge_enclave
 from sekisho.errors import Reason, RefusedError
 
@@ -69,14 +70,13 @@ def verify_tdx(evidence: UnverifiedEvidence, collateral: TdxCollateral, *, at: d
 
     Raises:
         RefusedError: EvidenceInvalid, EvidenceUntrusted, EvidenceRevoked, TcbTooOld (below every level that Intel
-            knows), CollateralMissing, CollateralInvalid, CollateralExpired.
+            knows), CollateralMissing (DebugEnabled, where it is a debug environment besides), CollateralInvalid,
+            CollateralExpired.
     """
     verified = verify_signatures(evidence, collateral, at=at)
     body, platform = verified.quote.body, verified.platform
-    tee = "TDX" if isinstance(body, TdReport) else "SGX"
-    identity, identity_window = pick_qe_identity(collateral, tee, at=at)
+    (identity, identity_window), (info, info_window) = _pick_statements(verified, collateral, at=at)
     qe = check_quoting_enclave(identity, verified.quote.qe_report)
-    info, info_window = pick_tcb_info(collateral, platform, tee, at=at)
     window = intersect([verified.window, identity_window, info_window])
     numbers = [("qe-identity-number", identity.number), ("tcb-evaluation-number", info.number)]
     if isinstance(body, EnclaveReport):
@@ -105,6 +105,28 @@ def verify_signatures(evidence: UnverifiedEvidence, collateral: TdxCollateral, *
     return VerifiedQuote(quote, parse_platform(extension), chain.window)
 
 
+def _pick_statements(
+    verified: VerifiedQuote, collateral: TdxCollateral, *, at: datetime
+) -> tuple[tuple[QeIdentity, Window], tuple[TcbInfo, Window]]:
+    """Return Intel's statements about a platform; of a debug domain without any, say the more fundamental reason."""
+    tee = "TDX" if isinstance(verified.quote.body, TdReport) else "SGX"
+    try:
+        return pick_qe_identity(collateral, tee, at=at), pick_tcb_info(collateral, verified.platform, tee, at=at)
+    except RefusedError as error:
+        if error.reason is Reason.COLLATERAL_MISSING and _is_debug(verified.quote.body):
+            raise RefusedError(
+                Reason.DEBUG_ENABLED,
+                f"the quote is of a debug environment, which no policy takes; also, {error.message}",
+            ) from error
+        raise
+
+
+def _is_debug(body: EnclaveReport | TdReport) -> bool:
+    if isinstance(body, EnclaveReport):
+        return body.attributes[0] & 0x02 != 0
+    return body.td_attributes[0] != 0  # bits 7:0: the trust domain is debugged or profiled from outside
+
+
 def _check_signatures(quote: UnverifiedQuote, chain: Chain) -> None:
     if not holds(chain.leaf, quote.qe_signature, quote.qe_report.raw):
         raise _untrusted("the report of the quoting enclave is not signed by the platform's PCK")
@@ -128,7 +150,7 @@ def _claim_domain(
     facts = [*describe_platform(verified.platform, verdict), *describe_domain(body, verdict)]
     return Claims(
         tee=Tee.TDX,
-        debug=body.td_attributes[0] != 0,  # bits 7:0: the trust domain is debugged or profiled from outside
+        debug=_is_debug(body),
         tcb_status=verdict.status,
         measurement=body.mr_td,
         bound_data=body.report_data,
@@ -150,7 +172,7 @@ def _claim_enclave(
     facts = [*describe_platform(verified.platform, verdict), *describe_enclave(body)]
     return Claims(
         tee=Tee.SGX,
-        debug=body.attributes[0] & 0x02 != 0,
+        debug=_is_debug(body),
         tcb_status=verdict.status,
         measurement=body.mr_enclave,
         bound_data=body.report_data,

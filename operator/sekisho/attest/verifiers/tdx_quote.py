@@ -66,8 +66,8 @@ class TdReport:
     mr_owner_config: bytes
     rtmrs: tuple[bytes, ...]
     report_data: bytes
-    tee_tcb_svn2: bytes = b""
-    mr_service_td: bytes = b""
+    tee_tcb_svn2: bytes
+    mr_service_td: bytes
 
 
 @dataclass(frozen=True, slots=True)

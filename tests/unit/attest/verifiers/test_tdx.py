@@ -194,6 +194,19 @@ def test_collateral_that_does_not_speak_for_the_quote_refuses_it(collateral: Any
     refusal(reason, lambda: verify_tdx(FOUR.evidence(), collateral, at=AT))
 
 
+@pytest.mark.parametrize(
+    "evidence",
+    [FOUR.evidence(td_attributes=DEBUG), SGX.evidence(enclave_attributes=b"\x07" + bytes(15))],
+    ids=["TDX", "SGX"],
+)
+def test_a_debug_environment_of_which_intel_states_nothing_is_refused_as_one(evidence: UnverifiedEvidence) -> None:
+    bare = replace(GOOD, tcb_infos=(), qe_identities=())
+    message = refusal(Reason.DEBUG_ENABLED, lambda: verify_tdx(evidence, bare, at=AT))
+    assert message.startswith("the quote is of a debug environment, which no policy takes; also, there is no identity ")
+    expired = FOUR.collateral(statement_window=(BEGAN, ISSUED))
+    refusal(Reason.COLLATERAL_EXPIRED, lambda: verify_tdx(FOUR.evidence(td_attributes=DEBUG), expired, at=AT))
+
+
 def test_attributes_that_nobody_has_defined_are_refused() -> None:
     for place in (*range(8, 16), *range(17, 27)):
         message = refusal(Reason.EVIDENCE_INVALID, lambda place=place: verify(td_attributes=bits(28, place)))

@@ -51,6 +51,15 @@ CERTIFICATES = QE_DATA + 2 + 32
         (edit(QUOTE, CERTIFICATES, "<H", 6), "the quote names its PCK by data of type 6; 1 to 5 are known"),
         (QUOTE + b"\1", "the quote is followed by something that is not padding"),
         (FOUR.evidence(padding=bytes(9) + b"\1").report, "the quote is followed by something that is not padding"),
+        (edit(QUOTE, SIGNED, "<I", 100), "the quote is followed by something that is not padding"),
+        (
+            edit(FOUR.evidence(padding=bytes(9)).report[: SIGNED + 104], SIGNED, "<I", 100),
+            "the quote's signature data has",
+        ),
+        (
+            FOUR.evidence(certificates=(FOUR.ca,) * 4).report,
+            "the quote's certificates have 4 in PEM, 1 to 3 are allowed",
+        ),
         (edit(QUOTE, QE_DATA, "<H", 40000), "the quote's certification data has"),
         (edit(QUOTE, CERTIFICATES + 2, "<I", 10), "bytes more in its signature data than it tells of"),
         (edit(QUOTE, SIGNED + 134, "<I", 600), "bytes more in its signature data than it tells of"),
@@ -113,6 +122,12 @@ def test_version_3_keeps_other_things_where_later_ones_name_the_tee() -> None:
 
 def test_zeros_may_follow_a_quote() -> None:
     assert parse_quote(QUOTE + bytes(3000)) == parse_quote(QUOTE)
+    assert parse_quote(QUOTE + bytes(MAX_QUOTE_BYTES - len(QUOTE))) == parse_quote(QUOTE)
+
+
+def test_nothing_else_may() -> None:
+    for byte in range(1, 256):
+        assert isinstance(attempt(lambda byte=byte: parse_quote(QUOTE + bytes((0, byte)))), RefusedError), byte
 
 
 @pytest.mark.parametrize("kind", [1, 2, 3, 4])

@@ -106,7 +106,8 @@ def test_a_debug_domain_is_told_as_one() -> None:
     verified = verify_signatures(evidence, bundle("tdx_quote_collateral.json"), at=JUNE)
     assert isinstance(verified.quote.body, TdReport)
     assert verified.quote.body.td_attributes[0] == 1
-    refusal(Reason.COLLATERAL_MISSING, lambda: verify_tdx(evidence, bundle("tdx_quote_collateral.json"), at=JUNE))
+    message = refusal(Reason.DEBUG_ENABLED, lambda: verify_tdx(evidence, bundle("tdx_quote_collateral.json"), at=JUNE))
+    assert message.startswith("the quote is of a debug environment")
 
 
 def test_the_tcb_information_of_another_platform_speaks_of_its_quote() -> None:

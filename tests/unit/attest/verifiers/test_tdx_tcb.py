@@ -104,6 +104,16 @@ def test_a_lower_tdx_component_is_below_the_level_unless_the_modules_own_levels_
             )
 
 
+def test_where_the_module_has_a_version_its_two_components_are_not_compared() -> None:
+    found = info(tcbLevels=[level((), 13, (200, 200, 3))])
+    assert judge_domain(found, platform(), report(), GOOD).status is TcbStatus.UP_TO_DATE
+
+
+def test_the_date_is_that_of_the_platforms_level() -> None:
+    found = info(tcbLevels=[{**level(*LATEST), "tcbDate": "2020-01-01T00:00:00Z"}])
+    assert judge_domain(found, platform(), report(), GOOD).date == "2020-01-01T00:00:00Z"
+
+
 def test_a_lower_pcesvn_is_below_the_level() -> None:
     message = refusal(Reason.TCB_TOO_OLD, lambda: judge_domain(ONE_LEVEL, platform(pce_svn=12), report(), GOOD))
     assert "PCESVN 12" in message
