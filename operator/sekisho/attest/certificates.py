@@ -90,9 +90,9 @@ def parse_certificate(der: bytes) -> Certificate:
 
 
 def arrange(leaf: bytes, pool: Sequence[bytes]) -> tuple[bytes, ...]:
-    """Put certificates in the order of a chain by their names; what the chain does not need is left out.
+    """Put certificates in the order of a chain, each signed by the next; what the chain does not need is left out.
 
-    Nothing is verified: that is for :func:`verify_chain`, which gets the result.
+    Nothing is trusted by that: it is for :func:`sekisho.attest.chains.verify_chain`, which gets the result.
 
     Raises:
         RefusedError: EvidenceInvalid; a certificate cannot be read, or there are more than 32.

@@ -1,12 +1,13 @@
 """Chains of certificates: what does not lead to a pinned root now is refused for its own reason."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,6 +55,19 @@ def test_an_empty_or_endless_chain_is_refused() -> None:
     untrusted("a chain has 9 certificates, 1 to 8 are allowed", *[LEAF] * 9)
 
 
+def test_the_longest_chain_and_the_most_roots_lists_and_certificates_are_taken() -> None:
+    issuers = [ROOT]
+    for index in range(7):
+        issuers.append(issue_authority(f"issuer {index}", issuers[-1]))
+    leaf = issue("leaf", issuers[-1])
+    chain = [leaf, *issuers[:0:-1]]
+    assert len(chain) == 8
+    assert verify(*chain).leaf.who == "CN=leaf"
+    assert verify(*chain, roots=(OTHER,) * 63 + (ROOT,), crls=[revoke(OTHER)] * 64).leaf.who == "CN=leaf"
+    assert arrange(leaf.der, [OTHER.der] * 25 + [each.der for each in issuers[1:]]) == tuple(each.der for each in chain)
+    untrusted("a chain has 9 certificates", *chain, ROOT)
+
+
 def test_without_a_root_nothing_is_believed() -> None:
     message = "no root certificate is pinned for this evidence; import one"
     refused(Reason.COLLATERAL_MISSING, message, LEAF, BETWEEN, roots=())
@@ -73,6 +87,7 @@ def test_a_root_that_cannot_be_read_is_a_fault_of_the_collateral() -> None:
     [
         (b"", "a certificate of the evidence is not an X.509 certificate in DER"),
         (LEAF.der + b"\0", "a certificate of the evidence is not an X.509 certificate in DER"),
+        (bytes(16384), "a certificate of the evidence is not an X.509 certificate in DER"),
         (bytes(16385), "a certificate of the evidence has 16385 bytes, 16384 are allowed"),
     ],
 )
@@ -89,6 +104,28 @@ def test_a_certificate_that_cannot_be_read_is_refused(der: bytes, message: str) 
 def test_keys_that_are_weak_or_of_another_kind_are_refused(key: Any) -> None:
     message = "a certificate of the evidence, of CN=weak, has 0 extensions or a key that cannot be used"
     refused(Reason.EVIDENCE_INVALID, message, issue("weak", BETWEEN, key=key), BETWEEN)
+
+
+@dataclass(frozen=True)
+class PublicAlone:
+    """The public part of an RSA key that nobody has to make."""
+
+    bits: int
+
+    def public_key(self) -> rsa.RSAPublicKey:
+        return rsa.RSAPublicNumbers(65537, 2 ** (self.bits - 1) + 1).public_key()
+
+
+def test_rsa_keys_are_taken_up_to_their_largest_size() -> None:
+    assert verify(issue("large", BETWEEN, key=PublicAlone(8192)), BETWEEN).leaf.who == "CN=large"
+    refused(
+        Reason.EVIDENCE_INVALID, "a key that cannot be used", issue("huge", BETWEEN, key=PublicAlone(8193)), BETWEEN
+    )
+
+
+def test_names_are_told_in_part_where_they_are_long() -> None:
+    long = name_of("c" * 60, organization_name="o" * 60, locality_name="l" * 60, state_or_province_name="s" * 60)
+    assert len(parse_certificate(issue("", name=long).der).who) == 200
 
 
 def test_a_certificate_of_too_many_extensions_is_refused() -> None:
@@ -366,10 +403,11 @@ def test_a_list_that_says_where_it_comes_from_or_counts_is_used() -> None:
 def test_lists_are_bounded_and_must_be_readable() -> None:
     message = "a revocation list is not an X.509 CRL in DER"
     refused(Reason.COLLATERAL_INVALID, message, LEAF, BETWEEN, crls=[b"no list"])
-    message = "there are 65 revocation lists, 64 are allowed"
-    refused(Reason.COLLATERAL_INVALID, message, LEAF, BETWEEN, crls=[revoke(OTHER)] * 65)
+    refused(Reason.COLLATERAL_INVALID, message, LEAF, BETWEEN, crls=[bytes(4 * 1024 * 1024)])
     message = "a revocation list has 4194305 bytes, 4194304 are allowed"
     refused(Reason.COLLATERAL_INVALID, message, LEAF, BETWEEN, crls=[bytes(4 * 1024 * 1024 + 1)])
+    message = "there are 65 revocation lists, 64 are allowed"
+    refused(Reason.COLLATERAL_INVALID, message, LEAF, BETWEEN, crls=[revoke(OTHER)] * 65)
 
 
 def sequence(content: bytes) -> bytes:
