@@ -8,7 +8,7 @@ STAMP := $(VENV)/.complete
 # Most tests wait for real processes: more workers than cores.
 WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest
-CORE := */sekisho/errors.py,*/sekisho/api/*,*/sekisho/classify/*,*/sekisho/placement/*,*/sekisho/attest/*,*/sekisho/formats/*,*/sekisho/seal/*,*/sekisho/ledger/*,*/sekisho/scan/*,*/sekisho/render/*,*/sekisho/plan/*,*/sekisho/broker/decide.py,*/sekisho/broker/grants.py,*/sekisho/broker/proving.py,*/sekisho/broker/releasefacts.py
+CORE := */sekisho/errors.py,*/sekisho/api/*,*/sekisho/classify/*,*/sekisho/placement/*,*/sekisho/attest/*,*/sekisho/formats/*,*/sekisho/seal/*,*/sekisho/ledger/*,*/sekisho/scan/*,*/sekisho/render/*,*/sekisho/plan/*,*/sekisho/broker/decide.py,*/sekisho/broker/grants.py,*/sekisho/broker/proving.py,*/sekisho/broker/releasefacts.py,*/sekisho/broker/replay.py
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)
 # Bytecode is kept, beside the packages and not in the tree: without it each process that a test starts compiles all it imports.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
@@ -67,6 +67,10 @@ coverage: $(STAMP) ## Measure branch coverage of the quick tests; the core must 
 	$(BIN)/coverage run -m pytest -q -m "not integration and not cluster and not vllm"
 	$(BIN)/coverage report
 	$(BIN)/coverage report --fail-under=100 --include='$(CORE)'
+
+.PHONY: mutants
+mutants: $(STAMP) ## Try mutants of what appraises evidence and releases keys against its tests (ONLY=broker/decide.py for some)
+	nice -n 19 $(BIN)/python -m tests.mutation.decision $(ONLY)
 
 .PHONY: demo
 demo: $(STAMP) binaries ## Bring up a cluster, install sekisho, serve models, show what is refused

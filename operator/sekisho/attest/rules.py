@@ -251,10 +251,15 @@ class ChipIn:
 
 @dataclass(frozen=True, slots=True)
 class FactIn:
-    """A signed fact must say one of these."""
+    """A signed fact must say one of these.
+
+    Attributes:
+        needed: Whether the evidence must speak of it at all.
+    """
 
     name: str
     values: frozenset[str]
+    needed: bool = True
 
     def __post_init__(self) -> None:
         _require(self.values, "a list of no values of a fact accepts nothing")
@@ -262,11 +267,23 @@ class FactIn:
     def judge(self, subject: Claims, /) -> Rejection | None:
         """Compare the fact."""
         said = subject.fact(self.name)
-        if said is not None and said in self.values:
+        if said in self.values or (said is None and not self.needed):
             return None
         there = "says nothing" if said is None else f'says "{said[:128]}"'
         wanted = ", ".join(sorted(self.values)[:_MOST_TOLD])
         return refuse_piece(Reason.APPRAISAL_FAILED, subject, f"it {there} of {self.name}, wanted is {wanted}")
+
+
+@dataclass(frozen=True, slots=True)
+class NothingBehind:
+    """No other evidence may stand behind this one: who speaks of none would overlook what vouches for it."""
+
+    def judge(self, subject: Claims, /) -> Rejection | None:
+        """Refuse evidence with parts."""
+        if not subject.parts:
+            return None
+        told = f"{subject.parts[0].tee} evidence vouches for it, and the policy says nothing of what stands behind"
+        return refuse_piece(Reason.APPRAISAL_FAILED, subject, told)
 
 
 def refuse_piece(reason: Reason, piece: Claims, told: str) -> Rejection:

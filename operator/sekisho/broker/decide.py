@@ -34,7 +34,7 @@ from sekisho.render.digest import digest_of
 
 __all__ = [
     "Decision", "OwnerPolicy", "Question", "ReleaseFacts", "ReleaseRules", "TenantGrant", "Workload",
-    "decide_release", "policy_digest", "wanted_evidence",
+    "choose_grants", "decide_release", "policy_digest", "wanted_evidence",
 ]  # fmt: skip
 # The kinds of evidence, as they travel, that can give claims of a kind: outright, or behind a virtual TPM.
 _BRINGS: Final = {
@@ -147,7 +147,7 @@ def _check_site(facts: ReleaseFacts, rules: EffectiveRules) -> None:
 def _find_grants(facts: ReleaseFacts, case: Case) -> tuple[_Grant, ...]:
     """Return every pair of an owner's policy and a tenant's grant that both hold; at least one, sorted by name."""
     namespace, service = facts.workload.namespace, facts.workload.service
-    owners, tenants = _choose(facts.rules, namespace, service)
+    owners, tenants = choose_grants(facts.rules, namespace, service)
     if not owners:
         raise RefusedError(
             Reason.RELEASE_NOT_GRANTED,
@@ -170,7 +170,7 @@ def _find_grants(facts: ReleaseFacts, case: Case) -> tuple[_Grant, ...]:
     return grants
 
 
-def _choose(
+def choose_grants(
     rules: ReleaseRules, namespace: str, service: str
 ) -> tuple[tuple[OwnerPolicy, ...], tuple[TenantGrant, ...]]:
     """Return the policies and grants about a service, sorted by name, so that their order decides nothing."""
@@ -240,7 +240,7 @@ def _clamp_lease(
 
 def policy_digest(rules: ReleaseRules, *, namespace: str, service: str) -> str:
     """Return "sha256:…" over every rule that can decide about a service; other services' grants do not count."""
-    owners, tenants = _choose(rules, namespace, service)
+    owners, tenants = choose_grants(rules, namespace, service)
     grants: list[OwnerPolicy | TenantGrant] = [*owners, *tenants]
     named = {item.policy for grant in grants if (item := grant.spec.evidence) is not None}
     return digest_of(
@@ -260,7 +260,7 @@ def _spell(spec: Any) -> Any:
 
 def wanted_evidence(rules: ReleaseRules, *, namespace: str, service: str, site: str) -> tuple[str, ...]:
     """Return the kinds of evidence that could help a pod of a service at a site, sorted; empty where nothing can."""
-    owners, tenants = _choose(rules, namespace, service)
+    owners, tenants = choose_grants(rules, namespace, service)
     grants: list[OwnerPolicy | TenantGrant] = [*owners, *tenants]
     named = {item.policy for grant in grants if (item := grant.spec.evidence) is not None}
     wanted: set[str] = set()

@@ -4,14 +4,15 @@ from typing import Final
 
 from sekisho.api.v1alpha1.keyreleasepolicy import EvidenceDemand
 from sekisho.attest.appraise import Appraisal, appraise, find_unacceptable
-from sekisho.attest.binding import Binding
 from sekisho.attest.claims import Tee
+from sekisho.attest.devices import ExpectedDevices, check_devices
 from sekisho.broker.releasefacts import ReleaseFacts
 from sekisho.classify.rules import EffectiveTrust
 from sekisho.errors import Reason, RefusedError
 from sekisho.plan.evidence import read_evidence_policy
 
 PURPOSES: Final = frozenset({"release", "renew"})
+_NVIDIA: Final = frozenset({Tee.NVIDIA_GPU, Tee.NVIDIA_SWITCH})
 # What the law calls device trust, and the evidence that shows it.
 _DEVICES: Final = {"nvidia-cc": Tee.NVIDIA_GPU}
 
@@ -40,17 +41,11 @@ def check_binding(facts: ReleaseFacts, digest: str) -> None:
             f"the challenge was made under rules {binding.policy_digest}, by now they are {digest}; ask for a new one",
         )
     for piece in facts.claims:
-        if not _is_bound(piece.bound_data, binding):
+        if not binding.matches(piece.bound_data):
             raise RefusedError(
                 Reason.EVIDENCE_NOT_BOUND,
                 f"{piece.tee} evidence {piece.evidence_digest[:19]} was not made for this challenge, key and pod",
             )
-
-
-def _is_bound(data: bytes, binding: Binding) -> bool:
-    """Tell whether evidence commits to the binding, in one of the forms that hardware and its agents give it."""
-    long, short = binding.digest(64), binding.digest(32)
-    return data in (long, short, short + bytes(32), short.hex().encode())
 
 
 def check_evidence(facts: ReleaseFacts, trust: EffectiveTrust | None) -> None:
@@ -71,6 +66,16 @@ def check_evidence(facts: ReleaseFacts, trust: EffectiveTrust | None) -> None:
             )
     if trust is not None:
         _check_trust(facts, trust)
+    if any(piece.tee in _NVIDIA for piece in facts.claims):
+        _check_devices(facts)
+
+
+def _check_devices(facts: ReleaseFacts) -> None:
+    """Hold devices against each other: as many as the pod has, none twice, one nonce, wired to one another."""
+    kinds = [piece.tee for piece in facts.claims]
+    gpus = facts.workload.gpus or kinds.count(Tee.NVIDIA_GPU)
+    expected = ExpectedDevices(gpus=gpus, switches=kinds.count(Tee.NVIDIA_SWITCH))
+    check_devices(facts.claims, expected, nonce=facts.binding.digest(32))
 
 
 def _check_trust(facts: ReleaseFacts, trust: EffectiveTrust) -> None:

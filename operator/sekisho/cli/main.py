@@ -13,6 +13,7 @@ from sekisho.cli.credentials import find_login
 from sekisho.cli.declaring import declaration_options, read_declarations
 from sekisho.cli.failures import EXIT_CODES
 from sekisho.cli.key_services import open_keys, open_same
+from sekisho.cli.policy_command import policy
 from sekisho.cli.progress import describe_bytes, open_meter
 from sekisho.cli.registry import Registry, parse_reference
 from sekisho.cli.running import FOLDER as _FOLDER
@@ -204,7 +205,7 @@ def pull(origin: str, out: Path, plain_http: bool, ca_file: Path | None, as_json
     _run(act, as_json=as_json)
 
 
-for command in (scan, sign, verify, approve):
+for command in (scan, sign, verify, approve, policy):
     cli.add_command(command)
 
 

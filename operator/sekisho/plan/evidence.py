@@ -15,6 +15,7 @@ from sekisho.attest.rules import (
     Every,
     FactIn,
     MeasurementIn,
+    NothingBehind,
     Pieces,
     RegisterIn,
     Rule,
@@ -25,6 +26,17 @@ from sekisho.errors import Reason, RefusedError
 
 # Kinds of hardware on whose security versions their vendor publishes statements.
 _RATED = frozenset({Tee.TDX, Tee.SGX})
+# What evidence must not say unless a policy names the fact itself: who can move a guest, or serves another than its own
+# operator's, or lets its host hide page faults, holds the guest; and devices that nobody compared show nothing.
+_USUAL = {
+    Tee.TDX: (
+        FactIn("migratable", frozenset({"false"})),
+        FactIn("sept-ve-disable", frozenset({"true"})),
+        FactIn("mrservicetd", frozenset({"00" * 48}), needed=False),
+    ),
+    Tee.NVIDIA_GPU: (FactIn("measurements", frozenset({"matched"})),),
+    Tee.NVIDIA_SWITCH: (FactIn("measurements", frozenset({"matched"})),),
+}
 
 
 def read_evidence_policy(name: str, spec: EvidencePolicySpec, *, site: str) -> AppraisalPolicy:
@@ -43,11 +55,13 @@ def read_evidence_policy(name: str, spec: EvidencePolicySpec, *, site: str) -> A
 
 
 def _read_alternative(item: EvidenceAlternative) -> Rule[Pieces]:
-    return AllOf(tuple(_read_rule(rule) for rule in item.evidence))
+    backed = {rule.behind for rule in item.evidence}
+    return AllOf(tuple(_read_rule(rule, backed=rule.tee in backed) for rule in item.evidence))
 
 
-def _read_rule(rule: EvidenceRule) -> Rule[Pieces]:
-    every = Every(Tee(rule.tee), AllOf(tuple(_leaves(rule))), rule.least)
+def _read_rule(rule: EvidenceRule, *, backed: bool) -> Rule[Pieces]:
+    alone = () if backed else (NothingBehind(),)
+    every = Every(Tee(rule.tee), AllOf((*alone, *_leaves(rule))), rule.least)
     return every if rule.behind is None else Behind(Tee(rule.behind), every)
 
 
@@ -67,6 +81,8 @@ def _leaves(rule: EvidenceRule) -> Iterator[Rule[Claims]]:
     yield AdvisoriesAllowed(frozenset(rule.tolerated_advisories))
     for fact in rule.facts:
         yield FactIn(fact.name, frozenset(fact.values))
+    named = {fact.name for fact in rule.facts}
+    yield from (usual for usual in _USUAL.get(Tee(rule.tee), ()) if usual.name not in named)
 
 
 def _statuses(rule: EvidenceRule) -> frozenset[TcbStatus]:

@@ -54,6 +54,6 @@ def build_gpu(number: int, **changes: Any) -> Claims:
         chip_id=bytes([number]) * 16,
         evidence_digest=f"sha256:{number:064x}",
         window=WINDOW,
-        facts=(("measurements", "match"),),
+        facts=(("key", f"k{number}"), ("measurements", "matched"), ("mode", "SPT")),
     )
     return replace(made, **changes)

@@ -90,6 +90,10 @@ def test_what_measures_no_code_may_have_no_measurement(tee: Tee) -> None:
     assert zeros.reason == Reason.MEASUREMENT_UNKNOWN
 
 
+def test_a_measurement_with_some_zeros_is_one() -> None:
+    assert find_unacceptable((replace(SNP, measurement=bytes(47) + b"\x01"),), now=NOW) is None
+
+
 def test_the_ends_of_the_window_count() -> None:
     assert appraise((replace(SNP, window=Window(NOW, NOW)),), POLICY, now=NOW).not_after == NOW
 

@@ -17,6 +17,7 @@ from sekisho.attest.rules import (
     Every,
     FactIn,
     MeasurementIn,
+    NothingBehind,
     RegisterIn,
     Rule,
     TcbAtLeast,
@@ -113,6 +114,14 @@ def test_a_demand_of_nothing_cannot_be_built(build: Callable[[], object], messag
             FactIn("product", frozenset({"Genoa"})), {"facts": ()}, Reason.APPRAISAL_FAILED,
             "it says nothing of product, wanted is Genoa",
         ),
+        (
+            FactIn("product", frozenset({"Milan"}), needed=False), {}, Reason.APPRAISAL_FAILED,
+            'it says "Genoa" of product, wanted is Milan',
+        ),
+        (
+            NothingBehind(), {"parts": (TPM,)}, Reason.APPRAISAL_FAILED,
+            "tpm evidence vouches for it, and the policy says nothing of what stands behind",
+        ),
     ],
 )  # fmt: skip
 def test_a_piece_of_evidence_is_refused_with_both_facts(
@@ -135,6 +144,7 @@ def test_a_piece_of_evidence_is_refused_with_both_facts(
         AdvisoriesAllowed(),
         ChipIn(frozenset({CHIP})),
         FactIn("product", frozenset({"Milan", "Genoa"})),
+        NothingBehind(),
     ],
     ids=lambda rule: type(rule).__name__,
 )
@@ -192,7 +202,7 @@ def test_many_alternatives_are_told_within_bounds() -> None:
     assert len(found.detail) == 1024
 
 
-MATCH = FactIn("measurements", frozenset({"match"}))
+MATCH = FactIn("measurements", frozenset({"matched"}))
 
 
 def test_evidence_of_a_kind_must_be_there() -> None:
@@ -239,3 +249,9 @@ def test_what_stands_behind_each_piece_must_hold() -> None:
     wrong = rule.judge((replace(TPM, parts=(replace(SNP, measurement=b"\x12" * 48),)),))
     assert wrong is not None
     assert wrong.reason == Reason.MEASUREMENT_UNKNOWN
+
+
+def test_a_fact_that_is_not_needed_may_be_absent() -> None:
+    silent = replace(SNP, facts=())
+    assert FactIn("product", frozenset({"Milan"}), needed=False).judge(silent) is None
+    assert FactIn("product", frozenset({"Milan"})).judge(silent) is not None

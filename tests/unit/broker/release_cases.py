@@ -11,7 +11,7 @@ from sekisho.api.v1alpha1.evidencepolicy import EvidencePolicySpec
 from sekisho.api.v1alpha1.keyreleasepolicy import KeyReleasePolicySpec
 from sekisho.api.v1alpha1.site import SiteSpec
 from sekisho.attest.binding import Binding
-from sekisho.attest.claims import Claims
+from sekisho.attest.claims import Claims, Tee
 from sekisho.attest.isolation import Verdict
 from sekisho.broker.decide import (
     OwnerPolicy,
@@ -151,6 +151,7 @@ WORKLOAD = Workload(
     node_key=None,
     users=frozenset({"group:legal"}),
 )
+NVIDIA = frozenset({Tee.NVIDIA_GPU, Tee.NVIDIA_SWITCH})
 PROVEN = Verdict(ok=True, reason=Reason.ISOLATION_PROVEN, message="7 attempts stayed without an answer")
 
 
@@ -184,7 +185,7 @@ def build_facts(
         rules=law,
         binding=bound,
         isolation=PROVEN,
-        claims=tuple(replace(item, bound_data=bound.digest(64)) for item in claims),
+        claims=tuple(replace(item, bound_data=bound.digest(32 if item.tee in NVIDIA else 64)) for item in claims),
         challenged_at=NOW - timedelta(seconds=5),
         now=NOW,
     )

@@ -168,10 +168,33 @@ def test_a_class_that_wants_device_trust_wants_it_of_each_device(gpus: int, brou
     assert message == f"class confidential.gpu wants nvidia-cc of each of {least} devices, the evidence is of {brought}"
 
 
-@pytest.mark.parametrize(("gpus", "brought"), [(0, 1), (1, 1), (2, 2), (2, 3)])
+@pytest.mark.parametrize(("gpus", "brought"), [(0, 1), (1, 1), (2, 2), (0, 3)])
 def test_evidence_of_every_device_is_enough(gpus: int, brought: int) -> None:
     claims = (SNP, *(build_gpu(number) for number in range(1, brought + 1)))
     assert decide_release(build_facts(claims=claims, workload={**GPU, "gpus": gpus})).lease_seconds == 600
+
+
+def test_devices_are_held_against_each_other() -> None:
+    pod = {"gpus": 2, "service_class": "internal"}
+    more = build_facts(claims=(SNP, *map(build_gpu, (1, 2, 3))), workload=pod)
+    assert refuse(more) == (Reason.EVIDENCE_MISSING, "there is evidence of 3 GPUs, 2 must be there")
+    swapped = (SNP, build_gpu(1), build_gpu(2, facts=(("key", "k1"), ("measurements", "matched"), ("mode", "SPT"))))
+    assert refuse(build_facts(claims=swapped, workload=pod))[0] == Reason.EVIDENCE_INVALID
+    switches = (SNP, build_gpu(1), build_gpu(2, tee=Tee.NVIDIA_SWITCH))
+    reason, message = refuse(build_facts(claims=switches, workload={"service_class": "internal"}))
+    assert reason == Reason.APPRAISAL_FAILED
+    assert "is wired to" in message
+    alone = build_facts(claims=(SNP, build_gpu(2, tee=Tee.NVIDIA_SWITCH)), workload={**pod, "gpus": 0})
+    assert decide_release(alone).lease_seconds == 900
+    other = replace(alone.claims[1], bound_data=alone.binding.digest(64))
+    assert refuse(replace(alone, claims=(alone.claims[0], other)))[0] == Reason.EVIDENCE_NOT_BOUND
+
+
+def test_a_device_answers_with_the_nonce_of_32_bytes_and_no_other_form() -> None:
+    facts = build_facts(claims=(SNP, build_gpu(1)), workload={"service_class": "internal"})
+    assert decide_release(facts).lease_seconds == 900
+    long = replace(facts.claims[1], bound_data=facts.binding.digest(64))
+    assert refuse(replace(facts, claims=(facts.claims[0], long)))[0] == Reason.EVIDENCE_NOT_BOUND
 
 
 def test_a_device_behind_other_evidence_is_not_counted_for_one_of_the_pods() -> None:

@@ -146,12 +146,13 @@ def test_a_sealed_model_verifies_and_rewraps_without_touching_the_weights(bench:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "scan", "seal", "sign", "approve", "verify", "rewrap", "inspect", "push", "pull"]
+    "command",
+    ["", "scan", "seal", "sign", "approve", "verify", "rewrap", "inspect", "push", "pull", "policy", "policy test"],
 )
 def test_help_is_what_was_agreed(command: str) -> None:
     words = [*command.split(), "--help"]
     shown = CliRunner().invoke(cli, words, prog_name="sekisho", terminal_width=98).stdout  # of 100 columns
-    place = GOLDEN / f"{command or 'sekisho'}.txt"
+    place = GOLDEN / f"{command.replace(' ', '-') or 'sekisho'}.txt"
     if os.environ.get("SEKISHO_WRITE_GOLDEN"):
         place.parent.mkdir(exist_ok=True)
         place.write_text(shown)

@@ -12,6 +12,7 @@ from sekisho.errors import Reason, RefusedError
 from sekisho.plan.evidence import read_evidence_policy
 from tests.unit.attest.claims import CHIP, CONFIGURATION, MEASUREMENT, NOW, SNP, TPM, build_gpu
 
+TDX_FACTS = (("migratable", "false"), ("mrservicetd", "00" * 48), ("sept-ve-disable", "true"))
 RULE: dict[str, Any] = {
     "tee": "snp",
     "measurements": [MEASUREMENT.hex()],
@@ -82,12 +83,12 @@ def test_what_is_left_out_is_not_asked_for() -> None:
 def test_a_status_that_is_not_listed_must_be_good_or_one_that_nobody_publishes(
     tee: str, status: TcbStatus, reason: Reason | None
 ) -> None:
-    claims = replace(SNP, tee=Tee(tee), tcb_status=status)
+    claims = replace(SNP, tee=Tee(tee), tcb_status=status, facts=TDX_FACTS)
     assert judge((claims,), {"tee": tee, "measurements": RULE["measurements"]}) == reason
 
 
 def test_evidence_of_every_listed_kind_is_wanted_in_number() -> None:
-    gpus = {"tee": "nvidia-gpu", "least": 2, "facts": [{"name": "measurements", "values": ["match"]}]}
+    gpus = {"tee": "nvidia-gpu", "least": 2, "facts": [{"name": "measurements", "values": ["matched"]}]}
     assert judge((SNP, build_gpu(1), build_gpu(2)), RULE, gpus) is None
     assert judge((SNP, build_gpu(1)), RULE, gpus) == Reason.EVIDENCE_MISSING
     assert judge((build_gpu(1), build_gpu(2)), RULE, gpus) == Reason.EVIDENCE_MISSING
@@ -123,3 +124,46 @@ def test_one_alternative_that_counts_at_the_site_is_enough() -> None:
 def test_an_alternative_without_sites_counts_anywhere() -> None:
     assert judge((SNP,), site="anywhere") is None
     assert judge((SNP,), site="tokyo", sites=["tokyo"]) is None
+
+
+TDX = {"tee": "tdx", "measurements": RULE["measurements"], "tcbStatuses": ["Unknown"]}
+
+
+@pytest.mark.parametrize(
+    ("fact", "value", "reason"),
+    [
+        ("migratable", "true", Reason.APPRAISAL_FAILED),
+        ("migratable", None, Reason.APPRAISAL_FAILED),
+        ("sept-ve-disable", "false", Reason.APPRAISAL_FAILED),
+        ("sept-ve-disable", None, Reason.APPRAISAL_FAILED),
+        ("mrservicetd", "01" + "00" * 47, Reason.APPRAISAL_FAILED),
+        ("mrservicetd", None, None),
+        ("mrservicetd", "00" * 48, None),
+    ],
+)
+def test_a_guest_of_tdx_that_others_hold_is_refused_unless_the_policy_names_the_fact(
+    fact: str, value: str | None, reason: Reason | None
+) -> None:
+    facts = {name: said for name, said in {**dict(TDX_FACTS), fact: value}.items() if said is not None}
+    claims = replace(SNP, tee=Tee.TDX, facts=tuple(sorted(facts.items())))
+    assert judge((claims,), TDX) == reason
+    named = {**TDX, "facts": [{"name": fact, "values": [value or "any"]}]}
+    assert judge((claims,), named) == (None if value else Reason.APPRAISAL_FAILED)
+
+
+@pytest.mark.parametrize("tee", ["nvidia-gpu", "nvidia-switch"])
+def test_devices_that_nobody_compared_are_refused_unless_the_policy_names_the_fact(tee: str) -> None:
+    bare = {"tee": tee, "facts": [{"name": "mode", "values": ["SPT"]}]}
+    unchecked = build_gpu(1, tee=Tee(tee), facts=(("measurements", "unchecked"), ("mode", "SPT")))
+    assert judge((replace(unchecked, facts=(("measurements", "matched"), ("mode", "SPT"))),), bare) is None
+    assert judge((unchecked,), bare) == Reason.APPRAISAL_FAILED
+    named = {**bare, "facts": [*bare["facts"], {"name": "measurements", "values": ["unchecked"]}]}  # type: ignore[misc]
+    assert judge((unchecked,), named) is None
+
+
+def test_a_virtual_tpm_counts_only_where_the_policy_says_what_stands_behind_it() -> None:
+    tpm = {"tee": "tpm", "measurements": [TPM.measurement.hex()]}
+    backed = replace(TPM, parts=(SNP,))
+    assert judge((backed,), tpm) == Reason.APPRAISAL_FAILED
+    assert judge((TPM,), tpm) is None
+    assert judge((backed,), tpm, {**RULE, "behind": "tpm"}) is None

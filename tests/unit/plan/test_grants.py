@@ -9,20 +9,27 @@ from sekisho.api.v1alpha1.datagrant import DataGrantSpec
 from sekisho.api.v1alpha1.keyreleasepolicy import KeyReleasePolicySpec
 from sekisho.errors import Reason
 from sekisho.plan.grants import judge_force, names_model, names_workload, owns_key
-from tests.unit.api.cases import GRANT, RELEASE
+from tests.unit.api.cases import GRANT, IMAGE, RELEASE
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
-OWNER, TENANT = KeyReleasePolicySpec.model_validate(RELEASE), DataGrantSpec.model_validate(GRANT)
+WORKLOADS = [*RELEASE["workloads"], {"namespace": "hr", "service": "bot", "images": [IMAGE]}]
+MODELS = [*GRANT["models"], {"owner": "others", "name": "bot"}]
+OWNER = KeyReleasePolicySpec.model_validate({**RELEASE, "workloads": WORKLOADS})
+TENANT = DataGrantSpec.model_validate({**GRANT, "models": MODELS})
 
 
 def test_a_workload_is_a_namespace_and_a_service() -> None:
     assert names_workload(OWNER, "legal", "chat")
+    assert names_workload(OWNER, "hr", "bot")
+    assert not names_workload(OWNER, "legal", "bot")
     assert not names_workload(OWNER, "legal", "other")
     assert not names_workload(OWNER, "web", "chat")
 
 
 def test_a_model_is_one_of_an_owner() -> None:
     assert names_model(TENANT, "model-owners", "legal/reviewer")
+    assert names_model(TENANT, "others", "bot")
+    assert not names_model(TENANT, "model-owners", "bot")
     assert not names_model(TENANT, "strangers", "legal/reviewer")
     assert not names_model(TENANT, "model-owners", "legal/other")
 

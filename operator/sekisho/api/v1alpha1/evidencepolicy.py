@@ -106,7 +106,8 @@ class EvidenceRule(ApiModel):
     )  # fmt: skip
     facts: tuple[FactRule, ...] = Field(
         default=(), max_length=32, json_schema_extra=keyed_list("name", max_items=32),
-        description="What further signed facts must say.",
+        description="What further signed facts must say. Unless named here, these are asked for: of tdx, migratable "
+        "false, sept-ve-disable true and no mrservicetd; of nvidia-gpu and nvidia-switch, measurements matched.",
     )  # fmt: skip
 
     validations: ClassVar[list[dict[str, str]]] = [
