@@ -17,12 +17,13 @@ from cryptography.x509 import ExtensionNotFound, OtherName, SubjectAlternativeNa
 from cryptography.x509.oid import NameOID
 
 from sekisho.attest.binding import digest_bytes
-from sekisho.attest.chains import Certificate, parse_certificate, verify_chain
+from sekisho.attest.chains import Certificate, intersect, parse_certificate, verify_chain
 from sekisho.attest.claims import Claims, TcbStatus, Tee
 from sekisho.attest.dice import DICE_OID, find_fwids
 from sekisho.attest.ecdsa import verify_ecdsa
 from sekisho.attest.evidence import UnverifiedEvidence
 from sekisho.attest.manifests import ReferenceManifest, match_manifests
+from sekisho.attest.ocsp import check_ocsp
 from sekisho.attest.opaque import DRIVER, FWID, VBIOS, describe_gpu, describe_switch, parse_fields
 from sekisho.attest.spdm import parse_spdm
 from sekisho.errors import Reason, RefusedError
@@ -39,12 +40,14 @@ class NvidiaCollateral:
     Attributes:
         roots: NVIDIA's device root certificates as pinned, DER.
         crls: Revocation lists, DER; they count for the issuers they name.
+        ocsp: Answers of OCSP responders, DER; those about certificates of the chain count.
         manifests: Reference manifests that were verified. With some, a device must have the measurements of those for
             its versions, and says "matched" in its fact "measurements"; without, "unchecked".
     """
 
     roots: tuple[bytes, ...]
     crls: tuple[bytes, ...] = ()
+    ocsp: tuple[bytes, ...] = ()
     manifests: tuple[ReferenceManifest, ...] = ()
 
 
@@ -62,6 +65,8 @@ def verify_nvidia(evidence: UnverifiedEvidence, collateral: NvidiaCollateral, *,
     name = "the GPU report" if evidence.kind == "nvidia-gpu" else "the NVSwitch report"
     _check_kind(evidence.kind, fields)
     chain = verify_chain(evidence.certificates, collateral.roots, at=at, crls=collateral.crls)
+    below = _below_roots(evidence.certificates, collateral.roots)
+    windows, answered = check_ocsp(below, collateral.roots, collateral.ocsp, at=at)
     verify_ecdsa(chain.leaf.key, report.signature, report.signed, name=name)
     _check_firmware(chain.leaf, fields.get(FWID), name)
     facts = describe_gpu(fields) if evidence.kind == "nvidia-gpu" else describe_switch(fields)
@@ -72,6 +77,8 @@ def verify_nvidia(evidence: UnverifiedEvidence, collateral: NvidiaCollateral, *,
     if collateral.manifests:
         match_manifests(registers, facts, collateral.manifests, at=at)
     facts["measurements"] = "matched" if collateral.manifests else "unchecked"
+    complete = chain.revocation_checked or {each.who for each in below} <= answered
+    facts["revocation"] = "checked" if complete else "unchecked"
     return Claims(
         tee=Tee.NVIDIA_GPU if evidence.kind == "nvidia-gpu" else Tee.NVIDIA_SWITCH,
         debug=False,
@@ -80,10 +87,16 @@ def verify_nvidia(evidence: UnverifiedEvidence, collateral: NvidiaCollateral, *,
         bound_data=report.nonce,
         chip_id=identity,
         evidence_digest=digest_bytes(report.signed),
-        window=chain.window,
+        window=intersect((chain.window, *windows)),
         registers=tuple(sorted(registers.items())),
         facts=tuple(sorted(facts.items())),
     )
+
+
+def _below_roots(certificates: Sequence[bytes], roots: Sequence[bytes]) -> list[Certificate]:
+    """Return the certificates of a verified chain below the first pinned one."""
+    end = next((index for index, der in enumerate(certificates) if der in roots), len(certificates))
+    return [parse_certificate(der) for der in certificates[:end]]
 
 
 def _check_kind(kind: str, fields: dict[int, bytes]) -> None:
