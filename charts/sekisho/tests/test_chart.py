@@ -195,6 +195,21 @@ def test_the_broker_alone_has_an_identity_for_the_key_service_and_a_way_to_it(he
     assert not any(resource in {"secrets", "serviceaccounts/token"} for resource, _ in rights)
 
 
+def test_the_broker_may_list_pods_only_where_it_speaks_to_guests(helm: str) -> None:
+    def rights(values: dict[str, Any]) -> set[str]:
+        roles = [d for d in own(render(helm, values)) if d["kind"] == "ClusterRole"]
+        rules = [rule for d in roles if d["metadata"]["name"] == "sekisho-broker" for rule in d["rules"]]
+        return {verb for rule in rules if "pods" in rule["resources"] for verb in rule["verbs"]}
+
+    guests = {**BROKER, "broker": {**BROKER["broker"], "kbs": {"enabled": True, "configMaps": ["keys-of-guests"]}}}
+    assert rights(BROKER) == {"get"}
+    assert rights(guests) == {"get", "list"}
+    (spec,) = [s for s in pod_specs(own(render(helm, guests))) if s["serviceAccountName"] == "sekisho-broker"]
+    assert {"name": "SEKISHO_KBS", "value": "true"} in spec["containers"][0]["env"]
+    (volume,) = [volume for volume in spec["volumes"] if volume["name"] == "resources"]
+    assert volume["projected"]["sources"] == [{"configMap": {"name": "keys-of-guests", "optional": True}}]
+
+
 @pytest.mark.parametrize("values", [UNSAFE, BROKER, TRUST], ids=["unsafe", "broker", "trust"])
 def test_every_process_runs_without_rights_it_does_not_need(helm: str, values: dict[str, Any]) -> None:
     for spec in pod_specs(render(helm, values)):

@@ -6,6 +6,7 @@ import sys
 from typing import Final
 
 from sekisho.broker.cluster import KubeCluster
+from sekisho.broker.kbs_peers import KubePods
 from sekisho.broker.keys import ConfiguredServices
 from sekisho.broker.knowledge import Knowledge
 from sekisho.broker.process import Surface, run_broker
@@ -29,8 +30,9 @@ async def _run(settings: BrokerSettings) -> None:
     credentials = await find_credentials()
     async with KubeClient(credentials, process=PROCESS) as client:
         surface = Surface(
-            KubeCluster(client), Knowledge(client, settings.freshness), ConfiguredServices(os.environ).open
-        )
+            KubeCluster(client), Knowledge(client, settings.freshness), ConfiguredServices(os.environ).open,
+            pods=KubePods(client) if settings.kbs else None,
+        )  # fmt: skip
         async with run_broker(settings, surface, meter=setup_metrics(PROCESS)) as running:
             _LOG.info("the broker serves", extra={"https_port": running.https_port})
             await stop.wait()

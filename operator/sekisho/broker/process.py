@@ -7,16 +7,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
+from aiohttp import web
 from opentelemetry.metrics import Meter
 
 from sekisho.broker.announcing import Announcer
 from sekisho.broker.challenges import ChallengeBook
 from sekisho.broker.cluster import Cluster
 from sekisho.broker.collateral import CollateralStore
+from sekisho.broker.kbs import PREFIX as KBS_PREFIX
+from sekisho.broker.kbs import KbsApi, Tokens
+from sekisho.broker.kbs_peers import PodFinder
+from sekisho.broker.kbs_release import KbsBroker
+from sekisho.broker.kbs_sessions import SessionBook
 from sekisho.broker.keys import Keys, Opener
 from sekisho.broker.measures import Measures
 from sekisho.broker.release import Broker, Parts
 from sekisho.broker.releasefacts import ReleaseRules
+from sekisho.broker.resources import Resources
 from sekisho.broker.server import BrokerApi
 from sekisho.broker.settings import BrokerSettings
 from sekisho.broker.verifying import Verifier, Verify
@@ -56,12 +63,14 @@ class Surface:
     Attributes:
         opener: Finds the key service that has a key.
         verify: Verifies a piece of evidence; the collateral store's way where None. Tests alone give another.
+        pods: Finds guests of Confidential Containers by their address; None where their protocol is not spoken.
     """
 
     cluster: Cluster
     rules: Rules
     opener: Opener
     verify: Verify | None = None
+    pods: PodFinder | None = None
 
 
 @dataclass(slots=True)
@@ -128,17 +137,25 @@ async def _serve(
     authenticator = Authenticator(
         surface.cluster, overloaded=Reason.OVERLOADED, pod_rate=settings.requests_per_second
     )  # fmt: skip
-    api = BrokerApi(running.broker, authenticator, outcome=measures.answered)
+    app = BrokerApi(running.broker, authenticator, outcome=measures.answered).build()
+    if surface.pods is not None:
+        app.add_subapp(KBS_PREFIX, _build_kbs(settings, running.broker.parts, surface.pods, measures=measures))
     tls = ServerTls(settings.tls_dir)
     await asyncio.to_thread(tls.load)
     health, running.health_port = await serve_app(build_health(running.readiness), settings.bind, settings.health_port)
     stack.push_async_callback(health.cleanup)
-    server, running.https_port = await serve_app(
-        api.build(), settings.bind, settings.https_port, tls=tls, backlog=_BACKLOG
-    )
+    server, running.https_port = await serve_app(app, settings.bind, settings.https_port, tls=tls, backlog=_BACKLOG)
     stack.push_async_callback(server.cleanup)
     following: list[Job] = [tls.follow()]
     stack.push_async_callback(end_jobs, start_jobs(following, running.readiness, who=_WHO))
+
+
+def _build_kbs(settings: BrokerSettings, parts: Parts, pods: PodFinder, *, measures: Measures) -> web.Application:
+    sessions = SessionBook(
+        challenge_seconds=settings.challenge_seconds, session_seconds=settings.kbs_session_seconds
+    )  # fmt: skip
+    broker = KbsBroker(parts, sessions, Resources(settings.resource_dir))
+    return KbsApi(broker, pods, Tokens(settings.kbs_session_seconds), parts.now, measures.answered).build()
 
 
 async def _check(running: RunningBroker, rules: Rules) -> None:

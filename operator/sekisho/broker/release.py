@@ -22,9 +22,8 @@ from sekisho.broker.cluster import Cluster, Surroundings
 from sekisho.broker.conditions import Grant, tell_grant, tell_refusal
 from sekisho.broker.decide import Decision, ReleaseFacts, ReleaseRules, decide_release, policy_digest, wanted_evidence
 from sekisho.broker.describing import describe_asker, describe_decision, describe_evidence
+from sekisho.broker.gathering import read_question, read_workload
 from sekisho.broker.keys import Keys
-from sekisho.broker.releasefacts import Question as KeyQuestion
-from sekisho.broker.releasefacts import Workload
 from sekisho.broker.sealing import seal_key
 from sekisho.broker.telling import is_final, tell
 from sekisho.broker.verifying import Verifier, check_bound
@@ -92,6 +91,11 @@ class Broker:
         self._parts = parts
         self._endings: set[asyncio.Task[None]] = set()
         self._refusals = RateLimit(per_second=_REFUSALS_PER_SECOND, burst=_REFUSALS_AT_ONCE, reason=Reason.OVERLOADED)
+
+    @property
+    def parts(self) -> Parts:
+        """What it works with; another face of the same broker works with the same."""
+        return self._parts
 
     async def settle(self) -> None:
         """Wait until all that goes on beside the requests is recorded and told."""
@@ -230,8 +234,8 @@ class Broker:
         claims = await self._verify(proof, around.node.tpm_key)
         now, rules = parts.now(), parts.rules()
         return ReleaseFacts(
-            question=_read_question(proof.question),
-            workload=_read_workload(around),
+            question=read_question(proof.question),
+            workload=read_workload(around),
             rules=rules,
             binding=_bind(purpose, pod, proof, challenge),
             isolation=self._appraise(proof, around, now),
@@ -321,40 +325,6 @@ def _bind(purpose: str, pod: PodFacts, proof: Proof, challenge: Challenge) -> Bi
         policy_digest=challenge.policy_digest,
         isolation_digest=digest_bytes(proof.isolation),
         question_digest=proof.question.digest,
-    )
-
-
-def _read_question(question: Question) -> KeyQuestion:
-    wrapped, context = question.wrapped, question.context
-    return KeyQuestion(
-        model=context.model,
-        version=context.version,
-        data_class=context.data_class,
-        manifest_digest=question.manifest_digest,
-        kms=wrapped.kms,
-        key_id=wrapped.key_id,
-        key_version=wrapped.key_version,
-    )
-
-
-def _read_workload(around: Surroundings) -> Workload:
-    pod = around.pod
-    users = (around.service.get("spec") or {}).get("users") or ()
-    return Workload(
-        namespace=pod.namespace,
-        service=pod.service,
-        pod=pod.name,
-        uid=pod.uid,
-        node=pod.node,
-        images=pod.images,
-        template_digest=pod.template_digest,
-        expected_template_digest=around.expected_digest,
-        service_class=pod.class_label,
-        site=pod.site,
-        node_labels=around.node.labels,
-        node_key=around.node.chip_id,
-        users=frozenset(str(item) for item in users),
-        gpus=pod.gpus,
     )
 
 

@@ -38,9 +38,12 @@ class BrokerSettings(BaseModel):
     tls_dir: Path = Path("/etc/sekisho/tls")
     record_dir: Path = Path("/var/lib/sekisho")
     collateral_dir: Path = Path("/etc/sekisho/collateral")
+    resource_dir: Path = Path("/etc/sekisho/resources")
     pod_name: str = Field(default_factory=socket.gethostname)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
+    kbs: bool = False
+    kbs_session_seconds: Annotated[float, Field(ge=60, le=3600)] = 300.0
     challenge_seconds: Annotated[float, Field(gt=0, le=MAX_SECONDS)] = 30.0
     facts_max_age_seconds: Annotated[float, Field(ge=5, le=300)] = 30.0
     proof_max_age_seconds: Annotated[float, Field(gt=0, le=3600)] = 90.0

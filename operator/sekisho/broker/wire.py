@@ -93,7 +93,7 @@ def parse_ask(data: bytes) -> Ask:
     purpose = fields.text("purpose", most=16)
     if purpose not in PURPOSES:
         raise _invalid(f"purpose is not one of {', '.join(PURPOSES)}")
-    return Ask(purpose, _read_question(value["question"]))
+    return Ask(purpose, parse_question(value["question"]))
 
 
 def parse_proof_body(data: bytes, *, purpose: str) -> Proof:
@@ -115,7 +115,7 @@ def parse_proof_body(data: bytes, *, purpose: str) -> Proof:
         evidence=parse_evidence(value["evidence"]),
         isolation=isolation,
         public_key=_read_key(fields) if keyed else b"",
-        question=_read_question(value["question"]),
+        question=parse_question(value["question"]),
     )
 
 
@@ -139,7 +139,12 @@ def spell_time(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _read_question(value: object) -> Question:
+def parse_question(value: object) -> Question:
+    """Read which key is asked for.
+
+    Raises:
+        RefusedError: SealInvalid or RequestInvalid, naming the first field that is not as it must be.
+    """
     fields = Fields.of(value, name="the question", known=_QUESTION)
     text = fields.text("keyFile", most=4 * -(-MAX_KEY_FILE_BYTES // 3))
     try:

@@ -40,15 +40,15 @@ class NvidiaCollateral:
     Attributes:
         roots: NVIDIA's device root certificates as pinned, DER.
         crls: Revocation lists, DER; they count for the issuers they name.
-        ocsp: Answers of OCSP responders, DER; those about certificates of the chain count.
         manifests: Reference manifests that were verified. With some, a device must have the measurements of those for
             its versions, and says "matched" in its fact "measurements"; without, "unchecked".
+        ocsp: Answers of OCSP responders, DER; those about certificates of the chain count.
     """
 
     roots: tuple[bytes, ...]
     crls: tuple[bytes, ...] = ()
-    ocsp: tuple[bytes, ...] = ()
     manifests: tuple[ReferenceManifest, ...] = ()
+    ocsp: tuple[bytes, ...] = ()
 
 
 def verify_nvidia(evidence: UnverifiedEvidence, collateral: NvidiaCollateral, *, at: datetime) -> Claims:

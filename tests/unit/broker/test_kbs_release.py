@@ -1,0 +1,360 @@
+"""Keys for guests of Confidential Containers: the same decision, and no way around it."""
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap
+
+from sekisho.attest.claims import Claims
+from sekisho.attest.evidence import UnverifiedEvidence
+from sekisho.broker.kbs_release import KbsBroker
+from sekisho.broker.kbs_sessions import SessionBook
+from sekisho.broker.kbs_shapes import pad_data
+from sekisho.broker.wire import Question, parse_question
+from sekisho.errors import Reason, RefusedError, SekishoError
+from sekisho.kms import failures
+from sekisho.kube.pods import PodFacts
+from tests.simulators.hardware.nvidia import Maker as DeviceMaker
+from tests.unit.attest.claims import SNP
+from tests.unit.broker.guest import Guest, snp_fields
+from tests.unit.broker.parts import DATA_KEY, NAMESPACE, POD, Agent, Raw, World, build_pod
+from tests.unit.broker.release_cases import build_rules
+from tests.unit.broker.test_kbs_evidence import pem
+
+PATH = "default/key/1"
+AUTH = {"version": "0.4.0", "tee": "snp", "extra-params": {"supported-hash-algorithms": ["sha256", "sha384", "sha512"]}}
+GPU = DeviceMaker().make(1)
+
+
+def snp_report(bound: bytes) -> bytes:
+    """Return bytes shaped as an SNP report that is bound to something; who signed it, the world's verifier says."""
+    report = bytearray(1184)
+    report[:4] = (3).to_bytes(4, "little")
+    report[392] = 0x19
+    report[80:144] = bound
+    return bytes(report)
+
+
+@dataclass
+class GuestWorld:
+    """A world in which a guest asks; every part of what it says can be spoiled.
+
+    Attributes:
+        changes: What the verifier says of the guest beside what is good.
+        bound: Changes what the guest's own evidence commits to.
+    """
+
+    world: World = field(default_factory=World)
+    guest: Guest = field(default_factory=Guest)
+    changes: dict[str, Any] = field(default_factory=dict)
+    bound: Callable[[bytes], bytes] = lambda data: data
+    device_bound: Callable[[bytes], bytes] = lambda data: data
+    devices: int = 0
+    spoil: Callable[[Raw], object] = lambda _body: None
+    resources: dict[str, Question] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.sessions = SessionBook(challenge_seconds=30, session_seconds=300, clock=self.world.clock)
+        self.resources.setdefault(PATH, parse_question(Agent(self.world).build_question()))
+        self.verify = self.world.maker.verify
+        self.world.maker.verify = self.take  # type: ignore[method-assign]
+
+    def take(self, piece: UnverifiedEvidence, at: datetime, enrolled: frozenset[bytes]) -> Claims:
+        """Verify as the makers would: SNP reports of this world's machine, and GPUs by their nonce."""
+        if piece.kind == "nvidia-gpu":
+            digest = f"sha256:{piece.report[4:36].hex()}"
+            window = replace(SNP.window, not_after=datetime.max.replace(tzinfo=at.tzinfo))
+            return replace(SNP, tee="nvidia-gpu", bound_data=piece.report[4:36], chip_id=b"gpu", evidence_digest=digest,
+                           window=window, measurement=b"", facts=())  # fmt: skip
+        claims = self.verify(self.world.machine.attest(piece.report[80:144]), at, enrolled)
+        return replace(claims, **self.changes)
+
+    def find(self, path: str) -> Question:
+        if path not in self.resources:
+            raise RefusedError(Reason.ENDPOINT_UNKNOWN, f"no document speaks of resource {path}")
+        return self.resources[path]
+
+    def build(self, **changes: Any) -> KbsBroker:
+        return KbsBroker(self.world.build_parts(**changes), self.sessions, self)
+
+    async def pod(self, name: str = POD) -> PodFacts:
+        found = await self.world.cluster.read_pod(NAMESPACE, name)
+        assert found is not None
+        return found
+
+    def answer(self, nonce: str) -> bytes:
+        additional = ""
+        if self.devices:
+            data = self.device_bound(pad_data(self.guest.device_data(nonce), 32))
+            reports = [GPU.report(data) for _ in range(self.devices)]
+            items = [
+                {"arch": "HOPPER", "evidence": base64.b64encode(report).decode(), "certificate": pem(GPU.certificates)}
+                for report in reports
+            ]
+            additional = json.dumps({"nvidia": {"device_evidence_list": items}})
+        bound = self.bound(pad_data(self.guest.primary_data(nonce, additional), 64))
+        primary = {"attestation_report": snp_fields(snp_report(bound)), "cert_chain": None}
+        body = self.guest.attestation(nonce, primary, additional)
+        self.spoil(body)
+        return json.dumps(body).encode()
+
+    async def attest(self, broker: KbsBroker) -> str:
+        begun = broker.begin(await self.pod(), json.dumps(AUTH).encode())
+        assert begun.challenge["extra-params"] == {"selected-hash-algorithm": "sha384"}
+        await broker.attest(await self.pod(), begun.session.id, self.answer(begun.challenge["nonce"]))
+        return begun.session.id
+
+    async def get(self, broker: KbsBroker | None = None) -> bytes:
+        broker = broker or self.build()
+        session = await self.attest(broker)
+        return self.guest.open(await broker.release(await self.pod(), session, PATH))
+
+    async def refuse(self, broker: KbsBroker | None = None) -> tuple[Reason, str]:
+        with pytest.raises(SekishoError) as caught:
+            await self.get(broker)
+        assert self.world.vault.unwrapped == 0
+        return caught.value.reason, caught.value.message
+
+
+async def test_a_guest_that_proves_what_it_is_gets_the_key_and_only_it_can_open_the_answer() -> None:
+    world = GuestWorld()
+    broker = world.build()
+    session = await world.attest(broker)
+    answer = await broker.release(await world.pod(), session, PATH)
+    assert world.guest.open(answer) == DATA_KEY
+    with pytest.raises(InvalidUnwrap):
+        Guest().open(answer)
+    entry, end = world.world.book.entries
+    assert end == {"kind": "kbs-release-end", "id": entry["id"], "ended": "released"}
+    assert (entry["kind"], entry["decision"], entry["resource"]) == ("kbs-release", "granted", PATH)
+    assert entry["pod"]["name"] == POD
+    assert entry["evidenceDigest"].startswith("sha256:")
+
+
+@pytest.mark.parametrize("kind", ["P-521", "RSA"])
+async def test_guests_with_other_keys_are_answered_too(kind: str) -> None:
+    assert await GuestWorld(guest=Guest(kind)).get() == DATA_KEY
+
+
+async def test_a_session_gives_several_resources_each_after_a_decision() -> None:
+    world = GuestWorld()
+    broker = world.build()
+    session = await world.attest(broker)
+    for _ in range(2):
+        await broker.release(await world.pod(), session, PATH)
+    assert [entry.get("decision") for entry in world.world.book.entries] == ["granted", None, "granted", None]
+
+
+# Evidence
+
+
+async def test_evidence_for_another_nonce_key_or_company_is_refused() -> None:
+    other = Guest()
+    for spoil in (
+        lambda data: bytes(64),
+        lambda data: data[:63] + b"\1",
+        lambda data: pad_data(other.primary_data("nonce"), 64),
+    ):
+        reason, message = await GuestWorld(bound=spoil).refuse()
+        assert reason is Reason.EVIDENCE_NOT_BOUND
+        assert "made for this session and key it would commit to" in message
+
+
+async def test_a_key_that_was_put_in_afterwards_is_refused() -> None:
+    def put(body: Raw) -> None:
+        body["runtime-data"]["tee-pubkey"] = Guest().jwk()
+
+    assert (await GuestWorld(spoil=put).refuse())[0] is Reason.EVIDENCE_NOT_BOUND
+
+
+async def test_devices_that_were_left_out_or_put_in_afterwards_are_refused() -> None:
+    def leave_out(body: Raw) -> None:
+        body["tee-evidence"]["additional_evidence"] = ""
+
+    assert (await GuestWorld(spoil=leave_out, devices=1).refuse())[0] is Reason.EVIDENCE_NOT_BOUND
+
+
+async def test_a_device_with_another_nonce_is_refused() -> None:
+    world = GuestWorld(devices=1, device_bound=lambda _: bytes(32))
+    reason, message = await world.refuse()
+    assert reason is Reason.EVIDENCE_NOT_BOUND
+    assert message.startswith("the nvidia-gpu evidence commits to 0000000000000000…")
+
+
+async def test_evidence_that_is_bound_to_almost_nothing_is_refused() -> None:
+    assert (await GuestWorld(changes={"bound_data": b""}).refuse())[0] is Reason.EVIDENCE_NOT_BOUND
+    short = GuestWorld()
+    short.bound = lambda data: data
+    short.changes = {"bound_data": b"\0"}
+    assert (await short.refuse())[0] is Reason.EVIDENCE_NOT_BOUND
+
+
+async def test_an_answer_to_another_challenge_is_refused() -> None:
+    def other(body: Raw) -> None:
+        body["runtime-data"]["nonce"] = base64.b64encode(bytes(32)).decode()
+
+    assert await GuestWorld(spoil=other).refuse() == (
+        Reason.EVIDENCE_NOT_BOUND,
+        "the answer is to another challenge than its session's",
+    )
+
+
+async def test_evidence_that_no_maker_signed_is_refused() -> None:
+    world = GuestWorld()
+    world.world.maker.machines.clear()
+    assert (await world.refuse())[0] is Reason.EVIDENCE_UNTRUSTED
+
+
+async def test_an_environment_that_can_be_looked_into_is_refused() -> None:
+    assert (await GuestWorld(changes={"debug": True}).refuse())[0] is Reason.DEBUG_ENABLED
+
+
+async def test_a_measurement_that_no_policy_knows_is_refused_and_recorded() -> None:
+    world = GuestWorld(changes={"measurement": b"\x66" * 48})
+    assert (await world.refuse())[0] is Reason.MEASUREMENT_UNKNOWN
+    entry = world.world.book.entries[-1]
+    assert (entry["decision"], entry["reason"]) == ("refused", Reason.MEASUREMENT_UNKNOWN)
+
+
+async def test_evidence_that_became_too_old_for_the_policy_is_refused() -> None:
+    world = GuestWorld()
+    world.sessions = SessionBook(challenge_seconds=30, session_seconds=9000, clock=world.world.clock)
+    broker = world.build()
+    session = await world.attest(broker)
+    world.world.clock.seconds = 3601
+    with pytest.raises(RefusedError) as caught:
+        await broker.release(await world.pod(), session, PATH)
+    assert caught.value.reason is Reason.EVIDENCE_STALE
+
+
+# Sessions
+
+
+async def test_a_challenge_is_answered_once() -> None:
+    world = GuestWorld()
+    broker = world.build()
+    begun = broker.begin(await world.pod(), json.dumps(AUTH).encode())
+    answer = world.answer(begun.challenge["nonce"])
+    await broker.attest(await world.pod(), begun.session.id, answer)
+    with pytest.raises(RefusedError, match="the session was answered already"):
+        await broker.attest(await world.pod(), begun.session.id, answer)
+
+
+async def test_an_answer_that_failed_cannot_be_mended() -> None:
+    world = GuestWorld(bound=lambda _: bytes(64))
+    broker = world.build()
+    begun = broker.begin(await world.pod(), json.dumps(AUTH).encode())
+    with pytest.raises(RefusedError):
+        await broker.attest(await world.pod(), begun.session.id, world.answer(begun.challenge["nonce"]))
+    world.bound = lambda data: data
+    with pytest.raises(RefusedError, match="the session was answered already"):
+        await broker.attest(await world.pod(), begun.session.id, world.answer(begun.challenge["nonce"]))
+
+
+async def test_a_session_is_worth_nothing_to_another_pod() -> None:
+    world = GuestWorld()
+    world.world.api.put("pods", build_pod(name="other", uid="uid-2", address="10.8.0.6"))
+    broker = world.build()
+    session = await world.attest(broker)
+    with pytest.raises(RefusedError) as caught:
+        await broker.release(await world.pod("other"), session, PATH)
+    assert caught.value.reason is Reason.CHALLENGE_UNKNOWN
+
+
+async def test_a_session_that_was_not_attested_gives_nothing() -> None:
+    world = GuestWorld()
+    broker = world.build()
+    begun = broker.begin(await world.pod(), json.dumps(AUTH).encode())
+    with pytest.raises(RefusedError, match="the session was not attested") as caught:
+        await broker.release(await world.pod(), begun.session.id, PATH)
+    assert caught.value.reason is Reason.CHALLENGE_UNKNOWN
+
+
+async def test_a_session_of_another_replica_is_not_known() -> None:
+    world = GuestWorld()
+    session = await world.attest(world.build())
+    world.sessions = SessionBook(challenge_seconds=30, session_seconds=300, clock=world.world.clock)
+    with pytest.raises(RefusedError, match="the session is not known here"):
+        await world.build().release(await world.pod(), session, PATH)
+
+
+# The decision
+
+
+async def test_a_resource_that_nobody_named_is_not_there() -> None:
+    world = GuestWorld()
+    broker = world.build()
+    session = await world.attest(broker)
+    with pytest.raises(RefusedError) as caught:
+        await broker.release(await world.pod(), session, "default/key/2")
+    assert caught.value.reason is Reason.ENDPOINT_UNKNOWN
+
+
+async def test_without_grants_of_owner_and_tenant_nothing_is_released() -> None:
+    for rules in (build_rules(owners=()), build_rules(tenants=())):
+        world = GuestWorld()
+        world.world.rules = rules
+        assert (await world.refuse())[0] is Reason.RELEASE_NOT_GRANTED
+
+
+async def test_a_grant_that_is_taken_back_ends_what_a_session_gives() -> None:
+    world = GuestWorld()
+    broker = world.build()
+    session = await world.attest(broker)
+    await broker.release(await world.pod(), session, PATH)
+    world.world.rules = build_rules(owners=())
+    with pytest.raises(RefusedError) as caught:
+        await broker.release(await world.pod(), session, PATH)
+    assert caught.value.reason is Reason.RELEASE_NOT_GRANTED
+
+
+async def test_a_pod_that_the_depot_does_not_vouch_for_gets_nothing() -> None:
+    world = GuestWorld()
+    world.world.pod()["status"]["conditions"] = []
+    reason, message = await world.refuse()
+    assert reason is Reason.ISOLATION_NOT_PROVEN
+    assert "the depot does not vouch for it by the pod's condition" in message
+
+
+async def test_a_pod_that_was_changed_gets_nothing() -> None:
+    world = GuestWorld()
+    world.world.pod()["spec"]["containers"][0]["command"] = ["sh"]
+    assert (await world.refuse())[0] is Reason.WORKLOAD_MISMATCH
+
+
+async def test_nothing_is_released_that_cannot_be_recorded() -> None:
+    world = GuestWorld()
+    world.world.book.full = True
+    assert (await world.refuse())[0] is Reason.RECORD_UNAVAILABLE
+
+
+async def test_a_refusal_that_cannot_be_recorded_is_a_refusal_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    world = GuestWorld()
+    world.world.book.full, world.world.rules = True, build_rules(owners=())
+    assert (await world.refuse())[0] is Reason.RELEASE_NOT_GRANTED
+    assert "an entry was not recorded" in caplog.text
+
+
+async def test_a_key_service_that_does_not_answer_releases_nothing() -> None:
+    world = GuestWorld()
+    world.world.vault.trouble = failures.unavailable("openbao", "no answer")
+    reason, _ = await world.refuse()
+    assert reason is Reason.KMS_UNAVAILABLE
+    end = world.world.book.entries[-1]
+    assert (end["kind"], end["ended"], end["reason"]) == ("kbs-release-end", "failed", Reason.KMS_UNAVAILABLE)
+
+
+async def test_a_guest_that_is_refused_again_and_again_does_not_fill_the_disk() -> None:
+    world = GuestWorld()
+    broker = world.build()
+    session = await world.attest(broker)
+    world.world.rules = build_rules(owners=())
+    for _ in range(12):
+        with pytest.raises(RefusedError):
+            await broker.release(await world.pod(), session, PATH)
+    assert len(world.world.book.entries) == 10

@@ -1,0 +1,87 @@
+"""Resources by name: documents that can be read, and each name once."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sekisho.broker.resources import MAX_DOCUMENT_BYTES, Resources, parse_document
+from sekisho.errors import Reason, RefusedError
+from tests.unit.broker.parts import Agent, Clock, World
+
+QUESTION = Agent(World()).build_question()
+DOCUMENT: dict[str, Any] = {"uri": "kbs:///default/key/1", "question": QUESTION}
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "message"),
+    [
+        (b"x", Reason.REQUEST_INVALID, "it is not JSON"),
+        (b"[" * 100_000, Reason.REQUEST_INVALID, "it is not JSON"),
+        (b"[]", Reason.REQUEST_INVALID, "it is not an object of uri and question"),
+        (b" " * (MAX_DOCUMENT_BYTES + 1), Reason.REQUEST_INVALID, "it has more than 131072 bytes"),
+        ({"uri": "kbs:///a/b/c"}, Reason.REQUEST_INVALID, "it is not an object of uri and question"),
+        (DOCUMENT | {"uri": 7}, Reason.REQUEST_INVALID, "it is not an object of uri and question"),
+        (DOCUMENT | {"uri": "kbs:///a/b"}, Reason.ENDPOINT_UNKNOWN, "a resource is named by repository/type/tag"),
+        (DOCUMENT | {"question": {}}, Reason.SEAL_INVALID, "the question"),
+    ],
+)
+def test_a_document_that_is_spelt_otherwise_is_refused(data: Any, reason: Reason, message: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        parse_document(data if isinstance(data, bytes) else json.dumps(data).encode())
+    assert caught.value.reason is reason
+    assert message in caught.value.message
+
+
+def write(folder: Path, name: str, document: Any) -> None:
+    (folder / name).write_text(json.dumps(document))
+
+
+def refused(resources: Resources, path: str) -> str:
+    with pytest.raises(RefusedError) as caught:
+        resources.find(path)
+    assert caught.value.reason is Reason.ENDPOINT_UNKNOWN
+    return caught.value.message
+
+
+def test_a_folder_that_is_not_there_has_no_resources(tmp_path: Path) -> None:
+    resources = Resources(tmp_path / "missing", clock=Clock())
+    assert refused(resources, "default/key/1") == "no document speaks of resource default/key/1"
+
+
+def test_a_resource_is_found_by_its_path(tmp_path: Path) -> None:
+    write(tmp_path, "one.json", DOCUMENT)
+    question = Resources(tmp_path, clock=Clock()).find("default/key/1")
+    assert question.context.model == QUESTION["model"]
+    assert question.manifest_digest == QUESTION["manifestDigest"]
+
+
+def test_a_name_that_stands_twice_is_nobodys(tmp_path: Path) -> None:
+    write(tmp_path, "one.json", DOCUMENT)
+    write(tmp_path, "two.json", DOCUMENT)
+    resources = Resources(tmp_path, clock=Clock())
+    assert refused(resources, "default/key/1") == "more than one document speaks of resource default/key/1"
+
+
+def test_a_document_that_cannot_be_read_hides_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, "a.json", {})
+    (tmp_path / "b.json").mkdir()
+    write(tmp_path, "c.json", DOCUMENT)
+    (tmp_path / "notes.txt").write_text("not looked at")
+    assert Resources(tmp_path, clock=Clock()).find("default/key/1")
+    assert [record.file for record in caplog.records] == ["a.json", "b.json"]  # type: ignore[attr-defined]
+
+
+def test_a_folder_that_changes_is_read_anew(tmp_path: Path) -> None:
+    clock = Clock()
+    resources = Resources(tmp_path, clock=clock)
+    refused(resources, "default/key/1")
+    write(tmp_path, "one.json", DOCUMENT)
+    clock.seconds = 10
+    refused(resources, "default/key/1")
+    clock.seconds = 11
+    assert resources.find("default/key/1")
+    (tmp_path / "one.json").unlink()
+    clock.seconds = 22
+    refused(resources, "default/key/1")
