@@ -15,6 +15,7 @@ OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.Add: ast.Sub, ast.Sub: ast.Add,
 }  # fmt: skip
 NAMES = {"min": "max", "max": "min", "any": "all", "all": "any"}
+TYPES = frozenset({"tuple", "list", "set", "Callable"})
 WORDS = 24
 
 
@@ -80,8 +81,11 @@ def _walk(node: ast.AST, owners: tuple[ast.AST, ...]) -> Iterator[tuple[ast.AST,
 
 
 def _is_text(node: ast.AST) -> bool:
+    """Tell what decides nothing: texts for people, types, and bodies of protocols."""
     if isinstance(node, ast.Expr):
-        return _is_text(node.value)
+        return _is_text(node.value) or (isinstance(node.value, ast.Constant) and node.value.value is ...)
+    if isinstance(node, ast.Subscript):
+        return isinstance(node.value, ast.Name) and node.value.id in TYPES
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return " " in node.value or len(node.value) > WORDS or not node.value
     return isinstance(node, ast.JoinedStr)

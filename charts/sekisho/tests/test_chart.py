@@ -289,3 +289,28 @@ def test_an_attester_is_privileged_only_where_the_kernel_wants_it(
         assert spec["securityContext"]["supplementalGroups"] == [118]
     service = next(d for d in documents if d["kind"] == "Service" and d["metadata"]["name"] == "sekisho-attester")
     assert service["spec"]["internalTrafficPolicy"] == "Local"
+
+
+WRITES = {"create", "update", "patch", "delete", "*"}
+
+
+def roles_that_write(documents: list[dict[str, Any]], resource: str) -> list[dict[str, Any]]:
+    return [
+        document
+        for document in documents
+        if document["kind"] in ("ClusterRole", "Role")
+        and any(resource in rule["resources"] and WRITES & set(rule["verbs"]) for rule in document["rules"])
+    ]
+
+
+def test_no_role_that_comes_with_a_namespace_grants_a_key_and_no_editor_grants_data(helm: str) -> None:
+    documents = render(helm, {"broker": {"enabled": True}})
+    aggregated = "rbac.authorization.k8s.io/aggregate-to-"
+    (owner,) = roles_that_write(documents, "keyreleasepolicies")
+    assert owner["metadata"]["name"] == "sekisho-key-owner"
+    assert not any(label.startswith(aggregated) for label in owner["metadata"]["labels"])
+    (tenant,) = roles_that_write(documents, "datagrants")
+    labels = [label for label in tenant["metadata"]["labels"] if label.startswith(aggregated)]
+    assert labels == [f"{aggregated}admin"]
+    for resource in ("evidencepolicies", "classificationpolicies", "sites"):
+        assert roles_that_write(documents, resource) == [], "administrators of the cluster write what all rely on"

@@ -1,15 +1,19 @@
 """What stands in the record of a decision: who asked for what, on what evidence, and what was decided. Pure."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, Final
 
 from sekisho.attest.claims import Claims
-from sekisho.broker.decide import Decision
+from sekisho.broker.decide import Decision, ReleaseFacts, decide_release
+from sekisho.broker.replay import encode_facts
 from sekisho.broker.verifying import digest_evidence
 from sekisho.broker.wire import Lease, Question, spell_time
+from sekisho.errors import RefusedError
 from sekisho.kube.pods import PodFacts
 
 _MOST_TEXT: Final = 512
+_MOST_FACTS_BYTES: Final = 48 * 1024
 
 
 def describe_asker(pod: PodFacts, question: Question) -> dict[str, Any]:
@@ -46,3 +50,26 @@ def describe_decision(decision: Decision, lease: Lease) -> dict[str, Any]:
         "policyDigest": decision.policy_digest, "evidenceDigest": decision.evidence_digest,
         "leaseSeconds": lease.seconds, "leaseEndsAt": spell_time(lease.ends_at),
     }  # fmt: skip
+
+
+def describe_facts(facts: ReleaseFacts) -> dict[str, Any]:
+    """Spell all that was decided on, so that it can be replayed; only its size where it is too large for a line."""
+    spelt = encode_facts(facts)
+    size = len(json.dumps(spelt, ensure_ascii=True, separators=(",", ":")))
+    return {"facts": spelt} if size <= _MOST_FACTS_BYTES else {"factsBytes": size}
+
+
+def decide_on_record(facts: ReleaseFacts, entry: dict[str, Any], *, keep: bool) -> Decision:
+    """Decide, and put the facts into the entry of the record: of each refusal, and where `keep` says so.
+
+    Raises:
+        RefusedError: As `decide_release` does.
+    """
+    try:
+        decision = decide_release(facts)
+    except RefusedError:
+        entry |= describe_facts(facts)
+        raise
+    if keep:
+        entry |= describe_facts(facts)
+    return decision

@@ -19,8 +19,8 @@ from sekisho.attest.binding import Binding, digest_bytes
 from sekisho.attest.claims import Claims
 from sekisho.attest.isolation import Verdict
 from sekisho.broker.cluster import Surroundings
-from sekisho.broker.decide import Decision, ReleaseFacts, decide_release, policy_digest
-from sekisho.broker.describing import describe_asker, describe_decision, describe_evidence
+from sekisho.broker.decide import Decision, ReleaseFacts, policy_digest
+from sekisho.broker.describing import decide_on_record, describe_asker, describe_decision, describe_evidence
 from sekisho.broker.gathering import read_question, read_workload
 from sekisho.broker.jwe import encrypt, parse_guest_key
 from sekisho.broker.kbs_sessions import Attested, Session, SessionBook
@@ -128,7 +128,7 @@ class KbsBroker:
         try:
             facts = await self._gather(pod, session, question)
             entry |= describe_evidence(facts.claims)
-            decision = decide_release(facts)
+            decision = decide_on_record(facts, entry, keep=True)
         except SekishoError as error:
             await self._record_refusal(pod, entry, error)
             raise

@@ -20,8 +20,8 @@ from sekisho.broker.announcing import Announcer
 from sekisho.broker.challenges import Challenge, ChallengeBook
 from sekisho.broker.cluster import Cluster, Surroundings
 from sekisho.broker.conditions import Grant, tell_grant, tell_refusal
-from sekisho.broker.decide import Decision, ReleaseFacts, ReleaseRules, decide_release, policy_digest, wanted_evidence
-from sekisho.broker.describing import describe_asker, describe_decision, describe_evidence
+from sekisho.broker.decide import Decision, ReleaseFacts, ReleaseRules, policy_digest, wanted_evidence
+from sekisho.broker.describing import decide_on_record, describe_asker, describe_decision, describe_evidence
 from sekisho.broker.gathering import read_question, read_workload
 from sekisho.broker.keys import Keys
 from sekisho.broker.sealing import seal_key
@@ -219,7 +219,7 @@ class Broker:
         try:
             facts = await self._gather(purpose, pod, proof, challenge=challenge)
             entry |= describe_evidence(facts.claims)
-            decision = decide_release(facts)
+            decision = decide_on_record(facts, entry, keep=purpose == RELEASE)
             lease = Lease(decision.lease_seconds, challenge.made_at + timedelta(seconds=decision.lease_seconds))
             self._check_lease(lease)
         except SekishoError as error:

@@ -184,6 +184,10 @@ def test_where_no_alternative_holds_each_is_told_with_its_name() -> None:
         f'none of 2 alternatives holds: "milan": {WHO}it says "Genoa" of product, wanted is Milan; '
         f'"new": {WHO}snp has version 23, 99 is the lowest'
     )
+    strange = MeasurementIn(frozenset({b"\x12" * 48}))
+    mixed = AnyOf((("strange", strange), ("new", old))).judge(SNP)
+    assert mixed is not None
+    assert mixed.reason == Reason.APPRAISAL_FAILED, "where reasons differ, neither is told as the reason"
     shared = AnyOf((("new", old), ("newer", TcbAtLeast("snp", 100)))).judge(SNP)
     assert shared is not None
     assert shared.reason == Reason.TCB_TOO_OLD
