@@ -16,18 +16,32 @@ _MAX_PORTS = 64
 _MAX_VERSION = 2**53 - 1
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MODES: Final = ("depot", "mounted", "sealed")
+_PROTOCOLS: Final = ("broker", "unsafe-development")
 _SEALED_FIELDS: Final = ("manifestDigest", "model", "version", "class", "kms", "keyId", "keyVersion")
 
 Mode = Literal["depot", "mounted", "sealed"]
+ReleaseProtocol = Literal["broker", "unsafe-development"]
 
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """Where the depot or the release of keys is, and the name its certificate must carry."""
+    """Where the depot, the release of keys or the node's attester is, and the name its certificate must carry."""
 
     host: str
     port: int
     server_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseConfig:
+    """Who releases data keys, and how it is asked.
+
+    Attributes:
+        protocol: "broker": for evidence, on a lease. "unsafe-development": for a token, of development keys alone.
+    """
+
+    address: ServerAddress
+    protocol: ReleaseProtocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +117,7 @@ class AgentConfig:
 
     Attributes:
         release: Where data keys are released; None where the installation has no such thing.
+        attester: Where the node's own attester answers; None where nodes have none.
     """
 
     namespace: str
@@ -114,7 +129,13 @@ class AgentConfig:
     proof_max_age_seconds: float
     weights: WeightsConfig
     engine: EngineConfig
-    release: ServerAddress | None = None
+    release: ReleaseConfig | None = None
+    attester: ServerAddress | None = None
+
+    @property
+    def leased(self) -> bool:
+        """Whether the data key comes on a lease, without which nothing is served."""
+        return self.weights.mode == "sealed" and self.release is not None and self.release.protocol == "broker"
 
 
 def read_config(path: Path, *, host_ip: str) -> AgentConfig:
@@ -152,7 +173,8 @@ def parse_config(data: bytes, *, host_ip: str) -> AgentConfig:
         proof_max_age_seconds=_seconds(root.get("proofMaxAgeSeconds", 90), "proofMaxAgeSeconds"),
         weights=_weights(root.get("weights")),
         engine=EngineConfig(_port(engine.get("port"), "engine.port"), _path(engine.get("healthPath"))),
-        release=None if root.get("release") is None else _server(root["release"], "release"),
+        release=None if root.get("release") is None else _release(root["release"]),
+        attester=None if root.get("attester") is None else _server(root["attester"], "attester"),
     )
 
 
@@ -163,6 +185,13 @@ def _server(raw: Any, field: str) -> ServerAddress:
         port=_port(item.get("port"), f"{field}.port"),
         server_name=_text(item.get("serverName"), f"{field}.serverName"),
     )
+
+
+def _release(raw: Any) -> ReleaseConfig:
+    protocol = _object(raw, "release").get("protocol")
+    if not isinstance(protocol, str) or protocol not in _PROTOCOLS:
+        raise _invalid(f"release.protocol is none of {', '.join(_PROTOCOLS)}")
+    return ReleaseConfig(_server(raw, "release"), cast("ReleaseProtocol", protocol))
 
 
 def _weights(raw: Any) -> WeightsConfig:

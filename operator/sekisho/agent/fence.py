@@ -40,15 +40,16 @@ class Ruleset:
 
 
 def render_fence(config: AgentConfig, *, agent_port: int) -> Ruleset:
-    """Render the rules of a pod: in to engine and agent, out to depot, release of keys and what is declared.
+    """Render the rules of a pod: in to engine and agent, out to depot, keys, the node's attester and what is declared.
 
-    The rest drops. A release of keys is named only to pods that unseal their weights.
+    The rest drops. A release of keys and an attester are named only to pods that unseal their weights.
 
     Replies of accepted connections pass, and the ICMP errors that belong to them (path MTU). Echo requests, UDP and
     DNS have no rule, in either direction. Neighbour discovery is let through only where a destination is IPv6,
     because such a destination cannot be reached without it.
     """
-    servers = [config.depot, *((config.release,) if config.release else ())]
+    release = config.release.address if config.release else None
+    servers = [config.depot, *(server for server in (release, config.attester) if server is not None)]
     destinations = [
         *((server.host, (server.port,)) for server in servers),
         *((rule.cidr, rule.ports) for rule in config.egress),

@@ -56,7 +56,8 @@ def _fence() -> int:
 
 
 def _run() -> int:
-    agent = Agent(paths=_paths(), state=AgentState(), host_ip=os.environ.get("HOST_IP", ""))
+    pod = (os.environ.get("POD_NAME", ""), os.environ.get("POD_UID", ""))
+    agent = Agent(paths=_paths(), state=AgentState(), host_ip=os.environ.get("HOST_IP", ""), pod=pod)
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         agent.stop.set()

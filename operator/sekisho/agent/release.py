@@ -9,11 +9,14 @@ from typing import Final, Protocol
 
 from sekisho.agent.transport import ServerAccess, read_failure, request
 from sekisho.attest.unsealing import REPORTABLE
-from sekisho.errors import Reason, RefusedError, UnavailableError
-from sekisho.seal.canonical import encode_canonical
+from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
+from sekisho.seal.canonical import encode_canonical, parse_canonical
 from sekisho.seal.facts import KEY_BYTES
+from sekisho.seal.fields import Fields
+from sekisho.seal.keys import MAX_KEY_FILE_BYTES
 
 MAX_ANSWER_BYTES: Final = 16 * 1024
+MAX_QUESTION_BYTES: Final = 128 * 1024
 TOTAL_SECONDS: Final = 20.0
 
 
@@ -69,10 +72,7 @@ class ReleasedKeys:
         except UnavailableError as error:
             raise UnavailableError(Reason.KMS_UNAVAILABLE, f"{error.message}; {self._next_step()}") from error
         except RefusedError as error:
-            if error.reason in REPORTABLE:
-                raise
-            message = f"the release of keys refuses this pod: {error.reason}: {error.message}"
-            raise RefusedError(Reason.KEY_DENIED, message) from error
+            raise convert_refusal(error, who="the release of keys") from error
 
     def _next_step(self) -> str:
         service, _, namespace = self.access.address.server_name.removesuffix(".svc").partition(".")
@@ -90,6 +90,32 @@ class NoKeys:
             f'the data key of model "{wanted.model}" version {wanted.version} cannot be asked for: this installation '
             "releases no keys; install a release of keys, then let the pods of the service be made anew",
         )
+
+
+def convert_refusal(error: SekishoError, *, who: str, unavailable: Reason = Reason.KMS_UNAVAILABLE) -> SekishoError:
+    """Return an error that the pod can report: one with a reason that is not the pod's to give gets another."""
+    if error.reason in REPORTABLE:
+        return error
+    if error.retry:
+        return UnavailableError(unavailable, f"{who} cannot answer: {error.reason}: {error.message}")
+    return RefusedError(Reason.KEY_DENIED, f"{who} refuses this pod: {error.reason}: {error.message}")
+
+
+def parse_request(data: bytes) -> KeyRequest:
+    """Read a question that `KeyRequest.encode` has spelt.
+
+    Raises:
+        RefusedError: SealInvalid; it is spelt otherwise.
+    """
+    value = parse_canonical(data, name="the question", max_bytes=MAX_QUESTION_BYTES)
+    fields = Fields.of(value, name="the question", known=("class", "keyFile", "manifestDigest", "model", "version"))
+    return KeyRequest(
+        key_file=fields.base64("keyFile", most=MAX_KEY_FILE_BYTES),
+        manifest_digest=fields.text("manifestDigest"),
+        model=fields.text("model"),
+        version=fields.integer("version"),
+        data_class=fields.text("class"),
+    )
 
 
 def wipe(secret: bytearray) -> None:

@@ -1,4 +1,7 @@
-"""What the kubelet asks: /startup (may the engine start), /engine-live (may it go on), /healthz (are we alive)."""
+"""What the kubelet asks: may the engine start, may requests come in, may it go on, and are we alive.
+
+The paths are /startup, /engine-ready, /engine-live and /healthz.
+"""
 
 import http.client
 import json
@@ -87,14 +90,18 @@ def build_server(
     """Build the server of the probes; `engine` tells where the engine answers, as far as that is known."""
     fine = Health(ok=True, reason=Reason.READY, message="the agent runs")
 
-    def judge_engine() -> Health:
-        isolation = state.isolation()
-        if not isolation.ok:
-            return isolation
-        where = engine()
-        return ask_engine(engine_host, where) if where else fine
+    def judge_engine(allowed: Callable[[], Health]) -> Health:
+        health = allowed()
+        where = engine() if health.ok else None
+        return ask_engine(engine_host, where) if where else health
 
-    return ProbeServer(address, {"/startup": state.startup, "/engine-live": judge_engine, "/healthz": lambda: fine})
+    answers: dict[str, Callable[[], Health]] = {
+        "/startup": state.startup,
+        "/engine-ready": lambda: judge_engine(state.may_serve),
+        "/engine-live": lambda: judge_engine(state.may_live),
+        "/healthz": lambda: fine,
+    }
+    return ProbeServer(address, answers)
 
 
 def ask_engine(host: str, engine: EngineConfig) -> Health:

@@ -5,7 +5,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sekisho.errors import Reason
+from sekisho.agent.lease import Lease, Phase
+from sekisho.errors import Reason, UnavailableError
+
+
+def read_boot_seconds() -> float:
+    """Return seconds since the boot of the machine; a clock that is never set, and that a suspension does not stop."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +29,20 @@ class AgentState:
 
     Attributes:
         clock: Monotonic seconds; an input so that tests need not wait.
+        boot_clock: Seconds since the boot of the machine, its suspension included; what leases are counted by.
+        leased: Whether weights may be served under a lease alone.
     """
 
     clock: Callable[[], float] = time.monotonic
+    boot_clock: Callable[[], float] = read_boot_seconds
+    leased: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _proven_at: float | None = None
     _max_age_seconds: float = 90.0
     _isolation: Health = Health(ok=False, reason=Reason.ISOLATION_PENDING, message="isolation has not been tried yet")
     _weights: Health = Health(ok=False, reason=Reason.WEIGHTS_PENDING, message="weights have not been asked for yet")
+    _lease: Lease = field(default_factory=Lease)
+    _proof: bytes = b""
 
     def record_proof(self, *, max_age_seconds: float) -> None:
         """Note that the depot accepted a proof just now."""
@@ -61,6 +73,7 @@ class AgentState:
         with self._lock:
             if final:
                 self._proven_at = None
+                self._proof = b""
             self._isolation = Health(ok=False, reason=reason, message=message)
 
     def record_weights(self, reason: Reason, message: str, *, ready: bool) -> None:
@@ -85,9 +98,62 @@ class AgentState:
         with self._lock:
             return self._weights
 
+    def keep_proof(self, proof: bytes) -> None:
+        """Keep a proof in which nothing was reached, as it is spelt, for whoever appraises it beside the depot."""
+        with self._lock:
+            self._proof = proof
+
+    def proof(self) -> bytes:
+        """Return the last proof in which nothing was reached.
+
+        Raises:
+            UnavailableError: IsolationNotProven; there is none.
+        """
+        with self._lock:
+            if not self._proof:
+                raise UnavailableError(Reason.ISOLATION_NOT_PROVEN, f"no proof of isolation: {self._isolation.message}")
+            return self._proof
+
+    def lease(self) -> Lease:
+        """Return the lease as it stands."""
+        with self._lock:
+            return self._lease
+
+    def change_lease(self, change: Callable[[Lease], Lease]) -> Lease:
+        """Replace the lease by what `change` makes of it, and return that."""
+        with self._lock:
+            self._lease = change(self._lease)
+            return self._lease
+
     def startup(self) -> Health:
-        """Tell whether the engine may be started: both hold now, or did once in this process's life."""
+        """Tell whether the engine may be started: isolation and weights stand, and no lease has ended.
+
+        An engine that decrypts by itself asks for its keys once it runs: until then there may be no lease.
+        """
+        isolation, weights = self.isolation(), self.weights()
+        lease = self._judge_lease(lambda lease, now: lease.phase is Phase.NONE or lease.holds(now))
+        return next((health for health in (isolation, weights, lease) if not health.ok), weights)
+
+    def may_serve(self) -> Health:
+        """Tell whether requests may come in."""
         isolation = self.isolation()
-        if not isolation.ok:
-            return isolation
-        return self.weights()
+        return self._judge_lease(Lease.holds) if isolation.ok else isolation
+
+    def may_live(self) -> Health:
+        """Tell whether the engine may go on: also while the requests that run in it may end."""
+        isolation = self.isolation()
+        return self._judge_lease(Lease.tolerates) if isolation.ok else isolation
+
+    def _judge_lease(self, allows: Callable[[Lease, float], bool]) -> Health:
+        if not self.leased:
+            return Health(ok=True, reason=Reason.READY, message="nothing here needs a lease")
+        lease, now = self.lease(), self.boot_clock()
+        if allows(lease, now):
+            message = f"the lease on the data key holds for {max(0.0, lease.ends - now):.0f} s more"
+            return Health(ok=True, reason=Reason.KEY_RELEASED, message=message)
+        if lease.phase is Phase.HELD:
+            message = (
+                f"the lease on the data key ended {now - lease.ends:.0f} s ago; {lease.trouble or 'it is being ended'}"
+            )
+            return Health(ok=False, reason=Reason.LEASE_EXPIRED, message=message)
+        return Health(ok=False, reason=lease.reason, message=lease.message)

@@ -139,6 +139,68 @@ def read_failure(response: http.client.HTTPResponse, access: ServerAccess) -> Se
     return RefusedError(reason, message)
 
 
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Several questions over one connection, which is never opened a second time."""
+
+    access: ServerAccess
+    connection: _NamedConnection
+    headers: dict[str, str]
+
+    def post(self, path: str, body: bytes, *, most: int) -> bytes:
+        """Ask and return the body of an answer 200, at most `most` bytes.
+
+        Raises:
+            RefusedError: The server refuses.
+            UnavailableError: There was no usable answer; the connection is of no more use.
+        """
+        access, connection = self.access, self.connection
+        try:
+            connection.request("POST", path, body=body, headers=self.headers)
+            response = connection.getresponse()
+            if response.status != 200:
+                raise read_failure(response, access)
+            data = response.read(most + 1)
+            if connection.expired:  # the end of the connection may look like the end of the answer
+                raise TimeoutError
+        except (OSError, http.client.HTTPException) as error:
+            raise _unreachable(access, _explain(connection, access, error)) from error
+        if len(data) > most:
+            raise _unreachable(access, f"the answer has more than {most} bytes")
+        if response.length:
+            raise _unreachable(access, f"the answer broke off {response.length} bytes before its end")
+        return data
+
+
+@contextlib.contextmanager
+def open_session(access: ServerAccess) -> Iterator[Session]:
+    """Open a connection for several questions.
+
+    Raises:
+        UnavailableError: The server cannot be reached or is not who it must be.
+    """
+    connection, token = _prepare(access)
+    with contextlib.closing(connection), _bounded(connection, access.total_seconds):
+        try:
+            connection.connect()
+        except (OSError, http.client.HTTPException) as error:
+            raise _unreachable(access, _explain(connection, access, error)) from error
+        connection.auto_open = 0  # else the second question might go to another replica
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        yield Session(access, connection, headers)
+
+
+def _prepare(access: ServerAccess) -> tuple[_NamedConnection, str]:
+    """Read CA bundle and token and make a connection that is not open yet."""
+    try:
+        context = ssl.create_default_context(cafile=str(access.ca_file))
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        token = _read_token(access.token_file)
+    except (OSError, ValueError) as error:
+        raise _unreachable(access, f"token or CA bundle cannot be read: {_describe(error)}") from error
+    return _NamedConnection(access.address, context=context), token
+
+
 @contextlib.contextmanager
 def request(
     access: ServerAccess, method: str, path: str, *, body: bytes | None = None, headers: dict[str, str] | None = None
@@ -148,13 +210,7 @@ def request(
     Raises:
         UnavailableError: The server cannot be used, or the answer broke off while it was read.
     """
-    try:
-        context = ssl.create_default_context(cafile=str(access.ca_file))
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        token = _read_token(access.token_file)
-    except (OSError, ValueError) as error:
-        raise _unreachable(access, f"token or CA bundle cannot be read: {_describe(error)}") from error
-    connection = _NamedConnection(access.address, context=context)
+    connection, token = _prepare(access)
     with contextlib.closing(connection), _bounded(connection, access.total_seconds):
         try:
             all_headers = {"Authorization": f"Bearer {token}", "Connection": "close", **(headers or {})}

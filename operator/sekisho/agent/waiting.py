@@ -24,3 +24,8 @@ def wait_refused(failures: int) -> float:
     """Return the wait after so many refusals in a row, which only a person can end: 30 s, doubled up to 300 s."""
     seconds = min(_MOST_REFUSED_SECONDS, _REFUSED_SECONDS * (1 << min(failures, _MOST_DOUBLINGS)))
     return seconds * random.uniform(1.0, 1.2)  # noqa: S311 - spreads load, protects nothing
+
+
+def spread() -> float:
+    """Return a factor of 0.9 to 1.1, so that what began together does not go on together."""
+    return random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, protects nothing

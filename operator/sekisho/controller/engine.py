@@ -14,6 +14,8 @@ from sekisho import telemetry
 from sekisho.api.names import (
     ATTESTER_SERVICE,
     ATTESTER_TLS_SECRET,
+    BROKER_SERVICE,
+    BROKER_TLS_SECRET,
     DEPOT_SERVICE,
     TRUST_SERVICE,
     TRUST_TLS_SECRET,
@@ -191,18 +193,21 @@ class Controller:
             await self._learn_addresses()
 
     def _knows_addresses(self) -> bool:
-        found = self._gatherer
-        return bool(found.depot_host and (found.release_host or not self.settings.unsafe_development_release))
+        found, settings = self._gatherer, self.settings
+        released = found.release_host or not settings.release_service
+        return bool(found.depot_host and released and (found.attester_host or not settings.attester))
 
     async def _learn_addresses(self) -> None:
         """Learn what settings do not say already; an address that was known once is kept while it cannot be read."""
         known, settings = self._gatherer, self.settings
-        before = (known.depot_host, known.release_host)
+        before = (known.depot_host, known.release_host, known.attester_host)
         if not settings.depot_host:
             known.depot_host = await self._find_address(DEPOT_SERVICE) or known.depot_host
-        if settings.unsafe_development_release and not settings.release_host:
-            known.release_host = await self._find_address(UNSAFE_RELEASE_SERVICE) or known.release_host
-        if before != (known.depot_host, known.release_host):
+        if settings.release_service and not settings.release_host:
+            known.release_host = await self._find_address(settings.release_service) or known.release_host
+        if settings.attester and not settings.attester_host:
+            known.attester_host = await self._find_address(ATTESTER_SERVICE) or known.attester_host
+        if before != (known.depot_host, known.release_host, known.attester_host):
             self.router.wake_all()
 
     async def _find_address(self, service: str) -> str:
@@ -219,6 +224,7 @@ class Controller:
         settings = self.settings
         optional = (
             (settings.unsafe_development_release, UNSAFE_RELEASE_SERVICE, UNSAFE_RELEASE_TLS_SECRET),
+            (settings.broker, BROKER_SERVICE, BROKER_TLS_SECRET),
             (settings.attester, ATTESTER_SERVICE, ATTESTER_TLS_SECRET),
             (settings.trust, TRUST_SERVICE, TRUST_TLS_SECRET),
         )

@@ -43,6 +43,7 @@ class Gatherer:
     Attributes:
         depot_host: Cluster IP of the depot's Service; empty until it is known.
         release_host: Cluster IP of the Service that releases keys; empty where there is none, or until it is known.
+        attester_host: The same of the nodes' attesters.
         ca_pem: The CA that signs depot and gateway; empty until it is known.
     """
 
@@ -51,12 +52,13 @@ class Gatherer:
     ) -> None:
         self.depot_host = settings.depot_host
         self.release_host = settings.release_host
+        self.attester_host = settings.attester_host
         self.ca_pem = ""
         self._cluster = cluster
         self._reader = reader
         self._settings = settings
         self._clock = clock
-        self._rendered: tuple[tuple[str, str, str, str], RenderSettings] | None = None
+        self._rendered: tuple[tuple[str, str, str, str, str], RenderSettings] | None = None
 
     def world_of(self, obj: ServiceObject) -> World:
         """Gather everything that the plan of this service may depend on."""
@@ -111,11 +113,12 @@ class Gatherer:
     def render_settings(self) -> RenderSettings:
         """Return the installation's settings with what is known of the cluster by now."""
         pod_ip = self._cluster.depot_pod_ip(self._settings.namespace)
-        known = (self.depot_host, self.release_host, pod_ip, self.ca_pem)
+        known = (self.depot_host, self.release_host, self.attester_host, pod_ip, self.ca_pem)
         if self._rendered is None or self._rendered[0] != known:
             rendered = self._settings.render_settings(
-                depot_host=self.depot_host, depot_pod_ip=pod_ip, ca_pem=self.ca_pem, release_host=self.release_host
-            )
+                depot_host=self.depot_host, depot_pod_ip=pod_ip, ca_pem=self.ca_pem, release_host=self.release_host,
+                attester_host=self.attester_host,
+            )  # fmt: skip
             self._rendered = (known, rendered)
         return self._rendered[1]
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sekisho.api.names import (
+    BROKER_COMPONENT,
+    BROKER_SERVICE,
     CANARY_PORT,
     DEPOT_COMPONENT,
     HEALTH_PORT,
@@ -66,10 +68,12 @@ class Settings(BaseModel):
     api_host: str = ""
     api_port: Annotated[int, Field(ge=1, le=65535)] = 443
     depot_host: str = ""
-    unsafe_development_release: bool = False
+    broker: bool = False
     attester: bool = False
+    unsafe_development_release: bool = False
     trust: bool = False
     release_host: str = ""
+    attester_host: str = ""
 
     workers: Annotated[int, Field(ge=1, le=256)] = 16
     # A bound against mistakes of ours; the API server's own priority and fairness decides what a burst may have.
@@ -107,8 +111,15 @@ class Settings(BaseModel):
         except ValueError as error:
             raise RefusedError(Reason.INVALID_SPEC, f"an environment variable of {PREFIX}* is not JSON") from error
 
+    @property
+    def release_service(self) -> str:
+        """Name of the Service that releases keys: the broker's before the development release's; empty without both."""
+        if self.broker:
+            return BROKER_SERVICE
+        return UNSAFE_RELEASE_SERVICE if self.unsafe_development_release else ""
+
     def render_settings(
-        self, *, depot_host: str, depot_pod_ip: str, ca_pem: str, release_host: str = ""
+        self, *, depot_host: str, depot_pod_ip: str, ca_pem: str, release_host: str = "", attester_host: str = ""
     ) -> RenderSettings:
         """Return what rendering needs, with what is known of the cluster by now."""
         return RenderSettings(
@@ -126,10 +137,14 @@ class Settings(BaseModel):
             proof_max_age_seconds=self.proof_max_age_seconds,
             scrapers=self.scrapers,
             max_weights_bytes=self.max_weights_bytes,
-            release=ReleaseAddress(release_host, UNSAFE_RELEASE_SERVICE, UNSAFE_RELEASE_COMPONENT)
-            if release_host
-            else None,
+            release=self._release(release_host) if release_host else None,
+            attester_host=attester_host,
         )
+
+    def _release(self, host: str) -> ReleaseAddress:
+        if self.broker:
+            return ReleaseAddress(host, BROKER_SERVICE, BROKER_COMPONENT, protocol="broker")
+        return ReleaseAddress(host, UNSAFE_RELEASE_SERVICE, UNSAFE_RELEASE_COMPONENT)
 
     def _canaries(self, depot_pod_ip: str) -> tuple[Canary, ...]:
         """Return the addresses that no pod may reach: four that every cluster has, then the installation's own."""

@@ -60,6 +60,7 @@ def render_agent_config(blueprint: Blueprint) -> dict[str, Any]:
         "weights": _render_weights(blueprint),
         "engine": {"port": runtime.port, "healthPath": runtime.probes.health_path},
         **_render_release(blueprint),
+        **_render_attester(blueprint),
     }
 
 
@@ -88,4 +89,13 @@ def _render_release(blueprint: Blueprint) -> dict[str, Any]:
     if blueprint.sealed is None or release is None:
         return {}
     server_name = f"{release.service}.{blueprint.settings.system_namespace}.svc"
-    return {"release": {"host": release.host, "port": release.port, "serverName": server_name}}
+    address = {"host": release.host, "port": release.port, "serverName": server_name}
+    return {"release": {**address, "protocol": release.protocol}}
+
+
+def _render_attester(blueprint: Blueprint) -> dict[str, Any]:
+    settings = blueprint.settings
+    if blueprint.sealed is None or not settings.attester_host:
+        return {}
+    server_name = f"{names.ATTESTER_SERVICE}.{settings.system_namespace}.svc"
+    return {"attester": {"host": settings.attester_host, "port": 443, "serverName": server_name}}

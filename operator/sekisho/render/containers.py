@@ -62,8 +62,8 @@ def render_fence(blueprint: Blueprint) -> dict[str, Any]:
 def render_agent(blueprint: Blueprint) -> dict[str, Any]:
     """Render the sidecar: it proves isolation, fetches weights, and stays to watch.
 
-    It alone holds a token, of ten minutes, good for the depot and nothing else; where it unseals the weights, another
-    for the release of keys.
+    It alone holds a token, of ten minutes, good for the depot and nothing else; where it unseals the weights, two more,
+    for the release of keys and for the attester of the node.
     """
     mounts = [
         {"name": "config", "mountPath": CONFIG_PATH, "readOnly": True},
@@ -110,7 +110,10 @@ def render_engine(blueprint: Blueprint) -> dict[str, Any]:
         "securityContext": deepcopy(_RESTRICTED),
         "resources": _engine_resources(blueprint),
         "startupProbe": _probe(health, "http", period=2, failures=-(-runtime.probes.startup_seconds // 2)),
-        "readinessProbe": _probe(health, "http", period=5, failures=3),
+        # Where weights are served on a lease, the agent tells whether it holds.
+        "readinessProbe": _probe("/engine-ready", names.AGENT_PORT, period=5, failures=3)
+        if blueprint.sealed is not None
+        else _probe(health, "http", period=5, failures=3),
         "livenessProbe": _probe("/engine-live", names.AGENT_PORT, period=10, failures=3),
         # The gateway stops choosing the pod before the engine stops listening.
         "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},

@@ -1,4 +1,4 @@
-"""The NetworkPolicy of a service: in from gateway and scrapers, out to depot and release of keys."""
+"""The NetworkPolicy of a service: in from gateway and scrapers, out to depot, release of keys and attester."""
 
 from typing import Any, Final
 
@@ -56,8 +56,13 @@ def _egress(blueprint: Blueprint) -> list[dict[str, Any]]:
         {"to": [{"ipBlock": {"cidr": rule.cidr}}], "ports": _ports(*sorted(set(rule.ports)))}
         for rule in blueprint.egress
     ]
-    release = blueprint.settings.release
-    if blueprint.sealed is None or release is None:
-        return [depot, *declared]
-    keys = {"to": [_system_peer(blueprint, release.component)], "ports": _ports(names.HTTPS_TARGET_PORT)}
-    return [depot, keys, *declared]
+    return [depot, *_egress_of_sealed(blueprint), *declared]
+
+
+def _egress_of_sealed(blueprint: Blueprint) -> list[dict[str, Any]]:
+    """Open the ways to the release of keys and to the attester of a node, to pods that unseal alone."""
+    release, attester = blueprint.settings.release, blueprint.settings.attester_host
+    if blueprint.sealed is None:
+        return []
+    components = ([release.component] if release else []) + ([names.ATTESTER_COMPONENT] if attester else [])
+    return [{"to": [_system_peer(blueprint, item)], "ports": _ports(names.HTTPS_TARGET_PORT)} for item in components]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,14 @@ class ReleaseAddress:
         host: Cluster IP of its Service.
         service: Name of that Service, in the system namespace; its certificate carries it.
         component: Label of its pods.
+        protocol: How it is asked: "broker", for evidence and on a lease, or "unsafe-development".
     """
 
     host: str
     service: str
     component: str
     port: int = 443
+    protocol: Literal["broker", "unsafe-development"] = "unsafe-development"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class RenderSettings:
         ca_pem: The CA bundle that signs depot and gateway.
         fence: Whether pods get the init container that closes their own network namespace.
         release: Where data keys are released; None where that is not installed, or not known yet.
+        attester_host: Cluster IP of the Service of the nodes' attesters; empty where there are none, or not known yet.
         scrapers: Pod and namespace selectors that may read metrics from engines, as NetworkPolicy peers.
     """
 
@@ -64,6 +68,7 @@ class RenderSettings:
     scrapers: tuple[Mapping[str, object], ...] = field(default=())
     max_weights_bytes: int = 1 << 40
     release: ReleaseAddress | None = None
+    attester_host: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,7 +100,7 @@ def _readiness_gates(blueprint: Blueprint) -> list[dict[str, Any]]:
 def _volumes(blueprint: Blueprint) -> list[dict[str, Any]]:
     tokens = [_token(names.DEPOT_AUDIENCE, "token")]
     if blueprint.sealed is not None:  # whether or not keys are released already: a template must not change by that
-        tokens.append(_token(names.BROKER_AUDIENCE, "release-token"))
+        tokens += [_token(names.BROKER_AUDIENCE, "release-token"), _token(names.ATTESTER_AUDIENCE, "attester-token")]
     shared = blueprint.runtime.memory.shared
     limit = BESIDE_BYTES if blueprint.hands_over else blueprint.weights_bytes
     volumes: list[dict[str, Any]] = [

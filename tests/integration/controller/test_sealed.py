@@ -285,6 +285,9 @@ def test_a_service_waits_for_a_release_of_keys_and_starts_once_there_is_one(
             "get", "service", RELEASE, "-n", "sekisho-system", "-o", "jsonpath={.spec.clusterIP}"
         )
         agent = json.loads(children["ConfigMap"]["data"]["agent.json"])
-        assert agent["release"] == {"host": address, "port": 443, "serverName": f"{RELEASE}.sekisho-system.svc"}
+        assert agent["release"] == {
+            "host": address, "port": 443, "serverName": f"{RELEASE}.sekisho-system.svc",
+            "protocol": "unsafe-development",
+        }  # fmt: skip
         assert agent["weights"]["mode"] == "sealed"
         house.world.cluster.kubectl("get", "secret", f"{RELEASE}-tls", "-n", "sekisho-system")

@@ -14,6 +14,7 @@ from typing import Any
 
 from opentelemetry.metrics import NoOpMeter
 
+from sekisho.agent.attesters.collect import Attester
 from sekisho.agent.loop import Agent, AgentPaths
 from sekisho.agent.state import AgentState
 from sekisho.api.names import WEIGHTS_POD_CONDITION
@@ -115,6 +116,7 @@ class SealedStage:
     cluster: SimulatedCluster = field(default_factory=SimulatedCluster)
     release_cluster: SimulatedCluster = field(default_factory=SimulatedCluster)
     minimum_version: int = 1
+    attesters: tuple[Attester, ...] = ()
     depot: RunningDepot = field(init=False)
     agent: Agent = field(init=False)
     config: dict[str, Any] = field(init=False)
@@ -154,9 +156,10 @@ class SealedStage:
         """Make the agent, or another after it was killed."""
         paths = AgentPaths(
             config=self.folder / "agent.json", ca=self.folder / "tls" / "ca.crt", token=self.folder / "token",
-            release_token=self.folder / "release-token",
+            release_token=self.folder / "release-token", lease=self.folder / "lease.json",
         )  # fmt: skip
-        return Agent(paths=paths, state=AgentState(), host_ip="10.9.0.2")
+        pod = ("chat-0", "uid-0")
+        return Agent(paths=paths, state=AgentState(), host_ip="10.9.0.2", pod=pod, attesters=self.attesters)
 
 
 def list_files(root: Path) -> list[str]:
@@ -201,7 +204,9 @@ async def _start(stage: SealedStage, stack: contextlib.AsyncExitStack) -> None:
     stage.config = {
         "namespace": NAMESPACE, "service": SERVICE,
         "depot": {"host": "127.0.0.1", "port": stage.depot.https_port, "serverName": DEPOT},
-        "release": {"host": "127.0.0.1", "port": running.https_port, "serverName": RELEASE},
+        "release": {
+            "host": "127.0.0.1", "port": running.https_port, "serverName": RELEASE, "protocol": "unsafe-development",
+        },
         "canaries": [SILENT], "proofIntervalSeconds": 20, "proofMaxAgeSeconds": 90,
         "weights": {"mode": "sealed", "path": str(stage.volume), "sealed": told_of(stage.sealed)},
         "engine": {"port": 8080, "healthPath": "/health"},

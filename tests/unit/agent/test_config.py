@@ -16,7 +16,9 @@ SEALED: dict[str, Any] = {
     "kms": "openbao", "keyId": "transit/legal", "keyVersion": "3",
 }  # fmt: skip
 HANDOVER: dict[str, Any] = {"ciphertext": "/sealed", "socket": "/run/sekisho/keys"}
-RELEASE: dict[str, Any] = {"host": "10.96.0.50", "port": 443, "serverName": "sekisho-broker.sekisho-system.svc"}
+RELEASE: dict[str, Any] = {
+    "host": "10.96.0.50", "port": 443, "serverName": "sekisho-broker.sekisho-system.svc", "protocol": "broker",
+}  # fmt: skip
 CONFIG: dict[str, Any] = {
     "namespace": "legal", "service": "review",
     "depot": {"host": "10.96.0.40", "port": 443, "serverName": "sekisho-depot.sekisho-system.svc"},
@@ -74,6 +76,10 @@ def with_handover(handover: Any) -> dict[str, Any]:
         (CONFIG | {"release": RELEASE | {"host": "broker"}}, "release.host is not an IP address"),
         (CONFIG | {"release": RELEASE | {"port": 0}}, "release.port is not a port"),
         (CONFIG | {"release": RELEASE | {"serverName": ""}}, "release.serverName is not a printable text"),
+        (CONFIG | {"release": RELEASE | {"protocol": "trust-me"}}, "release.protocol is none of broker, unsafe-"),
+        (CONFIG | {"release": RELEASE | {"protocol": ["broker"]}}, "release.protocol is none of broker, unsafe-"),
+        (CONFIG | {"release": {**RELEASE, "protocol": None}}, "release.protocol is none of broker, unsafe-"),
+        (CONFIG | {"attester": {"host": "node"}}, "attester.host is not an IP address"),
         (CONFIG | {"weights": CONFIG["weights"] | {"mode": "open"}}, "weights.mode is none of depot, mounted, sealed"),
     ],
 )
@@ -95,7 +101,22 @@ def test_a_pod_without_a_release_of_keys_has_none() -> None:
     assert read(CONFIG | {"release": None}).release is None
 
 
-def test_the_fence_opens_the_way_to_the_release_of_keys_and_to_nothing_beside_it() -> None:
+@pytest.mark.parametrize(
+    ("config", "leased"),
+    [
+        (CONFIG, True),
+        (CONFIG | {"release": None}, False),
+        (CONFIG | {"release": RELEASE | {"protocol": "unsafe-development"}}, False),
+        (CONFIG | {"weights": {"mode": "depot", "path": "/m"}}, False),
+    ],
+)
+def test_a_lease_is_needed_where_a_broker_releases_the_key_of_sealed_weights(
+    config: dict[str, Any], leased: bool
+) -> None:
+    assert read(config).leased is leased
+
+
+def test_the_fence_opens_the_ways_to_keys_and_attester_and_to_nothing_beside_it() -> None:
     def out(config: dict[str, Any]) -> list[str]:
         rules = dict(render_fence(read(config), agent_port=8181).chains)["output"]
         return [rule for rule in rules if "daddr" in rule]
@@ -104,6 +125,8 @@ def test_the_fence_opens_the_way_to_the_release_of_keys_and_to_nothing_beside_it
         "ip daddr 10.96.0.40 tcp dport { 443 } ct state new accept",
         "ip daddr 10.96.0.50 tcp dport { 443 } ct state new accept",
     ]
+    attester = {"host": "10.96.0.60", "port": 443, "serverName": "sekisho-attester.sekisho-system.svc"}
+    assert out(CONFIG | {"attester": attester})[2:] == ["ip daddr 10.96.0.60 tcp dport { 443 } ct state new accept"]
     assert out(CONFIG | {"release": None}) == ["ip daddr 10.96.0.40 tcp dport { 443 } ct state new accept"]
 
 
@@ -129,6 +152,6 @@ def test_no_value_of_a_sealed_field_does_more_than_refuse(field: str, value: Any
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.sampled_from(["weights", "release", "depot", "engine", "egress"]), JSON)
+@given(st.sampled_from(["weights", "release", "attester", "depot", "engine", "egress"]), JSON)
 def test_no_value_of_a_field_does_more_than_refuse(field: str, value: Any) -> None:
     assert refuse(CONFIG | {field: value}) in {None, Reason.INVALID_SPEC}

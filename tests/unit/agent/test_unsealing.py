@@ -26,7 +26,6 @@ from tests.unit.agent.sealed import (
     MARK,
     PART,
     PLAIN,
-    RELEASE,
     SILENT,
     SealedStage,
     make_keys,
@@ -193,7 +192,7 @@ def no_release(stage: SealedStage) -> None:
 def closed_port(stage: SealedStage) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    stage.write_config(release={"host": "127.0.0.1", "port": port, "serverName": RELEASE})
+    stage.write_config(release=stage.config["release"] | {"port": port})
 
 
 def misnamed_release(stage: SealedStage) -> None:

@@ -33,3 +33,28 @@ def test_a_size_that_no_hardware_signs_is_an_error() -> None:
 def test_the_encoding_is_domain_separated() -> None:
     assert BINDING.encode().startswith(b"sekisho evidence binding v1\n{")
     assert digest_bytes(b"x") == "sha256:" + hashlib.sha256(b"x").hexdigest()
+
+
+def test_evidence_is_matched_by_either_digest_and_by_two_more_spellings_of_the_short_one() -> None:
+    short = BINDING.digest(32)
+    for bound in (BINDING.digest(64), short, short + bytes(32), short.hex().encode()):
+        assert BINDING.matches(bound)
+
+
+@pytest.mark.parametrize(
+    "bound",
+    [
+        b"",
+        bytes(32),
+        bytes(64),
+        BINDING.digest(64)[:32],
+        BINDING.digest(32)[:31],
+        BINDING.digest(32) + bytes(31),
+        BINDING.digest(32) + b"\1" + bytes(31),
+        BINDING.digest(32).hex().upper().encode(),
+        dataclasses.replace(BINDING, purpose="renew").digest(64),
+        dataclasses.replace(BINDING, nonce=b"m" * 32).digest(32),
+    ],
+)
+def test_evidence_that_was_made_for_anything_else_does_not_match(bound: bytes) -> None:
+    assert not BINDING.matches(bound)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from sekisho.api.names import UNSAFE_RELEASE_SERVICE
 from sekisho.controller.settings import Settings
 from sekisho.errors import Reason, RefusedError
 
@@ -54,3 +55,26 @@ def test_the_charts_spelling_is_read() -> None:
 def test_what_is_not_known_yet_is_not_tried() -> None:
     rendered = Settings.read(ENV).render_settings(depot_host="", depot_pod_ip="", ca_pem="")
     assert [c.name for c in rendered.canaries] == ["node", "metadata"]
+
+
+@pytest.mark.parametrize(
+    ("given", "service", "protocol"),
+    [
+        ({}, "", None),
+        ({"SEKISHO_UNSAFE_DEVELOPMENT_RELEASE": "true"}, UNSAFE_RELEASE_SERVICE, "unsafe-development"),
+        ({"SEKISHO_BROKER": "true"}, "sekisho-broker", "broker"),
+        ({"SEKISHO_BROKER": "true", "SEKISHO_UNSAFE_DEVELOPMENT_RELEASE": "true"}, "sekisho-broker", "broker"),
+    ],
+)
+def test_a_broker_goes_before_the_development_release(
+    given: dict[str, str], service: str, protocol: str | None
+) -> None:
+    read = Settings.read({**ENV, **given})
+    assert read.release_service == service
+    rendered = read.render_settings(
+        depot_host="", depot_pod_ip="", ca_pem="", release_host="10.96.0.50" if service else "",
+        attester_host="10.96.0.60",
+    )  # fmt: skip
+    assert (rendered.release.service if rendered.release else "") == service
+    assert (rendered.release.protocol if rendered.release else None) == protocol
+    assert rendered.attester_host == "10.96.0.60"

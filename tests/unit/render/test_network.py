@@ -31,6 +31,16 @@ def test_only_a_pod_that_unseals_reaches_the_release_of_keys() -> None:
     assert spec["egress"][1]["ports"] == [{"protocol": "TCP", "port": 8443}]
 
 
+def test_only_a_pod_that_unseals_reaches_the_attester_of_its_node() -> None:
+    with_attesters = replace(RELEASED, attester_host="10.96.0.60")
+    assert len(render_network_policy(build_blueprint(settings=with_attesters))["spec"]["egress"]) == 1
+    spec = render_network_policy(build_blueprint(sealed=SEALED, settings=with_attesters))["spec"]
+    (peer,) = spec["egress"][2]["to"]
+    assert peer["namespaceSelector"] == SYSTEM["namespaceSelector"]
+    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "attester"
+    assert spec["egress"][2]["ports"] == [{"protocol": "TCP", "port": 8443}]
+
+
 def test_only_the_gateway_comes_in_where_nobody_scrapes() -> None:
     (rule,) = render_network_policy(build_blueprint())["spec"]["ingress"]
     assert rule["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway"

@@ -17,6 +17,7 @@ from sekisho.render.digest import encode_canonical, stamp
 from sekisho.render.estimate import estimate_needs
 from sekisho.render.manifests import ISOLATION_KINDS, WORKLOAD_KINDS, render_isolation, render_workload
 from sekisho.render.service import render_disruption_budget, render_service
+from sekisho.render.settings import ReleaseAddress
 from sekisho.render.storage import parse_storage_uri
 from sekisho.render.workload import render_deployment, render_template
 from tests.unit.plan.worlds import DIGEST, SETTINGS, build_runtime
@@ -100,17 +101,49 @@ def test_weights_in_memory_are_charged_to_the_agent_that_writes_them() -> None:
     assert agent["resources"]["limits"]["memory"] == f"{256 + 1092}Mi"
 
 
-def test_only_a_pod_that_unseals_gets_a_token_for_the_release_of_keys_and_keeps_it_whatever_is_installed() -> None:
+def test_only_a_pod_that_unseals_gets_tokens_for_release_and_attester_and_keeps_them_whatever_is_installed() -> None:
     def audiences(**changes: Any) -> list[str]:
         volumes = {item["name"]: item for item in render_template(build_blueprint(**changes))["spec"]["volumes"]}
         return [item["serviceAccountToken"]["audience"] for item in volumes["token"]["projected"]["sources"]]
 
     assert audiences() == audiences(settings=RELEASED) == ["sekisho-depot"]
-    assert (
-        audiences(sealed=SEALED) == audiences(sealed=SEALED, settings=RELEASED) == ["sekisho-depot", "sekisho-broker"]
-    )
-    with_and_without = [build_blueprint(sealed=SEALED, settings=item) for item in (SETTINGS, RELEASED)]
-    assert render_template(with_and_without[0]) == render_template(with_and_without[1])
+    all_three = ["sekisho-depot", "sekisho-broker", "sekisho-attester"]
+    assert audiences(sealed=SEALED) == audiences(sealed=SEALED, settings=RELEASED) == all_three
+    brokered = replace(RELEASED, attester_host="10.96.0.60")
+    first, *others = [build_blueprint(sealed=SEALED, settings=item) for item in (SETTINGS, RELEASED, brokered)]
+    assert all(render_template(first) == render_template(other) for other in others)
+
+
+def test_the_agent_tells_whether_requests_may_come_in_where_weights_are_unsealed() -> None:
+    def probe(**changes: Any) -> dict[str, Any]:
+        found: dict[str, Any] = container(render_template(build_blueprint(**changes)), "engine")["readinessProbe"]
+        return found
+
+    assert probe()["httpGet"] == {"path": "/health", "port": "http", "scheme": "HTTP"}
+    assert probe(sealed=SEALED)["httpGet"] == {"path": "/engine-ready", "port": 8181, "scheme": "HTTP"}
+
+
+def test_the_agent_of_a_sealed_model_is_told_of_its_nodes_attester() -> None:
+    settings = replace(RELEASED, attester_host="10.96.0.60")
+    assert "attester" not in render_agent_config(build_blueprint(settings=settings))
+    assert "attester" not in render_agent_config(build_blueprint(sealed=SEALED, settings=RELEASED))
+    config = render_agent_config(build_blueprint(sealed=SEALED, settings=settings))
+    assert config["attester"] == {
+        "host": "10.96.0.60", "port": 443, "serverName": "sekisho-attester.sekisho-system.svc",
+    }  # fmt: skip
+    read = parse_config(json.dumps(config).encode(), host_ip="10.0.0.1")
+    assert read.attester is not None
+    assert read.attester.host == "10.96.0.60"
+    assert not read.leased
+
+
+def test_a_broker_is_named_with_its_protocol() -> None:
+    release = ReleaseAddress("10.96.0.51", "sekisho-broker", "broker", protocol="broker")
+    config = render_agent_config(build_blueprint(sealed=SEALED, settings=replace(SETTINGS, release=release)))
+    assert config["release"] == {
+        "host": "10.96.0.51", "port": 443, "serverName": "sekisho-broker.sekisho-system.svc", "protocol": "broker",
+    }  # fmt: skip
+    assert parse_config(json.dumps(config).encode(), host_ip="10.0.0.1").leased
 
 
 def test_the_agent_of_a_sealed_model_is_told_what_was_accepted_and_where_keys_are_released() -> None:
@@ -121,6 +154,7 @@ def test_the_agent_of_a_sealed_model_is_told_what_was_accepted_and_where_keys_ar
     config = render_agent_config(build_blueprint(sealed=SEALED, settings=RELEASED))
     assert config["release"] == {
         "host": "10.96.0.50", "port": 443, "serverName": "sekisho-unsafe-development-release.sekisho-system.svc",
+        "protocol": "unsafe-development",
     }  # fmt: skip
     read = parse_config(json.dumps(config).encode(), host_ip="10.0.0.1")
     assert read.weights.sealed == SealedConfig(
@@ -128,7 +162,7 @@ def test_the_agent_of_a_sealed_model_is_told_what_was_accepted_and_where_keys_ar
         kms="unsafe-development", key_id="owner", key_version="1",
     )  # fmt: skip
     assert read.release is not None
-    assert read.release.host == "10.96.0.50"
+    assert read.release.address.host == "10.96.0.50"
 
 
 def test_no_name_is_looked_up_outside_the_pod() -> None:
