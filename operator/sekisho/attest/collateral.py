@@ -19,6 +19,7 @@ from sekisho.attest.certificates import Certificate, parse_named_certificate
 from sekisho.attest.claims import Window
 from sekisho.attest.jwk import parse_jwks
 from sekisho.attest.manifests import ReferenceManifest, verify_manifest
+from sekisho.attest.ocsp import parse_answer
 from sekisho.attest.pem import parse_pem
 from sekisho.attest.pins import PINS
 from sekisho.attest.verifiers.nitro import NitroCollateral
@@ -113,9 +114,9 @@ def _read(file: str, data: bytes, files: Mapping[str, bytes], pins: Mapping[str,
     maker, _, what = kind.partition("-")
     if kind == _ISSUER:
         return [_Part(Item(file, kind, None), name, _read_issuer(data))]
-    if what == "root" and maker in pins:
-        return _read_roots(file, kind, data, pins[maker])
-    if kind in {"amd-ca", "nvidia-rim-root"}:
+    if kind.endswith("-root") and kind.removesuffix("-root") in pins:
+        return _read_roots(file, kind, data, pins[kind.removesuffix("-root")])
+    if kind == "amd-ca":
         return _read_certificates(file, kind, data)
     if kind == "amd-vcek":
         return _read_vcek(file, name, data)
@@ -123,8 +124,8 @@ def _read(file: str, data: bytes, files: Mapping[str, bytes], pins: Mapping[str,
         return [_read_list(file, kind, data)]
     if kind in {"intel-tcb", "intel-qe"}:
         return [_read_statement(file, kind, data, files.get(f"{kind}.{name}.pem", b""))]
-    if kind == _RIM:
-        return [_Part(Item(file, kind, None), name, data)]
+    if maker == "nvidia":
+        return [_read_for_nvidia(file, kind, name, data)]
     raise _invalid(f"{kind} is no kind of collateral")
 
 
@@ -165,6 +166,17 @@ def _read_list(file: str, kind: str, data: bytes) -> _Part:
     if ends is None:
         raise _invalid("the revocation list does not say when it ends")
     return _Part(Item(file, kind, Window(begins, ends)), "", data)
+
+
+def _read_for_nvidia(file: str, kind: str, name: str, data: bytes) -> _Part:
+    if kind == _RIM:
+        return _Part(Item(file, kind, None), name, data)
+    if kind != "nvidia-ocsp":
+        raise _invalid(f"{kind} is no kind of collateral")
+    answer = parse_answer(data)
+    if answer.next_update_utc is None:
+        raise _invalid("the OCSP answer does not say when it ends")
+    return _Part(Item(file, kind, Window(answer.this_update_utc, answer.next_update_utc)), "", data)
 
 
 def _read_statement(file: str, kind: str, data: bytes, issuers: bytes) -> _Part:
@@ -239,7 +251,9 @@ def _assemble(parts: Iterable[_Part], manifests: Iterable[ReferenceManifest]) ->
     return Collateral(
         snp=snp,
         tdx=tdx,
-        nvidia=NvidiaCollateral(nvidia, values("nvidia-crl"), tuple(manifests)) if nvidia else None,
+        nvidia=NvidiaCollateral(nvidia, values("nvidia-crl"), tuple(manifests), values("nvidia-ocsp"))
+        if nvidia
+        else None,
         nitro=NitroCollateral(aws, values("aws-crl")) if aws else None,
         tokens=TokenCollateral(issuers) if issuers else None,
     )

@@ -55,7 +55,7 @@ def check_ocsp(
     issuers = [*certificates, *(parse_named_certificate(der, Reason.COLLATERAL_INVALID, "a root") for der in roots)]
     windows: list[Window] = []
     checked: set[str] = set()
-    for answer in map(_parse, answers):
+    for answer in map(parse_answer, answers):
         for issued in certificates:
             issuer = _find_issuer(answer, issued, issuers)
             if issuer is not None:
@@ -64,7 +64,12 @@ def check_ocsp(
     return tuple(windows), frozenset(checked)
 
 
-def _parse(der: bytes) -> ocsp.OCSPResponse:
+def parse_answer(der: bytes) -> ocsp.OCSPResponse:
+    """Read an answer about one certificate; unverified.
+
+    Raises:
+        RefusedError: CollateralInvalid.
+    """
     if len(der) > MAX_ANSWER_BYTES:
         raise _invalid(f"one has {len(der)} bytes, {MAX_ANSWER_BYTES} are allowed")
     try:

@@ -2,7 +2,8 @@
 
 They stand in the code and not in a setting: whoever may change what an installation imports could otherwise make
 hardware of their own count. Sources: AMD's key distribution service (kdsintf.amd.com), Intel's provisioning
-certification service, NVIDIA's device identity CA, "AWS Nitro Enclaves root certificate" in AWS's documentation.
+certification service, NVIDIA's device identity CA and its CoRIM signing root, "AWS Nitro Enclaves root certificate" in
+AWS's documentation.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ PINS: Final[Mapping[str, frozenset[str]]] = {
     }),
     "intel": frozenset({"44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3"}),
     "nvidia": frozenset({"102bf659d5419614c9d8e6aecebc80454eb26b1df6a769ac720b9a690b167b48"}),
+    "nvidia-rim": frozenset({"12977b5115acb0381179279fffeb5a8c4d264971ebb32298023a465fa41df5d1"}),
     "aws": frozenset({"641a0321a3e244efe456463195d606317ed7cdcc3c1756e09893f3c68f79bb5b"}),
 }  # fmt: skip
-"""By maker: SHA-256 of the DER of each root."""
+"""By maker, and what else a maker signs: SHA-256 of the DER of each root."""

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.ocsp import OCSPCertStatus
 
 from sekisho.attest.collateral import Loaded, parse_collateral
 from sekisho.attest.pins import PINS
@@ -20,6 +21,7 @@ from tests.simulators.hardware.authorities import NOW, build_crl, build_holder
 from tests.simulators.hardware.manifests import Publisher
 from tests.simulators.hardware.tdx import AT, SimulatedTdx, pem
 from tests.unit.attest.recorded import read_certificates, read_recorded
+from tests.unit.attest.test_ocsp import answer
 
 ROOT = build_holder("Root of a maker")
 OTHER = build_holder("Root of another")
@@ -43,7 +45,7 @@ def test_nothing_is_nothing() -> None:
     assert load({}) == Loaded(Collateral(), (), ())
 
 
-@pytest.mark.parametrize("maker", sorted(PINS))
+@pytest.mark.parametrize("maker", sorted(set(PINS) - {"nvidia-rim"}))
 def test_a_root_counts_where_it_is_its_makers_own(maker: str) -> None:
     loaded = load({f"{maker}-root.one.der": ROOT.der, f"{maker}-root.two.der": OTHER.der})
     field = {"amd": "snp", "intel": "tdx", "aws": "nitro", "nvidia": "nvidia"}[maker]
@@ -58,7 +60,7 @@ def test_no_made_up_root_counts_by_what_is_shipped() -> None:
     files = {f"{maker}-root.x.der": ROOT.der for maker in PINS}
     loaded = parse_collateral(files, at=NOW)
     assert loaded.collateral == Collateral()
-    assert len(loaded.problems) == 4
+    assert len(loaded.problems) == len(PINS) == 5
 
 
 @pytest.mark.parametrize(
@@ -116,6 +118,7 @@ def test_a_revocation_list_tells_when_it_ends() -> None:
 BAD: dict[str, tuple[str, bytes, str]] = {
     "a name of nobody": ("notes.txt", b"", "its name is not KIND.NAME.SUFFIX"),
     "a kind of nobody": ("arm-root.x.der", b"", "arm-root is no kind of collateral"),
+    "a kind that NVIDIA has not": ("nvidia-other.x.der", b"", "nvidia-other is no kind of collateral"),
     "a root that is none": ("amd-root.x.der", b"no DER", "a certificate in it"),
     "PEM with something between": ("amd-root.x.pem", pem(ROOT.der) + b"junk", "that is no certificate"),
     "a list that is none": ("amd-crl.x.crl", b"no DER", "it is not an X.509 revocation list in DER"),
@@ -189,7 +192,7 @@ def test_reference_manifests_count_once_they_are_verified() -> None:
     publisher = Publisher()
     xml = publisher.publish("550.90.07", {3: [b"\x01" * 48]})
     files = {"nvidia-root.x.der": ROOT.der, "nvidia-rim.driver.xml": xml, "nvidia-rim-root.x.der": publisher.root.der}
-    loaded = load(files)
+    loaded = load(files, pins=pin(ROOT.der, publisher.root.der))
     assert loaded.collateral.nvidia is not None
     assert [manifest.version for manifest in loaded.collateral.nvidia.manifests] == ["550.90.07"]
     assert [item.kind for item in loaded.items if item.file == "nvidia-rim.driver.xml"] == ["nvidia-rim"]
@@ -197,8 +200,23 @@ def test_reference_manifests_count_once_they_are_verified() -> None:
     assert without.collateral.nvidia is not None
     assert without.collateral.nvidia.manifests == ()
     assert list(told(without)) == ["nvidia-rim.driver.xml"]
-    late = load(files, at=NOW + timedelta(days=4000))
+    late = load(files, at=NOW + timedelta(days=4000), pins=pin(ROOT.der, publisher.root.der))
     assert list(told(late)) == ["nvidia-rim.driver.xml"]
+    foreign = load(files)  # a root of manifests that is not NVIDIA's
+    assert list(told(foreign)) == ["nvidia-rim-root.x.der", "nvidia-rim.driver.xml"]
+
+
+def test_answers_of_responders_count_for_devices() -> None:
+    held = answer(status=OCSPCertStatus.REVOKED)
+    files = {"nvidia-root.x.der": ROOT.der, "nvidia-ocsp.a.der": held, "nvidia-ocsp.b.der": answer(end=None)}
+    loaded = load(files | {"nvidia-ocsp.c.der": b"x"})
+    assert loaded.collateral.nvidia is not None
+    assert loaded.collateral.nvidia.ocsp == (held,)
+    (item,) = [item for item in loaded.items if item.kind == "nvidia-ocsp"]
+    assert item.window is not None
+    assert item.window.not_after == NOW + timedelta(hours=1)
+    assert told(loaded)["nvidia-ocsp.b.der"].endswith("the OCSP answer does not say when it ends")
+    assert "cannot be read" in told(loaded)["nvidia-ocsp.c.der"]
 
 
 def jwks() -> dict[str, Any]:
