@@ -333,9 +333,9 @@ def raw_key(key: ec.EllipticCurvePrivateKey) -> bytes:
 def enclave(
     attributes: bytes, misc: bytes, signer: bytes, product_and_svn: tuple[int, int], report_data: bytes
 ) -> bytes:
-    """Spell the report of an enclave, 384 bytes."""
-    head = b"\x03" * 16 + misc + bytes(28) + attributes + b"\xee" * 32 + bytes(32) + signer + bytes(32)
-    return head + b"\xcf" * 64 + struct.pack("<HH", *product_and_svn) + bytes(60) + report_data
+    """Spell the report of an enclave, 384 bytes; reserved ones are not zero here, so that reading one shows."""
+    head = b"\x03" * 16 + misc + b"\x81" * 28 + attributes + b"\xee" * 32 + b"\x82" * 32 + signer + b"\x83" * 32
+    return head + b"\xcf" * 64 + struct.pack("<HH", *product_and_svn) + b"\x84" * 60 + report_data
 
 
 def level(

@@ -117,6 +117,16 @@ def test_algorithms_of_any_name_are_read() -> None:
     assert set(replay_pcrs([one], "sha1")) == set(replay_pcrs([one], "sha512")) == {1}
 
 
+def test_fields_of_dstack_may_be_as_large_as_allowed() -> None:
+    every = "0123456789abcdefABCDEF"
+    value = {**GOOD, "imr": 0, "event_type": 0xFFFFFFFF, "event": "x" * 256, "event_payload": every}
+    (one,) = parse_dstack_log(json.dumps([value]).encode())
+    assert (one.register, one.kind, one.name, one.data) == (1, 0xFFFFFFFF, "", bytes.fromhex(every))
+    (one,) = parse_dstack_log(json.dumps([{**value, "event_type": 0}]).encode())
+    assert one.kind == 0
+    assert len(parse_dstack_log(b"[" + b",".join([json.dumps(GOOD).replace(" ", "").encode()] * 2000) + b"]")) == 2000
+
+
 def test_a_log_may_be_as_long_as_allowed() -> None:
     assert len(parse_tcg_log(LOG + bytes(MAX_LOG_BYTES - len(LOG)))) == 2
     log = json.dumps([GOOD]).encode()
@@ -239,6 +249,7 @@ RUNTIME = {
         ([{**GOOD, "digest": "0d" * 32}], "has an event whose digest has 32 bytes, not 48"),
         ([{**GOOD, "digest": "0"}], "has an event whose digest is not hexadecimal"),
         ([{**GOOD, "digest": None}], "has an event whose digest is not hexadecimal"),
+        ([{**GOOD, "event_payload": "XX"}], "has an event whose event_payload is not hexadecimal"),
         ([{**GOOD, "event_payload": "0 0 "}], "has an event whose event_payload is not hexadecimal"),
         ([{**RUNTIME, "event": "app"}], 'an event "app" whose digest is not that of its name and payload'),
         ([{**RUNTIME, "event_payload": "0103"}], 'an event "app-id" whose digest is not that of its name and payload'),

@@ -77,17 +77,19 @@ def parse_statement(document: bytes, certificates: bytes) -> Statement:
     Raises:
         RefusedError: CollateralInvalid.
     """
+    shape = 'a statement of Intel\'s is not {"tcbInfo" or "enclaveIdentity": …, "signature": 64 bytes}'
+    text = document.decode("ascii", "replace")  # one character a byte, so that places are the same
+    head = _HEAD.match(text)
+    if len(document) > MAX_STATEMENT_BYTES or head is None:
+        raise _invalid(shape)
     try:
-        text = document.decode("ascii")
-        head = _HEAD.match(text)
-        start = head.end() if head else 0
-        end = start + len(_scan(text[start:]))
+        end = head.end() + len(_scan(text[head.end() :]))
     except (ValueError, RecursionError) as error:
         raise _invalid("a statement of Intel's is not JSON") from error
     tail = _TAIL.fullmatch(text, end)
-    if len(document) > MAX_STATEMENT_BYTES or not head or not tail:
-        raise _invalid('a statement of Intel\'s is not {"tcbInfo" or "enclaveIdentity": …, "signature": 64 bytes}')
-    return Statement(document[start:end], bytes.fromhex(tail[1]), _parse_issuers(certificates))
+    if tail is None:
+        raise _invalid(shape)
+    return Statement(document[head.end() : end], bytes.fromhex(tail[1]), _parse_issuers(certificates))
 
 
 def parse_bundle(document: bytes, roots: Sequence[bytes]) -> TdxCollateral:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -180,11 +182,15 @@ def test_only_keys_of_p256_make_such_signatures() -> None:
     certificate = parse_certificate(SIM.pck)
     signature = sign("first pck", b"message")
     assert holds(certificate, signature, b"message")
-    assert not holds(certificate, signature, b"other")
-    assert not holds(certificate, signature + b"\0", b"message")
-    p384 = ec.generate_private_key(ec.SECP384R1()).public_key()
-    for key in (p384, rsa.generate_private_key(65537, 2048).public_key()):
-        assert not holds(replace(certificate, key=key), signature, b"message")
+    assert holds(certificate, signature, b"other") is False
+    for longer in (signature + b"\0", signature[:32] + b"\0" + signature[32:], signature[:63]):
+        assert holds(certificate, longer, b"message") is False
+    other = ec.generate_private_key(ec.SECP256K1())
+    r, s = decode_dss_signature(other.sign(b"message", ec.ECDSA(SHA256())))
+    by_other = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+    assert holds(replace(certificate, key=other.public_key()), by_other, b"message") is False
+    rsa_key = rsa.generate_private_key(65537, 2048).public_key()
+    assert holds(replace(certificate, key=rsa_key), signature, b"message") is False
 
 
 DOCUMENT = (
@@ -207,19 +213,30 @@ SHAPE = 'a statement of Intel\'s is not {"tcbInfo" or "enclaveIdentity": …, "s
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (b"", "a statement of Intel's is not JSON"),
-        (b"\xff", "a statement of Intel's is not JSON"),
+        (b"", SHAPE),
+        (b"\xff", SHAPE),
+        (b'{"tcbInfo":\xff', "a statement of Intel's is not JSON"),
         (b'{"tcbInfo":{', "a statement of Intel's is not JSON"),
         (b'{"tcbInfo":' + b"[" * 100_000, "a statement of Intel's is not JSON"),
         (b'{"tcbInfo":{},"signature":"' + b"ab" * 63 + b'"}', SHAPE),
         (b'{"tcbInfo":{},"signature":"' + b"ab" * 64 + b'"}x', SHAPE),
         (b'{"signature":"' + b"ab" * 64 + b'","tcbInfo":{}}', SHAPE),
         (b'{"other":{},"signature":"' + b"ab" * 64 + b'"}', SHAPE),
+        (b'{},"signature":"' + b"ab" * 64 + b'"}', SHAPE),
         (b" " * MAX_STATEMENT_BYTES + DOCUMENT, SHAPE),
     ],
 )
 def test_a_document_of_another_shape_is_refused(document: bytes, message: str) -> None:
     assert refusal(Reason.COLLATERAL_INVALID, lambda: parse_statement(document, ISSUERS)) == message
+
+
+def test_documents_and_bundles_may_be_as_long_as_allowed() -> None:
+    parse_statement(DOCUMENT + b" " * (MAX_STATEMENT_BYTES - len(DOCUMENT)), ISSUERS)
+    parse_bundle(bundle() + b" " * (MAX_BUNDLE_BYTES - len(bundle())), ())
+
+
+def test_a_statement_about_others_is_not_even_read() -> None:
+    pick(replace(GOOD, tcb_infos=(Statement(b"junk", b"", ()), *GOOD.tcb_infos)))
 
 
 def test_issuers_that_are_no_certificates_are_refused() -> None:
@@ -247,6 +264,8 @@ def bundle(**changes: Any) -> bytes:
 def test_a_bundle_is_read_and_brings_no_roots() -> None:
     assert parse_bundle(bundle(), GOOD.roots) == GOOD
     assert parse_bundle(bundle(), ()).roots == ()
+    every = "0123456789abcdefABCDEF"
+    assert parse_bundle(bundle(pck_crl=every), ()).crls[1] == bytes.fromhex(every)
 
 
 @pytest.mark.parametrize(
@@ -257,6 +276,7 @@ def test_a_bundle_is_read_and_brings_no_roots() -> None:
         (b"[]", "a bundle of collateral is not an object of at most 4194304 bytes"),
         (bundle() + b" " * MAX_BUNDLE_BYTES, "a bundle of collateral is not an object of at most 4194304 bytes"),
         (bundle(pck_crl=None), "a bundle of collateral has no text pck_crl"),
+        (bundle(pck_crl="XX"), "a bundle of collateral has a field pck_crl that is not hexadecimal"),
         (bundle(pck_crl="0"), "a bundle of collateral has a field pck_crl that is not hexadecimal"),
         (bundle(root_ca_crl="0 0 "), "a bundle of collateral has a field root_ca_crl that is not hexadecimal"),
         (bundle(tcb_info={}), "a bundle of collateral has no text tcb_info"),

@@ -115,6 +115,11 @@ def test_every_field_of_an_enclave_is_where_the_format_has_it(version: int) -> N
     assert (qe.isv_prod_id, qe.isv_svn, qe.attributes) == (2, 4, platform.qe_attributes)
 
 
+def test_numbers_of_an_enclave_have_two_bytes() -> None:
+    qe = parse_quote(FOUR.evidence(qe_product=0x0102, qe_svn=0x0304).report).qe_report
+    assert (qe.isv_prod_id, qe.isv_svn) == (0x0102, 0x0304)
+
+
 def test_version_3_keeps_other_things_where_later_ones_name_the_tee() -> None:
     quote = parse_quote(edit(THREE.quote(), 4, "<I", 0x81))
     assert isinstance(quote.body, EnclaveReport)

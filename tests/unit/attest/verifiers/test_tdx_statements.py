@@ -72,6 +72,7 @@ def bad_module(**changes: Any) -> dict[str, Any]:
         ({"nextUpdate": 5}, "has a field nextUpdate that is not a short text"),
         ({"fmspc": "00"}, "has a field fmspc that is not 6 bytes in hexadecimal"),
         ({"fmspc": "0 " * 6}, "has a field fmspc that is not 6 bytes in hexadecimal"),
+        ({"fmspc": "XX" * 6}, "has a field fmspc that is not 6 bytes in hexadecimal"),
         ({"fmspc": 6}, "has a field fmspc that is not 6 bytes in hexadecimal"),
         ({"pceId": "000000"}, "has a field pceId that is not 2 bytes in hexadecimal"),
         ({"tcbEvaluationDataNumber": None}, "has a field tcbEvaluationDataNumber that is not 0 to"),
@@ -176,6 +177,26 @@ def test_information_about_sgx_knows_no_modules() -> None:
     assert (info.tee, info.modules, info.levels[0].tdx) == ("SGX", (), ())
     alone = parse_tcb_info(spell({key: value for key, value in INFO.items() if key != "tdxModuleIdentities"}))
     assert [each.name for each in alone.modules] == [""]
+
+
+def test_hexadecimal_of_either_case_is_read() -> None:
+    every = "0123456789abcdefABCDEF0000000000"
+    assert parse_qe_identity(spell({**QE, "attributes": every})).attributes == bytes.fromhex(every)
+
+
+def test_a_statement_may_be_as_long_as_allowed_and_its_numbers_as_large() -> None:
+    body = spell(
+        {**QE, "isvprodid": 65535, "tcbEvaluationDataNumber": 0xFFFFFFFF, "tcbLevels": [svn_level(65535)] * 256}
+    )
+    identity = parse_qe_identity(body + b" " * (MAX_STATEMENT_BYTES - len(body)))
+    assert (identity.isv_prod_id, identity.number, len(identity.levels)) == (65535, 0xFFFFFFFF, 256)
+    high = level([255] * 16, 65535, [255] * 16, "UpToDate", *["A" * 64] * 256)
+    many = {"tcbLevels": [high, *[level((), 0, ())] * 255], "tdxModuleIdentities": [MODULE] * 64}
+    info = parse_tcb_info(spell({**INFO, **many, "fmspc": "00" * 6, "pceId": "ffff"}))
+    assert (len(info.levels), len(info.modules), info.levels[0].pce_svn, info.levels[0].sgx[0]) == (256, 65, 65535, 255)
+    assert len(info.levels[0].standing.advisories) == 256
+    zeros = parse_tcb_info(spell({**INFO, "tcbLevels": [level((), 0, ())], "tcbEvaluationDataNumber": 0}))
+    assert (zeros.number, zeros.levels[0].pce_svn) == (0, 0)
 
 
 def test_all_of_an_identity_is_read() -> None:
