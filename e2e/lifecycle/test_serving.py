@@ -84,7 +84,7 @@ def test_a_service_tells_its_class_its_site_and_why_nowhere_else(examples: Insta
     assert (rejected["site"], rejected["reason"]) == ("osaka-cloud", "TierNotAllowed")
     assert status["replicas"]["summary"] == "1/1"
     assert {item["type"]: item["status"] for item in status["conditions"]} == dict.fromkeys(
-        ("Accepted", "Placed", "Isolated", "WeightsAvailable", "Serving", "Ready"), "True"
+        ("Accepted", "Placed", "Isolated", "Attested", "WeightsAvailable", "Serving", "Ready"), "True"
     )
 
 

@@ -158,7 +158,7 @@ def parse_facts(value: Any) -> ReleaseFacts:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, problem["loc"]))
         raise _invalid(f"{error.title}: {where}: {problem['msg']}") from None
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _invalid(str(error)[:256]) from None
 
 

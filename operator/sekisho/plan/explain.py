@@ -86,7 +86,7 @@ def _spell(reason: str) -> str:
 def _explain_state(status: Mapping[str, Any]) -> list[str]:
     if find_condition(status, "Placed").get("status") != "True":
         return []
-    kinds = ("Isolated", "WeightsAvailable", "Serving", "Ready")
+    kinds = ("Isolated", "Attested", "KeyReleased", "WeightsAvailable", "Serving", "Ready")
     found = [find_condition(status, kind) for kind in kinds]
     rows = [(item["type"], item["status"], f"{item['reason']}: {item['message']}") for item in found if item]
     return [_table(("condition", "status", "why"), rows)]

@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sekisho.broker.decide import decide_release
 from sekisho.broker.replay import encode_facts, parse_facts, suppose_rules
@@ -135,3 +137,32 @@ def test_evidence_that_was_not_bound_stays_unbound_under_other_rules() -> None:
     with pytest.raises(RefusedError) as refused:
         decide_release(supposed)
     assert refused.value.reason == Reason.EVIDENCE_NOT_BOUND
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_whatever_stands_in_the_place_of_a_part_is_read_or_refused(data: st.DataObject) -> None:
+    value = copy.deepcopy(GOOD)
+    place: Any = value
+    while True:
+        keys = sorted(place) if isinstance(place, dict) else list(range(len(place)))
+        key = data.draw(st.sampled_from(keys))
+        inner = place[key]
+        if not isinstance(inner, dict | list) or not inner or data.draw(st.booleans()):
+            place[key] = data.draw(JSON)
+            break
+        place = inner
+    try:
+        facts = parse_facts(value)
+    except RefusedError as refused:
+        assert refused.reason == Reason.REQUEST_INVALID  # noqa: PT017 - either outcome is right
+    else:
+        spelt = encode_facts(facts)  # without the grants of what is another service now
+        assert encode_facts(parse_facts(json.loads(json.dumps(spelt)))) == spelt
