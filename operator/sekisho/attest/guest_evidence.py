@@ -32,6 +32,15 @@ def parse_guest_evidence(data: bytes) -> UnverifiedEvidence:
         body = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise _invalid("is not JSON") from error
+    return read_guest_evidence(body)
+
+
+def read_guest_evidence(body: Any) -> UnverifiedEvidence:
+    """Read one piece of evidence that was part of a larger JSON.
+
+    Raises:
+        RefusedError: EvidenceInvalid, naming what is not as it must be.
+    """
     if isinstance(body, Mapping) and "attestation_report" in body:
         return _parse_snp(body)
     if isinstance(body, Mapping) and "quote" in body:

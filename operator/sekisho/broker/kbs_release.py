@@ -119,6 +119,10 @@ class KbsBroker:
         except SekishoError as error:
             await self._append(end | {"ended": "failed", "reason": error.reason})
             raise
+        except asyncio.CancelledError:
+            # The guest is gone; whether the key service opened the key cannot be told, that nobody got it can.
+            await asyncio.shield(self._append(end | {"ended": "cancelled"}))
+            raise
         await self._append(end | {"ended": "released"})
         _LOG.info("a data key was released", extra={"namespace": pod.namespace, "pod": pod.name, "resource": path})
         return encrypt(data_key, _attested(session).key)

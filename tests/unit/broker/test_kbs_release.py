@@ -1,7 +1,9 @@
 """Keys for guests of Confidential Containers: the same decision, and no way around it."""
 
+import asyncio
 import base64
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,15 +14,17 @@ from cryptography.hazmat.primitives.keywrap import InvalidUnwrap
 
 from sekisho.attest.claims import Claims
 from sekisho.attest.evidence import UnverifiedEvidence
+from sekisho.attest.verifiers.nvidia import NvidiaCollateral, verify_nvidia
+from sekisho.broker.decide import decide_release
 from sekisho.broker.kbs_release import KbsBroker
 from sekisho.broker.kbs_sessions import SessionBook
 from sekisho.broker.kbs_shapes import pad_data
+from sekisho.broker.replay import parse_facts
 from sekisho.broker.wire import Question, parse_question
 from sekisho.errors import Reason, RefusedError, SekishoError
 from sekisho.kms import failures
 from sekisho.kube.pods import PodFacts
 from tests.simulators.hardware.nvidia import Maker as DeviceMaker
-from tests.unit.attest.claims import SNP
 from tests.unit.broker.guest import Guest, snp_fields
 from tests.unit.broker.parts import DATA_KEY, NAMESPACE, POD, Agent, Raw, World, build_pod
 from tests.unit.broker.release_cases import build_rules
@@ -28,7 +32,8 @@ from tests.unit.broker.test_kbs_evidence import pem
 
 PATH = "default/key/1"
 AUTH = {"version": "0.4.0", "tee": "snp", "extra-params": {"supported-hash-algorithms": ["sha256", "sha384", "sha512"]}}
-GPU = DeviceMaker().make(1)
+MAKER = DeviceMaker()
+GPU = MAKER.make(1)
 
 
 def snp_report(bound: bytes) -> bytes:
@@ -65,12 +70,9 @@ class GuestWorld:
         self.world.maker.verify = self.take  # type: ignore[method-assign]
 
     def take(self, piece: UnverifiedEvidence, at: datetime, enrolled: frozenset[bytes]) -> Claims:
-        """Verify as the makers would: SNP reports of this world's machine, and GPUs by their nonce."""
+        """Verify as the makers would: SNP reports of this world's machine, and GPUs of a made-up maker."""
         if piece.kind == "nvidia-gpu":
-            digest = f"sha256:{piece.report[4:36].hex()}"
-            window = replace(SNP.window, not_after=datetime.max.replace(tzinfo=at.tzinfo))
-            return replace(SNP, tee="nvidia-gpu", bound_data=piece.report[4:36], chip_id=b"gpu", evidence_digest=digest,
-                           window=window, measurement=b"", facts=())  # fmt: skip
+            return verify_nvidia(piece, NvidiaCollateral((MAKER.root.der,)), at=at)
         claims = self.verify(self.world.machine.attest(piece.report[80:144]), at, enrolled)
         return replace(claims, **self.changes)
 
@@ -184,6 +186,12 @@ async def test_a_device_with_another_nonce_is_refused() -> None:
     reason, message = await world.refuse()
     assert reason is Reason.EVIDENCE_NOT_BOUND
     assert message.startswith("the nvidia-gpu evidence commits to 0000000000000000…")
+
+
+async def test_one_gpu_that_stands_for_two_is_refused() -> None:
+    reason, message = await GuestWorld(devices=2).refuse()
+    assert reason is Reason.APPRAISAL_FAILED
+    assert "two pieces of nvidia-gpu evidence speak of one device" in message
 
 
 async def test_evidence_that_is_bound_to_almost_nothing_is_refused() -> None:
@@ -347,6 +355,28 @@ async def test_a_key_service_that_does_not_answer_releases_nothing() -> None:
     assert reason is Reason.KMS_UNAVAILABLE
     end = world.world.book.entries[-1]
     assert (end["kind"], end["ended"], end["reason"]) == ("kbs-release-end", "failed", Reason.KMS_UNAVAILABLE)
+
+
+async def test_a_guest_that_leaves_while_its_key_is_opened_is_recorded() -> None:
+    world = GuestWorld()
+    broker = world.build()
+    session = await world.attest(broker)
+    opened, leave = threading.Event(), threading.Event()
+    world.world.vault.before = lambda: (opened.set(), leave.wait(5))
+    task = asyncio.create_task(broker.release(await world.pod(), session, PATH))
+    await asyncio.to_thread(opened.wait, 5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    leave.set()
+    assert world.world.book.entries[-1]["ended"] == "cancelled"
+
+
+async def test_a_release_can_be_decided_again_from_its_record() -> None:
+    world = GuestWorld(devices=1)
+    await world.get()
+    entry = world.world.book.entries[0]
+    assert decide_release(parse_facts(entry["facts"])).owner == entry["owner"]
 
 
 async def test_a_guest_that_is_refused_again_and_again_does_not_fill_the_disk() -> None:

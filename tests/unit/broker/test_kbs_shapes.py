@@ -125,7 +125,7 @@ def test_an_answer_that_is_spelt_otherwise_is_refused(body: bytes, message: str)
 def test_evidence_of_another_kind_than_was_begun_with_is_refused() -> None:
     reason, text = refused(parse_attest, attestation(), tee="snp")
     assert reason is Reason.EVIDENCE_INVALID
-    assert text == "snp evidence has no attestation_report"
+    assert text == "the session is one of snp, the evidence is of tdx"
 
 
 @pytest.mark.parametrize("kind", ["P-256", "RSA"])
