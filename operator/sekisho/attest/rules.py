@@ -146,7 +146,7 @@ class RegisterIn:
     def judge(self, subject: Claims, /) -> Rejection | None:
         """Compare the register."""
         held = subject.register(self.name)
-        if held is not None and held in self.values:
+        if held in self.values:
             return None
         told = _compare(f"register {self.name}", held, self.values)
         return refuse_piece(Reason.MEASUREMENT_UNKNOWN, subject, told)
