@@ -43,8 +43,8 @@ class Platform:
     pce_id: bytes
     fmspc: bytes
     kind: str
-    instance: bytes = b""
-    configuration: tuple[tuple[str, bool], ...] = ()
+    instance: bytes
+    configuration: tuple[tuple[str, bool], ...]
 
 
 def parse_platform(extension: bytes) -> Platform:

@@ -40,6 +40,7 @@ NAME = "the PCK certificate's extension"
     ("extension", "message"),
     [
         (bytes(4097), "has 4097 bytes, 4096 allowed"),
+        (bytes(4096), "is not one sequence"),
         (b"", "ends within a value"),
         (b"\x30", "ends within a value"),
         (b"\x30\x02\x05", "ends within a value"),
@@ -106,6 +107,11 @@ def test_everything_that_is_certified_is_read() -> None:
         instance=bytes(range(16, 32)),
         configuration=(("dynamic-platform", True), ("cached-keys", False), ("smt-enabled", True)),
     )
+
+
+@pytest.mark.parametrize(("kind", "name"), [(0, "standard"), (1, "scalable"), (2, "scalable-with-integrity")])
+def test_kinds_of_platforms_have_names(kind: int, name: str) -> None:
+    assert parse_platform(replace(SIM, kind=kind).extension()).kind == name
 
 
 def test_a_processors_certificate_says_less() -> None:
