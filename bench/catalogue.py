@@ -3,6 +3,7 @@
 from bench import placement
 from bench.harness import Registry
 from bench.operators import benchmarks as operators
+from bench.release import benchmarks as release
 from bench.sealed import benchmarks as sealed
 
 
@@ -12,4 +13,5 @@ def build_registry() -> Registry:
     placement.add_to(registry)
     operators.add_to(registry)
     sealed.add_to(registry)
+    release.add_to(registry)
     return registry

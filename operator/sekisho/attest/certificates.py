@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -17,6 +18,9 @@ from sekisho.errors import Reason, RefusedError
 
 MAX_CERTIFICATE_BYTES: Final = 16 * 1024
 MAX_CHAIN: Final = 8
+MAX_HELD: Final = 2048
+"""How many certificates and chains are kept as they were read: machines bring the same ones again and again."""
+
 MAX_POOL: Final = 32
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 8192
@@ -99,6 +103,11 @@ def arrange(leaf: bytes, pool: Sequence[bytes]) -> tuple[bytes, ...]:
     """
     if len(pool) > MAX_POOL:
         raise RefusedError(Reason.EVIDENCE_INVALID, f"there are {len(pool)} certificates, {MAX_POOL} are allowed")
+    return _arrange(leaf, tuple(pool))
+
+
+@lru_cache(MAX_HELD)
+def _arrange(leaf: bytes, pool: tuple[bytes, ...]) -> tuple[bytes, ...]:
     last, chain = parse_certificate(leaf), [leaf]
     left = [each for each in map(parse_certificate, pool) if each.der != leaf]
     while len(chain) < MAX_CHAIN and last.parsed.issuer != last.parsed.subject:
@@ -111,6 +120,7 @@ def arrange(leaf: bytes, pool: Sequence[bytes]) -> tuple[bytes, ...]:
     return tuple(chain)
 
 
+@lru_cache(MAX_HELD)
 def parse_named_certificate(der: bytes, reason: Reason, what: str) -> Certificate:
     """Read one certificate from DER, all of it; refuse with the given reason, and `what` it is."""
     if len(der) > MAX_CERTIFICATE_BYTES:

@@ -14,6 +14,7 @@ from cryptography.x509.oid import ExtensionOID
 
 from sekisho.attest.certificates import (
     MAX_CHAIN,
+    MAX_HELD,
     Certificate,
     arrange,
     constraints_of,
@@ -77,6 +78,14 @@ class Chain:
     revocation_checked: bool
 
 
+_Asked = tuple[tuple[bytes, ...], tuple[bytes, ...], tuple[bytes, ...], Purpose]
+_HELD: Final[dict[_Asked, Chain]] = {}
+"""Chains that held, by all that they were verified by: the same bytes hold again while their window lasts.
+
+A machine attests again and again by the same certificates. What does not hold is not remembered.
+"""
+
+
 def verify_chain(
     leaf_first: Sequence[bytes],
     roots: Sequence[bytes],
@@ -101,6 +110,23 @@ def verify_chain(
     """
     if not 1 <= len(leaf_first) <= MAX_CHAIN:
         raise _untrusted(f"a chain has {len(leaf_first)} certificates, 1 to {MAX_CHAIN} are allowed")
+    asked = (tuple(leaf_first), tuple(roots), tuple(crls), purpose)
+    known = _HELD.get(asked)
+    if known is None or not known.window.covers(at):
+        known = _verify(*asked, at)
+        _remember(asked, known)
+    return known
+
+
+def _remember(asked: _Asked, chain: Chain) -> None:
+    while len(_HELD) >= MAX_HELD:
+        _HELD.pop(next(iter(_HELD), asked), None)
+    _HELD[asked] = chain
+
+
+def _verify(
+    leaf_first: Sequence[bytes], roots: Sequence[bytes], crls: Sequence[bytes], purpose: Purpose, at: datetime
+) -> Chain:
     pinned = _parse_roots(roots)
     certificates = _cut([parse_certificate(der) for der in leaf_first], pinned)
     certificates.append(_find_root(certificates[-1], pinned))

@@ -1,5 +1,6 @@
 """Challenges: each known to this process alone, for one pod and one question, good once and for a short time."""
 
+import base64
 import secrets
 import time
 from collections import OrderedDict
@@ -72,8 +73,9 @@ class ChallengeBook:
             self._drop(mine[0])
         if len(self._open) >= self._most:
             raise UnavailableError(Reason.OVERLOADED, f"{self._most} challenges wait for an answer; ask again later")
+        drawn = secrets.token_bytes(_ID_BYTES + NONCE_BYTES)
         challenge = Challenge(
-            id=secrets.token_urlsafe(_ID_BYTES), nonce=secrets.token_bytes(NONCE_BYTES), purpose=purpose,
+            id=base64.urlsafe_b64encode(drawn[:_ID_BYTES]).decode(), nonce=drawn[_ID_BYTES:], purpose=purpose,
             pod_uid=pod_uid, question_digest=question_digest, policy_digest=policy_digest, made_at=now,
             seconds=self._seconds,
         )  # fmt: skip

@@ -240,6 +240,13 @@ def _clamp_lease(
 
 def policy_digest(rules: ReleaseRules, *, namespace: str, service: str) -> str:
     """Return "sha256:…" over every rule that can decide about a service; other services' grants do not count."""
+    known = rules.digests.get((namespace, service))
+    if known is None:
+        known = rules.digests[namespace, service] = _digest(rules, namespace, service)
+    return known
+
+
+def _digest(rules: ReleaseRules, namespace: str, service: str) -> str:
     owners, tenants = choose_grants(rules, namespace, service)
     grants: list[OwnerPolicy | TenantGrant] = [*owners, *tenants]
     named = {item.policy for grant in grants if (item := grant.spec.evidence) is not None}

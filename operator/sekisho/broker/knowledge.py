@@ -52,6 +52,8 @@ class Knowledge:
         self._evidence = _follow(client, EVIDENCE_POLICIES, EvidencePolicySpec, times)
         self._sites = _follow(client, SITES, SiteSpec, times)
         self._laws = _follow(client, POLICIES, ClassificationPolicySpec, times)
+        self._rules: ReleaseRules | None = None
+        self._seen: tuple[int, ...] = ()
 
     async def run(self) -> None:
         """Keep everything fresh until cancelled."""
@@ -83,6 +85,12 @@ class Knowledge:
             UnavailableError: ApiUnavailable; it is not known well enough.
         """
         self.check_fresh()
+        seen = tuple(reflector.changes for reflector in self._reflectors())
+        if self._rules is None or seen != self._seen:
+            self._rules, self._seen = self._compose(), seen
+        return self._rules
+
+    def _compose(self) -> ReleaseRules:
         law = self._laws.objects.get(("", DEFAULT_POLICY_NAME))
         return ReleaseRules(
             law=None if law is None else law.spec,

@@ -6,7 +6,6 @@ evidence and the grants of now, on whichever replica; only the key service is as
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,7 +33,6 @@ from sekisho.kube.bearer import RateLimit
 from sekisho.kube.pods import PodFacts
 
 _LOG: Final = logging.getLogger(__name__)
-_ID_BYTES: Final = 12
 _MOST_DETAIL: Final = 1024
 _REFUSALS_PER_SECOND: Final = 1 / 30
 _REFUSALS_AT_ONCE: Final = 10
@@ -140,7 +138,7 @@ class Broker:
         Raises:
             SekishoError: Nothing is released.
         """
-        entry = self._begin(RELEASE, pod, proof.question)
+        entry = self._begin(RELEASE, pod, proof)
         settled = await self._settle(RELEASE, pod, proof, entry=entry)
         enc, ciphertext = await self._hand_over(
             pod, proof.question, settled, entry=entry, seal=lambda key: seal_key(key, settled.facts.binding)
@@ -172,7 +170,6 @@ class Broker:
             # The pod is gone; whether the key service opened the key cannot be told, that nobody got it can.
             self._forget({"kind": "release-end", "id": entry["id"], "ended": "cancelled"})
             raise
-        self._forget({"kind": "release-end", "id": entry["id"], "ended": "released"})
         _LOG.info("a data key was released", extra=_facts(pod, entry, decision))
         return sealed
 
@@ -182,7 +179,7 @@ class Broker:
         Raises:
             SekishoError: The lease is not renewed. Where that is final, the pod has to drop what it has.
         """
-        entry = self._begin(RENEW, pod, proof.question)
+        entry = self._begin(RENEW, pod, proof)
         settled = await self._settle(RENEW, pod, proof, entry=entry)
         decision = settled.decision
         try:
@@ -203,7 +200,7 @@ class Broker:
         Raises:
             SekishoError: The evidence was not made for this by this pod; nothing is taken down.
         """
-        parts, entry = self._parts, self._begin(EVICTED, pod, proof.question)
+        parts, entry = self._parts, self._begin(EVICTED, pod, proof)
         challenge = self._take(EVICTED, pod, proof)
         binding = _bind(EVICTED, pod, proof, challenge)
         node = await parts.cluster.read_node_of(pod)
@@ -271,8 +268,8 @@ class Broker:
                 f"the lease of {lease.seconds} s ended at {spell_time(lease.ends_at)}, now is {spell_time(now)}",
             )
 
-    def _begin(self, kind: str, pod: PodFacts, question: Question) -> Body:
-        return {"kind": kind, "id": secrets.token_hex(_ID_BYTES)} | describe_asker(pod, question)
+    def _begin(self, kind: str, pod: PodFacts, proof: Proof) -> Body:
+        return {"kind": kind, "id": proof.challenge} | describe_asker(pod, proof.question)
 
     async def _refuse(self, pod: PodFacts, entry: Body, error: SekishoError) -> None:
         """Record and tell a refusal; one that cannot be recorded is a refusal all the same.

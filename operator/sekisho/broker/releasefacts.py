@@ -112,6 +112,7 @@ class ReleaseRules:
         owners: KeyReleasePolicies of all namespaces.
         tenants: DataGrants of all namespaces, or of the service's alone.
         evidence: EvidencePolicies by name.
+        digests: What `policy_digest` has computed already, by namespace and service: these rules never change.
     """
 
     law: ClassificationPolicySpec | None
@@ -119,6 +120,7 @@ class ReleaseRules:
     owners: tuple[OwnerPolicy, ...] = ()
     tenants: tuple[TenantGrant, ...] = ()
     evidence: Mapping[str, EvidencePolicySpec] = field(default_factory=dict)
+    digests: dict[tuple[str, str], str] = field(default_factory=dict, init=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,13 @@ class Freshness:
 
 
 class Reflector(Generic[T]):
-    """Holds what is kept of every object of one kind."""
+    """Holds what is kept of every object of one kind.
+
+    Attributes:
+        objects: By namespace and name.
+        changes: Counts what changed them.
+        heard_at: When the API server was last heard, by the monotonic clock.
+    """
 
     def __init__(self, client: KubeClient, resource: Resource, keep: Callable[[Raw], T], *, times: Freshness) -> None:
         self._client = client
@@ -46,6 +52,7 @@ class Reflector(Generic[T]):
         self._times = times
         self.resource = resource
         self.objects: dict[tuple[str, str], T] = {}
+        self.changes = 0
         self.heard_at = float("-inf")
 
     async def run(self) -> None:
@@ -63,6 +70,7 @@ class Reflector(Generic[T]):
     async def _follow(self) -> None:
         items, version = await self._client.list_at(self.resource)
         self.objects = {_key(item): self._keep(item) for item in items}
+        self.changes += 1
         self._hear()
         listed_at = time.monotonic()
         while time.monotonic() - listed_at < self._times.relist_seconds:
@@ -83,6 +91,7 @@ class Reflector(Generic[T]):
 
     def _take(self, event: Raw) -> str:
         item = event.get("object") or {}
+        self.changes += event.get("type") in {"ADDED", "MODIFIED", "DELETED"}
         if event.get("type") == "DELETED":
             self.objects.pop(_key(item), None)
         elif event.get("type") in {"ADDED", "MODIFIED"}:

@@ -20,10 +20,21 @@ def encode_canonical(value: object) -> bytes:
     """
     try:
         _check_numbers(value)
+    except (ValueError, RecursionError) as error:
+        raise _no_spelling() from error
+    return _spell(value)
+
+
+def _spell(value: object) -> bytes:
+    try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
         return text.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise RefusedError(Reason.SEAL_INVALID, "a value has no canonical spelling as JSON") from error
+        raise _no_spelling() from error
+
+
+def _no_spelling() -> RefusedError:
+    return RefusedError(Reason.SEAL_INVALID, "a value has no canonical spelling as JSON")
 
 
 def parse_canonical(data: bytes, *, name: str, max_bytes: int) -> dict[str, Any]:
@@ -47,7 +58,8 @@ def parse_canonical(data: bytes, *, name: str, max_bytes: int) -> dict[str, Any]
         raise _refuse(name, "is not JSON of the kind that can be signed: UTF-8, integers up to 2^53 - 1") from error
     if not isinstance(value, dict):
         raise _refuse(name, "is not a JSON object")
-    if encode_canonical(value) != data:
+    # Its numbers were checked as they were read.
+    if _spell(value) != data:
         raise _refuse(name, "is not spelt canonically: sorted keys, each once, no spaces")
     return value
 

@@ -13,6 +13,7 @@ from sekisho.seal.canonical import MAX_INTEGER
 
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 WORD: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _MOST_TOLD: Final = 64
 T = TypeVar("T")
@@ -55,7 +56,7 @@ class Fields:
         length = len(value.encode(errors="replace"))
         if not least <= length <= most:
             raise self.refuse(field, f"has {length} bytes, {least} to {most} are allowed")
-        if any(ord(sign) < 32 or 127 <= ord(sign) < 160 or 0xD800 <= ord(sign) < 0xE000 for sign in value):
+        if _CONTROL.search(value):
             raise self.refuse(field, "has a control character")
         if pattern is not None and not pattern.fullmatch(value):
             raise self.refuse(field, f'is "{value[:_MOST_TOLD]}", which is not spelt as this format asks')

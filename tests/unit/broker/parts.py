@@ -20,7 +20,7 @@ from sekisho.api import names
 from sekisho.attest.binding import Binding, digest_bytes
 from sekisho.attest.claims import Claims
 from sekisho.attest.evidence import UnverifiedEvidence, encode_evidence
-from sekisho.attest.isolation import CanaryResult, IsolationProof, encode_proof
+from sekisho.attest.isolation import CanaryResult, IsolationProof, Outcome, encode_proof
 from sekisho.broker.announcing import Announcer
 from sekisho.broker.challenges import ChallengeBook
 from sekisho.broker.cluster import KubeCluster
@@ -407,7 +407,8 @@ class Agent:
 
     def build_isolation(self) -> bytes:
         at = self.world.clock.now().timestamp() - self.proof_age
-        return encode_proof(IsolationProof(at, (CanaryResult("node", "10.9.0.2", 10250, "tcp", self.outcome),)))  # type: ignore[arg-type]
+        tried = CanaryResult("node", "10.9.0.2", 10250, "tcp", cast("Outcome", self.outcome))
+        return encode_proof(IsolationProof(at, (tried,)))
 
     def build_answer(self, challenge: Raw, pod: PodFacts, purpose: str = RELEASE) -> Raw:
         isolation, question = self.build_isolation(), self.build_question()

@@ -321,3 +321,12 @@ def test_the_tenants_evidence_is_asked_for_too() -> None:
     missing = replace(rules, evidence={"mine": mine})
     assert wanted_evidence(missing, namespace="legal", service="chat", site="tokyo") == ("tpm",)
     assert wanted_evidence(rules, namespace="web", service="chat", site="tokyo") == ()
+
+
+def test_the_digest_of_rules_is_computed_once_and_does_not_outlive_them() -> None:
+    rules = build_rules()
+    digest = policy_digest(rules, namespace="legal", service="chat")
+    assert policy_digest(rules, namespace="legal", service="chat") is digest
+    other = replace(rules, tenants=())
+    assert other.digests == {}
+    assert policy_digest(other, namespace="legal", service="chat") != digest

@@ -151,7 +151,7 @@ async def test_a_pod_gets_its_key_renews_and_lets_go_over_one_wire(
     await scene.running.broker.settle()
     lines = list_lines(scene.folder / "record")
     verify_records(lines)
-    assert [json.loads(line)["kind"] for line in lines] == ["opened", "release", "release-end", "renew", "evicted"]
+    assert [json.loads(line)["kind"] for line in lines] == ["opened", "release", "renew", "evicted"]
     told = b"".join(lines).decode() + "".join(f"{item.getMessage()}{item.__dict__}" for item in caplog.records)
     for secret in (DATA_KEY.hex(), base64.b64encode(DATA_KEY).decode(), TOKEN):
         assert secret not in told

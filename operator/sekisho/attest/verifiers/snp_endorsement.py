@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
-from sekisho.attest.certificates import Certificate
+from sekisho.attest.certificates import MAX_HELD, Certificate
 from sekisho.attest.verifiers.snp_report import CHIP_ID_BYTES
 from sekisho.errors import Reason, RefusedError
 
@@ -50,6 +51,7 @@ class Endorsement:
     key: EllipticCurvePublicKey = field(repr=False)
 
 
+@lru_cache(MAX_HELD)
 def parse_endorsement(leaf: Certificate) -> Endorsement:
     """Read what AMD certified; the certificate itself is not verified here.
 
