@@ -1,69 +1,106 @@
 """Run tests against every mutant of a module: `python -m tests.mutation MODULE.py TESTS…`, one module a run.
 
-Every mutant lives in a process of its own, forked after the slow imports, and never on disk. Survivors are printed;
-each one wants a test, or a line in docs/explanation/mutants.md that says why no test can tell it.
+Tests are collected once. Each mutant then lives in a process forked from there, which gives the module's functions the
+code of the mutant; what a mutant changes in a class or a constant reaches all who look it up in its module. Survivors
+are printed; each wants a test, or a line in docs/explanation/mutants.md that says why no test can tell it.
 """
 
 import argparse
 import contextlib
-import importlib.abc
-import importlib.machinery
-import importlib.util
+import importlib
+import inspect
 import os
 import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
-import cryptography.x509.verification
-import hypothesis.extra
 import pytest
 
 from tests.mutation.mutate import Mutant, find_mutants
 
-PRELOADED = (cryptography, hypothesis)
-OPTIONS = ("-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "--hypothesis-seed=0", "--timeout=60",
-    "-W", "ignore::pytest.PytestAssertRewriteWarning",
-)  # fmt: skip
+OPTIONS = ("-q", "-p", "no:randomly", "-p", "no:cacheprovider", "--hypothesis-seed=0", "--maxfail=1")
 
 
-class Mutated(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Give one module a source of ours."""
+def put_code(module: ModuleType, source: str) -> None:
+    """Give a loaded module the functions, methods and constants of another source of it."""
+    other = ModuleType(module.__name__)
+    other.__dict__.update(__file__=module.__file__, __package__=module.__package__)
+    exec(compile(source, str(module.__file__), "exec"), other.__dict__)  # noqa: S102  # that is what it is for
+    for name, new in vars(other).items():
+        old = vars(module).get(name)
+        if isinstance(old, FunctionType) and old.__module__ == module.__name__:
+            old.__code__, old.__defaults__, old.__kwdefaults__ = new.__code__, new.__defaults__, new.__kwdefaults__
+        elif inspect.isclass(old) and old.__module__ == module.__name__:
+            for part, method in vars(new).items():
+                mine = vars(old).get(part)
+                if isinstance(mine, FunctionType) and isinstance(method, FunctionType):
+                    mine.__code__, mine.__defaults__, mine.__kwdefaults__ = (
+                        method.__code__, method.__defaults__, method.__kwdefaults__)  # fmt: skip
+        elif not name.startswith("__"):
+            setattr(module, name, new)
 
-    def __init__(self, name: str, path: Path, source: str) -> None:
-        self.name, self.path, self.source = name, path, source
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
-        del path, target
-        return importlib.util.spec_from_file_location(name, self.path, loader=self) if name == self.name else None
+class Trial:
+    """Runs collected tests once for every mutant instead of once."""
 
-    def exec_module(self, module: ModuleType) -> None:
-        exec(compile(self.source, self.path, "exec"), module.__dict__)  # noqa: S102  # that is what it is for
+    def __init__(self, name: str, path: Path, *, most_seconds: float) -> None:
+        self.name, self.path, self.most_seconds = name, path, most_seconds
+        self.count = 0
+        self.survivors: list[Mutant] = []
+        self.fails_alone = False
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
+        source = self.path.read_text()
+        session.config.option.maxfail = 1
+        if self._fork(session, source):
+            mutants = list(find_mutants(source))
+            self.count = len(mutants)
+            for mutant in mutants:
+                if self._fork(session, mutant.source):
+                    self.survivors.append(mutant)
+                    print(f"{self.path.name}:{mutant.line}: {mutant.change}", file=sys.__stdout__, flush=True)
+        else:
+            self.fails_alone = True
+        session.items = []
+        return (yield)
 
-def try_mutant(name: str, path: Path, source: str, tests: list[str], *, most_seconds: float) -> bool:
-    """Tell whether the tests fail on a source."""
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        sys.meta_path.insert(0, Mutated(name, path, source))
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), 1)
-            os.dup2(nowhere.fileno(), 2)
-            os._exit(int(pytest.main([*OPTIONS, *tests])))
-    ends = time.monotonic() + most_seconds
-    while time.monotonic() < ends:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return status != 0
-        time.sleep(0.02)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return True  # a mutant that never ends was noticed
+    def _fork(self, session: pytest.Session, source: str) -> bool:
+        """Tell whether the tests hold for a source."""
+        child = os.fork()
+        if child == 0:
+            os.setsid()
+            with Path(os.devnull).open("w") as nowhere:
+                os.dup2(nowhere.fileno(), 1)
+                os.dup2(nowhere.fileno(), 2)
+                os._exit(self._try(session, source))
+        ends = time.monotonic() + self.most_seconds
+        while time.monotonic() < ends:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                return status == 0
+            time.sleep(0.01)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return False  # a mutant that never ends was noticed
+
+    def _try(self, session: pytest.Session, source: str) -> int:
+        try:
+            put_code(sys.modules[self.name], source)
+            for index, item in enumerate(session.items):
+                after: Any = session.items[index + 1] if index + 1 < len(session.items) else None
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+                if session.testsfailed:
+                    return 1
+        except BaseException:  # noqa: BLE001  # whatever a mutant does, it was noticed
+            return 1
+        return 0
 
 
 def main() -> int:
@@ -73,27 +110,17 @@ def main() -> int:
     parser.add_argument("module", type=Path)
     parser.add_argument("tests", nargs="+")
     parser.add_argument("--seconds", type=float, default=120, help="how long one mutant may take")
-    parser.add_argument("--only", default="", help="pytest's -k, to leave out slow tests that others make up for")
-    parser.add_argument("--warm", metavar="MODULE:FUNCTION", help="called once before all, for what is slow to make")
     given = parser.parse_args()
-    if given.warm:
-        module, _, function = given.warm.partition(":")
-        getattr(importlib.import_module(module), function)()
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = tempfile.mkdtemp()
     path = given.module.resolve()
     name = ".".join(path.with_suffix("").parts[path.parts.index("operator") + 1 :])
-    source = path.read_text()
-    tests = ["-k", given.only, *given.tests]
-    if try_mutant(name, path, source, tests, most_seconds=given.seconds):
-        print("the tests fail without any mutant")
+    trial = Trial(name, path, most_seconds=given.seconds)
+    importlib.import_module(name)
+    pytest.main([*OPTIONS, *given.tests], plugins=[trial])
+    if trial.fails_alone or not trial.count:
+        print("the tests fail without any mutant, or there is none")
         return 2
-    mutants = list(find_mutants(source))
-    survivors: list[Mutant] = []
-    for mutant in mutants:
-        if not try_mutant(name, path, mutant.source, tests, most_seconds=given.seconds):
-            survivors.append(mutant)
-            print(f"{given.module}:{mutant.line}: {mutant.change}", flush=True)
-    print(f"{name}: {len(mutants)} mutants, {len(survivors)} survived", flush=True)
+    print(f"{name}: {trial.count} mutants, {len(trial.survivors)} survived")
     return 0
 
 

@@ -34,12 +34,6 @@ def rsa_key(size: int = 2048) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=size)
 
 
-def make_keys() -> None:
-    """Make the RSA keys that tests use, for whoever forks afterwards."""
-    for size in (1024, 2048, 2049):
-        rsa_key(size)
-
-
 def curve_key(curve: Any = None) -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(curve or ec.SECP384R1())
 

@@ -217,6 +217,20 @@ def test_every_hash_and_version_is_known(hashed: int, version: int) -> None:
     assert verify(build(build_hcl(hashed=hashed, version=version))).bound_data == NONCE
 
 
+def test_the_largest_key_and_the_longest_configuration_are_read() -> None:
+    data = runtime(
+        keys=[web_key(n=web_number(2**8191 + 1))], **{"vm-configuration": {f"{n:03}": n for n in range(128)}}
+    )
+    hcl = parse_hcl_report(spell_hcl(b"", data))
+    assert hcl.key.key_size == 8192
+    assert hcl.configuration[127] == ("vm.127", "127")
+
+
+def test_the_kinds_of_hardware_have_the_numbers_that_azure_gave_them() -> None:
+    assert parse_hcl_report(spell_hcl(b"", runtime(), kind=2)).kind == SNP_REPORT
+    assert parse_hcl_report(spell_hcl(b"", runtime(), kind=4)).kind == TDX_REPORT
+
+
 def test_runtime_data_without_configuration_say_nothing_of_the_machine() -> None:
     hcl = build_hcl(runtime(**{"vm-configuration": None}))
     assert not [name for name, _ in verify(build(hcl)).facts if name.startswith("vm.")]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -82,6 +82,7 @@ def untrusted(message: str, *given: Any, **more: Any) -> None:
         ({"extra": bytes(65)}, "the TPM quote has a field of 65 bytes, 64 are allowed"),
         ({"clock": bytes(16) + b"\2"}, "the TPM quote has 2 where yes (1) or no (0) must stand"),
         ({"count": number(0, 4), "selection": b""}, "selects 0 banks of PCRs, 1 to 8 are allowed"),
+        ({"count": number(8, 4), "selection": number(4, 2) + select([0])}, "selects the bank 0x0004; SHA-256"),
         ({"count": number(9, 4)}, "selects 9 banks of PCRs, 1 to 8 are allowed"),
         ({"selection": number(4, 2) + select([0])}, "selects the bank 0x0004; SHA-256, SHA-384 and SHA-512 are"),
         ({"count": number(2, 4), "selection": 2 * (number(11, 2) + select([0]))}, "selects the bank 0x000b; SHA-256"),
@@ -160,6 +161,16 @@ def test_a_key_that_proves_nothing_is_refused_though_it_is_enrolled(bit: int, sa
     )
 
 
+def test_a_key_of_the_largest_size_is_read() -> None:
+    large = rsa.RSAPublicNumbers(65537, 2**8191 + 1).public_key()
+    assert parse_attestation_key(replace(TPM, key=PublicAlone(large)).public).key.key_size == 8192
+
+
+def test_a_selection_of_one_byte_is_read() -> None:
+    quote = build_quote(banks={"sha256": {0: fill(0)}}, selection=number(11, 2) + select([0], 1))
+    assert parse_quote(quote).selection == ((11, (0,)),)
+
+
 def test_all_that_a_key_lacks_is_told() -> None:
     tpm = Tpm(attributes=1 << 17)
     untrusted("lacks fixedTPM, fixedParent, sensitiveDataOrigin, restricted, sign;", build_evidence(tpm), tpm=tpm)
@@ -189,6 +200,7 @@ OFF_CURVE = ecc_tpm().public[:-1] + b"\0"
         ),
         (ecc_tpm().public.replace(b"\0\x18\0\x0b\0\x03", b"\0\x18\0\x0b\0\x01"), "has curve 1 and derivation 0x0010"),
         (OFF_CURVE, "has a point that is not on its curve"),
+        (ecc_tpm().public[:-68] + sized(bytes(67)), "has a field of 67 bytes, 66 are allowed"),
         (b"\0\1\0\x0b" + number(ATTRIBUTES, 4) + sized(bytes(65)), "has a field of 65 bytes, 64 are allowed"),
     ],
 )
