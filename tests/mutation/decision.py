@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.__main__ import Mutated
+from tests.mutation.loading import Mutated
 from tests.mutation.mutants import Mutant, list_mutants
 
 REPOSITORY = Path(__file__).parents[2]
