@@ -31,6 +31,14 @@ from tests.unit.seal.sealing import Sealed, seal
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).parents[2]
+# All is imported before: whom it becomes may not be able to read the Python that runs this.
+AS_ENGINE = """
+import encodings.idna, os, sys
+from sekisho.agent.main import main
+user = int(sys.argv[1])
+os.setgroups([]), os.setgid(user), os.setuid(user)
+raise SystemExit(main(["run"]))
+"""
 QUESTION = {"model": "demo", "prompt": "Say something.", "max_tokens": 16, "temperature": 0, "logprobs": 3}
 UNCOMPILED = {"TORCHDYNAMO_DISABLE": "1"}  # vLLM compiles how it counts probabilities, and the image has no compiler
 
@@ -104,10 +112,7 @@ def real_agent(stage: SealedStage, volume: Path) -> Iterator[None]:
         "PYTHONPATH": str(ROOT / "operator"), "SEKISHO_CONFIG_DIR": str(own), "SEKISHO_TOKEN_FILE": str(own / "token"),
         "SEKISHO_BIND": "127.0.0.1", "SEKISHO_AGENT_PORT": str(find_free_port()), "HOST_IP": "10.9.0.2",
     }  # fmt: skip
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sekisho.agent.main", "run"], env=environment, user=RUN_AS, group=RUN_AS,
-        extra_groups=[], cwd="/",
-    )  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-c", AS_ENGINE, str(RUN_AS)], env=environment, cwd="/")
     try:
         wait_until((volume / "run" / "keys").exists, is_alive=lambda: process.poll() is None)
         yield

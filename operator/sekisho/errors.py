@@ -97,6 +97,7 @@ class Reason(StrEnum):
     CLASS_MISMATCH = "ClassMismatch"
     KEY_MISMATCH = "KeyMismatch"
     KEY_NOT_FOUND = "KeyNotFound"
+    KEY_ENABLED = "KeyEnabled"
     KEY_DISABLED = "KeyDisabled"
     KEY_VERSION_REVOKED = "KeyVersionRevoked"
     KEY_DENIED = "KeyDenied"

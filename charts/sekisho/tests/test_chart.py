@@ -30,6 +30,7 @@ CLOSED = {
     "metrics": {"scrapers": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]},
 }
 UNSAFE = {"unsafeDevelopmentRelease": {"enabled": True, "minimumVersion": 2}}
+PER_NODE = {"depot": {"mode": "PerNode", "cache": {"size": "50Gi"}}}
 BROKER = {
     "broker": {
         "enabled": True,
@@ -56,6 +57,7 @@ CASES: dict[str, dict[str, Any]] = {
     "unsafe-development-release": UNSAFE,
     "broker": BROKER,
     "node-trust": TRUST,
+    "per-node": PER_NODE,
 }
 ELSEWHERE = {"CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 
@@ -90,6 +92,51 @@ def test_the_chart_renders_what_was_agreed(helm: str, case: str) -> None:
     if "SEKISHO_UPDATE_GOLDEN" in os.environ:
         golden.write_text(text)
     assert text == golden.read_text()
+
+
+def test_a_mode_of_the_depot_that_is_unknown_is_refused(helm: str) -> None:
+    with pytest.raises(ValueError, match=r"/depot/mode.*value must be one of 'Central', 'PerNode'"):
+        render(helm, {"depot": {"mode": "Everywhere"}})
+
+
+def find(documents: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
+    return next(d for d in documents if (d["kind"], d["metadata"]["name"]) == (kind, name))
+
+
+def test_a_depot_on_each_node_serves_its_own_pods_by_the_same_address_and_may_lead_by_one_lease(helm: str) -> None:
+    documents = own(render(helm, PER_NODE))
+    assert [d["kind"] for d in documents if d["metadata"]["name"] == "sekisho-depot" and d["kind"].endswith("Set")] == [
+        "DaemonSet"
+    ]
+    for name in ("sekisho-depot", "sekisho-depot-canary"):
+        assert find(documents, "Service", name)["spec"]["internalTrafficPolicy"] == "Local"
+    spec = find(documents, "DaemonSet", "sekisho-depot")["spec"]["template"]["spec"]
+    assert spec["tolerations"] == [{"operator": "Exists", "effect": "NoSchedule"}]
+    env = {item["name"]: item for item in spec["containers"][0]["env"]}
+    assert env["SEKISHO_NODE"]["valueFrom"] == {"fieldRef": {"fieldPath": "spec.nodeName"}}
+    assert env["SEKISHO_CACHE_SIZE"]["value"] == "50Gi"
+    assert {"name": "cache", "emptyDir": {"sizeLimit": "50Gi"}} in spec["volumes"]
+    rights = find(documents, "Role", "sekisho-depot")["rules"]
+    assert {tuple(rule["resources"]) for rule in rights} == {("leases",)}
+    assert rights[1]["resourceNames"] == ["sekisho-depot"]
+    controller = find(documents, "Deployment", "sekisho-controller")["spec"]["template"]["spec"]["containers"][0]
+    assert {"name": "SEKISHO_DEPOT_PER_NODE", "value": "true"} in controller["env"]
+
+
+def test_a_cache_of_a_storage_class_is_a_claim_of_the_depots_pod_on_each_node(helm: str) -> None:
+    documents = render(helm, {"depot": {"mode": "PerNode", "cache": {"size": "50Gi", "storageClass": "local"}}})
+    spec = find(documents, "DaemonSet", "sekisho-depot")["spec"]
+    assert "volumeClaimTemplates" not in spec
+    (cache,) = [item for item in spec["template"]["spec"]["volumes"] if item["name"] == "cache"]
+    claim = cache["ephemeral"]["volumeClaimTemplate"]["spec"]
+    assert (claim["storageClassName"], claim["resources"]["requests"]["storage"]) == ("local", "50Gi")
+
+
+def test_a_depot_alone_needs_no_lease_and_is_reached_from_every_node(helm: str) -> None:
+    documents = own(render(helm, {}))
+    assert not [d for d in documents if d["kind"] == "Role" and d["metadata"]["name"] == "sekisho-depot"]
+    assert find(documents, "Service", "sekisho-depot")["spec"]["internalTrafficPolicy"] == "Cluster"
+    assert not [d for d in documents if d["metadata"]["name"] == "sekisho-depot-canary"]
 
 
 def test_a_value_of_the_wrong_type_is_refused_by_name(helm: str) -> None:

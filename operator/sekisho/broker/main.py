@@ -7,6 +7,7 @@ from typing import Final
 
 from sekisho.broker.cluster import KubeCluster
 from sekisho.broker.kbs_peers import KubePods
+from sekisho.broker.key_states import follow_key_states
 from sekisho.broker.keys import ConfiguredServices
 from sekisho.broker.knowledge import Knowledge
 from sekisho.broker.process import Surface, run_broker
@@ -29,9 +30,10 @@ async def _run(settings: BrokerSettings) -> None:
     stop = stop_on_signals()
     credentials = await find_credentials()
     async with KubeClient(credentials, process=PROCESS) as client:
+        services = ConfiguredServices(os.environ)
         surface = Surface(
-            KubeCluster(client), Knowledge(client, settings.freshness), ConfiguredServices(os.environ).open,
-            pods=KubePods(client) if settings.kbs else None,
+            KubeCluster(client), Knowledge(client, settings.freshness), services.open,
+            pods=KubePods(client) if settings.kbs else None, beside=(lambda: follow_key_states(client, services.open),),
         )  # fmt: skip
         async with run_broker(settings, surface, meter=setup_metrics(PROCESS)) as running:
             _LOG.info("the broker serves", extra={"https_port": running.https_port})

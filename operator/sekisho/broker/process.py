@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -64,6 +64,7 @@ class Surface:
         opener: Finds the key service that has a key.
         verify: Verifies a piece of evidence; the collateral store's way where None. Tests alone give another.
         pods: Finds guests of Confidential Containers by their address; None where their protocol is not spoken.
+        beside: Begin jobs that run beside the release of keys and never end by themselves.
     """
 
     cluster: Cluster
@@ -71,6 +72,7 @@ class Surface:
     opener: Opener
     verify: Verify | None = None
     pods: PodFinder | None = None
+    beside: tuple[Callable[[], Job], ...] = ()
 
 
 @dataclass(slots=True)
@@ -109,7 +111,8 @@ async def run_broker(settings: BrokerSettings, surface: Surface, *, meter: Meter
         measures.show(challenges=parts.challenges, store=store, facts_age=surface.rules.age_seconds)
         stack.push_async_callback(broker.settle)
         await _serve(settings, surface, running, stack=stack, measures=measures)
-        jobs = [surface.rules.run(), store.follow(), _check(running, surface.rules)]
+        beside = [begin() for begin in surface.beside]
+        jobs = [surface.rules.run(), store.follow(), _check(running, surface.rules), *beside]
         stack.push_async_callback(end_jobs, start_jobs(jobs, running.readiness, who=_WHO))
         yield running
 

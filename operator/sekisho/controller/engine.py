@@ -16,6 +16,7 @@ from sekisho.api.names import (
     ATTESTER_TLS_SECRET,
     BROKER_SERVICE,
     BROKER_TLS_SECRET,
+    DEPOT_CANARY_SERVICE,
     DEPOT_SERVICE,
     TRUST_SERVICE,
     TRUST_TLS_SECRET,
@@ -37,6 +38,7 @@ from sekisho.controller.resync import Resync
 from sekisho.controller.routes import Key, Router
 from sekisho.controller.settings import Settings
 from sekisho.controller.store import Change, Raw
+from sekisho.controller.versions import VersionLedger
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials
@@ -62,20 +64,24 @@ class Controller:
         self._client = client
         self._reader = Reader()
         self._has_certificates = asyncio.Event()
-        self._gatherer = Gatherer(self.cluster, self._reader, settings)
+        self._ledger = VersionLedger(client, settings.namespace)
+        self._gatherer = Gatherer(self.cluster, self._reader, settings, ledger=self._ledger)
         publisher = self._publisher = Publisher(client, self.cluster, instance=settings.pod_name, route=self._route)
         self._services = ServiceLoop(
             client, self.cluster, self._gatherer, publisher, self._reader, settle_seconds=settings.settle_seconds
         )
-        self._facts = FactsLoop(self.cluster, self._gatherer, publisher, self._reader)
         self.router = Router(
             self.cluster,
             self._reader,
             self.queue,
             settle_seconds=settings.settle_seconds,
-            depot_ip=lambda: self.cluster.depot_pod_ip(settings.namespace),
+            depot_ip=self._gatherer.depot_pod_ip,
             forget=self._forget,
         )
+        self._facts = FactsLoop(
+            self.cluster, self._gatherer, publisher, self._reader, ledger=self._ledger,
+            wake_namespace=self.router.wake_namespace,
+        )  # fmt: skip
         self.resync = Resync(client, self.cluster, self.router.route, deaf_seconds=settings.deaf_seconds)
         limits = HealthLimits(stuck_seconds=settings.stuck_seconds, lease_seconds=settings.lease_duration_seconds)
         self.health = Health(self.cluster, self.queue, self.resync, limits)
@@ -102,6 +108,7 @@ class Controller:
     async def _begin(self) -> None:
         """Start workers once everything is known, then compare again and again."""
         await self.resync.await_first()
+        await self._load_versions()
         await self._learn_once()
         self.router.open()
         async with asyncio.TaskGroup() as group:
@@ -110,6 +117,17 @@ class Controller:
             group.create_task(
                 self.resync.run(every_seconds=self.settings.resync_seconds, wake_all=self.router.wake_all)
             )
+
+    async def _load_versions(self) -> None:
+        """Read what was ever accepted; without it nothing is decided."""
+        while True:
+            try:
+                await self._ledger.load()
+            except SekishoError as error:
+                _log.warning("accepted versions cannot be read yet", extra={"detail": error.message})
+                await asyncio.sleep(1.0)
+            else:
+                return
 
     async def _await_kinds(self) -> None:
         """Wait until the API server knows every kind: CRDs may come after us, and kopf looks only once."""
@@ -194,20 +212,23 @@ class Controller:
 
     def _knows_addresses(self) -> bool:
         found, settings = self._gatherer, self.settings
+        has_canary = found.canary_host or not settings.depot_per_node
         released = found.release_host or not settings.release_service
-        return bool(found.depot_host and released and (found.attester_host or not settings.attester))
+        return bool(found.depot_host and has_canary and released and (found.attester_host or not settings.attester))
 
     async def _learn_addresses(self) -> None:
         """Learn what settings do not say already; an address that was known once is kept while it cannot be read."""
         known, settings = self._gatherer, self.settings
-        before = (known.depot_host, known.release_host, known.attester_host)
+        before = (known.depot_host, known.canary_host, known.release_host, known.attester_host)
         if not settings.depot_host:
             known.depot_host = await self._find_address(DEPOT_SERVICE) or known.depot_host
+        if settings.depot_per_node and not settings.canary_host:
+            known.canary_host = await self._find_address(DEPOT_CANARY_SERVICE) or known.canary_host
         if settings.release_service and not settings.release_host:
             known.release_host = await self._find_address(settings.release_service) or known.release_host
         if settings.attester and not settings.attester_host:
             known.attester_host = await self._find_address(ATTESTER_SERVICE) or known.attester_host
-        if before != (known.depot_host, known.release_host, known.attester_host):
+        if before != (known.depot_host, known.canary_host, known.release_host, known.attester_host):
             self.router.wake_all()
 
     async def _find_address(self, service: str) -> str:

@@ -7,9 +7,11 @@ from typing import Final
 from sekisho.controller.cluster import Cluster
 from sekisho.controller.gather import Gatherer
 from sekisho.controller.loop import Outcome
-from sekisho.controller.publishing import Publisher
+from sekisho.controller.publishing import Publisher, tell_failure
 from sekisho.controller.reading import Reader
 from sekisho.controller.store import Name, Raw
+from sekisho.controller.versions import VersionLedger
+from sekisho.errors import RefusedError
 from sekisho.kube.resources import (
     DATA_GRANTS,
     EVIDENCE_POLICIES,
@@ -28,13 +30,19 @@ from sekisho.plan.model import plan_model
 from sekisho.plan.policy import plan_policy
 from sekisho.plan.runtime import plan_runtime
 from sekisho.plan.site import plan_site
+from sekisho.plan.versions import Accepted
 from sekisho.plan.world import Published
 
 
 class FactsLoop:
     """Reconciles all kinds but services; reads nothing, writes their status where it differs."""
 
-    def __init__(self, cluster: Cluster, gatherer: Gatherer, publisher: Publisher, reader: Reader) -> None:
+    def __init__(
+        self, cluster: Cluster, gatherer: Gatherer, publisher: Publisher, reader: Reader, *, ledger: VersionLedger,
+        wake_namespace: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self._ledger = ledger
+        self._wake_namespace = wake_namespace
         self._cluster = cluster
         self._gatherer = gatherer
         self._publisher = publisher
@@ -55,11 +63,32 @@ class FactsLoop:
         if raw is None or "deletionTimestamp" in raw["metadata"]:
             return Outcome()
         planned = self._plans[resource](raw)
+        if planned.accepted is not None:
+            planned = await self._record(raw, planned, planned.accepted)
         told = await self._publisher.publish(resource, raw, planned.status, announcements=planned.announcements)
         return Outcome(writes=int(told), again_after_seconds=planned.check_after_seconds)
 
+    async def _record(self, raw: Raw, planned: Published, accepted: Accepted) -> Published:
+        """Remember an accepted version, then plan with that; only then may anything serve it.
+
+        Raises:
+            SekishoError: It cannot be remembered; where that lasts the status says so already.
+        """
+        namespace = str(raw["metadata"]["namespace"])
+        try:
+            await self._ledger.note(namespace, accepted)
+        except RefusedError as error:
+            generation = int(raw["metadata"].get("generation", 0))
+            status, told = tell_failure(
+                planned.status, raw.get("status") or {}, error, generation=generation, now_at=time.time()
+            )
+            await self._publisher.publish(MODELS, raw, status, announcements=told)
+            raise
+        self._wake_namespace(namespace)
+        return self._plan_model(raw)
+
     def _plan_model(self, raw: Raw) -> Published:
-        obj = self._reader.model(raw)
+        obj = self._gatherer.model(raw)
         namespace = self._cluster.stores[NAMESPACES].get(("", obj.namespace))
         labels = namespace["metadata"]["labels"] if namespace else {}
         return plan_model(obj, self._gatherer.policy(), namespace_labels=labels, now_at=time.time())

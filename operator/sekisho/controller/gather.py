@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sekisho.api.names import DEFAULT_POLICY_NAME, name_child
@@ -10,6 +11,7 @@ from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from sekisho.controller.cluster import Cluster
 from sekisho.controller.reading import Reader
 from sekisho.controller.settings import Settings
+from sekisho.controller.versions import VersionLedger
 from sekisho.errors import Rejection
 from sekisho.kube.inventory import is_owned
 from sekisho.kube.resources import (
@@ -42,20 +44,24 @@ class Gatherer:
 
     Attributes:
         depot_host: Cluster IP of the depot's Service; empty until it is known.
+        canary_host: Cluster IP of the Service in front of the depots' canaries, where there is a depot on each node.
         release_host: Cluster IP of the Service that releases keys; empty where there is none, or until it is known.
         attester_host: The same of the nodes' attesters.
         ca_pem: The CA that signs depot and gateway; empty until it is known.
     """
 
     def __init__(
-        self, cluster: Cluster, reader: Reader, settings: Settings, *, clock: Callable[[], float] = time.time
-    ) -> None:
+        self, cluster: Cluster, reader: Reader, settings: Settings, *, ledger: VersionLedger,
+        clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
         self.depot_host = settings.depot_host
+        self.canary_host = settings.canary_host
         self.release_host = settings.release_host
         self.attester_host = settings.attester_host
         self.ca_pem = ""
         self._cluster = cluster
         self._reader = reader
+        self._ledger = ledger
         self._settings = settings
         self._clock = clock
         self._rendered: tuple[tuple[str, str, str, str, str], RenderSettings] | None = None
@@ -112,11 +118,11 @@ class Gatherer:
 
     def render_settings(self) -> RenderSettings:
         """Return the installation's settings with what is known of the cluster by now."""
-        pod_ip = self._cluster.depot_pod_ip(self._settings.namespace)
-        known = (self.depot_host, self.release_host, self.attester_host, pod_ip, self.ca_pem)
+        canary = self.canary_host if self._settings.depot_per_node else self.depot_pod_ip()
+        known = (self.depot_host, self.release_host, self.attester_host, canary, self.ca_pem)
         if self._rendered is None or self._rendered[0] != known:
             rendered = self._settings.render_settings(
-                depot_host=self.depot_host, depot_pod_ip=pod_ip, ca_pem=self.ca_pem, release_host=self.release_host,
+                depot_host=self.depot_host, canary_host=canary, ca_pem=self.ca_pem, release_host=self.release_host,
                 attester_host=self.attester_host,
             )  # fmt: skip
             self._rendered = (known, rendered)
@@ -140,6 +146,12 @@ class Gatherer:
             and obj.name in item.spec.services
         )
 
+    def depot_pod_ip(self) -> str:
+        """Return the address of the one depot's pod; empty where there is one on each node, and none stands for all."""
+        if self._settings.depot_per_node:
+            return ""
+        return self._cluster.depot_pod_ip(self._settings.namespace)
+
     def _children_of(self, obj: ServiceObject) -> dict[str, Raw]:
         name, found = name_child(obj.name), {}
         for resource in CHILD_KINDS:
@@ -151,7 +163,12 @@ class Gatherer:
     def _model_of(self, obj: ServiceObject) -> ModelObject | None:
         name = model_name_of(obj.spec)
         raw = self._cluster.stores[MODELS].get((obj.namespace, name)) if name else None
-        return self._reader.model(raw) if raw is not None else None
+        return self.model(raw) if raw is not None else None
+
+    def model(self, raw: Raw) -> ModelObject:
+        """Read a Model, with what its namespace has accepted."""
+        obj = self._reader.model(raw)
+        return replace(obj, versions=self._ledger.of(obj.namespace))
 
 
 def model_name_of(spec: InferenceServiceSpec | Rejection) -> str:

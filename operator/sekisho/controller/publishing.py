@@ -15,6 +15,8 @@ from sekisho.plan.world import Announcement
 Raw = Mapping[str, Any]
 _DERIVED = frozenset({"Reconciling", "Stalled"})
 INSPECTION: Final = "inspection"
+KEY: Final = "key"
+_OF_OTHERS: Final = frozenset({INSPECTION, KEY})
 
 
 class Publisher:
@@ -69,14 +71,14 @@ class Publisher:
 
 
 def _own_part(raw: Raw) -> Raw:
-    """Return the status without what the depot writes into it."""
-    return {key: value for key, value in (raw.get("status") or {}).items() if key != INSPECTION}
+    """Return the status without what depot and broker write into it."""
+    return {key: value for key, value in (raw.get("status") or {}).items() if key not in _OF_OTHERS}
 
 
 def is_inspected_anew(change: Change) -> bool:
-    """Tell whether what the depot found of a Model differs: the one part of a status that is not ours."""
+    """Tell whether what others found of a Model or of its key differs: the parts of a status that are not ours."""
     old, new = ((raw or {}).get("status") or {} for raw in (change.old, change.new))
-    return old.get(INSPECTION) != new.get(INSPECTION)
+    return any(old.get(part) != new.get(part) for part in _OF_OTHERS)
 
 
 def tell_failure(

@@ -90,6 +90,11 @@ class Router:
         wait = max(self._settle_seconds, self._flooded_at + _FLOOD_PAUSE_SECONDS - time.monotonic())
         self._flood = asyncio.get_running_loop().call_later(wait, self._wake_everything)
 
+    def wake_namespace(self, namespace: str) -> None:
+        """Wake the models and services of a namespace."""
+        if self.is_open:
+            self._wake(self._in_namespace(namespace), after_seconds=0)
+
     def close(self) -> None:
         """Wake nobody any more."""
         self.is_open = False

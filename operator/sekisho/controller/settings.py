@@ -68,6 +68,8 @@ class Settings(BaseModel):
     api_host: str = ""
     api_port: Annotated[int, Field(ge=1, le=65535)] = 443
     depot_host: str = ""
+    depot_per_node: bool = False
+    canary_host: str = ""
     broker: bool = False
     attester: bool = False
     unsafe_development_release: bool = False
@@ -119,9 +121,17 @@ class Settings(BaseModel):
         return UNSAFE_RELEASE_SERVICE if self.unsafe_development_release else ""
 
     def render_settings(
-        self, *, depot_host: str, depot_pod_ip: str, ca_pem: str, release_host: str = "", attester_host: str = ""
+        self, *, depot_host: str, canary_host: str, ca_pem: str, release_host: str = "", attester_host: str = ""
     ) -> RenderSettings:
-        """Return what rendering needs, with what is known of the cluster by now."""
+        """Return what rendering needs, with what is known of the cluster by now.
+
+        Args:
+            depot_host: Address of the depot's Service.
+            canary_host: Address of the depot's canary: its pod, or the Service in front of the depots of all nodes.
+            ca_pem: The CA bundle.
+            release_host: Address of the release of keys.
+            attester_host: Address of the nodes' attesters.
+        """
         return RenderSettings(
             system_namespace=self.namespace,
             agent_image=self.agent_image,
@@ -132,7 +142,7 @@ class Settings(BaseModel):
             image_pull_secrets=self.image_pull_secrets,
             image_pull_policy=self.image_pull_policy,
             fence=self.fence,
-            canaries=self._canaries(depot_pod_ip),
+            canaries=self._canaries(canary_host),
             proof_interval_seconds=self.proof_interval_seconds,
             proof_max_age_seconds=self.proof_max_age_seconds,
             scrapers=self.scrapers,
@@ -146,7 +156,7 @@ class Settings(BaseModel):
             return ReleaseAddress(host, BROKER_SERVICE, BROKER_COMPONENT, protocol="broker")
         return ReleaseAddress(host, UNSAFE_RELEASE_SERVICE, UNSAFE_RELEASE_COMPONENT)
 
-    def _canaries(self, depot_pod_ip: str) -> tuple[Canary, ...]:
+    def _canaries(self, canary_host: str) -> tuple[Canary, ...]:
         """Return the addresses that no pod may reach: four that every cluster has, then the installation's own."""
         always = [
             Canary("node", "$HOST_IP", 10250, ("tcp", "icmp")),
@@ -154,7 +164,9 @@ class Settings(BaseModel):
         ]
         if self.api_host:
             always.insert(0, Canary("api-server", self.api_host, self.api_port, ("tcp", "icmp")))
-        if depot_pod_ip:
-            always.append(Canary(f"{DEPOT_COMPONENT}-canary", depot_pod_ip, CANARY_PORT, ALL_PROTOCOLS))
+        if canary_host:
+            # A Service answers by its ports alone.
+            protocols = ("tcp", "udp") if self.depot_per_node else ALL_PROTOCOLS
+            always.append(Canary(f"{DEPOT_COMPONENT}-canary", canary_host, CANARY_PORT, protocols))
         own = [Canary(item.name, item.host, item.port, item.protocols) for item in self.canaries]
         return (*always, *own)

@@ -49,8 +49,8 @@ class Cluster(Protocol):
         """Read a pod."""
         ...
 
-    async def list_pods(self) -> Sequence[PodFacts]:
-        """List the pods of all models."""
+    async def list_pods(self, *, node: str = "") -> Sequence[PodFacts]:
+        """List the pods of all models, or those of one node."""
         ...
 
     async def read_agent_config(self, namespace: str, service: str) -> Mapping[str, Any]:
@@ -84,10 +84,12 @@ class KubeCluster:
             raw = await self._client.get(PODS, name, namespace=namespace)
         return None if raw is None else parse_pod(raw)
 
-    async def list_pods(self) -> Sequence[PodFacts]:
-        """List every pod that carries our label."""
+    async def list_pods(self, *, node: str = "") -> Sequence[PodFacts]:
+        """List every pod that carries our label, or those of one node."""
+        where = f"spec.nodeName={node}" if node else ""
         with own_trouble(_WHO):
-            return [parse_pod(raw) for raw in await self._client.list_all(PODS, label_selector=SERVICE_LABEL)]
+            found = await self._client.list_all(PODS, label_selector=SERVICE_LABEL, field_selector=where)
+        return [parse_pod(raw) for raw in found]
 
     async def read_agent_config(self, namespace: str, service: str) -> Mapping[str, Any]:
         """Read agent.json from the service's ConfigMap."""

@@ -36,8 +36,9 @@ class Following:
         self._changed = changed
 
     async def run(self) -> None:
-        """Follow until cancelled; whatever breaks, the next list repairs."""
+        """Follow until cancelled; whatever breaks, the next list repairs. What an earlier run knew counts no more."""
         failures = 0
+        self.is_known = False
         while True:
             try:
                 await self._follow()

@@ -3,14 +3,17 @@
 import logging
 import os
 import sys
+import uuid
 from typing import Final
 
+from sekisho.api.names import DEPOT_LEASE
 from sekisho.depot.cluster import KubeCluster
 from sekisho.depot.process import run_depot
 from sekisho.depot.register import KubeRegister
 from sekisho.depot.settings import DepotSettings, read_settings
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import find_credentials
+from sekisho.kube.lease import LeaderLease
 from sekisho.kube.serving import run_process, stop_on_signals
 from sekisho.telemetry import setup_metrics
 
@@ -28,11 +31,22 @@ async def _run(settings: DepotSettings) -> None:
     credentials = await find_credentials()
     async with (
         KubeClient(credentials, process=PROCESS) as client,
-        run_depot(settings, KubeCluster(client), meter=setup_metrics(PROCESS), register=KubeRegister(client)) as depot,
-    ):
+        run_depot(
+            settings, KubeCluster(client), meter=setup_metrics(PROCESS), register=KubeRegister(client),
+            lease=_make_lease(settings, client),
+        ) as depot,
+    ):  # fmt: skip
         _LOG.info("the depot serves", extra={"https_port": depot.https_port, "canary_port": depot.canary.port})
         await stop.wait()
         _LOG.info("the depot ends")
+
+
+def _make_lease(settings: DepotSettings, client: KubeClient) -> LeaderLease | None:
+    """Return what depots of several nodes contend for; a depot that serves all has nobody to contend with."""
+    if not settings.node:
+        return None
+    identity = f"{settings.pod_name}_{uuid.uuid4()}"
+    return LeaderLease(client, namespace=settings.namespace, name=DEPOT_LEASE, identity=identity)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from sekisho.depot.cluster import Cluster
 from sekisho.depot.fetches import Fetches
 from sekisho.depot.inspection import Question, inspect_source
 from sekisho.depot.inspector import Inspector, Signers
+from sekisho.depot.leading import lead
 from sekisho.depot.proofs import ProofBook
 from sekisho.depot.register import Register
 from sekisho.depot.server import DepotApi
@@ -24,6 +25,7 @@ from sekisho.depot.settings import DepotSettings, read_sources
 from sekisho.depot.sources.choice import choose_source
 from sekisho.errors import SekishoError
 from sekisho.kube.bearer import Authenticator
+from sekisho.kube.lease import LeaderLease
 from sekisho.kube.probes import Readiness, build_health
 from sekisho.kube.serving import Job, end_jobs, serve_app, start_jobs
 from sekisho.kube.tls import ServerTls
@@ -31,6 +33,7 @@ from sekisho.kube.tls import ServerTls
 _LOG: Final = logging.getLogger(__name__)
 _SWEEP_SECONDS: Final = 5.0
 _ADOPT_SECONDS: Final = 10.0
+_SILENT_SECONDS: Final = 60.0
 _BACKLOG: Final = 256
 
 
@@ -47,8 +50,9 @@ class RunningDepot:
 
 @contextlib.asynccontextmanager
 async def run_depot(
-    settings: DepotSettings, cluster: Cluster, *, meter: Meter, register: Register | None = None
-) -> AsyncIterator[RunningDepot]:
+    settings: DepotSettings, cluster: Cluster, *, meter: Meter, register: Register | None = None,
+    lease: LeaderLease | None = None,
+) -> AsyncIterator[RunningDepot]:  # fmt: skip
     """Run a depot for as long as the context is open.
 
     Args:
@@ -56,6 +60,7 @@ async def run_depot(
         cluster: Its view of pods and of what they may have.
         meter: Where it counts.
         register: The Models to inspect; None where none shall be.
+        lease: Held by the one of several depots that inspects and looks after silent pods; None for a depot alone.
 
     Raises:
         SekishoError: The sources cannot be read.
@@ -82,9 +87,18 @@ async def run_depot(
         )
         stack.push_async_callback(api.fetches.close)
         stack.push_async_callback(server.cleanup)
-        jobs = [*_jobs(running, tls), *_inspecting(settings, register)]
+        jobs = [*_jobs(running, tls), *_leading(running, settings, register, lease)]
         stack.push_async_callback(end_jobs, start_jobs(jobs, running.readiness, who="the depot"))
         yield running
+
+
+def _leading(
+    running: RunningDepot, settings: DepotSettings, register: Register | None, lease: LeaderLease | None
+) -> list[Job]:
+    """Return what one depot does for all: at once where it is alone, else while it holds the lease."""
+    if lease is None:
+        return _inspecting(settings, register)
+    return [lead(lease, lambda: [*_inspecting(settings, register), _look_after_silent(running)])]
 
 
 def _inspecting(settings: DepotSettings, register: Register | None) -> list[Job]:
@@ -103,7 +117,7 @@ def _assemble(settings: DepotSettings, cluster: Cluster, cache: BlobCache, canar
     return DepotApi(
         cluster=cluster,
         authenticator=Authenticator(cluster),
-        proofs=ProofBook(cluster, canary, settings.proof_max_age_seconds),
+        proofs=ProofBook(cluster, canary, settings.proof_max_age_seconds, node=settings.node),
         fetches=Fetches(cache, lambda: read_sources(settings.sources_file), anonymous=settings.anonymous_sources),
         cache=cache,
         most_bytes=settings.max_weights_bytes,
@@ -144,6 +158,19 @@ async def _check(running: RunningDepot) -> None:
     while True:
         running.readiness.problem = await running.canary.check()
         await asyncio.sleep(_SWEEP_SECONDS)
+
+
+async def _look_after_silent(running: RunningDepot) -> None:
+    """Notice pods whose own node's depot is gone; what cannot be asked now is asked a minute later."""
+    while True:
+        await asyncio.sleep(_SILENT_SECONDS)
+        try:
+            count = await running.api.proofs.adopt_silent()
+        except SekishoError as error:
+            _LOG.warning("silent pods cannot be looked for", extra={"reason": error.reason, "error": error.message})
+        else:
+            if count:
+                _LOG.warning("pods whose depot is silent were taken over", extra={"pods": count})
 
 
 async def _adopt(running: RunningDepot) -> None:

@@ -63,12 +63,14 @@ class ProofBook:
     Attributes:
         clock: Unix seconds.
         max_age_seconds: How old the last good proof may be.
+        node: The node whose pods prove to this depot; empty where all do.
     """
 
     cluster: Cluster
     canary: CanaryListener
     max_age_seconds: float
     clock: Callable[[], float] = time.time
+    node: str = ""
     _sessions: dict[str, _Session] = field(default_factory=dict)
     _configs: dict[tuple[str, str], tuple[float, dict[str, Any]]] = field(default_factory=dict)
 
@@ -79,12 +81,34 @@ class ProofBook:
             How many were taken over.
         """
         now = self.clock()
-        for pod in await self.cluster.list_pods():
-            condition = pod.conditions.get(ISOLATED_POD_CONDITION)
-            if condition is not None and condition.get("status") == "True" and not pod.ended:
+        for pod in await self.cluster.list_pods(node=self.node):
+            if _is_called_isolated(pod):
                 session = self._sessions.setdefault(pod.uid, _resume(pod, now))
                 session.adopted_at = now
         return len(self._sessions)
+
+    async def adopt_silent(self) -> int:
+        """Take over pods of any node of which their own depot has told nothing for too long: it may be gone.
+
+        The next sweep asks for each once more before it says so.
+
+        Returns:
+            How many were taken over.
+        """
+        now, found = self.clock(), 0
+        for pod in await self.cluster.list_pods():
+            told_at = parse_time((pod.conditions.get(ISOLATED_POD_CONDITION) or {}).get("lastProbeTime"))
+            if pod.uid in self._sessions or not _is_called_isolated(pod) or now - told_at <= self._quiet_seconds:
+                continue
+            session = self._sessions[pod.uid] = _resume(pod, now)
+            session.adopted_at = told_at
+            found += 1
+        return found
+
+    @property
+    def _quiet_seconds(self) -> float:
+        # A condition that still holds is written anew about once a minute.
+        return self.max_age_seconds + 2 * _REFRESH_SECONDS
 
     async def submit(self, pod: PodFacts, proof: IsolationProof) -> Verdict:
         """Appraise a proof and publish the outcome.
@@ -229,6 +253,10 @@ class ProofBook:
                 self._configs.clear()
             self._configs[key] = kept
         return kept[1]
+
+
+def _is_called_isolated(pod: PodFacts) -> bool:
+    return (pod.conditions.get(ISOLATED_POD_CONDITION) or {}).get("status") == "True" and not pod.ended
 
 
 def read_expected(config: dict[str, Any], pod: PodFacts) -> tuple[ExpectedCanary, ...]:

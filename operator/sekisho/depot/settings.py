@@ -41,7 +41,11 @@ _ENTRIES: Final = TypeAdapter(tuple[SourceEntry, ...])
 
 @dataclass(frozen=True, slots=True)
 class DepotSettings:
-    """How one depot runs; every number has a unit in its name."""
+    """How one depot runs; every number has a unit in its name.
+
+    Attributes:
+        node: The node whose pods it serves, where there is a depot on each; empty for one that serves all.
+    """
 
     cache_bytes: int = 20 << 30
     cache_dir: Path = Path("/var/lib/sekisho")
@@ -55,6 +59,8 @@ class DepotSettings:
     health_port: int = HEALTH_PORT
     canary_port: int = CANARY_PORT
     namespace: str = SYSTEM_NAMESPACE
+    pod_name: str = "depot"
+    node: str = ""
     log_level: str = "INFO"
 
 
@@ -89,6 +95,8 @@ def read_settings(environ: Mapping[str, str]) -> DepotSettings:
         health_port=ports[1] or default.health_port,
         canary_port=ports[2] or default.canary_port,
         namespace=environ.get("SEKISHO_NAMESPACE", default.namespace),
+        pod_name=environ.get("SEKISHO_POD_NAME", default.pod_name),
+        node=environ.get("SEKISHO_NODE", default.node),
         log_level=environ.get("SEKISHO_LOG_LEVEL", default.log_level),
     )
 

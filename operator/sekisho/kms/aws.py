@@ -21,6 +21,7 @@ _KEY_ID: Final = re.compile(
 )
 _MAX_PAGES: Final = 8
 _DISABLED: Final = frozenset({"DisabledException", "KMSInvalidStateException"})
+_DELETING: Final = frozenset({"PendingDeletion", "PendingReplicaDeletion"})
 _NOT_FOUND: Final = frozenset({"NotFoundException", "InvalidArnException"})
 _MISMATCH: Final = frozenset({"InvalidCiphertextException", "IncorrectKeyException", "InvalidKeyUsageException"})
 _DENIED: Final = frozenset({
@@ -108,7 +109,7 @@ class AwsKms:
         return KeyState(
             kms=KMS, key_id=key_id, enabled=state == "Enabled", latest_version=max(len(materials), 1),
             minimum_version=self._settings.minimum_version, algorithm="SYMMETRIC_DEFAULT",
-            detail="" if state == "Enabled" else f"its state is {state}",
+            deleting=state in _DELETING, detail="" if state == "Enabled" else f"its state is {state}",
         )  # fmt: skip
 
     def _list_materials(self, arn: str) -> list[str]:

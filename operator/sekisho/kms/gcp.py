@@ -5,7 +5,7 @@ version is revoked by disabling or destroying it; Google's answer to a decryptio
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ _PERMISSIONS: Final = {
     "list_crypto_key_versions": "cloudkms.cryptoKeyVersions.list",
 }
 _MAX_VERSIONS: Final = 1000
+_DELETING: Final = frozenset({"DESTROY_SCHEDULED", "DESTROYED"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +107,10 @@ class GoogleKms:
         page = next(self._ask("list_crypto_key_versions", key_id, request).pages)
         usable = [_read_version(str(version.name), key_id) for version in page.crypto_key_versions]
         words = (_name_of(key.primary.algorithm), "" if state == "ENABLED" else f"its primary version is {state}")
-        return self._state(
+        found = self._state(
             key_id, enabled=state == "ENABLED", latest=latest, minimum=min(usable, default=latest), words=words
         )
+        return replace(found, deleting=state in _DELETING)
 
     def _state(self, key_id: str, *, enabled: bool, latest: int, minimum: int, words: tuple[str, str]) -> KeyState:
         return KeyState(

@@ -24,6 +24,7 @@ class KeyState:
         kms: Which service, as in `WrappedKey.kms`.
         key_id: Which key, as in `WrappedKey.key_id`.
         enabled: Whether a data key can be wrapped with it now.
+        deleting: Whether it is going to be deleted, and would have to be brought back to open anything.
         latest_version: Number of the version that wraps; versions count from 1.
         minimum_version: Number of the oldest version that still unwraps.
         algorithm: What the service encrypts with, in the service's own words.
@@ -38,6 +39,7 @@ class KeyState:
     minimum_version: int
     algorithm: str
     unsafe: bool = False
+    deleting: bool = False
     detail: str = ""
 
 

@@ -32,8 +32,8 @@ _NAME: Final = "what was handed over"
 _CHUNK_BYTES: Final = 64 * 1024
 _POLL_SECONDS: Final = 0.1
 _ANSWER_SECONDS: Final = 10.0
-# The agent may have to ask for the key first, and bounds that by 20 s.
-_WAITS_SECONDS: Final = 30.0
+# The agent may have to ask for the key first, with evidence, which it bounds by minutes.
+_WAITS_SECONDS: Final = 120.0
 _LOOK_SECONDS: Final = 0.25
 _CREDENTIALS: Final = struct.Struct("3i")
 
@@ -95,8 +95,8 @@ def hand_over_on_demand(
 
     Args:
         place: As for `serve_file_keys`.
-        bring: Gets the keys, within 20 s; None where they cannot be had now: the connection is closed without a word,
-            and the engine connects again.
+        bring: Gets the keys, within a minute or two; None where they cannot be had now: the connection is closed
+            without a word, and the engine connects again.
         is_over: Asked several times a second, and once more before anything is sent.
         user: As for `serve_file_keys`.
 

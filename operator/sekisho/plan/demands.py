@@ -23,6 +23,11 @@ def find_pending(demands: EffectiveWeights, seen: Seen) -> Rejection | None:
     """Return what must be known of the weights before anything is decided on them; None where nothing must."""
     if seen.waits and (seen.is_sealed or not demands.is_empty):
         return Rejection(Reason.WEIGHTS_PENDING, f"model {seen.name}: {seen.waits}")
+    if seen.to_record and seen.found is not None:
+        return Rejection(
+            Reason.WEIGHTS_PENDING,
+            f"model {seen.name}: {_name(seen.found)} is to be recorded as accepted before it is served",
+        )
     return None
 
 
@@ -107,7 +112,7 @@ def _find_rollback(seen: Seen, found: Inspection) -> Rejection | None:
     return Rejection(
         Reason.VERSION_ROLLED_BACK,
         f"model {seen.name}: {_name(found)} is older than version {seen.accepted_version}, which was accepted before; "
-        "seal it anew under a higher version, or create another Model for another model",
+        "seal it anew under a higher version, or under another name, served by another Model, if it is another model",
     )
 
 

@@ -1,17 +1,20 @@
 """The status of a Model: its class with every floor joined, and whether its weights show what that class demands."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
-from sekisho.api.v1alpha1.model import ModelStatus
+from sekisho.api.v1alpha1.model import KeyFacts, ModelStatus
 from sekisho.errors import RefusedError, Rejection
 from sekisho.plan.accepted import accept, publish, refuse
 from sekisho.plan.classing import Classing, classify_model, require_policy
 from sekisho.plan.conditions import Aspect, Facet
 from sekisho.plan.demands import KINDS, find_pending, find_refusal, judge_weights
 from sekisho.plan.inspection import read_accepted
+from sekisho.plan.keys import judge_key, read_key_facts
 from sekisho.plan.outcome import AWAITED
 from sekisho.plan.sealing import Seen, see_weights
+from sekisho.plan.versions import Accepted, read_accepted_version
 from sekisho.plan.world import ModelObject, Published
 
 
@@ -23,7 +26,7 @@ def plan_model(
     now_at: float,
 ) -> Published:
     """Decide the status of a model. What the depot writes of it is read, never written."""
-    accepted = read_accepted(obj.status)
+    accepted, fresh = read_accepted(obj.status), None
     body: dict[str, object] = {"acceptedVersion": accepted or None}
     try:
         if isinstance(obj.spec, Rejection):
@@ -34,15 +37,24 @@ def plan_model(
     except RefusedError as refusal:
         facet = refuse(Rejection(refusal.reason, refusal.message))
     else:
-        facet = _judge(classing, seen)
-        body["acceptedVersion"] = max(accepted, _verified_version(seen)) or None
+        facet = _judge(classing, seen, read_key_facts(obj.status))
+        body["acceptedVersion"] = max(accepted, seen.accepted_version, _verified_version(seen)) or None
+        fresh = _find_fresh(seen)
     told = publish(ModelStatus, facet, obj.status, generation=obj.generation, now_at=now_at, body=body)
-    return _quieten(told, facet)
+    return replace(_quieten(told, facet), accepted=fresh)
 
 
-def _judge(classing: Classing, seen: Seen) -> Facet:
+def _find_fresh(seen: Seen) -> Accepted | None:
+    """Return the version that is to be remembered; never one that is older than what was accepted."""
+    if not seen.to_record or _verified_version(seen) < seen.accepted_version:
+        return None
+    return read_accepted_version(seen.found)
+
+
+def _judge(classing: Classing, seen: Seen, key: KeyFacts | None) -> Facet:
     demands, who = classing.rules.weights, f"class {classing.data_class}"
-    shown = judge_weights(demands, seen, who=who)
+    usable = judge_key(seen.found, key)
+    shown = (*judge_weights(demands, seen, who=who), *([usable] if usable is not None else []))
     gap = find_refusal(demands, seen, who=who) or find_pending(demands, seen)
     lasting = gap is not None and gap.reason not in AWAITED
     return accept("the policy knows the class, and the source can be used", more=shown, gap=gap, lasting=lasting)

@@ -28,7 +28,9 @@ class Seen:
         found: What the depot found there; None while what it found does not count.
         waits: Why it does not count yet; empty where it does.
         last: What the depot last found, whether it counts or not; None where there is nothing, or nothing readable.
-        accepted_version: Highest version accepted before; 0 where none was.
+        accepted_version: Highest version accepted before, of this Model object or in its namespace of a model of this
+            name from one of these signers; 0 where none was.
+        to_record: Whether the version that was found is still to be remembered before it is served.
         approvals: For each role that approved: why that does not count, empty where it does.
     """
 
@@ -39,6 +41,7 @@ class Seen:
     last: Inspection | None
     accepted_version: int
     approvals: Mapping[str, str]
+    to_record: bool = False
 
     @property
     def is_sealed(self) -> bool:
@@ -65,7 +68,8 @@ def see_weights(model: ModelObject, spec: ModelSpec, policy: ClassificationPolic
         found=found,
         waits=waits,
         last=last,
-        accepted_version=read_accepted(model.status),
+        accepted_version=max(read_accepted(model.status), model.versions.floor(found) if model.versions else 0),
+        to_record=model.versions is not None and model.versions.lacks(found),
         approvals=_judge_approvals(spec.approvals, found, policy, now_at=now_at),
     )
 

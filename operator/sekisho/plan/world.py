@@ -14,6 +14,7 @@ from sekisho.api.v1alpha1.runtime import RuntimeSpec
 from sekisho.api.v1alpha1.site import SiteSpec
 from sekisho.errors import Reason, Rejection
 from sekisho.placement.snapshot import Snapshot
+from sekisho.plan.versions import Accepted, Versions
 from sekisho.render.settings import RenderSettings
 
 Manifest = Mapping[str, Any]
@@ -40,7 +41,11 @@ class ServiceObject:
 
 @dataclass(frozen=True, slots=True)
 class ModelObject:
-    """One Model as it was read."""
+    """One Model as it was read.
+
+    Attributes:
+        versions: What its namespace has accepted of sealed models; None where nobody keeps that.
+    """
 
     namespace: str
     name: str
@@ -48,6 +53,7 @@ class ModelObject:
     labels: Mapping[str, str]
     spec: ModelSpec | Rejection
     status: Mapping[str, Any]
+    versions: Versions | None = None
 
 
 SpecT = TypeVar("SpecT")
@@ -194,3 +200,4 @@ class Published:
     status: Manifest
     announcements: tuple[Announcement, ...] = ()
     check_after_seconds: float | None = None
+    accepted: Accepted | None = None

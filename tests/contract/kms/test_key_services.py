@@ -123,6 +123,24 @@ def test_a_key_that_is_deleted_or_waits_for_it_is_refused(bench: Bench) -> None:
     assert refuse_unwrap(bench, wrapped).reason is bench.deleted_reason
 
 
+def test_a_key_that_waits_for_its_deletion_says_so_of_itself_where_the_service_still_knows_it(bench: Bench) -> None:
+    assert not bench.service.describe(bench.key_id).deleting
+    bench.delete()
+    try:
+        state = bench.service.describe(bench.key_id)
+    except RefusedError as error:
+        reason = error.reason
+    else:
+        assert (state.deleting, state.enabled, bool(state.detail)) == (True, False, True)
+        return
+    assert reason in {Reason.KEY_NOT_FOUND, Reason.KEY_DISABLED}
+
+
+def test_a_key_that_is_only_disabled_does_not_wait_for_its_deletion(bench: Bench) -> None:
+    bench.disable()
+    assert not bench.service.describe(bench.key_id).deleting
+
+
 def test_a_revoked_version_does_not_unwrap_and_the_message_says_rewrap(bench: Bench) -> None:
     if bench.revoke is None:
         pytest.skip("the service revokes no single version; the minimum in our settings does")

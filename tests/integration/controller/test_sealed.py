@@ -44,13 +44,13 @@ class House:
         push(self.server, blobs, tag=tag)
         return uri_of(self.server, tag=tag)
 
-    def register(self, uri: str, **spec: Any) -> None:
+    def register(self, uri: str, *, name: str = MODEL, **spec: Any) -> None:
         base = {"owner": "team", "format": {"name": "gguf"}, "storageUri": uri, "size": "1Mi"}
         self.world.apply(
             {
                 "apiVersion": POLICY["apiVersion"],
                 "kind": "Model",
-                "metadata": {"name": MODEL, "namespace": self.world.namespace},
+                "metadata": {"name": name, "namespace": self.world.namespace},
                 "spec": {**base, **spec},
             }
         )
@@ -113,6 +113,57 @@ def depot(
     }
     with new_controller(module="sekisho.depot.main", env=env) as process:
         yield process
+
+
+@pytest.fixture
+def depots(
+    house: House, new_controller: Callable[..., ControllerProcess], tmp_path: Path
+) -> Callable[[str], ControllerProcess]:
+    """Start a depot of one node of several."""
+    build_keys(tmp_path / "tls", "127.0.0.1")
+    (tmp_path / "sources.json").write_text(json.dumps([{"prefix": f"oci://{house.server.host}/", "plainHttp": True}]))
+
+    def start(node: str) -> ControllerProcess:
+        env = {
+            "SEKISHO_BIND": "127.0.0.1",
+            "SEKISHO_TLS_DIR": str(tmp_path / "tls"),
+            "SEKISHO_CACHE_DIR": str(tmp_path / node),
+            "SEKISHO_SOURCES_FILE": str(tmp_path / "sources.json"),
+            "SEKISHO_HTTPS_PORT": str(free_port()),
+            "SEKISHO_CANARY_PORT": str(free_port()),
+            "SEKISHO_NODE": node,
+            "SEKISHO_POD_NAME": f"depot-{node}",
+        }
+        return new_controller(module="sekisho.depot.main", env=env).start()
+
+    return start
+
+
+def holder(house: House) -> str:
+    found = house.world.cluster.kubectl(
+        "get", "lease", "sekisho-depot", "-n", "sekisho-system", "--ignore-not-found", "-o",
+        "jsonpath={.spec.holderIdentity}",
+    )  # fmt: skip
+    return found.partition("_")[0]
+
+
+@pytest.mark.usefixtures("controller")
+def test_of_depots_on_several_nodes_one_inspects_and_another_goes_on_when_it_dies(
+    house: House, depots: Callable[[str], ControllerProcess]
+) -> None:
+    processes = {node: depots(node) for node in ("a", "b")}
+    blobs, approval = whole()
+    house.register(house.push(blobs, tag="7"), approvals=[approval])
+    house.await_model("Ready")
+    leader = holder(house).removeprefix("depot-")
+    assert leader in processes
+    other = next(node for node in processes if node != leader)
+    processes[leader].kill()
+    newer, newer_approval = whole(8)
+    house.register(house.push(newer, tag="8"), approvals=[newer_approval])
+    wait_for(lambda: house.status().get("acceptedVersion") == 8, seconds=60, what="an inspection by the other depot")
+    assert holder(house) == f"depot-{other}"
+    processes[other].kill()
 
 
 Processes = tuple[ControllerProcess, ControllerProcess]
@@ -189,6 +240,38 @@ def test_an_older_version_is_refused_and_what_ran_ends(house: House) -> None:
     assert "legal/reviewer version 6 is older than version 7, which was accepted before" in told
     assert house.status()["acceptedVersion"] == 7
     wait_for(lambda: "Deployment" not in house.world.children("chat"), what="the end of the Deployment")
+
+
+@pytest.mark.usefixtures("running")
+def test_an_older_version_is_refused_after_the_model_was_deleted_and_made_anew_and_in_a_second_model(
+    house: House,
+) -> None:
+    blobs, approval = whole()
+    house.register(house.push(blobs, tag="7"), approvals=[approval])
+    house.await_model("Ready")
+    house.world.kubectl("delete", "model", MODEL)
+    older, older_approval = whole(6)
+    uri = house.push(older, tag="6")
+    house.register(uri, approvals=[older_approval])
+    assert "version 6 is older than version 7" in house.await_model("VersionRolledBack")["message"]
+    house.serve()
+    house.await_service("VersionRolledBack")
+    assert "Deployment" not in house.world.children("chat")
+    house.register(house.push(blobs, tag="7"), approvals=[approval])
+    house.await_model("Ready")
+    house.register(uri, name="second", approvals=[older_approval])
+    told = wait_for(
+        lambda: (c := house.world.condition("second", "Ready", of="model")) and c["status"] == "False"
+        and c["reason"] != "WeightsPending" and c,
+        what="a word on the second model",
+    )  # fmt: skip
+    assert (told["reason"], "is older than version 7" in told["message"]) == ("VersionRolledBack", True)
+    kept = house.world.cluster.kubectl(
+        "get", "configmaps", "-n", "sekisho-system", "-l", "sekisho.dev/versions=accepted", "-o", "json"
+    )
+    entries = [json.loads(text) for item in json.loads(kept)["items"] for text in item["data"].values()]
+    mine = [entry for entry in entries if entry["namespace"] == house.world.namespace]
+    assert mine == [{"model": "legal/reviewer", "namespace": house.world.namespace, "signer": "release", "version": 7}]
 
 
 @pytest.mark.usefixtures("running")

@@ -9,9 +9,13 @@ from sekisho.controller.facts import FactsLoop
 from sekisho.controller.gather import Gatherer
 from sekisho.controller.reading import Reader
 from sekisho.controller.settings import Settings
+from sekisho.controller.versions import VersionLedger
+from sekisho.kube.client import KubeClient
+from sekisho.kube.credentials import Credentials
 from sekisho.kube.resources import DATA_GRANTS, EVIDENCE_POLICIES, INFERENCE_SERVICES, KEY_RELEASE_POLICIES, Resource
 from tests.unit.api.cases import EVIDENCE, GRANT, IMAGE, RELEASE, SERVICE
 
+LEDGER = VersionLedger(KubeClient(Credentials("http://127.0.0.1:1"), process="test"), "system")  # asked for nothing
 SETTINGS = Settings(namespace="system", agent_image="sekisho.local/agent:1")
 
 
@@ -20,7 +24,7 @@ class Stores:
 
     def __init__(self) -> None:
         self.cluster, self.reader = Cluster(), Reader()
-        self.gatherer = Gatherer(self.cluster, self.reader, SETTINGS, clock=lambda: 1.8e9)
+        self.gatherer = Gatherer(self.cluster, self.reader, SETTINGS, ledger=LEDGER, clock=lambda: 1.8e9)
         self.version = 0
 
     def put(self, resource: Resource, name: str, spec: Any, *, namespace: str = "") -> dict[str, Any]:
@@ -75,7 +79,9 @@ class Told:
 
 async def test_every_kind_of_grant_gets_its_status(stores: Stores) -> None:
     told = Told()
-    loop = FactsLoop(stores.cluster, stores.gatherer, told, stores.reader)  # type: ignore[arg-type]
+    loop = FactsLoop(
+        stores.cluster, stores.gatherer, told, stores.reader, ledger=LEDGER, wake_namespace=lambda _: None  # type: ignore[arg-type]
+    )  # fmt: skip
     owner, tenant = ("model-owners", "ours"), ("legal", "ours")
     for resource, name in ((EVIDENCE_POLICIES, ("", "genoa")), (KEY_RELEASE_POLICIES, owner), (DATA_GRANTS, tenant)):
         assert (await loop.reconcile(resource, name)).writes == 1

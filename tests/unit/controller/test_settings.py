@@ -40,7 +40,7 @@ def test_the_charts_spelling_is_read() -> None:
         "KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "6443",
     })  # fmt: skip
     assert (read.fence, read.image_pull_secrets, read.namespace) == (False, ("a", "b"), "system")
-    rendered = read.render_settings(depot_host="10.0.0.9", depot_pod_ip="10.1.0.3", ca_pem="pem")
+    rendered = read.render_settings(depot_host="10.0.0.9", canary_host="10.1.0.3", ca_pem="pem")
     assert rendered.gateway_url == "https://sekisho-gateway.system.svc/v1"
     canaries = {c.name: (c.host, c.port, c.protocols) for c in rendered.canaries}
     assert canaries == {
@@ -53,7 +53,7 @@ def test_the_charts_spelling_is_read() -> None:
 
 
 def test_what_is_not_known_yet_is_not_tried() -> None:
-    rendered = Settings.read(ENV).render_settings(depot_host="", depot_pod_ip="", ca_pem="")
+    rendered = Settings.read(ENV).render_settings(depot_host="", canary_host="", ca_pem="")
     assert [c.name for c in rendered.canaries] == ["node", "metadata"]
 
 
@@ -72,9 +72,16 @@ def test_a_broker_goes_before_the_development_release(
     read = Settings.read({**ENV, **given})
     assert read.release_service == service
     rendered = read.render_settings(
-        depot_host="", depot_pod_ip="", ca_pem="", release_host="10.96.0.50" if service else "",
+        depot_host="", canary_host="", ca_pem="", release_host="10.96.0.50" if service else "",
         attester_host="10.96.0.60",
     )  # fmt: skip
     assert (rendered.release.service if rendered.release else "") == service
     assert (rendered.release.protocol if rendered.release else None) == protocol
     assert rendered.attester_host == "10.96.0.60"
+
+
+def test_a_canary_behind_a_service_is_tried_by_what_a_service_answers() -> None:
+    read = Settings.read({**ENV, "SEKISHO_DEPOT_PER_NODE": "true"})
+    rendered = read.render_settings(depot_host="10.0.0.9", canary_host="10.0.0.10", ca_pem="pem")
+    (canary,) = [item for item in rendered.canaries if item.name == "depot-canary"]
+    assert (canary.host, canary.port, canary.protocols) == ("10.0.0.10", 9999, ("tcp", "udp"))

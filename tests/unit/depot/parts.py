@@ -50,6 +50,7 @@ class SimulatedCluster:
     configs: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     wishes: dict[tuple[str, str], WeightsWish] = field(default_factory=dict)
     writes: list[tuple[str, PodCondition]] = field(default_factory=list)
+    nodes: dict[str, str] = field(default_factory=dict)
     reviews: int = 0
     down: bool = False
 
@@ -76,9 +77,9 @@ class SimulatedCluster:
         self._answer()
         return self.pods.get((namespace, name))
 
-    async def list_pods(self) -> Sequence[PodFacts]:
+    async def list_pods(self, *, node: str = "") -> Sequence[PodFacts]:
         self._answer()
-        return list(self.pods.values())
+        return [pod for pod in self.pods.values() if node in ("", self.nodes.get(pod.uid, ""))]
 
     async def read_agent_config(self, namespace: str, service: str) -> Mapping[str, Any]:
         self._answer()

@@ -100,6 +100,47 @@ async def test_a_pod_that_another_replica_heard_is_not_called_stale() -> None:
     assert stage.status()[0] == "True"
 
 
+async def test_a_depot_of_one_node_takes_over_the_pods_of_that_node_alone() -> None:
+    stage = Stage()
+    await stage.prove()
+    stage.cluster.nodes = {stage.pod.uid: "a"}
+    for node, count in (("a", 1), ("b", 0)):
+        stage.restart()
+        stage.book.node = node
+        assert await stage.book.adopt() == count
+
+
+async def test_a_pod_whose_own_depot_is_gone_is_called_stale_by_the_one_that_looks_after_silent_pods() -> None:
+    stage = Stage()
+    await stage.prove()
+    stage.cluster.nodes = {stage.pod.uid: "a"}
+    stage.restart()
+    stage.book.node = "b"
+    stage.now += 200
+    assert await stage.book.adopt_silent() == 0, "its own depot may be a minute late with a word that goes on to hold"
+    stage.now += 20
+    assert await stage.book.adopt_silent() == 1
+    assert await stage.book.adopt_silent() == 0
+    assert await stage.book.sweep() == 1
+    status, reason = stage.status()[:2]
+    assert (status, reason) == ("False", Reason.ISOLATION_PROOF_STALE)
+
+
+async def test_a_silent_pod_that_was_heard_by_its_own_depot_meanwhile_is_left_alone() -> None:
+    stage = Stage()
+    await stage.prove()
+    own = stage.book
+    stage.restart()
+    stage.now += 220
+    assert await stage.book.adopt_silent() == 1
+    mine, stage.book = stage.book, own
+    await stage.prove()
+    writes = len(stage.cluster.writes)
+    assert await mine.sweep() == 0
+    assert len(stage.cluster.writes) == writes
+    assert stage.status()[0] == "True"
+
+
 async def test_a_pod_that_is_gone_or_has_a_namesake_is_forgotten_without_a_write() -> None:
     stage = Stage()
     await stage.prove()

@@ -14,7 +14,7 @@ from sekisho.errors import Reason, Rejection
 from sekisho.placement.snapshot import NodeFacts, take_snapshot
 from sekisho.plan.conditions import format_time
 from sekisho.plan.inferenceservice import plan
-from sekisho.plan.world import ModelObject, Plan, ServiceObject, World
+from sekisho.plan.world import ModelObject, Plan, Published, ServiceObject, World
 from sekisho.render.settings import Canary, RenderSettings
 from tests.unit.classify.policies import build_signers
 
@@ -182,7 +182,7 @@ def settle(
     return replace(obj, status=plan(replace(obj, status=first.status), seen).status), seen
 
 
-def condition(decided: Plan, kind: str) -> dict[str, Any]:
+def condition(decided: Plan | Published, kind: str) -> dict[str, Any]:
     return next(item for item in decided.status["conditions"] if item["type"] == kind)
 
 

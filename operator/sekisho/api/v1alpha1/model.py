@@ -194,6 +194,26 @@ class Inspection(StatusModel):
     refusal: Refusal | None = Field(default=None, description="Why the depot refuses what it found.")
 
 
+class KeyFacts(StatusModel):
+    """What the key service says of the key-encryption key of a sealed model."""
+
+    kms: Annotated[str, Field(min_length=1, max_length=64)] = Field(description="Key service.")
+    key_id: Annotated[str, Field(min_length=1, max_length=2048)] = Field(description="Key there.")
+    state: Literal["Enabled", "Disabled", "PendingDeletion", "Unknown"] = Field(
+        description="Whether it opens anything now; Unknown where the key service did not say."
+    )
+    version: int | None = Field(
+        default=None, strict=True, ge=0, le=2**53 - 1, description="Newest version, which wraps.",
+        json_schema_extra={"format": "int64"},
+    )  # fmt: skip
+    min_version: int | None = Field(
+        default=None, strict=True, ge=0, le=2**53 - 1, description="Oldest version that still unwraps.",
+        json_schema_extra={"format": "int64"},
+    )  # fmt: skip
+    message: Annotated[str, Field(max_length=512)] = Field(default="", description="Why it is not Enabled.")
+    checked_at: Timestamp = Field(description="When it was asked; an answer that says the same renews it rarely.")
+
+
 class ModelStatus(StatusModel):
     """What the operator made of the model."""
 
@@ -213,9 +233,12 @@ class ModelStatus(StatusModel):
         default=None, ge=1, le=2**53 - 1, json_schema_extra={"format": "int64"},
         description="Highest version whose signatures held; a lower one is refused.",
     )  # fmt: skip
+    key: KeyFacts | None = Field(
+        default=None, description="State of its key at the key service; the release of keys alone writes it."
+    )
     conditions: tuple[Condition, ...] = Field(
         default=(), max_length=32, json_schema_extra=CONDITIONS,
-        description="Accepted, Sealed, Signed, Scanned, Evaluated, Approved and Ready.",
+        description="Accepted, Sealed, Signed, Scanned, Evaluated, Approved, KeyUsable and Ready.",
     )  # fmt: skip
 
 
