@@ -22,7 +22,7 @@ from sekisho.errors import Reason, SekishoError
 _IDLE_SECONDS: Final = 1.0
 _BUSY_SECONDS: Final = 0.5
 _JUMP_SECONDS: Final = 30.0
-_TOLD_ATTEMPTS: Final = 3
+_TOLD_ATTEMPTS: Final = 2
 _TOLD_PAUSE_SECONDS: Final = 2.0
 _PASSING: Final = frozenset(
     {
@@ -66,7 +66,12 @@ class LeaseKeeper:
     def run(self) -> None:
         """Keep the lease until `stop` is set."""
         while not self.stop.is_set():
-            self.stop.wait(self.take_step())
+            try:
+                wait = self.take_step()
+            except OSError as error:  # the lease ends all the same: probes judge it by the clock
+                log_event("error", f"the lease cannot be kept: {error.strerror}")
+                wait = _IDLE_SECONDS
+            self.stop.wait(wait)
 
     def take_step(self) -> float:
         """Do what is due and return how many seconds to wait before the next step."""
@@ -163,9 +168,9 @@ class LeaseKeeper:
 
     def _end(self, lease: Lease) -> None:
         """Go on with the end of a lease: each part is done until it is done, and none of it waits for the broker."""
+        self.halt()  # first: what is still at work might tell the depot that all is well
         self.state.record_weights(lease.reason, lease.message, ready=False)
         self._announce(lease)
-        self.halt()
         if lease.phase is Phase.DRAINING:
             return
         self.wipe()

@@ -45,6 +45,8 @@ REPORTABLE: Final = frozenset(
         Reason.APPRAISAL_FAILED,
         Reason.RELEASE_NOT_GRANTED,
         Reason.GRANT_EXPIRED,
+        Reason.GRANT_SUSPENDED,
+        Reason.KEY_NOT_OWNED,
         Reason.WORKLOAD_MISMATCH,
         Reason.LEASE_EXPIRED,
         Reason.BROKER_UNAVAILABLE,

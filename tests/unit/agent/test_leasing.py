@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import socket
 import threading
@@ -22,10 +23,12 @@ from sekisho.errors import Reason
 from tests.simulators.broker import RefusedAnswerError, SimulatedBroker, serve_broker
 from tests.unit.agent.sealed import PLAIN, RELEASE, RELEASE_TOKEN, SILENT, SealedStage, run_stage
 from tests.unit.agent.test_broker import ChipAttester
-from tests.unit.depot.parts import NAMESPACE, FileServer, serve_files, settle
+from tests.unit.depot.parts import NAMESPACE, FileServer, serve_files
+from tests.unit.depot.parts import settle as settle_soon
 from tests.unit.seal.sealing import KEY
 
 POD = (NAMESPACE, "chat-0", "uid-0")
+settle = functools.partial(settle_soon, seconds=40.0)
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +74,8 @@ class Leased:
         """End the agent as a kill would: nothing is told to anybody."""
         self.agent.stop.set()
         await asyncio.to_thread(self.agent.run)
+        if self.agent._keeping is not None:
+            await asyncio.to_thread(self.agent._keeping.join, 10)
 
     async def serve(self) -> None:
         await self.stage.step()
@@ -114,6 +119,7 @@ async def leased(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
             yield scene
             scene.stop_engine()
             broker.refuse = lambda _purpose: None
+            await scene.end_agent()
 
 
 def refuses(reason: str, status: int = 403, *, purposes: tuple[str, ...] = ("renew",)) -> Callable[[str], None]:
