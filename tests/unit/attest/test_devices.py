@@ -77,6 +77,15 @@ def test_one_signing_key_under_two_identities_is_refused() -> None:
     assert "2 of 2 devices have the signing key of" in message
 
 
+def test_one_report_under_two_identities_is_refused() -> None:
+    first, second = claim(GPUS[0]), claim(GPUS[1])
+    claims = [first, replaced(second, evidence_digest=first.evidence_digest)]
+    assert refused(claims, ExpectedDevices(2)) == (
+        Reason.EVIDENCE_INVALID,
+        f"2 of 2 devices have the report of nvidia-gpu NVIDIA:GH100:{1:016X}",
+    )
+
+
 def test_a_device_that_nothing_tells_apart_is_refused() -> None:
     assert refused([replaced(claim(GPUS[0]), chip_id=None)], ExpectedDevices(1)) == (
         Reason.EVIDENCE_INVALID,

@@ -2,6 +2,8 @@
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from sekisho.attest.ecdsa import verify_ecdsa
 from sekisho.errors import Reason, RefusedError
@@ -34,3 +36,14 @@ def test_what_does_not_hold_is_refused(key: object, signature: bytes, message: b
 
 def test_what_holds_is_passed() -> None:
     verify_ecdsa(KEY.public_key(), SIGNATURE, b"message", name="it")
+
+
+def test_the_smaller_curve_goes_with_its_own_hash_and_length() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    r, s = decode_dss_signature(key.sign(b"message", ec.ECDSA(SHA256())))
+    signature = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+    verify_ecdsa(key.public_key(), signature, b"message", name="it", curve="secp256r1")
+    with pytest.raises(RefusedError, match="has 96 bytes, 64 belong to secp256r1"):
+        verify_ecdsa(key.public_key(), SIGNATURE, b"message", name="it", curve="secp256r1")
+    with pytest.raises(RefusedError, match="is not an ECDSA key on secp256r1"):
+        verify_ecdsa(KEY.public_key(), signature, b"message", name="it", curve="secp256r1")
