@@ -63,6 +63,11 @@ def test_a_demand_of_nothing_cannot_be_built(build: Callable[[], object], messag
             "measurement is empty; listed is 0000000000000000…, 0101010101010101…, 0202020202020202… and 2 more",
         ),
         (
+            MeasurementIn(frozenset(bytes([n]) * 48 for n in range(3))), {"measurement": b""},
+            Reason.MEASUREMENT_UNKNOWN,
+            "measurement is empty; listed is 0000000000000000…, 0101010101010101…, 0202020202020202…",
+        ),
+        (
             RegisterIn("r0", frozenset({b"\x23" * 48})), {}, Reason.MEASUREMENT_UNKNOWN,
             f"register r0 {'22' * 48}; listed is 2323232323232323…",
         ),

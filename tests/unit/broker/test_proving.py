@@ -190,6 +190,10 @@ def test_devices_are_held_against_each_other() -> None:
     assert refuse(replace(alone, claims=(alone.claims[0], other)))[0] == Reason.EVIDENCE_NOT_BOUND
 
 
+def test_devices_of_a_pod_need_no_evidence_where_nobody_asks_for_it() -> None:
+    assert decide_release(build_facts(workload={"gpus": 2})).lease_seconds == 600
+
+
 def test_a_device_answers_with_the_nonce_of_32_bytes_and_no_other_form() -> None:
     facts = build_facts(claims=(SNP, build_gpu(1)), workload={"service_class": "internal"})
     assert decide_release(facts).lease_seconds == 900
