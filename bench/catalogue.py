@@ -5,6 +5,7 @@ from bench.harness import Registry
 from bench.operators import benchmarks as operators
 from bench.release import benchmarks as release
 from bench.sealed import benchmarks as sealed
+from bench.trust import benchmarks as trust
 
 
 def build_registry() -> Registry:
@@ -14,4 +15,5 @@ def build_registry() -> Registry:
     operators.add_to(registry)
     sealed.add_to(registry)
     release.add_to(registry)
+    trust.add_to(registry)
     return registry

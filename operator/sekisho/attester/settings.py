@@ -21,6 +21,7 @@ class AttesterSettings:
         tsm: Root of configfs-tsm; None where none is used.
         event_log: Where the firmware's log is; it may be missing.
         trust_host: Where the trust controller is; empty where nodes are not attested and only pods ask.
+        trust_port: No variable sets it: SEKISHO_TRUST_PORT is what kubelets call an address of the Service.
     """
 
     node: str
@@ -66,7 +67,6 @@ def read_settings(environ: Mapping[str, str]) -> AttesterSettings:
         tsm=tsm,
         event_log=_read_path(environ, "SEKISHO_EVENT_LOG"),
         trust_host=environ.get("SEKISHO_TRUST_HOST", default.trust_host),
-        trust_port=_read_port(environ, "SEKISHO_TRUST_PORT", default.trust_port),
         token_file=_read_path(environ, "SEKISHO_TOKEN_FILE") or default.token_file,
         ca_file=_read_path(environ, "SEKISHO_CA_FILE") or default.ca_file,
         tls_dir=_read_path(environ, "SEKISHO_TLS_DIR") or default.tls_dir,

@@ -12,6 +12,7 @@ from sekisho.kube.failures import ApiConflictError, ApiRefusedError
 from sekisho.kube.resources import NODES
 
 _MAX_REFUSAL: Final = 512
+_HEX_DIGITS: Final = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def read_node(raw: Mapping[str, Any]) -> TrustedNode:
     return TrustedNode(
         name=str(meta.get("name", "")),
         uid=str(meta.get("uid", "")),
-        ak_name=str(said.get(names.NODE_AK_ANNOTATION, "")),
+        ak_name=_read_hex(said.get(names.NODE_AK_ANNOTATION)),
         ek_digest=str(said.get(names.NODE_EK_ANNOTATION, "")),
         attested=tuple(item for item in attested.split(",") if item),
         expires_at=_parse_time(said.get(names.NODE_EXPIRY_ANNOTATION)),
@@ -126,6 +127,11 @@ async def patch_node(client: KubeClient, node: TrustedNode, patch: Mapping[str, 
         return await client.patch(NODES, node.name, body)
     except (ApiConflictError, ApiRefusedError) as error:
         raise RefusedError(Reason.NOT_ALLOWED, f"node {node.name} cannot be written: {error.message}") from error
+
+
+def _read_hex(text: Any) -> str:
+    value = str(text or "")
+    return value if len(value) % 2 == 0 and _HEX_DIGITS.issuperset(value) else ""
 
 
 def _parse_time(text: Any) -> float:

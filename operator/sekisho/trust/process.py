@@ -17,6 +17,7 @@ from sekisho.kube.tls import ServerTls
 from sekisho.trust.challenges import Challenges
 from sekisho.trust.collateral import CollateralFolder
 from sekisho.trust.enrolment import Enrolments
+from sekisho.trust.hardware import HardwareFolder
 from sekisho.trust.identity import Doorman
 from sekisho.trust.server import Standing, Times, TrustApi
 from sekisho.trust.settings import TrustSettings
@@ -56,14 +57,16 @@ async def run_trust(
         OSError: A port or the certificate cannot be used.
     """
     collateral = CollateralFolder(settings.collateral_dir)
+    hardware = HardwareFolder(settings.hardware_dir)
     await asyncio.to_thread(collateral.load)
+    await asyncio.to_thread(hardware.load)
     nodes, policy = WatchedNodes(client), WatchedPolicy(client, settings.policy)
     api = TrustApi(
         nodes=nodes,
         doorman=Doorman(client, namespace=settings.namespace),
         challenges=Challenges(time.monotonic, secrets.token_bytes),
         enrolments=Enrolments(nodes, time.monotonic, secrets.token_bytes),
-        standing=Standing(lambda: collateral.makers, policy.rules, Verifier(lambda: collateral.makers)),
+        standing=Standing(lambda: collateral.makers, policy.rules, Verifier(lambda: hardware.loaded.collateral)),
         times=Times(settings.valid_seconds, settings.interval_seconds),
         leads=leads,
     )
@@ -85,6 +88,7 @@ async def run_trust(
             nodes.reflector.run(),
             policy.reflector.run(),
             collateral.follow(),
+            hardware.follow(),
             sweeper.run(),
             tls.follow(),
             _check(running, leads),

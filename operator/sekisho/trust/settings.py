@@ -17,6 +17,7 @@ class TrustSettings:
         valid_seconds: How long an attestation counts.
         interval_seconds: After how long a node is asked to come again.
         collateral_dir: Where roots, revocation lists and the list of allowed endorsement keys are mounted.
+        hardware_dir: Where the collateral of confidential virtual machines is mounted; it may be missing.
         qps: Requests a second to the API server.
     """
 
@@ -24,6 +25,7 @@ class TrustSettings:
     valid_seconds: int = 3600
     interval_seconds: int = 300
     collateral_dir: Path = Path("/etc/sekisho/collateral")
+    hardware_dir: Path = Path("/etc/sekisho/hardware")
     tls_dir: Path = Path("/etc/sekisho/tls")
     leader_election: bool = True
     lease_seconds: int = 15
@@ -61,6 +63,7 @@ def read_settings(environ: Mapping[str, str]) -> TrustSettings:
         valid_seconds=valid,
         interval_seconds=interval,
         collateral_dir=Path(environ.get("SEKISHO_COLLATERAL_DIR", str(default.collateral_dir))),
+        hardware_dir=Path(environ.get("SEKISHO_HARDWARE_DIR", str(default.hardware_dir))),
         tls_dir=Path(environ.get("SEKISHO_TLS_DIR", str(default.tls_dir))),
         leader_election=environ.get("SEKISHO_LEADER_ELECTION", "true").lower() == "true",
         lease_seconds=_read_number(environ, "SEKISHO_LEASE_SECONDS", default.lease_seconds, least=3, most=300),

@@ -185,13 +185,23 @@ async def test_the_event_log_comes_along_where_it_can_be_read(tmp_path: Path, mo
         ({"SEKISHO_NODE_NAME": "n1"}, "neither SEKISHO_TPM nor SEKISHO_TSM"),
         ({"SEKISHO_NODE_NAME": "n1", "SEKISHO_TPM": "/t", "SEKISHO_PCRS": "0,24"}, "SEKISHO_PCRS is not a list"),
         ({"SEKISHO_NODE_NAME": "n1", "SEKISHO_TPM": "/t", "SEKISHO_PCRS": "a"}, "SEKISHO_PCRS is not a list"),
-        ({"SEKISHO_NODE_NAME": "n1", "SEKISHO_TPM": "/t", "SEKISHO_TRUST_PORT": "x"}, "SEKISHO_TRUST_PORT is not"),
+        ({"SEKISHO_NODE_NAME": "n1", "SEKISHO_TPM": "/t", "SEKISHO_HTTPS_PORT": "x"}, "SEKISHO_HTTPS_PORT is not"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(environ: dict[str, str], told: str) -> None:
     with pytest.raises(RefusedError) as raised:
         read_settings(environ)
     assert (raised.value.reason, told in raised.value.message) == (Reason.INVALID_SPEC, True)
+
+
+def test_variables_that_kubelets_make_of_services_are_no_settings() -> None:
+    links = {
+        "SEKISHO_TRUST_PORT": "tcp://10.96.0.9:443",
+        "SEKISHO_ATTESTER_PORT": "tcp://10.96.0.8:443",
+        "SEKISHO_TRUST_SERVICE_HOST": "10.96.0.9",
+    }
+    plain = {"SEKISHO_NODE_NAME": "n1", "SEKISHO_TPM": "/t"}
+    assert read_settings(plain | links) == read_settings(plain)
 
 
 def test_settings_are_read() -> None:

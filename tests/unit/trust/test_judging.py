@@ -10,12 +10,12 @@ import pytest
 from sekisho.api.v1alpha1.evidencepolicy import EvidencePolicySpec
 from sekisho.attest.claims import Claims, TcbStatus, Tee, Window
 from sekisho.attest.evidence import UnverifiedEvidence
+from sekisho.attest.verifiers.select import Collateral
 from sekisho.attester.collecting import spell_quote
 from sekisho.attester.tpm import Tpm
 from sekisho.errors import Reason, RefusedError
 from sekisho.plan.evidence import read_evidence_policy
 from sekisho.trust.challenges import Challenge
-from sekisho.trust.enrolment import Makers
 from sekisho.trust.judging import Rules, judge_node
 from sekisho.trust.nodes import Result, TrustedNode
 from sekisho.trust.verifying import Verifier
@@ -25,7 +25,7 @@ from tests.unit.trust.house import spell_policy
 NOW = 1_796_000_000.5
 TPM = SimulatedTpm(Maker())
 CHALLENGE = Challenge("c" * 32, "n1", "uid-1", b"n" * 32, "sha256:policy", 0.0)
-VERIFY = Verifier(lambda: Makers(()))
+VERIFY = Verifier(Collateral)
 
 
 def rules_of(*registers: int) -> Rules:
@@ -117,7 +117,7 @@ def test_a_firmware_that_measured_nothing_is_refused(folder: Path) -> None:
 
 def test_evidence_of_a_kind_that_nothing_verifies_here_is_refused(folder: Path) -> None:
     told = refusal(Reason.COLLATERAL_MISSING, [UnverifiedEvidence("nitro", b"x")], node_of(folder))
-    assert "nothing is configured to verify nitro evidence of nodes" in told
+    assert "there is no collateral for nitro evidence" in told
 
 
 def test_a_policy_that_was_changed_since_the_challenge_wants_another_one(folder: Path) -> None:
