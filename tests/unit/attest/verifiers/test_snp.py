@@ -364,6 +364,8 @@ def changed(change: Callable[[Fields], Any], kind: str = "vcek", product: str = 
             changed(lambda f: f.update({"3.4": integer(1)})),
             "has a security version 1.3.6.1.4.1.3704.1.3.4 that is reserved",
         ),
+        (changed(lambda f: f.update({"3.5": integer(1)})), "1.3704.1.3.5 that is reserved"),
+        (changed(lambda f: f.update({"3.6": integer(1)})), "1.3704.1.3.6 that is reserved"),
         (
             changed(lambda f: f.update({"3.7": integer(1)})),
             "has a security version 1.3.6.1.4.1.3704.1.3.7 that is reserved",
