@@ -121,7 +121,9 @@ _CATALOGUE: dict[str, Callable[[], Image]] = {
     "controller": lambda: _process("controller", packages=(*debian.PYTHON, "libstdc++6")),  # numpy links to it
     "gateway": lambda: _process("gateway", packages=(*debian.PYTHON, "ca-certificates")),
     "depot": lambda: _process("depot", packages=(*debian.PYTHON, "ca-certificates")),
-    "broker": lambda: _process("broker", packages=(*debian.PYTHON, "ca-certificates")),
+    "broker": lambda: _process(
+        "broker", packages=(*debian.PYTHON, "ca-certificates", "libstdc++6")
+    ),  # grpc links to it
     "attester": lambda: _process("attester", packages=debian.PYTHON),
     "trust": lambda: _process("trust", packages=debian.PYTHON),
     "unsafe-release": lambda: _process("unsafe-release", packages=debian.PYTHON),

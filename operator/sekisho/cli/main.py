@@ -11,6 +11,7 @@ import click
 from sekisho.cli.artifact import pull_model, push_model
 from sekisho.cli.credentials import find_login
 from sekisho.cli.declaring import declaration_options, read_declarations
+from sekisho.cli.evidence_command import collateral, evidence, reference_values
 from sekisho.cli.failures import EXIT_CODES
 from sekisho.cli.key_services import open_keys, open_same
 from sekisho.cli.policy_command import policy
@@ -205,7 +206,7 @@ def pull(origin: str, out: Path, plain_http: bool, ca_file: Path | None, as_json
     _run(act, as_json=as_json)
 
 
-for command in (scan, sign, verify, approve, policy):
+for command in (scan, sign, verify, approve, policy, collateral, evidence, reference_values):
     cli.add_command(command)
 
 

@@ -147,7 +147,28 @@ def test_a_sealed_model_verifies_and_rewraps_without_touching_the_weights(bench:
 
 @pytest.mark.parametrize(
     "command",
-    ["", "scan", "seal", "sign", "approve", "verify", "rewrap", "inspect", "push", "pull", "policy", "policy test"],
+    [
+        "",
+        "scan",
+        "seal",
+        "sign",
+        "approve",
+        "verify",
+        "rewrap",
+        "inspect",
+        "push",
+        "pull",
+        "policy",
+        "policy test",
+        "collateral",
+        "collateral list",
+        "collateral export",
+        "collateral import",
+        "evidence",
+        "evidence verify",
+        "evidence explain",
+        "reference-values",
+    ],
 )
 def test_help_is_what_was_agreed(command: str) -> None:
     words = [*command.split(), "--help"]
