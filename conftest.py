@@ -25,6 +25,7 @@ LONGEST = (
     "tests/integration/controller/test_reconcile.py",
     "tests/integration/controller/test_outage.py",
     "tests/integration/controller/test_sealed.py",
+    "tests/integration/controller/test_draining.py",
     "e2e/cluster/tests/test_cluster.py",
     "inference-images/vllm/test_smoke.py",
 )

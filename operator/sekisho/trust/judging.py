@@ -81,8 +81,7 @@ def _verify_bound(
     piece: UnverifiedEvidence, node: TrustedNode, challenge: Challenge, verify: Verify, now: datetime
 ) -> Claims:
     claims = verify(piece, node, now)
-    short = challenge.binding.digest(32)
-    if claims.bound_data not in {short, short + bytes(32), challenge.binding.digest(64)}:
+    if not challenge.binding.matches(claims.bound_data):
         raise RefusedError(
             Reason.EVIDENCE_NOT_BOUND,
             f"the {piece.kind} evidence of node {node.name} was made for something else than its challenge",
