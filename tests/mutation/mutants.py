@@ -84,6 +84,8 @@ def _is_text(node: ast.AST) -> bool:
     """Tell what decides nothing: texts for people, types, and bodies of protocols."""
     if isinstance(node, ast.Expr):
         return _is_text(node.value) or (isinstance(node.value, ast.Constant) and node.value.value is ...)
+    if isinstance(node, ast.Assign):
+        return any(isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets)
     if isinstance(node, ast.Subscript):
         return isinstance(node.value, ast.Name) and node.value.id in TYPES
     if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -6,6 +6,7 @@ word: one KeyReleasePolicy and one DataGrant must both hold, whole, for the same
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -194,15 +195,14 @@ def _conclude(
     facts: ReleaseFacts, grants: tuple[_Grant, ...], trust: EffectiveTrust | None, *, digest: str
 ) -> Decision:
     """Release under the first grant whose demands on evidence hold; where none does, tell the first one's refusal."""
-    refused: RefusedError | None = None
-    for grant in grants:
-        try:
-            return _release(facts, grant, trust, digest=digest)
-        except RefusedError as error:
-            refused = refused or error
-    if refused is None:
-        raise RefusedError(Reason.RELEASE_NOT_GRANTED, "no grant holds")  # pragma: no cover - there is at least one
-    raise refused
+    first, *others = grants
+    try:
+        return _release(facts, first, trust, digest=digest)
+    except RefusedError:
+        for grant in others:
+            with suppress(RefusedError):
+                return _release(facts, grant, trust, digest=digest)
+        raise
 
 
 def _release(facts: ReleaseFacts, grant: _Grant, trust: EffectiveTrust | None, *, digest: str) -> Decision:

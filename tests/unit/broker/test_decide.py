@@ -249,6 +249,24 @@ def test_a_pod_is_released_under_the_shorter_named_of_two_equal_grants() -> None
     assert (decision.owner, decision.tenant) == ("owners/a", "legal/x")
 
 
+def test_grants_of_one_name_in_two_namespaces_are_tried_in_the_order_of_namespaces() -> None:
+    keys = {"kms": "openbao", "keyIds": ["transit/legal"]}
+    law = build_law(keyOwners=[{"namespace": name, **keys} for name in ("owners", "another")])
+    models = [{"owner": name, "name": "legal/reviewer"} for name in ("owners", "another")]
+    owners = (build_owner(), build_owner(namespace="another"))
+    for mixed in (owners, owners[::-1]):
+        rules = build_rules(law=law, owners=mixed, tenants=(build_tenant(models=models),))
+        assert decide_release(build_facts(rules=rules)).owner == "another/reviewer"
+
+
+def test_a_later_grant_whose_evidence_holds_releases_too() -> None:
+    strict = build_evidence(minimumTcb=[{"component": "microcode", "version": 99}])
+    names = ("a", "b", "c")
+    owners = tuple(build_owner(name, evidence={"policy": "genoa" if name == "c" else "strict"}) for name in names)
+    rules = build_rules(owners=owners, evidence={"genoa": build_evidence(), "strict": strict})
+    assert decide_release(build_facts(rules=rules)).owner == "owners/c"
+
+
 RULES = build_rules()
 DIGEST = policy_digest(RULES, namespace="legal", service="chat")
 DECIDING: dict[str, dict[str, Any]] = {

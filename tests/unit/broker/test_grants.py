@@ -217,6 +217,11 @@ def test_what_just_fits_is_granted(side: str, changes: dict[str, Any]) -> None:
         assert judge_tenant(build_tenant(**changes), build_owner(), build_case()) is None
 
 
+def test_a_policy_for_one_manifest_takes_it_whatever_its_version() -> None:
+    owner = build_owner(model={"name": "legal/reviewer", "digest": MANIFEST})
+    assert judge_owner(owner, build_case(question={"version": 1})) is None
+
+
 def test_a_key_version_that_is_no_number_is_left_to_the_key_service() -> None:
     for version in ("a1b2", "", "٤", "-1"):
         case = build_case(question={"key_version": version})

@@ -174,6 +174,12 @@ def test_evidence_of_every_device_is_enough(gpus: int, brought: int) -> None:
     assert decide_release(build_facts(claims=claims, workload={**GPU, "gpus": gpus})).lease_seconds == 600
 
 
+def test_a_class_may_want_device_trust_alone() -> None:
+    pod = {"service_class": "internal.gpu", "gpus": 1}
+    assert decide_release(build_facts(claims=(SNP, build_gpu(1)), workload=pod)).lease_seconds == 900
+    assert refuse(build_facts(workload=pod))[0] == Reason.EVIDENCE_MISSING
+
+
 def test_devices_are_held_against_each_other() -> None:
     pod = {"gpus": 2, "service_class": "internal"}
     more = build_facts(claims=(SNP, *map(build_gpu, (1, 2, 3))), workload=pod)
