@@ -106,8 +106,10 @@ def _observe_pods(kind: str, outcome: Outcome) -> Aspect:
         if kind == ATTESTED:
             return is_true(kind, Reason.ATTESTED, "every running pod has proven its hardware and code to the broker")
         return is_true(kind, Reason.KEY_RELEASED, "every running pod holds its key on a lease; see status.weights")
+    if not outcome.pods:
+        return is_unknown(kind, Reason.PENDING, "no pod runs that could ask for a key")
     what = "has not proven yet what it is" if kind == ATTESTED else "holds no key yet"
-    return is_unknown(kind, Reason.PENDING, f"a pod {what}" if running else "no pod runs that could ask for a key")
+    return is_unknown(kind, Reason.PENDING, f"a pod {what}; WeightsAvailable tells what it waits for")
 
 
 def _failures(kind: str, outcome: Outcome) -> Iterator[Rejection]:

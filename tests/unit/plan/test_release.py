@@ -147,10 +147,12 @@ def test_the_end_of_the_first_lease_is_looked_at_when_it_comes() -> None:
 
 def test_a_pod_that_has_not_asked_yet_is_waited_for() -> None:
     decided = run(build_pod("a", conditions=held()), build_pod("b"))
-    assert told(decided, "Attested") == ("Unknown", Reason.PENDING, "a pod has not proven yet what it is")
-    assert told(decided, "KeyReleased") == ("Unknown", Reason.PENDING, "a pod holds no key yet")
+    step = "; WeightsAvailable tells what it waits for"
+    assert told(decided, "Attested") == ("Unknown", Reason.PENDING, f"a pod has not proven yet what it is{step}")
+    assert told(decided, "KeyReleased") == ("Unknown", Reason.PENDING, f"a pod holds no key yet{step}")
     starting = run(starting_pod("a"))
-    assert told(starting, "KeyReleased") == ("Unknown", Reason.PENDING, "no pod runs that could ask for a key")
+    assert told(starting, "KeyReleased") == ("Unknown", Reason.PENDING, f"a pod holds no key yet{step}")
+    assert told(run(), "KeyReleased") == ("Unknown", Reason.PENDING, "no pod runs that could ask for a key")
 
 
 def without(world: World, service: ServiceObject | None = None) -> list[str]:
