@@ -1,15 +1,18 @@
 """A real software TPM: its keys, its quotes and its maker's certificate, by our own commands."""
 
 import secrets
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from e2e.cluster.host import require_packages
+from e2e.cluster.progress import silent
 from e2e.cluster.swtpm import SoftwareTpm, TpmMaker
 from sekisho.attest.tpm2.credential import make_credential
 from sekisho.attest.tpm2.structures import EK_RSA, check_attestation_key, check_endorsement_key, parse_public
@@ -87,3 +90,37 @@ def test_its_keys_survive_a_reboot_and_its_slots_are_not_used_up(maker: TpmMaker
     with live:
         again = Tpm(live.socket).quote(bytes(32))
     assert (again.name, again.pcrs) == (first.name, first.pcrs)
+
+
+@pytest.fixture(scope="module")
+def tools() -> None:
+    require_packages({"tpm2_checkquote": "tpm2-tools"}, silent)
+
+
+def pem_of(public: bytes) -> bytes:
+    form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return parse_public(public).public.public_bytes(*form)
+
+
+@pytest.mark.usefixtures("tools")
+def test_others_tools_find_our_quote_good_and_one_for_another_nonce_not(tpm: Tpm, tmp_path: Path) -> None:
+    quote = tpm.quote(bytes(range(32)))
+    for name, content in (("ak.pem", pem_of(quote.public)), ("msg", quote.attest), ("sig", quote.signature)):
+        (tmp_path / name).write_bytes(content)
+    command = ("tpm2_checkquote", "-u", "ak.pem", "-m", "msg", "-s", "sig", "-g", "sha256", "-q")
+    good = subprocess.run((*command, bytes(range(32)).hex()), cwd=tmp_path, capture_output=True, check=False)
+    other = subprocess.run((*command, bytes(32).hex()), cwd=tmp_path, capture_output=True, check=False)
+    assert (good.returncode, other.returncode == 0) == (0, False), good.stderr
+
+
+@pytest.mark.usefixtures("tools")
+def test_a_credential_that_others_tools_made_is_opened(tpm: Tpm, tmp_path: Path) -> None:
+    found, key = tpm.read_endorsement(), tpm.read_attestation_key()
+    (tmp_path / "ek.pem").write_bytes(pem_of(found.public))
+    (tmp_path / "secret").write_bytes(bytes(range(32)))
+    command = ("tpm2_makecredential", "-T", "none", "-u", "ek.pem", "-G", "rsa", "-s", "secret", "-n", key.name.hex(),
+               "-o", "made")  # fmt: skip
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    reader = Reader((tmp_path / "made").read_bytes(), "credential")
+    assert (reader.u32(), reader.u32()) == (0xBADCC0DE, 1)
+    assert tpm.activate(found.kind, blob=reader.sized(), secret=reader.sized()) == bytes(range(32))
