@@ -61,6 +61,7 @@ async def run_trust(
     await asyncio.to_thread(collateral.load)
     await asyncio.to_thread(hardware.load)
     nodes, policy = WatchedNodes(client), WatchedPolicy(client, settings.policy)
+    sweeper = Sweeper(nodes, leads)
     api = TrustApi(
         nodes=nodes,
         doorman=Doorman(client, namespace=settings.namespace),
@@ -68,9 +69,9 @@ async def run_trust(
         enrolments=Enrolments(nodes, time.monotonic, secrets.token_bytes),
         standing=Standing(lambda: collateral.makers, policy.rules, Verifier(lambda: hardware.loaded.collateral)),
         times=Times(settings.valid_seconds, settings.interval_seconds),
+        sweeper=sweeper,
         leads=leads,
     )
-    sweeper = Sweeper(nodes, leads)
     _measure(api, sweeper, nodes, meter)
     tls = ServerTls(settings.tls_dir)
     await asyncio.to_thread(tls.load)

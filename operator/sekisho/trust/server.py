@@ -18,7 +18,8 @@ from sekisho.trust.challenges import CHALLENGE_SECONDS, Challenges
 from sekisho.trust.enrolment import Enrolments, Makers, Request
 from sekisho.trust.identity import Doorman
 from sekisho.trust.judging import DAMNING, Rules, Verify, judge_node
-from sekisho.trust.nodes import Nodes, TrustedNode, spell_enrolment, spell_result, spell_withdrawal
+from sekisho.trust.nodes import Nodes, TrustedNode, spell_enrolment, spell_result
+from sekisho.trust.sweeping import Sweeper
 
 MAX_BODY_BYTES: Final = MAX_EVIDENCE_BYTES * 4 // 3 + 16 * 1024
 _MAX_FIELD: Final = 16 * 1024
@@ -68,6 +69,7 @@ class TrustApi:
     enrolments: Enrolments
     standing: Standing
     times: Times
+    sweeper: Sweeper
     clock: Callable[[], float] = time.time
     leads: Callable[[], bool] = lambda: True
     outcome: Callable[[Reason], None] = lambda _reason: None
@@ -143,9 +145,10 @@ class TrustApi:
         except RefusedError as error:
             self.outcome(error.reason)
             if error.reason in DAMNING:
-                await self.nodes.write(node, spell_withdrawal(node, error.reason, error.message))
+                await self.sweeper.withdraw(node, error.reason, error.message)
             raise
         await self.nodes.write(node, spell_result(node, result))
+        self.sweeper.forgive(node)
         self.outcome(Reason.ATTESTED)
         _LOG.info("a node is attested", extra={"node": node.name, "tees": result.tees, "expires_at": result.expires_at})
         return _answer({"expiresAt": result.expires_at, "againAfterSeconds": self.times.interval_seconds})

@@ -1,10 +1,10 @@
-"""Take back what has grown stale: a label whose end has come says nothing any more, whoever failed to renew it."""
+"""Take back what has grown stale or was found bad; what cannot be written now is owed, and written later."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sekisho.errors import Reason, SekishoError
@@ -21,13 +21,14 @@ class Sweeper:
 
     Attributes:
         leads: Whether this process may write.
-        withdrawn: Told of every withdrawal; for metrics.
+        withdrawn: Told the reason of every withdrawal; for metrics.
     """
 
     nodes: Nodes
     leads: Callable[[], bool] = lambda: True
     clock: Callable[[], float] = time.time
     withdrawn: Callable[[Reason], None] = lambda _reason: None
+    _owed: dict[str, tuple[str, Reason, str]] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -37,27 +38,41 @@ class Sweeper:
                 await self.sweep()
 
     async def sweep(self) -> int:
-        """Withdraw what has ended; returns from how many nodes. What cannot be written is tried again next time."""
+        """Withdraw what has ended or is owed; returns from how many nodes."""
         now_at = self.clock()
-        stale = [node for node in self.nodes.all() if node.attested and now_at >= node.expires_at]
+        due = [(node, *why) for node in self.nodes.all() if (why := self._find_due(node, now_at)) is not None]
         slots = asyncio.Semaphore(_AT_ONCE)
 
-        async def withdraw(node: TrustedNode) -> bool:
+        async def withdraw(node: TrustedNode, reason: Reason, message: str) -> bool:
             async with slots:
-                return await self._withdraw(node, now_at)
+                return await self.withdraw(node, reason, message)
 
-        return sum(await asyncio.gather(*(withdraw(node) for node in stale)))
+        return sum(await asyncio.gather(*(withdraw(*each) for each in due)))
 
-    async def _withdraw(self, node: TrustedNode, now_at: float) -> bool:
-        ended = (
-            f"{max(0.0, now_at - node.expires_at):.0f} s ago" if node.expires_at else "at a time that cannot be read"
-        )
-        message = f"the last attestation ended {ended} and was not renewed; see the attester on the node"
+    async def withdraw(self, node: TrustedNode, reason: Reason, message: str) -> bool:
+        """Take back all that a node has proven; where that cannot be written now, it is tried again by every sweep."""
+        told = {"node": node.name, "tees": node.attested, "reason": reason}
         try:
-            await self.nodes.write(node, spell_withdrawal(node, Reason.EVIDENCE_STALE, message))
+            await self.nodes.write(node, spell_withdrawal(node, reason, message))
         except SekishoError as error:
-            _LOG.warning("stale trust is not taken back yet", extra={"node": node.name, "detail": error.message})
+            self._owed[node.name] = (node.uid, reason, message)
+            _LOG.warning("trust is not taken back yet", extra={**told, "detail": error.message})
             return False
-        _LOG.warning("stale trust is taken back", extra={"node": node.name, "tees": node.attested})
-        self.withdrawn(Reason.EVIDENCE_STALE)
+        self._owed.pop(node.name, None)
+        _LOG.warning("trust is taken back", extra=told)
+        self.withdrawn(reason)
         return True
+
+    def forgive(self, node: TrustedNode) -> None:
+        """Owe nothing of a node any more: it has proven itself anew."""
+        self._owed.pop(node.name, None)
+
+    def _find_due(self, node: TrustedNode, now_at: float) -> tuple[Reason, str] | None:
+        owed = self._owed.get(node.name)
+        if owed is not None and owed[0] == node.uid:
+            return owed[1], owed[2]
+        if not node.attested or now_at < node.expires_at:
+            return None
+        ended = f"{now_at - node.expires_at:.0f} s ago" if node.expires_at else "at a time that cannot be read"
+        told = f"the last attestation ended {ended} and was not renewed; see the attester on the node"
+        return Reason.EVIDENCE_STALE, told

@@ -134,6 +134,23 @@ async def test_another_measurement_is_refused_and_takes_back_what_was_proven(hou
     assert said["ak-name"]
 
 
+async def test_what_cannot_be_taken_back_at_once_is_taken_back_later(house: House, tpm: SimulatedTpm) -> None:
+    async with house.attester("n1", tpm) as attestation:
+        await attestation.attest()
+        good, tpm.pcrs[4] = tpm.pcrs[4], bytes(range(32))
+        house.api.forbid = True
+        with pytest.raises(RefusedError, match="register pcr4") as raised:
+            await attestation.attest()
+        assert raised.value.reason is Reason.MEASUREMENT_UNKNOWN
+        assert "tpm-attested-at" in house.api.said("n1")
+        house.api.forbid = False
+        await settle(lambda: "tpm-attested-at" not in house.api.said("n1"), seconds=15)
+        assert house.api.said("n1")["refusal"].startswith("MeasurementUnknown: ")
+        tpm.pcrs[4] = good
+        await attestation.attest()
+        assert house.api.said("n1")["attested"] == "tpm"
+
+
 async def test_without_a_policy_nothing_is_attested_and_nothing_taken_back(house: House, tpm: SimulatedTpm) -> None:
     async with house.attester("n1", tpm) as attestation:
         await attestation.attest()
