@@ -20,7 +20,7 @@ from sekisho.kube.client import KubeClient
 from sekisho.kube.failures import ApiConflictError, ApiRefusedError
 from sekisho.kube.resources import MODELS
 from sekisho.plan.inspection import read_inspection
-from sekisho.plan.keys import read_key_facts
+from sekisho.plan.key_facts import read_key_facts
 
 _LOG: Final = logging.getLogger(__name__)
 MAX_KEYS: Final = 500

@@ -3,10 +3,7 @@
 A key that is disabled is refused where it is asked for, by the key service itself; this says so before a pod asks.
 """
 
-from collections.abc import Mapping
-from typing import Any, Final
-
-from pydantic import ValidationError
+from typing import Final
 
 from sekisho.api.v1alpha1.model import Inspection, KeyFacts
 from sekisho.errors import Reason
@@ -17,14 +14,6 @@ _NEXT: Final = {
     "Disabled": "enable it there, or seal the model anew with another key",
     "PendingDeletion": "cancel its deletion there while that is possible, then seal the model anew with another key",
 }
-
-
-def read_key_facts(status: Mapping[str, Any]) -> KeyFacts | None:
-    """Read what the release of keys published; None for nothing and for garbage."""
-    try:
-        return KeyFacts.model_validate(status.get("key"))
-    except ValidationError:
-        return None
 
 
 def judge_key(found: Inspection | None, facts: KeyFacts | None) -> Aspect | None:

@@ -11,7 +11,8 @@ from sekisho.plan.classing import Classing, classify_model, require_policy
 from sekisho.plan.conditions import Aspect, Facet
 from sekisho.plan.demands import KINDS, find_pending, find_refusal, judge_weights
 from sekisho.plan.inspection import read_accepted
-from sekisho.plan.keys import judge_key, read_key_facts
+from sekisho.plan.key_facts import read_key_facts
+from sekisho.plan.keys import judge_key
 from sekisho.plan.outcome import AWAITED
 from sekisho.plan.sealing import Seen, see_weights
 from sekisho.plan.versions import Accepted, read_accepted_version

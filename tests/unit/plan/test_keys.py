@@ -7,7 +7,8 @@ import pytest
 
 from sekisho.api.v1alpha1.model import Inspection
 from sekisho.errors import Reason
-from sekisho.plan.keys import judge_key, read_key_facts
+from sekisho.plan.key_facts import read_key_facts
+from sekisho.plan.keys import judge_key
 from sekisho.plan.model import plan_model
 from sekisho.plan.world import Published
 from tests.unit.plan.seals import AT, build_inspection, plain_inspection, refused_inspection, sealed_model
