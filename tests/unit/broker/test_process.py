@@ -272,6 +272,29 @@ async def test_a_record_that_cannot_be_written_releases_nothing(tmp_path: Path) 
     assert world.vault.unwrapped == 0
 
 
+async def test_what_runs_beside_the_release_begins_and_ends_with_it(tmp_path: Path) -> None:
+    build_keys(tmp_path / "tls", "127.0.0.1")
+    world = World()
+    place(world)
+    seen: list[str] = []
+
+    async def beside() -> None:
+        seen.append("began")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append("ended")
+
+    settings = BrokerSettings(
+        bind="127.0.0.1", https_port=0, health_port=0, tls_dir=tmp_path / "tls", record_dir=tmp_path / "record",
+        collateral_dir=tmp_path / "collateral",
+    )  # fmt: skip
+    surface = Surface(world.cluster, SimulatedRules(world), world.vault.open, world.maker.verify, beside=(beside,))
+    async with run_broker(settings, surface, meter=NoOpMeter("test")):
+        await settle(lambda: seen == ["began"])
+    assert seen == ["began", "ended"]
+
+
 async def test_what_happens_is_measured(tmp_path: Path) -> None:
     build_keys(tmp_path / "tls", "127.0.0.1")
     world = World()
