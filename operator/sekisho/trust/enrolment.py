@@ -18,11 +18,9 @@ from sekisho.trust.nodes import Nodes, TrustedNode
 
 ENROLMENT_SECONDS: Final = 120.0
 MAX_OPEN: Final = 20_000
-# What endorsement certificates may mark as critical: who made the TPM stands in the subject alternative name (TCG EK
-# Credential Profile 2.5, clause 3.2.9).
-_UNDERSTOOD: Final = frozenset({"2.5.29.17", "2.5.29.37", "2.5.29.9"})
-_RSA_USAGE: Final = Purpose(usage="key_encipherment", understood=_UNDERSTOOD)
-_ECC_USAGE: Final = Purpose(usage="key_agreement", understood=_UNDERSTOOD)
+# TCG EK Credential Profile 2.5, clause 3.2.6.
+_RSA_USAGE: Final = Purpose(usage="key_encipherment")
+_ECC_USAGE: Final = Purpose(usage="key_agreement")
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,13 @@ class Maker:
         )
         return builder.sign(self.key, hashes.SHA256()).public_bytes(DER)
 
+    def authorise(self, other: "Maker") -> bytes:
+        """Let another authority certify endorsement keys in our name."""
+        builder = self._begin(other.subject, other.key.public_key()).add_extension(
+            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        )
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(DER)
+
     def certify(self, public: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, *, days: int = 3650) -> bytes:
         """Certify an endorsement key as makers do: an empty subject, the model in a critical alternative name."""
         is_rsa = isinstance(public, rsa.RSAPublicKey)
@@ -311,6 +318,8 @@ class SimulatedTpm:
         mac, identity = blob.sized(), blob.data[blob.at :]
         name = b"\x00\x0b" + hashlib.sha256(area).digest()
         seed = self._open_seed(endorsement, secret)
+        if len(seed) != 32:
+            raise TpmError(0x2D5)  # TPM_RC_SIZE
         wanted = hmac.new(kdf(seed, b"INTEGRITY", b"", 256), identity + name, hashlib.sha256).digest()
         if mac != wanted:
             raise TpmError(0x1DF)
@@ -326,6 +335,8 @@ class SimulatedTpm:
                 raise TpmError(0x2D5) from error
         point = Cursor(secret)
         x, y = point.sized(), point.sized()
+        if (len(x), len(y)) != (32, 32):
+            raise TpmError(0x2D5)
         numbers = ec.EllipticCurvePublicNumbers(int.from_bytes(x, "big"), int.from_bytes(y, "big"), ec.SECP256R1())
         shared = key.exchange(ec.ECDH(), numbers.public_key())
         mine = key.public_key().public_numbers().x.to_bytes(32, "big")

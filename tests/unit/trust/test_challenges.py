@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from sekisho.errors import Reason, RefusedError
-from sekisho.trust.challenges import MAX_OPEN, Challenges
+from sekisho.trust.challenges import Challenges
 
 
 class Clock:
@@ -72,11 +72,19 @@ def test_a_challenge_to_an_earlier_node_of_the_same_name_is_refused(challenges: 
     assert "for an earlier node of that name" in refusal(challenges, "n1", asked.id, uid="new")
 
 
-def test_open_challenges_are_bounded(challenges: Challenges) -> None:
-    first = challenges.issue("n", "u", "sha256:p")
-    for number in range(MAX_OPEN):
-        challenges.issue(f"n{number}", "u", "sha256:p")
-    refusal(challenges, "n", first.id)
+def test_open_challenges_are_bounded_and_the_longest_open_goes_first(
+    challenges: Challenges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sekisho.trust.challenges.MAX_OPEN", 2)
+    issued = {name: challenges.issue(name, "u", "sha256:p") for name in ("n0", "n1", "n0", "n2")}
+    refusal(challenges, "n1", issued["n1"].id)
+    for name in ("n0", "n2"):
+        assert challenges.take(name, "u", issued[name].id) == issued[name]
+
+
+def test_a_challenge_has_32_random_bytes_and_a_name_that_cannot_be_guessed(challenges: Challenges) -> None:
+    asked = challenges.issue("n1", "u", "sha256:p")
+    assert (len(asked.nonce), len(bytes.fromhex(asked.id))) == (32, 16)
 
 
 def test_evidence_commits_to_node_nonce_and_policy(challenges: Challenges) -> None:

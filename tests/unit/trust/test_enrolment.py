@@ -217,6 +217,49 @@ def test_a_tpm_of_a_maker_on_the_list_is_enrolled_by_the_name_of_its_key(enrolme
     assert ek_digest == hashlib.sha256(asked.endorsement).hexdigest()
 
 
+def test_an_authority_between_root_and_tpm_comes_along_or_is_configured(enrolments: Enrolments) -> None:
+    below = Maker("authority below")
+    link = MAKER.authorise(below)
+    tpm = SimulatedTpm(below)
+    asked = request_of(tpm)
+    told = refusal(lambda: begin(enrolments, asked), Reason.EVIDENCE_UNTRUSTED)
+    assert "authority below" in told
+    begin(enrolments, replace(asked, certificates=(*asked.certificates, link)))
+    begin(enrolments, asked, makers=replace(MAKERS, intermediates=(link,)))
+
+
+def test_other_nodes_with_other_tpms_are_in_nobodys_way_and_a_node_may_enrol_its_own_again(
+    enrolments: Enrolments, cluster: Cluster
+) -> None:
+    digest = hashlib.sha256(request_of(TPM).endorsement).hexdigest()
+    mine = replace(NODE, ek_digest=digest)
+    cluster.nodes[:] = [mine, TrustedNode("n2", "uid-2", ek_digest="0" * 64), TrustedNode("n3", "uid-3")]
+    name, credential = begin(enrolments, request_of(TPM), node=mine)
+    assert len(name) == 32
+    assert enrolments.finish(mine, name, open_by(TPM, credential))[1] == digest
+
+
+def test_an_enrolment_may_take_two_minutes(enrolments: Enrolments, clock: Clock) -> None:
+    name, credential = begin(enrolments, request_of(TPM))
+    clock.at += 120
+    assert enrolments.finish(NODE, name, open_by(TPM, credential))
+
+
+def test_open_enrolments_are_bounded_and_the_longest_open_goes_first(
+    enrolments: Enrolments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sekisho.trust.enrolment.MAX_OPEN", 2)
+    nodes = [TrustedNode(f"n{number}", "u") for number in range(3)]
+    opened = {}
+    for node in (nodes[0], nodes[1], nodes[0], nodes[2]):
+        opened[node.name] = begin(enrolments, request_of(TPM), node=node)
+    refusal(
+        lambda: enrolments.finish(nodes[1], opened["n1"][0], open_by(TPM, opened["n1"][1])), Reason.CHALLENGE_UNKNOWN
+    )
+    for node in (nodes[0], nodes[2]):
+        assert enrolments.finish(node, opened[node.name][0], open_by(TPM, opened[node.name][1]))
+
+
 def test_the_secret_of_an_enrolment_is_not_shown(enrolments: Enrolments) -> None:
     begin(enrolments, request_of(TPM))
     (pending,) = enrolments._open.values()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sekisho.api.names import NODE_TRUST_PREFIX, NODE_TRUST_SUFFIX
+from sekisho.attest.claims import Tee
 from sekisho.errors import Reason
 from sekisho.placement.snapshot import take_snapshot
 from sekisho.plan.explain import explain_service
@@ -40,6 +41,10 @@ def test_a_label_that_is_written_places_a_service_and_its_age_is_told(tee: str) 
     assert f"{tee} verified 212 s ago" in decided.status["placement"]["because"]
     told = explain_service("legal", "review", decided.status)
     assert f"{tee} verified 212 s ago" in " ".join(told.split())
+
+
+def test_hardware_is_called_as_policies_call_it() -> None:
+    assert LABELS == {Tee.SNP: "snp", Tee.TDX: "tdx", Tee.TPM: "tpm", Tee.NVIDIA_GPU: "nvidia-cc"}
 
 
 def test_a_label_older_than_the_class_allows_places_nothing_and_the_age_is_told() -> None:

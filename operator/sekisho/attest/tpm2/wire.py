@@ -18,9 +18,6 @@ NULL_HANDLE: Final = 0x40000007
 ENDORSEMENT: Final = 0x4000000B
 
 SHA256: Final = 0x000B
-SHA1: Final = 0x0004
-SHA384: Final = 0x000C
-SHA512: Final = 0x000D
 ALG_NULL: Final = 0x0010
 
 # TPM_RC_TESTING, _YIELDED, _RETRY, _NV_RATE: the same command may succeed in a moment.

@@ -83,6 +83,26 @@ def test_a_public_area_that_is_not_as_it_must_be_is_refused(area: bytes, told: s
     assert refusal(area).message.startswith("the public area of a TPM's key ")
 
 
+@pytest.mark.parametrize("bits", [2048, 3072, 4096])
+def test_rsa_keys_of_three_sizes_are_read(bits: int) -> None:
+    modulus = (1 << (bits - 1)) + 0x10001
+    key = parse_public(rsa_area(bits=bits, modulus=modulus.to_bytes(bits // 8, "big")))
+    assert isinstance(key.public, rsa.RSAPublicKey)
+    assert key.public.public_numbers().n == modulus
+
+
+def test_an_rsa_modulus_that_begins_with_zeros_or_is_longer_than_it_says_is_refused() -> None:
+    for modulus in (b"\x00" + bytes([0x80]) * 255, b"\x7f" + bytes([0x81]) * 255, bytes([0x81]) * 257):
+        assert "has a modulus of" in refusal(rsa_area(modulus=modulus)).message
+
+
+@pytest.mark.parametrize("pad", [(b"\x00", b""), (b"", b"\x00")])
+def test_a_coordinate_that_is_padded_is_refused(pad: tuple[bytes, bytes]) -> None:
+    x, y = POINT[2:34], POINT[36:68]
+    told = refusal(EK_HEADS["ecc"] + sized(pad[0] + x) + sized(pad[1] + y)).message
+    assert "has a field of 33 bytes, 32 are allowed" in told
+
+
 def test_an_endorsement_key_is_a_restricted_parent_under_the_profiles_policy() -> None:
     check_endorsement_key(parse_public(EK))
     check_endorsement_key(parse_public(rsa_area()))

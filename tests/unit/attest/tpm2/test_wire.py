@@ -81,6 +81,32 @@ def test_what_a_tpm_refuses_is_told_by_code_and_in_words(code: int, told: str) -
     assert told in error.message
 
 
+def test_numbers_are_those_of_the_specification() -> None:
+    assert (wire.PASSWORD, wire.NULL_HANDLE, wire.ENDORSEMENT) == (0x40000009, 0x40000007, 0x4000000B)
+    assert (wire.NO_SESSIONS, wire.SESSIONS) == (0x8001, 0x8002)
+    assert (wire.SHA256, wire.ALG_NULL) == (0x000B, 0x0010)
+
+
+@pytest.mark.parametrize("code", sorted(wire._KNOWN))
+def test_every_code_that_is_known_is_told_by_its_name(code: int) -> None:
+    named = {
+        0x100: "INITIALIZE", 0x101: "FAILURE", 0x120: "DISABLED", 0x18B: "HANDLE", 0x28B: "HANDLE",
+        0x902: "OBJECT_MEMORY", 0x903: "SESSION_MEMORY", 0x921: "LOCKOUT", 0x98E: "AUTH_FAIL", 0x9A2: "BAD_AUTH",
+        0x1DF: "INTEGRITY", 0x2DF: "INTEGRITY",
+    }  # fmt: skip
+    told = refusal(lambda: wire.open_answer(answer(code), "Quote")).message
+    assert f"(TPM_RC_{named[code]}: " in told
+
+
+def test_a_sized_buffer_is_its_length_and_its_bytes() -> None:
+    assert wire.pack_sized(b"abc") == b"\x00\x03abc"
+    assert wire.pack_sized(b"") == b"\x00\x00"
+
+
+def test_the_shortest_answer_is_a_header() -> None:
+    assert wire.read_length(answer(0)) == 10
+
+
 def test_parameters_end_where_the_answers_of_sessions_begin() -> None:
     body = struct.pack(">I", 3) + b"abc" + b"session"
     reader = wire.open_parameters(wire.open_answer(answer(0, body, tag=wire.SESSIONS), "Quote"))
