@@ -66,7 +66,9 @@ class CollateralStore:
         Raises:
             RefusedError: As the verifier of its kind does.
         """
-        collateral = replace(self.loaded.collateral, tpm=TpmCollateral(enrolled=enrolled) if enrolled else None)
+        if piece.kind == "tpm" and not enrolled:
+            raise RefusedError(Reason.CHIP_UNKNOWN, "the pod's node is enrolled with no TPM, so a quote names nobody")
+        collateral = replace(self.loaded.collateral, tpm=TpmCollateral(enrolled=enrolled))
         return verify_evidence(piece, collateral, at=at)
 
     def ages(self, now: float) -> Iterator[tuple[str, float, float]]:

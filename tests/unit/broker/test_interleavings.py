@@ -22,7 +22,8 @@ from tests.unit.broker.release_cases import build_owner, build_rules, build_tena
 
 REPLICAS = st.integers(0, 2)
 PODS = (POD, "chat-predictor-2")
-PURPOSES = st.sampled_from(["release", "renew", "evicted"])
+CHANGES = ("debug", "measurement", "revoked", "suspended", "shorter", "full", "down", "mended")
+PURPOSES = st.sampled_from(["release", "release", "release", "renew", "evicted"])
 
 
 class Interleavings(RuleBasedStateMachine):
@@ -99,6 +100,22 @@ class Interleavings(RuleBasedStateMachine):
             self.deliver(answer[3], replica, name, purpose, genuine=True)
         return answer
 
+    @rule(
+        target=answers, replica=REPLICAS, name=st.sampled_from(PODS), purpose=PURPOSES,
+        seconds=st.sampled_from([0, 31]), send=st.booleans(),
+        what=st.sampled_from(("mended", "mended", "mended", *CHANGES)),
+    )  # fmt: skip
+    def be_slow(
+        self, replica: int, name: str, purpose: str, seconds: int, what: str, send: bool
+    ) -> tuple[int, str, str, Raw]:
+        """Let time pass and something change between evidence and answer, and perhaps keep the answer for later."""
+        answer = self.prepare_now(self.ask_now(replica, name, purpose))
+        self.world.clock.seconds += seconds
+        self.change_now(what)
+        if send and answer[3]:
+            self.deliver(answer[3], replica, name, purpose, genuine=True)
+        return answer
+
     @rule(one=answers, other=answers)
     def splice(self, one: tuple[int, str, str, Raw], other: tuple[int, str, str, Raw]) -> None:
         """Send the evidence of one answer with the challenge, and the key, of another."""
@@ -147,8 +164,11 @@ class Interleavings(RuleBasedStateMachine):
     def wait(self, seconds: int) -> None:
         self.world.clock.seconds += seconds
 
-    @rule(what=st.sampled_from(["debug", "measurement", "revoked", "suspended", "shorter", "full", "down", "mended"]))
+    @rule(what=st.sampled_from(CHANGES))
     def change_something(self, what: str) -> None:
+        self.change_now(what)
+
+    def change_now(self, what: str) -> None:
         """Let one thing go wrong, or all be well again."""
         machine, world = self.world.machine, self.world
         self.granted, self.suspended = what != "revoked", what == "suspended"
@@ -180,5 +200,5 @@ def note_event(what: str) -> None:
 
 TestInterleavings = Interleavings.TestCase
 TestInterleavings.settings = settings(
-    max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )

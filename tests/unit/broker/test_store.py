@@ -23,9 +23,16 @@ def test_a_folder_that_is_not_there_is_empty_and_trusts_nobody(tmp_path: Path) -
     with pytest.raises(RefusedError, match="there is no collateral for snp evidence") as caught:
         store.verify(UnverifiedEvidence("snp", b""), AT, frozenset())
     assert caught.value.reason is Reason.COLLATERAL_MISSING
-    with pytest.raises(RefusedError) as caught:
+
+
+def test_a_quote_from_a_node_that_is_not_enrolled_is_of_no_known_machine(tmp_path: Path) -> None:
+    store = CollateralStore(tmp_path, now=lambda: AT)
+    with pytest.raises(RefusedError, match="the pod's node is enrolled with no TPM") as caught:
         store.verify(UnverifiedEvidence("tpm", b""), AT, frozenset())
-    assert caught.value.reason is Reason.COLLATERAL_MISSING
+    assert caught.value.reason is Reason.CHIP_UNKNOWN
+    with pytest.raises(RefusedError) as caught:
+        store.verify(UnverifiedEvidence("tpm", b""), AT, frozenset({b"\x00\x0b" + bytes(32)}))
+    assert caught.value.reason is Reason.EVIDENCE_INVALID
 
 
 def test_it_is_read_again_when_it_changes_and_now_and_then(tmp_path: Path) -> None:
