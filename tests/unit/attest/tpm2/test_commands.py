@@ -138,3 +138,88 @@ def test_any_answer_is_read_or_refused_and_nothing_else(which: int, tag: int, bo
         PARSERS[which](answer(body, tag=tag))
     except RefusedError as error:
         assert "the answer to" in error.message  # noqa: PT017 - either outcome is right
+
+
+PASSWORD = "40000009 0000 00 0000"
+
+
+def spelt(code: str, handles: str, sessions: str, parameters: str) -> bytes:
+    """Spell a command from the tables of Part 3, by hand."""
+    area = bytes.fromhex(sessions)
+    sized_area = len(area).to_bytes(4, "big") + area if area else b""
+    body = bytes.fromhex(code) + bytes.fromhex(handles) + sized_area + bytes.fromhex(parameters)
+    return bytes.fromhex("8002" if area else "8001") + (6 + len(body)).to_bytes(4, "big") + body
+
+
+@pytest.mark.parametrize(
+    ("build", "wanted"),
+    [
+        (commands.build_startup, spelt("00000144", "", "", "0000")),
+        (lambda: commands.build_flush(0x80000001), spelt("00000165", "", "", "80000001")),
+        (
+            lambda: commands.build_create_primary(b"TT"),
+            spelt("00000131", "4000000B", PASSWORD, "0004 0000 0000  0002 5454  0000  00000000"),
+        ),
+        (
+            lambda: commands.build_quote(0x80000001, b"Q", [0, 9, 23]),
+            spelt("00000158", "80000001", PASSWORD, "0001 51  0010  00000001 000B 03 010280"),
+        ),
+        (lambda: commands.build_pcr_read([8]), spelt("0000017E", "", "", "00000001 000B 03 000100")),
+        (lambda: commands.build_nv_read_public(0x01C00002), spelt("00000169", "01C00002", "", "")),
+        (
+            lambda: commands.build_nv_read(0x01C00002, 0x200, 0x100),
+            spelt("0000014E", "01C00002 01C00002", PASSWORD, "0100 0200"),
+        ),
+        (
+            lambda: commands.build_start_policy(b"NNNN"),
+            spelt("00000176", "40000007 40000007", "", "0004 4E4E4E4E  0000  01  0010  000B"),
+        ),
+        (
+            lambda: commands.build_policy_secret(0x03000000),
+            spelt("00000151", "4000000B 03000000", PASSWORD, "0000 0000 0000 00000000"),
+        ),
+        (
+            lambda: commands.build_activate(0x80000001, 0x80000002, 0x03000000, blob=b"B", secret=b"SS"),
+            spelt("00000147", "80000001 80000002", f"{PASSWORD} 03000000 0000 00 0000", "0001 42  0002 5353"),
+        ),
+    ],
+)
+def test_a_command_is_spelt_as_the_specification_has_it(build: Callable[[], bytes], wanted: bytes) -> None:
+    assert build().hex() == wanted.hex()
+
+
+CREATED = sized(b"public") + sized(b"data") + sized(b"hash") + bytes(6) + sized(b"digest") + sized(b"name")
+
+
+def test_what_is_made_and_what_is_opened_is_read_whole() -> None:
+    made = commands.parse_created(sealed(CREATED, struct.pack(">I", 0x80000001)))
+    assert made == commands.LoadedKey(0x80000001, b"public", b"name")
+    assert commands.parse_activated(sealed(sized(b"secret"))) == b"secret"
+    public = bytes(10) + struct.pack(">H", 0x0203)
+    assert commands.parse_nv_size(answer(sized(public) + sized(b"name"))) == 0x0203
+
+
+@pytest.mark.parametrize(
+    ("parse", "data"),
+    [
+        (commands.parse_created, sealed(CREATED + b"!", struct.pack(">I", 1))),
+        (commands.parse_nv_size, answer(sized(bytes(14)) + sized(b"name") + b"!")),
+        (commands.parse_activated, sealed(sized(b"secret") + b"!")),
+    ],
+)
+def test_an_answer_that_goes_on_is_refused(parse: Callable[[bytes], Any], data: bytes) -> None:
+    with pytest.raises(RefusedError, match="goes on for 1 bytes after its end"):
+        parse(data)
+
+
+@pytest.mark.parametrize(
+    ("parse", "name"),
+    [
+        (commands.parse_created, "CreatePrimary"), (commands.parse_quoted, "Quote"), (commands.parse_pcrs, "PCR_Read"),
+        (commands.parse_nv_size, "NV_ReadPublic"), (commands.parse_nv_data, "NV_Read"),
+        (commands.parse_session, "StartAuthSession"), (commands.parse_activated, "ActivateCredential"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_command(parse: Callable[[bytes], Any], name: str) -> None:
+    with pytest.raises(RefusedError, match=f"the TPM refused {name} with code 0x101 "):
+        parse(struct.pack(">HII", 0x8001, 10, 0x101))
