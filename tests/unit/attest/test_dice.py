@@ -50,6 +50,32 @@ def test_digests_by_sha_384_are_found_and_nothing_else(data: bytes, found: tuple
     assert find_fwids(data) == found
 
 
+def nest(levels: int, inner: bytes) -> bytes:
+    return reduce(lambda value, _: encode_der(0x30, value), range(levels), inner)
+
+
+def test_bounds_are_included() -> None:
+    found = encode_der(0x30, OID, encode_der(0x04, FIRMWARE))
+    assert find_fwids(nest(7, found)) == (FIRMWARE,)
+    filler = encode_der(0x04, bytes(4096 - 4 - len(found)))
+    assert len(filler + found) == 4096
+    assert find_fwids(filler + found) == (FIRMWARE,)
+
+
+def test_lengths_are_read_in_every_form_and_at_every_place() -> None:
+    found = encode_der(0x30, OID, encode_der(0x04, FIRMWARE))
+    short = b"\x30\x81" + bytes([len(found)]) + found
+    assert find_fwids(b"\x02\x01\x01" + short) == (FIRMWARE,)
+    assert find_fwids(b"\x02\x01\x01" + encode_der(0x30, encode_der(0x04, bytes(300)), found)) == (FIRMWARE,)
+    assert find_fwids(found + b"\x30\x81\x00") == (FIRMWARE,)
+
+
+def test_bytes_that_are_not_made_of_parts_are_not_looked_into() -> None:
+    found = encode_der(0x30, OID, encode_der(0x04, FIRMWARE))
+    for tag in (0x02, 0x03, 0x04, 0x05, 0x81):
+        assert find_fwids(encode_der(tag, found)) == ()
+
+
 @given(changed(encode_identity(FIRMWARE, FIRMWARE)))
 @settings(max_examples=200, deadline=None)
 def test_changed_extensions_are_read_or_refused(data: bytes) -> None:

@@ -103,6 +103,13 @@ def test_an_embedded_key_is_not_believed() -> None:
     assert message == "the signature of the token does not hold under the key that should have made it"
 
 
+def test_a_signature_by_none_of_several_keys_is_refused() -> None:
+    stranger = ec.generate_private_key(ec.SECP256R1())
+    keys = tuple(token_key(ec.generate_private_key(ec.SECP256R1())) for _ in range(3))
+    for token in (sign_token(CLAIMS, stranger), sign_token(CLAIMS)):
+        assert refused(token, keys)[0] is Reason.EVIDENCE_UNTRUSTED
+
+
 def test_too_many_keys_are_not_tried() -> None:
     reason, message = refused(sign_token(CLAIMS), tuple(token_key(EC256) for _ in range(33)))
     assert reason is Reason.EVIDENCE_UNTRUSTED
@@ -171,6 +178,24 @@ def test_a_chain_to_a_configured_root_is_believed(header: dict[str, Any]) -> Non
 )
 def test_what_a_configured_key_signed_is_believed(key: Any, algorithm: str, header: dict[str, Any]) -> None:
     assert verify(sign_token(CLAIMS, key, algorithm, **header)) == Signature()
+
+
+def test_bounds_are_included() -> None:
+    keys = (*(token_key(ec.generate_private_key(ec.SECP256R1())) for _ in range(31)), token_key(EC256))
+    assert verify(sign_token(CLAIMS), keys) == Signature()
+    above = [ROOT]
+    for number in range(4):
+        above.append(build_holder(f"Issuer {number}", above[-1]))
+    leaf = build_holder("Deep Signer", above[-1], authority=False, curve=ec.SECP256R1())
+    bundle = [base64.b64encode(each.der).decode() for each in (leaf, *reversed(above))]
+    assert len(bundle) == 6
+    assert verify(sign_token(CLAIMS, leaf.key, x5c=bundle), (), (ROOT.der,)).who == "Deep Signer"
+    head, signature = encode({"alg": "ES256"}), encode(bytes(64))
+    room = MAX_TOKEN_BYTES - len(head) - len(signature) - 2
+    filler = room * 3 // 4 - len(b'{"a":""}')
+    most = b".".join((head, encode(b'{"a":"' + b"x" * filler + b'"}'), signature))
+    assert len(most) == MAX_TOKEN_BYTES
+    assert len(parse_token(most).claims["a"]) == filler
 
 
 def test_which_of_several_keys_signed_does_not_matter() -> None:

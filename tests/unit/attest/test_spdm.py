@@ -68,6 +68,49 @@ def test_what_is_no_report_is_refused(data: bytes, message: str) -> None:
     assert message in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("length", "what"),
+    [
+        (41, "the number of measurements"),
+        (42, "the size of the measurements"),
+        (45, "the measurements of 55 bytes"),
+        (100, "the nonce of the answer"),
+        (132, "the size of the opaque data"),
+        (134, "the opaque data of 6 bytes"),
+        (140, "the signature of 96 bytes"),
+    ],
+)
+def test_where_a_report_is_cut_is_told(length: int, what: str) -> None:
+    with pytest.raises(RefusedError, match=what):
+        parse_spdm((REQUEST + answer(opaque=b"opaque"))[:length], signature_bytes=96)
+
+
+@pytest.mark.parametrize(
+    ("length", "what"),
+    [
+        (0, "the index of a measurement"),
+        (1, "the specification of a measurement of"),
+        (2, "the size of a measurement of"),
+        (4, "the kind of a measurement of"),
+        (5, "the length of a measurement's value of"),
+    ],
+)
+def test_where_a_measurement_is_cut_is_told(length: int, what: str) -> None:
+    with pytest.raises(RefusedError, match=what):
+        parse_spdm(REQUEST + answer(block()[:length]), signature_bytes=96)
+
+
+def test_bounds_are_included() -> None:
+    request = REQUEST[:36] + b"\x07"
+    blocks = block(1, b"x") + block(239, bytes(1024))
+    data = request + answer(blocks, head=b"\x11\x60\0\7", count=2)
+    most = answer(blocks, head=b"\x11\x60\0\7", count=2, opaque=bytes(MAX_REPORT_BYTES - len(data)))
+    report = parse_spdm(request + most, signature_bytes=96)
+    assert [(each.index, len(each.value)) for each in report.blocks] == [(1, 1), (239, 1024)]
+    with pytest.raises(RefusedError, match="4 bytes that nobody signed follow its signature"):
+        parse_spdm(data + b"\0\0\0x", signature_bytes=96)
+
+
 def test_a_report_is_split_into_what_was_signed_and_the_signature() -> None:
     blocks = block(1, b"a" * 48, kind=0) + block(7, b"raw", kind=0x83)
     data = REQUEST + answer(blocks, count=2, opaque=b"opaque")

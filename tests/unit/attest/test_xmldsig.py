@@ -115,6 +115,17 @@ def test_too_few_and_too_many_certificates_are_refused(count: int) -> None:
     assert message.endswith(f"its signature comes with {count} certificates, 1 to 6 are allowed")
 
 
+def test_chains_of_one_and_of_six_certificates_are_taken() -> None:
+    above = [PUBLISHER.root]
+    for number in range(4):
+        above.append(build_holder(f"Issuer {number}", above[-1]))
+    deep = (build_holder("Deep Signer", above[-1], authority=False), *reversed(above))
+    assert len(deep) == 6
+    verify_enveloped(parse_xml(sign(XML, deep)), ROOTS, at=NOW)
+    direct = (build_holder("Signer", PUBLISHER.root, authority=False),)
+    verify_enveloped(parse_xml(sign(XML, direct)), ROOTS, at=NOW)
+
+
 def test_what_holds_is_valid_as_long_as_its_signer() -> None:
     window = verify_enveloped(parse_xml(SIGNED), ROOTS, at=NOW)
     assert window.not_after == NOW + timedelta(days=365)

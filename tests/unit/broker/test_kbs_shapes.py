@@ -193,3 +193,19 @@ def test_anything_else_is_refused_or_read(value: Any) -> None:
     attempt(lambda: parse_attest(json.dumps({"runtime-data": value, "tee-evidence": value}).encode(), tee="snp"))
     body = GUEST.attestation(NONCE, value, **{"runtime-data": {"nonce": NONCE, "tee-pubkey": value}})
     attempt(lambda: parse_attest(json.dumps(body).encode(), tee="snp"))
+
+
+def test_bounds_are_included() -> None:
+    nonce, field = "n" * 1024, "A" * 1024
+    key = GUEST.jwk() | {"alg": field}
+    body = attestation(**{"runtime-data": {"nonce": nonce, "tee-pubkey": key}})
+    parsed = parse_attest(body + b" " * (2**20 - len(body)), tee="tdx")
+    assert (parsed.nonce, parsed.key["alg"]) == (nonce, field)
+    longer = attestation(**{"runtime-data": {"nonce": nonce + "n", "tee-pubkey": key}})
+    assert refused(parse_attest, longer, tee="tdx")[1] == "the nonce is not text"
+    assert parse_resource_uri(f"kbs://{'h' * 253}/a/b/c") == "a/b/c"
+
+
+def test_text_that_is_no_unicode_is_hashed_and_matches_nothing_that_a_guest_can_spell() -> None:
+    body = attestation(**{"runtime-data": {"nonce": "\ud800", "tee-pubkey": GUEST.jwk()}})
+    assert len(parse_attest(body, tee="tdx").device_data("sha384")) == 48

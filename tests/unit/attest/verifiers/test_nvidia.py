@@ -1,6 +1,7 @@
 """Measurements of GPUs and NVSwitches: made by this device, for this nonce, with the firmware it was certified for."""
 
 import base64
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -8,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,6 +48,12 @@ def test_a_report_under_certificates_of_another_gpu_is_refused() -> None:
         Reason.EVIDENCE_UNTRUSTED,
         "the signature of the GPU report does not hold under the key that should have made it",
     )
+
+
+def test_a_report_under_certificates_of_another_switch_is_refused() -> None:
+    other = MAKER.make(9, kind="nvidia-switch")
+    swapped = UnverifiedEvidence("nvidia-switch", SWITCH.report(NONCE), other.certificates)
+    assert refused(swapped)[1].startswith("the signature of the NVSwitch report does not hold under the key")
 
 
 def test_a_device_of_another_maker_is_refused() -> None:
@@ -140,6 +147,8 @@ def test_a_gpu_that_holds_says_what_it_is() -> None:
     assert claims.fact("fwid") == FIRMWARE.hex()
     assert claims.fact("device") == f"NVIDIA:GH100:{7:016X}"
     assert claims.fact("pdi") == f"{7:016x}"
+    spki = GPU.leaf.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert claims.fact("key") == hashlib.sha256(spki).hexdigest()
     assert claims.fact("measurements") == "unchecked"
     assert list(claims.facts) == sorted(claims.facts)
     assert claims.window.covers(NOW)
@@ -171,6 +180,19 @@ def test_a_device_whose_certificate_has_no_name_by_dmtf_is_not_named() -> None:
     for extensions in ((), ((names, False),)):
         device = MAKER.make(7, extensions=extensions)
         assert verify(device.evidence(NONCE, fields=GPU.fields(f20=None))).fact("device") is None
+
+
+def test_an_identity_that_is_pinned_itself_names_the_device() -> None:
+    device = MAKER.make(7)
+    evidence = UnverifiedEvidence("nvidia-gpu", device.report(NONCE), device.certificates[:2])
+    claims = verify(evidence, NvidiaCollateral((device.above[0].der,)))
+    assert claims.chip_id == bytes.fromhex(f"41{7:016x}")
+
+
+def test_a_name_that_is_no_plain_text_is_told_as_far_as_it_can_be() -> None:
+    other = x509.OtherName(x509.ObjectIdentifier("1.3.6.1.4.1.412.274.1"), b"\x0c\x02A\xff")
+    device = MAKER.make(7, extensions=[(x509.SubjectAlternativeName([other]), False)])
+    assert verify(device.evidence(NONCE, fields=GPU.fields(f20=None))).fact("device") == "A\ufffd"
 
 
 def test_a_key_directly_below_the_root_is_its_own_identity() -> None:
