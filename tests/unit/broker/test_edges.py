@@ -1,0 +1,131 @@
+"""Bodies that are not as they must be, pods that go away, and more than anybody can do at once."""
+
+import asyncio
+import base64
+import threading
+from typing import Any
+
+import pytest
+
+from sekisho.attest.evidence import UnverifiedEvidence
+from sekisho.broker import announcing, verifying
+from sekisho.broker.announcing import Announcer
+from sekisho.broker.verifying import Verifier, check_bound, digest_evidence
+from sekisho.broker.wire import parse_ask, parse_proof_body
+from sekisho.errors import Reason, RefusedError, UnavailableError
+from sekisho.kube.conditions import PodCondition
+from sekisho.seal.canonical import encode_canonical
+from tests.unit.attest.claims import NOW, SNP, TPM
+from tests.unit.broker.parts import Agent, Raw, World
+
+
+async def build_body() -> Raw:
+    world = World()
+    agent = Agent(world)
+    return agent.build_answer(await agent.ask(world.build_broker()), await agent.identify())
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "isolation that is no text": ({"isolation": 7}, "the request.isolation is not text"),
+    "isolation that is too long": ({"isolation": "x" * 65537}, "has 65537 bytes, 65536 are allowed"),
+    "a key of another length": ({"key": base64.b64encode(b"k" * 31).decode()}, "has 31 bytes, 32 are needed"),
+    "no key": ({"key": None}, "the request.key is null"),
+    "no evidence": ({"evidence": []}, "evidence is not a list of 1 to 24 pieces"),
+    "a challenge that is too long": ({"challenge": "c" * 65}, "has 65 bytes, 1 to 64 are allowed"),
+    "a field more": ({"more": 1}, "which this format does not know"),
+    "a question that is none": ({"question": 7}, "the question is a number, an object is needed"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+async def test_a_body_that_is_not_as_it_must_be_is_refused_by_its_first_fault(case: str) -> None:
+    change, message = WRONG[case]
+    with pytest.raises(RefusedError, match=message):
+        parse_proof_body(encode_canonical(await build_body() | change), purpose="release")
+
+
+async def test_a_question_is_read_strictly() -> None:
+    question = (await build_body())["question"]
+    for change, message in (
+        ({"keyFile": "!"}, "is not base64"),
+        ({"version": 0}, "is 0"),
+        ({"manifestDigest": "sha256:1"}, "not spelt as this format asks"),
+        ({"class": ""}, "has 0 bytes"),
+    ):
+        with pytest.raises(RefusedError, match=message):
+            parse_ask(encode_canonical({"purpose": "release", "question": question | change}))
+
+
+async def test_a_key_is_no_part_of_a_renewal() -> None:
+    with pytest.raises(RefusedError, match='has the field "key"'):
+        parse_proof_body(encode_canonical(await build_body()), purpose="renew")
+
+
+async def test_a_pod_that_goes_away_meanwhile_leaves_an_end_on_record() -> None:
+    world = World()
+    broker, agent = world.build_broker(), Agent(world)
+    reached, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        reached.set()
+        go_on.wait(10)
+
+    world.vault.before = wait
+    task = asyncio.create_task(agent.get(broker))
+    await asyncio.to_thread(reached.wait, 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go_on.set()
+    await broker.settle()
+    assert [(item["kind"], item.get("ended")) for item in world.book.entries] == [
+        ("release", None),
+        ("release-end", "cancelled"),
+    ]
+
+
+async def test_more_evidence_than_can_be_verified_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifying, "_MOST_WAITING", 1)
+    go_on = threading.Event()
+    verifier = Verifier(lambda _piece, _at, _enrolled: (go_on.wait(10), SNP)[1], threads=1)
+    piece = UnverifiedEvidence("snp", b"")
+    first = asyncio.create_task(verifier.verify([piece], at=NOW, enrolled=frozenset()))
+    await asyncio.sleep(0)
+    with pytest.raises(UnavailableError, match="1 requests wait for their evidence's verification") as caught:
+        await verifier.verify([piece], at=NOW, enrolled=frozenset())
+    assert caught.value.reason is Reason.OVERLOADED
+    go_on.set()
+    assert await first == (SNP,)
+    verifier.close()
+
+
+async def test_conditions_that_pile_up_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announcing, "_MOST", 1)
+    world, lost = World(), []
+    announcer = Announcer(world.cluster, lost=lambda: lost.append(1))
+    pod = await Agent(world).identify()
+    condition = PodCondition("sekisho.dev/attested", True, Reason.ATTESTED, "", 0.0, 0.0)
+    announcer.announce(pod, [])
+    announcer.announce(pod, [condition])
+    announcer.announce(pod, [condition])
+    assert len(lost) == 1
+    await announcer.settle()
+    assert len(world.api.patches) == 1
+    world.pod()["metadata"]["uid"] = "another"
+    announcer.announce(pod, [condition])
+    await announcer.settle()
+    assert len(lost) == 2
+
+
+def test_no_evidence_is_bound_to_nothing() -> None:
+    from tests.unit.broker.release_cases import build_facts  # noqa: PLC0415 - used here alone
+
+    with pytest.raises(RefusedError, match="there is no evidence") as caught:
+        check_bound((), build_facts().binding)
+    assert caught.value.reason is Reason.EVIDENCE_MISSING
+
+
+def test_one_digest_speaks_for_all_pieces_whatever_their_order() -> None:
+    assert digest_evidence([SNP]) == SNP.evidence_digest
+    assert digest_evidence([SNP, TPM]) == digest_evidence([TPM, SNP])
+    assert digest_evidence([SNP, TPM]) not in {SNP.evidence_digest, TPM.evidence_digest}

@@ -1,0 +1,109 @@
+"""Who a pod is beyond its token, at its edges."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sekisho.broker.workload import check_peer, choose_expected, read_owner, read_pod
+from sekisho.errors import Reason, RefusedError
+from tests.unit.broker.parts import build_pod
+from tests.unit.broker.release_cases import AGENT, IMAGE
+
+Raw = dict[str, Any]
+
+
+def test_a_pod_is_read_whole() -> None:
+    pod = read_pod(build_pod())
+    assert (pod.namespace, pod.name, pod.service, pod.node, pod.site) == (
+        "legal",
+        "chat-predictor-1",
+        "chat",
+        "tk-1",
+        "tokyo",
+    )
+    assert pod.images == {IMAGE, AGENT}
+    assert (pod.isolated, pod.gpus, pod.class_label) == (True, 0, "confidential.gdpr")
+
+
+def limits(value: str) -> Callable[[Raw], object]:
+    return lambda raw: raw["spec"]["containers"][0].update(resources={"limits": {"nvidia.com/gpu": value}})
+
+
+@pytest.mark.parametrize(("value", "count"), [("2", 2), ("0", 0), ("two", 0), ("1000", 0)])
+def test_gpus_are_counted(value: str, count: int) -> None:
+    raw = build_pod()
+    limits(value)(raw)
+    assert read_pod(raw).gpus == count
+
+
+BROKEN: dict[str, tuple[Callable[[Raw], object], str]] = {
+    "no node": (lambda raw: raw["spec"].pop("nodeName"), "is bound to no node"),
+    "no containers": (lambda raw: raw["spec"].update(containers=[], initContainers=[]), "has no container"),
+    "too many containers": (
+        lambda raw: raw["spec"].update(containers=[{"name": f"c{number}"} for number in range(65)]),
+        "65 containers, 64 are looked at",
+    ),
+    "a debug container that runs": (
+        lambda raw: raw["status"].update(ephemeralContainerStatuses=[{"name": "x"}]),
+        "has a debug container",
+    ),
+    "a digest of another kind": (
+        lambda raw: raw["spec"]["containers"][0].update(image="r.test/x@md5:00"),
+        "names its image by a tag",
+    ),
+    "two controllers": (
+        lambda raw: raw["metadata"]["ownerReferences"].append({"kind": "Job", "controller": True}),
+        "is controlled by ReplicaSet, Job, not by a ReplicaSet",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_pod_that_no_controller_makes_is_refused(case: str) -> None:
+    raw = build_pod()
+    change, message = BROKEN[case]
+    change(raw)
+    with pytest.raises(RefusedError, match=message) as caught:
+        read_pod(raw)
+    assert caught.value.reason is Reason.WORKLOAD_MISMATCH
+
+
+def test_an_owner_of_another_kind_is_none() -> None:
+    with pytest.raises(RefusedError, match="Deployment /d is controlled by nothing, not by a InferenceService"):
+        read_owner({"kind": "Deployment", "metadata": {"name": "d"}}, kind="InferenceService")
+
+
+@pytest.mark.parametrize(
+    ("peer", "addresses", "right"),
+    [
+        ("10.8.0.5", {"10.8.0.5", "fd00::5"}, True),
+        ("fd00:0::5", {"10.8.0.5", "fd00::5"}, True),
+        ("::ffff:10.8.0.5", {"10.8.0.5"}, True),
+        ("fe80::1%eth0", {"fe80::1"}, True),
+        ("10.8.0.6", {"10.8.0.5"}, False),
+        ("", {""}, False),
+        ("nonsense", {"nonsense"}, False),
+        ("10.8.0.5", set(), False),
+    ],
+)
+def test_a_request_comes_from_an_address_of_its_pod(peer: str, addresses: set[str], right: bool) -> None:
+    if right:
+        check_peer(peer, frozenset(addresses), pod="a/b")
+        return
+    with pytest.raises(RefusedError, match="the request came from") as caught:
+        check_peer(peer, frozenset(addresses), pod="a/b")
+    assert caught.value.reason is Reason.WORKLOAD_MISMATCH
+
+
+@pytest.mark.parametrize(
+    ("published", "expected"),
+    [
+        ({"digest": "new", "earlier": ["old"]}, "new"),
+        ({"digest": "mine", "earlier": []}, "mine"),
+        ({"digest": "new", "earlier": ["old", "mine"]}, "mine"),
+        ({}, ""),
+    ],
+)
+def test_a_pod_is_held_against_its_own_published_digest_or_the_newest(published: Raw, expected: str) -> None:
+    assert choose_expected(published, "mine") == expected
