@@ -111,3 +111,29 @@ def test_too_many_sessions_are_refused_until_some_are_old(clock: Clock) -> None:
     clock.seconds = 30
     begin(book, "another")
     assert len(book) == 1
+
+
+def test_sessions_that_are_gone_do_not_count_against_a_pod(book: SessionBook, clock: Clock) -> None:
+    old = [begin(book) for _ in range(4)]
+    clock.seconds = 30
+    for session in old:
+        refused(book.answer, session.id, pod_uid="pod-1")
+    new = [begin(book) for _ in range(4)]
+    assert [book.answer(session.id, pod_uid="pod-1") for session in new] == new
+
+
+def test_sessions_are_looked_through_now_and_then(clock: Clock) -> None:
+    book = SessionBook(challenge_seconds=30, session_seconds=300, clock=clock)
+    clock.seconds = 1
+    begin(book, "pod-1")
+    clock.seconds = 29
+    begin(book, "pod-2")
+    clock.seconds = 31
+    begin(book, "pod-3")  # the look is taken: what began at 1 is gone
+    assert len(book) == 2
+    clock.seconds = 60
+    begin(book, "pod-4")  # what began at 29 is old, but the next look is due at 61
+    assert len(book) == 3
+    clock.seconds = 61
+    begin(book, "pod-5")
+    assert len(book) == 2

@@ -225,3 +225,25 @@ def test_a_recorded_document_that_is_cut_is_refused(data: st.DataObject) -> None
     document, collateral, at = recorded("nitro_at_byte4.bin")
     with pytest.raises(RefusedError):
         verify(document[: data.draw(st.integers(0, len(document) - 1))], collateral, at)
+
+
+def test_bounds_of_a_document_are_included() -> None:
+    pcrs = {0: b"\1" * 32, 1: b"\1" * 64, **dict.fromkeys(range(2, 32), IMAGE)}
+    payload = encode_cbor(
+        NITRO.fields(LEAF, BUNDLE, pcrs=pcrs, module_id="m" * 256, timestamp=253_402_300_799_000,
+                     cabundle=[b"c"] * 7 + [bytes(1024)], user_data=bytes(512), public_key=bytes(1024))
+    )  # fmt: skip
+    parsed = parse_document(payload)
+    assert (len(parsed.pcrs), len(parsed.module), parsed.at.year) == (32, 256, 9999)
+    assert (len(parsed.certificates), len(parsed.user_data), len(parsed.public_key)) == (9, 512, 1024)
+    for change in ({"timestamp": 253_402_300_799_001}, {"module_id": "m" * 257}, {"timestamp": 0}):
+        with pytest.raises(RefusedError):
+            parse_document(encode_cbor(NITRO.fields(LEAF, BUNDLE, **change)))
+    assert parse_document(encode_cbor(NITRO.fields(LEAF, BUNDLE, module_id="m", timestamp=1))).module == "m"
+
+
+def test_a_document_of_the_largest_size_is_looked_into() -> None:
+    exact = encode_cbor([b"", {}, bytes(32 * 1024 - 7), b""])
+    assert len(exact) == 32 * 1024
+    assert "allowed" not in refused(exact)[1]
+    assert "it has 32769 bytes, 32768 allowed" in refused(exact + b"\0")[1]

@@ -330,3 +330,44 @@ def test_a_token_that_holds_says_what_runs() -> None:
     assert claims.fact("submods.confidential_space.support_attributes") == "LATEST,STABLE,USABLE"
     assert claims.fact("submods.container.env.A") == "b"
     assert claims.fact("iss") == GOOGLE.issuer
+
+
+def test_bounds_of_a_token_are_included() -> None:
+    assert ear(EAR | {"iat": SECONDS + 60}).window.covers(NOW)
+    assert ear(EAR | {"iat": 0, "exp": 253_402_300_799}).window.not_after.year == 9999
+    assert refused(ear, EAR | {"exp": 253_402_300_800})[0] is Reason.EVIDENCE_INVALID
+    assert ear(EAR | {"eat_nonce": "n" * 8}).bound_data
+    assert ear(EAR | {"eat_nonce": "?" * 128}).bound_data == b"?" * 128
+    assert refused(ear, EAR | {"eat_nonce": "?" * 129})[0] is Reason.EVIDENCE_INVALID
+    assert refused(ear, EAR | {"eat_nonce": "?" * 7})[0] is Reason.EVIDENCE_INVALID
+
+
+def test_bounds_of_claims_are_included() -> None:
+    others = len(ear(annotated()).facts)
+    assert len(ear(annotated(**{str(number): number for number in range(1024 - others)})).facts) == 1024
+    assert (
+        refused(ear, annotated(**{str(number): number for number in range(1025 - others)}))[0]
+        is Reason.EVIDENCE_INVALID
+    )
+    room = 4096 - len("cpu0.a")
+    assert len(ear(annotated(a="x" * room)).fact("cpu0.a") or "") == room
+    assert refused(ear, annotated(a="x" * (room + 1)))[0] is Reason.EVIDENCE_INVALID
+    assert ear(annotated(a={"b": {"c": {"d": {"e": {"f": 1}}}}})).fact("cpu0.a.b.c.d.e.f") == "1"
+    assert ear(annotated(a={"b": {"c": {"d": {"e": {"f": {"g": 1}}}}}})).fact("cpu0.a.b.c.d.e.f.g") == "1"
+    assert refused(ear, annotated(a={"b": {"c": {"d": {"e": {"f": {"g": {"h": 1}}}}}}}))[0] is Reason.EVIDENCE_INVALID
+
+
+def test_a_status_by_number_is_told_by_name() -> None:
+    claims = ear(part(ear_status=2))
+    assert claims.fact("cpu0.ear.status") == "affirming"
+    assert claims.fact("cpu0.ear.appraisal-policy-id") == "default"
+
+
+def test_flags_that_say_no_are_no_debug() -> None:
+    assert not ear(annotated(snp={"policy_debug_allowed": "0"}, tdx={"td_attributes": {"debug": "false"}})).debug
+
+
+def test_a_nonce_is_read_in_either_alphabet_of_base64() -> None:
+    data = b"\xfb\xef\xff" * 16
+    for spelt in (base64.b64encode(data), base64.urlsafe_b64encode(data)):
+        assert ear(EAR | {"eat_nonce": spelt.decode()}).bound_data == data
