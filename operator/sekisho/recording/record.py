@@ -52,7 +52,8 @@ class RecordLimits:
 @dataclass(slots=True)
 class _Waiting:
     entry: Entry
-    done: Callable[[SekishoError | None], None]
+    loop: asyncio.AbstractEventLoop
+    done: "asyncio.Future[None]"
     at: float = field(default_factory=time.monotonic)
 
 
@@ -125,23 +126,15 @@ class Record:
             UnavailableError: RecordUnavailable; what the entry speaks of must not happen.
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-
-        def settle(error: SekishoError | None) -> None:
-            if not future.done():
-                future.set_exception(error) if error else future.set_result(None)
-
-        def done(error: SekishoError | None) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop may have ended
-                loop.call_soon_threadsafe(settle, error)
-
+        waiting = _Waiting(entry, loop, loop.create_future())
         with self._wake:
             if self._closing or len(self._waiting) >= self._limits.max_waiting:
                 raise self._unavailable()
-            self._waiting.append(_Waiting(entry, done))
+            self._waiting.append(waiting)
             self._wake.notify()
         try:
-            await asyncio.wait_for(future, self._limits.commit_seconds)
+            async with asyncio.timeout(self._limits.commit_seconds):
+                await waiting.done
         except TimeoutError:
             raise self._unavailable() from None
 
@@ -200,8 +193,7 @@ class Record:
             except OSError as failure:
                 self._fail(f"{self._folder}: {failure.strerror}")
                 error = self._unavailable()
-        for item in batch:
-            item.done(error)
+        _tell(batch, error)
         self._observe(time.monotonic() - batch[0].at, 0 if error else len(batch))
 
     def _fail(self, problem: str) -> None:
@@ -209,6 +201,22 @@ class Record:
             _log.error("the record cannot be written", extra={"detail": problem})
         self.problem = problem
         self._failed_at = time.monotonic()
+
+
+def _tell(batch: list[_Waiting], error: SekishoError | None) -> None:
+    """Wake all who wait for a commit, each event loop once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+    for item in batch:
+        by_loop.setdefault(item.loop, []).append(item.done)
+    for loop, futures in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop may have ended
+            loop.call_soon_threadsafe(_settle, futures, error)
+
+
+def _settle(futures: "list[asyncio.Future[None]]", error: SekishoError | None) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_exception(error) if error else future.set_result(None)
 
 
 def _read_key(folder: Path) -> bytes:
