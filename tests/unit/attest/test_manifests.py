@@ -160,3 +160,24 @@ def test_a_device_is_verified_with_the_manifests_for_its_versions() -> None:
     assert reason is Reason.MEASUREMENT_UNKNOWN
     assert message == "measurements 0 of the device are not those of vbios 96.00.9f.00.01"
     assert refused(verify, MEASUREMENTS[0])[0] is Reason.MEASUREMENT_UNKNOWN
+
+
+@pytest.mark.parametrize(("device", "product"), [("LS_10", "LS10"), ("LS10", "LS_10")])
+def test_products_are_alike_in_either_spelling(device: str, product: str) -> None:
+    facts = {"vbios": VBIOS.lower(), "device": f"NVIDIA:{device}:1"}
+    match_manifests(REGISTERS, facts, [manifest(VBIOS, {0: {b"a" * 48}}, product=product)], at=NOW)
+    assert refused(match_manifests, REGISTERS, facts, [FIRMWARE], at=NOW)[0] is Reason.COLLATERAL_MISSING
+
+
+def test_bounds_are_included() -> None:
+    xml = render(DRIVER, {0: [b"a" * 48]}).replace('index="63"', 'index="239"')
+    wide = xml.replace("61" * 48, "61" * 1024).replace('size="48"', 'size="1024"', 1)
+    assert read(sign(wide, PUBLISHER.chain)).golden == ((0, frozenset({b"a" * 1024})),)
+    hashes = " ".join(f'ns2:Hash{number}="{"61" * 48}"' for number in range(64))
+    many = xml.replace(f'alternatives="1" ns2:Hash0="{"61" * 48}"', f'alternatives="64" {hashes}')
+    assert read(sign(many, PUBLISHER.chain)).golden == ((0, frozenset({b"a" * 48})),)
+    longer = xml.replace("61" * 48, "61" * 1025).replace('size="48"', 'size="1025"', 1)
+    assert refused(read, sign(longer, PUBLISHER.chain))[1].endswith("size of a measurement is not a number up to 1024")
+    assert (
+        refused(read, sign(xml.replace('index="0"', 'index="00000"'), PUBLISHER.chain))[0] is Reason.COLLATERAL_INVALID
+    )
