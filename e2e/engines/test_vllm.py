@@ -1,5 +1,6 @@
-"""One full pass with the real vLLM, on CPUs: placed by its class, isolated, answering through the gateway."""
+"""One full pass with the real vLLM, on CPUs: sealed weights that it decrypts itself, by keys from the agent."""
 
+import shutil
 import time
 from collections.abc import Iterator
 
@@ -7,11 +8,12 @@ import openai
 import pytest
 import yaml
 
-from e2e.artifact import push_folder
 from e2e.calls import client, gateway_open, make_token
 from e2e.installation import NAMESPACE, ROOT, Installation, load_images, make_model
 from e2e.observe import pods_of
 from e2e.quickstart import Quickstart
+from e2e.sealed.conftest import Vault
+from e2e.sealed.conftest import vault as vault  # noqa: PLC0414 - a fixture
 from e2e.services import API, model_object, small_service
 
 RUNTIME = ROOT / "inference-images" / "vllm" / "runtime-cpu.yaml"
@@ -20,14 +22,13 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
-def vllm(quickstart: Quickstart, namespace: str) -> Iterator[str]:
-    """A Runtime of vLLM with the image that was built, a confidential Model, and who may ask; returns the namespace."""
+def vllm(vault: Vault, quickstart: Quickstart, namespace: str) -> Iterator[str]:
+    """A Runtime of vLLM with the image that was built, a sealed confidential Model, and who may ask."""
     installation = quickstart.installation
     engine = load_images(installation.cluster, ["vllm"])["vllm"]
-    digest = push_folder(quickstart.registry.url, "models/tiny-llama", make_model("tiny-llama"))
     profile = yaml.safe_load(RUNTIME.read_text())
     profile["spec"]["image"] = engine.reference
-    uri = f"oci://{quickstart.registry.host}/models/tiny-llama@{digest}"
+    uri = seal_llama(vault)
     installation.apply(yaml.safe_dump(profile))
     installation.cluster.kubectl("label", "namespace", namespace, "sekisho.dev/classification=confidential")
     installation.apply(model_object("tiny-llama", namespace, uri, format={"name": "safetensors"}, size="2M"))
@@ -36,6 +37,21 @@ def vllm(quickstart: Quickstart, namespace: str) -> Iterator[str]:
     kubectl = installation.cluster.kubectl
     kubectl("delete", "runtime", "vllm-cpu", "--ignore-not-found")
     kubectl("delete", "clusterrole,clusterrolebinding", f"vllm-{namespace}", "--ignore-not-found")
+
+
+def seal_llama(vault: Vault) -> str:
+    """Seal, sign and push the tiny model of vLLM as its owner does; return its storageUri."""
+    owner = vault.owner
+    plain, sealed = owner.folder / "llama", owner.folder / "llama-sealed"
+    plain.mkdir()
+    for file in make_model("tiny-llama"):
+        shutil.copy(file, plain / file.name)
+    owner.run(
+        "seal", str(plain), "--class", "confidential", "--model", "legal/llama", "--version=1", "--kms", owner.kms,
+        "--allow-unsafe-key", "--licence", "Apache-2.0", "--out", str(sealed),
+    )  # fmt: skip
+    owner.sign(sealed)
+    return owner.push(sealed, tag="llama")
 
 
 def grants(namespace: str) -> list[dict[str, object]]:
@@ -60,7 +76,7 @@ def grants(namespace: str) -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
-def test_vllm_is_placed_isolated_and_answers_through_the_gateway(quickstart: Quickstart, vllm: str) -> None:
+def test_vllm_decrypts_sealed_weights_itself_and_answers_through_the_gateway(quickstart: Quickstart, vllm: str) -> None:
     installation, namespace = quickstart.installation, vllm
     applied_at = time.monotonic()
     model = {"modelRef": {"name": "tiny-llama"}, "runtime": "vllm-cpu"}
@@ -71,8 +87,21 @@ def test_vllm_is_placed_isolated_and_answers_through_the_gateway(quickstart: Qui
     status = installation.get("inferenceservice", "answers", namespace=namespace)["status"]
     assert (status["class"]["display"], status["placement"]["site"]) == ("confidential", "tokyo-closed")
     assert installation.conditions("answers", namespace=namespace)["Isolated"]["reason"] == "IsolationProven"
+    assert_decrypts(installation, namespace)
     assert_answers(installation, namespace)
     assert_reaches_nothing(installation, namespace)
+
+
+def assert_decrypts(installation: Installation, namespace: str) -> None:
+    """Assert that the engine loads by its own format, from ciphertext, with keys that the agent handed over."""
+    (pod,) = pods_of(installation.cluster, "answers", namespace=namespace)
+    engine = pod["spec"]["containers"][0]
+    assert "--load-format=sekisho" in engine["args"]
+    volumes = {item["name"]: item["emptyDir"] for item in pod["spec"]["volumes"] if "emptyDir" in item}
+    assert volumes["weights"] == {"medium": "Memory", "sizeLimit": "256Mi"}
+    assert "medium" not in volumes["sealed"]
+    log = installation.cluster.kubectl("logs", pod["metadata"]["name"], "-n", namespace, "-c", "agent")
+    assert "keys are handed over to the engine" in log
 
 
 def assert_answers(installation: Installation, namespace: str) -> None:
