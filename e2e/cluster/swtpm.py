@@ -104,10 +104,15 @@ class SoftwareTpm:
             "--server", f"type=unixio,path={self.socket},mode=0666", "--flags", "not-need-init,startup-clear",
         )  # fmt: skip
         spawn(command, log=self._log, pid_file=self._pid_file)
-        if not poll(self.socket.exists, seconds=10):
+        if not poll(self._listens, seconds=20):
             raise ClusterError(f"swtpm did not start:\n{tail(self._log)}", remedy=f"read {self._log}")
         for number in range(8):
             self.extend(number, f"boot {number}".encode())
+
+    def _listens(self) -> bool:
+        """Tell whether it takes connections: its socket is there a moment before."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
+            return trial.connect_ex(str(self.socket)) == 0
 
     def stop(self) -> None:
         """Power it off; its keys stay, its PCRs are gone."""

@@ -1,0 +1,221 @@
+"""Nodes with software TPMs, OpenBao, the broker in three replicas, and a sealed model that both sides grant."""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from e2e.cluster.local import LocalCluster
+from e2e.cluster.processes import end
+from e2e.cluster.provider import Cluster
+from e2e.cluster.swtpm import NODE_FOLDER, NODE_SOCKET, SoftwareTpm, TpmMaker, give_tpm
+from e2e.installation import NAMESPACE, Installation, load_images, make_model
+from e2e.quickstart import Quickstart
+from e2e.release.bao import KEY, Bao
+from e2e.sealed.marks import mark_model
+from e2e.sealed.owner import CLASS, MODEL, SIGNER, Owner
+from e2e.services import API
+
+OWNERS = "model-owners"
+CALLER = "user:reviewer"
+LEASE_SECONDS = 30
+EVIDENCE = "nodes"
+SECRET = "broker-bao-token"
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """Everything a key is released on.
+
+    Attributes:
+        uri: A sealed and signed model whose key OpenBao has wrapped.
+        images: Digests of agent and engine.
+        nodes: The node whose TPM is believed, and one whose TPM is of a maker that nobody knows.
+    """
+
+    installation: Installation
+    owner: Owner
+    bao: Bao
+    uri: str
+    manifest_digest: str
+    images: tuple[str, ...]
+    nodes: tuple[str, str]
+
+
+@pytest.fixture(scope="package")
+def tpms(cluster: Cluster) -> Iterator[TpmMaker]:
+    """Give each node a TPM: the first of a maker that is believed, the second of a stranger."""
+    assert isinstance(cluster, LocalCluster)
+    for left in cluster.directory.glob("tpms-*/*/pid"):  # of a session before this one, on a cluster that is kept
+        end(left)
+    folder = cluster.directory / f"tpms-{uuid.uuid4().hex[:6]}"
+    makers = [TpmMaker(folder / name).prepare() for name in ("maker", "stranger")]
+    nodes = [node.name for node in cluster.nodes]
+    parts = [SoftwareTpm(folder / node, maker) for node, maker in zip(nodes, makers, strict=True)]
+    for node, tpm in zip(nodes, parts, strict=True):
+        cluster.place(node).run("umount", NODE_FOLDER, check=False)
+        tpm.start()
+        give_tpm(cluster, node, tpm)
+        # What an earlier session enrolled on a cluster that is kept is another machine.
+        prefix = "sekisho.node-restriction.kubernetes.io"
+        cluster.kubectl("annotate", "node", node, f"{prefix}/ek-digest-", f"{prefix}/ak-name-")
+    yield makers[0]
+    for node, tpm in zip(nodes, parts, strict=True):
+        tpm.stop()
+        cluster.place(node).run("umount", NODE_FOLDER, check=False)
+
+
+@pytest.fixture(scope="package")
+def grounds(
+    quickstart: Quickstart, cluster: Cluster, tpms: TpmMaker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Grounds]:
+    """Seal by OpenBao, install attester, trust controller and broker, and let the law say who owns the key."""
+    assert isinstance(cluster, LocalCluster)
+    installation = quickstart.installation
+    bao = Bao(cluster)
+    bao.start()
+    folder = tmp_path_factory.mktemp("owner")
+    owner, uri, digest = push_sealed(quickstart, bao, folder)
+    policy = installation.get("classificationpolicy", "default")["spec"]
+    demand(installation, owner, policy)
+    installation.apply(evidence_policy(tpms))
+    cluster.kubectl("create", "namespace", OWNERS, check=False)
+    before = installation.values
+    prepare_key_service(installation, bao)
+    installation.images |= load_images(cluster, ["broker", "attester", "trust"])
+    installation.values = {**before, **chart_values(bao, tpms)}
+    installation.upgrade(installation.values)
+    cluster.kubectl("rollout", "restart", "daemonset/sekisho-attester", "-n", NAMESPACE)  # the TPM is a new one
+    cluster.kubectl("rollout", "status", "daemonset/sekisho-attester", "-n", NAMESPACE, "--timeout=120s")
+    engine = quickstart.facts["ENGINE"].partition("@")[2]
+    images = (installation.images["agent"].digest, engine)
+    first, second = (node.name for node in cluster.nodes)
+    yield Grounds(installation, owner, bao, uri, digest, images, (first, second))
+    installation.values = before
+    installation.upgrade(before)
+    cluster.kubectl("delete", "namespace", OWNERS, "--wait=false")
+    cluster.kubectl("delete", "secret", SECRET, "-n", NAMESPACE)
+    cluster.kubectl("delete", "configmap", "bao-ca", "-n", NAMESPACE)
+    replace = [{"op": "replace", "path": "/spec", "value": policy}]
+    cluster.kubectl("patch", "classificationpolicy", "default", "--type=json", "-p", json.dumps(replace))
+    bao.stop()
+
+
+def push_sealed(quickstart: Quickstart, bao: Bao, folder: Path) -> tuple[Owner, str, str]:
+    """Seal a model by a key of OpenBao, sign it and push it; return its URI and its manifest's digest."""
+    plain = folder / "tiny"
+    plain.mkdir()
+    for file in make_model("tiny-gguf"):
+        shutil.copy(file, plain / file.name)
+    (file,) = plain.iterdir()
+    mark_model(file)
+    owner = Owner(folder, plain, quickstart.registry)
+    owner.prepare()
+    out = folder / "sealed"
+    kept = dict(os.environ)
+    os.environ.update(bao.owner_environment(folder))
+    try:
+        owner.run(
+            "seal", str(plain), "--class", CLASS, "--model", MODEL, "--version=2", "--kms", f"openbao:transit/{KEY}",
+            "--licence", "Apache-2.0", "--out", str(out),
+        )  # fmt: skip
+    finally:
+        os.environ.clear()
+        os.environ.update(kept)
+    owner.sign(out)
+    digest = f"sha256:{hashlib.sha256((out / 'sekisho.json').read_bytes()).hexdigest()}"
+    return owner, owner.push(out, tag="brokered"), digest
+
+
+def demand(installation: Installation, owner: Owner, policy: dict[str, Any]) -> None:
+    """Let a compartment want sealed weights, and say that the owners' namespace owns the key."""
+    compartment = {"name": "vault", "rules": {"weights": {"sealed": True, "signedBy": [SIGNER], "scan": "Clean"}}}
+    spec = {
+        "compartments": [*policy.get("compartments", []), compartment],
+        "signers": [{"name": SIGNER, "publicKeys": [owner.public(SIGNER)]}],
+        "keyOwners": [{"namespace": OWNERS, "kms": "openbao", "keyIds": [f"transit/{KEY}"]}],
+    }
+    installation.cluster.kubectl(
+        "patch", "classificationpolicy", "default", "--type=merge", "-p", json.dumps({"spec": spec})
+    )
+
+
+def evidence_policy(_: TpmMaker) -> str:
+    """Return the reference values of a node: what its software TPM has measured at boot."""
+    booted = hashlib.sha256(bytes(32) + hashlib.sha256(b"boot 4").digest()).hexdigest()
+    rule = {"tee": "tpm", "registers": [{"name": "pcr4", "values": [booted]}]}
+    return spell("EvidencePolicy", EVIDENCE, "", {"anyOf": [{"name": "tpm", "evidence": [rule]}]})
+
+
+def prepare_key_service(installation: Installation, bao: Bao) -> None:
+    """Give the broker its token of OpenBao and the authority of its certificate."""
+    kubectl = installation.cluster.kubectl
+    secret = kubectl("create", "secret", "generic", SECRET, "-n", NAMESPACE, "--dry-run=client", "-o", "yaml",
+                     f"--from-literal=token={bao.make_token()}")  # fmt: skip
+    authority = kubectl("create", "configmap", "bao-ca", "-n", NAMESPACE, "--dry-run=client", "-o", "yaml",
+                        f"--from-file=ca.crt={bao.ca_file}")  # fmt: skip
+    kubectl("apply", "-f", "-", stdin=secret)
+    kubectl("apply", "-f", "-", stdin=authority)
+
+
+def chart_values(bao: Bao, maker: TpmMaker) -> dict[str, Any]:
+    """Return what switches attester, trust controller and broker on."""
+    return {
+        "attester": {"enabled": True, "tpm": {"socket": NODE_SOCKET}},
+        "trust": {
+            "enabled": True, "evidencePolicy": EVIDENCE, "tpmRoots": maker.root_pem,
+            "tpmIntermediates": maker.intermediate_pem, "validSeconds": 120, "intervalSeconds": 10,
+        },
+        "broker": {
+            "enabled": True, "replicas": 3,
+            "openbao": {"address": bao.address, "caConfigMap": "bao-ca"},
+            "egress": [{"to": [{"ipBlock": {"cidr": f"{bao.host}/32"}}], "ports": [{"protocol": "TCP", "port": 8210}]}],
+            "extraEnv": [{"name": "SEKISHO_BAO_TOKEN_FILE", "value": "/etc/bao/token"}],
+            "extraVolumes": [{"name": "bao-token", "secret": {"secretName": SECRET, "defaultMode": 288}}],
+            "extraVolumeMounts": [{"name": "bao-token", "mountPath": "/etc/bao", "readOnly": True}],
+        },
+    }  # fmt: skip
+
+
+def spell(kind: str, name: str, namespace: str, spec: dict[str, Any], **labels: str) -> str:
+    """Return an object of ours."""
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {}), "labels": labels}
+    return yaml.safe_dump({"apiVersion": API, "kind": kind, "metadata": metadata, "spec": spec})
+
+
+def grant(grounds: Grounds, namespace: str, *services: str, **owner: Any) -> None:
+    """Let both sides grant the model's key to services; `owner` changes the owner's side."""
+    sites = [site["metadata"]["name"] for site in json.loads(
+        grounds.installation.cluster.kubectl("get", "sites", "-o", "json"))["items"]]  # fmt: skip
+    shared = {"classes": {"atMost": {"level": "internal", "compartments": ["vault"]}}, "users": [CALLER]}
+    workloads = [{"namespace": namespace, "service": name, "images": list(grounds.images)} for name in services]
+    owners_side = {
+        **shared, "model": {"name": MODEL, "digest": grounds.manifest_digest}, "workloads": workloads, "sites": sites,
+        "key": {"kms": "openbao", "keyId": f"transit/{KEY}"}, "evidence": {"policy": EVIDENCE},
+        "leaseSeconds": LEASE_SECONDS, **owner,
+    }  # fmt: skip
+    tenants_side = {
+        **shared, "services": list(services), "models": [{"owner": OWNERS, "name": MODEL}],
+        "images": list(grounds.images),
+    }  # fmt: skip
+    grounds.installation.apply(spell("KeyReleasePolicy", namespace, OWNERS, owners_side))
+    grounds.installation.apply(spell("DataGrant", "tiny", namespace, tenants_side))
+
+
+@pytest.fixture
+def closed(cluster: Cluster, grounds: Grounds) -> Iterator[str]:
+    """A namespace whose label makes everything in it internal+vault."""
+    name = f"k-{uuid.uuid4().hex[:8]}"
+    cluster.kubectl("create", "namespace", name)
+    cluster.kubectl("label", "namespace", name, "sekisho.dev/classification=internal.vault")
+    yield name
+    cluster.kubectl("delete", "keyreleasepolicy", name, "-n", OWNERS, "--ignore-not-found", check=False)
+    cluster.kubectl("delete", "namespace", name, "--wait=false")

@@ -1,0 +1,216 @@
+"""A key is released to the pod that was granted it, on the node that has proven itself, and to nothing like it."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from e2e.cluster.errors import ClusterError
+from e2e.cluster.local import LocalCluster
+from e2e.installation import NAMESPACE
+from e2e.observe import ask_engine, condition_of, pods_of, wait_for
+from e2e.release.conftest import CALLER, Grounds, grant
+from e2e.services import model_object, small_service
+
+UNPROVEN = {"CollateralMissing", "EvidenceUntrusted", "ChipUnknown"}
+AGENT = ("-c", "agent", "-i", "--", "/usr/bin/python3.11", "-")
+
+# Run in an agent's container: asks the broker as the agent would, with one thing that is not as it must be.
+ATTEMPT = """
+import json, os, sys
+from pathlib import Path
+from sekisho.agent.config import read_config
+from sekisho.agent.loop import Agent, AgentPaths
+from sekisho.agent.probe import find_own_node, probe_canaries
+from sekisho.agent.release import KeyRequest, parse_request
+from sekisho.agent.state import AgentState
+from sekisho.attest.isolation import IsolationProof, encode_proof
+from sekisho.errors import SekishoError
+import time
+facts = json.loads({facts!r})
+paths = AgentPaths()
+if facts.get("token"):
+    Path("/tmp/stolen").write_text(facts["token"])
+    paths = AgentPaths(release_token=Path("/tmp/stolen"))
+pod = tuple(facts.get("as_pod") or (os.environ["POD_NAME"], os.environ["POD_UID"]))
+agent = Agent(paths=paths, state=AgentState(), host_ip=os.environ["HOST_IP"], pod=pod)
+agent.config = config = read_config(paths.config, host_ip=agent.host_ip)
+results = probe_canaries(config.canaries, own_node=find_own_node(agent.host_ip))
+agent.state.keep_proof(encode_proof(IsolationProof(time.time(), results)))
+broker = agent.broker()
+if facts.get("replay"):
+    class Old:
+        def __init__(self, inner): self.kinds, self.inner, self.kept = inner.kinds, inner, None
+        def collect(self, binding):
+            self.kept = self.kept or self.inner.collect(binding)
+            return self.kept
+    import dataclasses
+    broker = dataclasses.replace(broker, attesters=tuple(Old(item) for item in broker.attesters))
+wanted = parse_request(facts["question"].encode())
+for _ in range(2 if facts.get("replay") else 1):
+    try:
+        terms = broker.renew(wanted)
+        print(json.dumps({{"granted": terms.seconds}}))
+    except SekishoError as error:
+        print(json.dumps({{"reason": error.reason, "message": error.message}}))
+"""
+
+
+def serve(grounds: Grounds, namespace: str, name: str, *, node: str = "") -> None:
+    """Apply the model and a service of it, on one node where that is said."""
+    pinned = {"nodeSelector": {"kubernetes.io/hostname": node}} if node else {}
+    grounds.installation.apply(model_object(name, namespace, grounds.uri))
+    grounds.installation.apply(
+        small_service(name, namespace, {"modelRef": {"name": name}}, spec={"users": [CALLER]}, **pinned)
+    )
+
+
+def running_pod(grounds: Grounds, namespace: str, name: str) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        pods = [pod for pod in pods_of(grounds.installation.cluster, name, namespace=namespace) if is_up(pod)]
+        return pods[0] if pods else None
+
+    return wait_for(look, f"an agent of {name} that runs", seconds=120)
+
+
+def is_up(pod: dict[str, Any]) -> bool:
+    states = {item["name"]: item for item in pod["status"].get("initContainerStatuses", [])}
+    return "running" in states.get("agent", {}).get("state", {})
+
+
+def attempt(grounds: Grounds, namespace: str, pod: str, **facts: Any) -> list[dict[str, Any]]:
+    """Ask the broker from within a pod's agent and return what each try came to."""
+    code = ATTEMPT.format(facts=json.dumps(facts))
+    text = grounds.installation.cluster.kubectl("exec", "-n", namespace, pod, *AGENT, stdin=code)
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def question_of(grounds: Grounds, namespace: str, pod: str) -> str:
+    """Return the question that an agent renews its lease with; nothing in it is secret."""
+    code = "print(open('/tmp/sekisho-lease.json').read())"
+    text = grounds.installation.cluster.kubectl("exec", "-n", namespace, pod, *AGENT, stdin=code)
+    return str(json.loads(text)["question"])
+
+
+def test_a_pod_on_a_node_with_a_live_tpm_gets_its_key_and_serves(grounds: Grounds, closed: str) -> None:
+    installation = grounds.installation
+    grant(grounds, closed, "reviewer")
+    serve(grounds, closed, "reviewer", node=grounds.nodes[0])
+    installation.wait_condition("reviewer", "Ready", "True", namespace=closed, seconds=240)
+    (pod,) = pods_of(installation.cluster, "reviewer", namespace=closed)
+    assert ask_engine(installation.cluster, pod["metadata"]["name"], namespace=closed)
+    for kind in ("sekisho.dev/attested", "sekisho.dev/key-released", "sekisho.dev/weights"):
+        assert condition_of(pod, kind)["status"] == "True", kind
+    service = installation.conditions("reviewer", namespace=closed)
+    assert (service["Attested"]["status"], service["KeyReleased"]["status"]) == ("True", "True")
+
+
+def test_the_same_pod_on_a_node_that_has_not_proven_itself_gets_nothing(grounds: Grounds, closed: str) -> None:
+    installation = grounds.installation
+    grant(grounds, closed, "elsewhere")
+    serve(grounds, closed, "elsewhere", node=grounds.nodes[1])
+
+    def look() -> dict[str, Any] | None:
+        told = installation.conditions("elsewhere", namespace=closed).get("WeightsAvailable", {})
+        return told if told.get("reason") in UNPROVEN else None
+
+    wait_for(look, "that nobody trusts the evidence", seconds=180)
+    pod = running_pod(grounds, closed, "elsewhere")
+    assert condition_of(pod, "sekisho.dev/key-released").get("status") != "True"
+    assert condition_of(pod, "Ready").get("status") != "True"
+    assert not any(state["started"] for state in pod["status"].get("containerStatuses", []))
+
+
+def test_a_copied_token_and_a_replayed_quote_are_worth_nothing(grounds: Grounds, closed: str) -> None:
+    installation, cluster = grounds.installation, grounds.installation.cluster
+    assert isinstance(cluster, LocalCluster)
+    grant(grounds, closed, "victim", "neighbour")
+    for name in ("victim", "neighbour"):
+        serve(grounds, closed, name, node=grounds.nodes[0])
+        installation.wait_condition(name, "Ready", "True", namespace=closed, seconds=240)
+    victim, neighbour = (running_pod(grounds, closed, name) for name in ("victim", "neighbour"))
+    question = question_of(grounds, closed, victim["metadata"]["name"])
+    (honest,) = attempt(grounds, closed, victim["metadata"]["name"], question=question)
+    assert honest["granted"] <= 30, honest
+
+    read = "print(open('/var/run/secrets/sekisho/release-token').read())"
+    token = cluster.kubectl("exec", "-n", closed, victim["metadata"]["name"], *AGENT, stdin=read).strip()
+    as_victim = [victim["metadata"]["name"], victim["metadata"]["uid"]]
+    (copied,) = attempt(
+        grounds, closed, neighbour["metadata"]["name"], question=question, token=token, as_pod=as_victim
+    )
+    assert copied["reason"] in {"PodNotKnown", "Unauthenticated", "WorkloadMismatch"}, copied
+
+    first, second = attempt(grounds, closed, victim["metadata"]["name"], question=question, replay=True)
+    assert "granted" in first
+    assert second["reason"] == "EvidenceNotBound", second
+
+
+def edit(grounds: Grounds, namespace: str) -> None:
+    """Give the engine a variable that nobody rendered."""
+    containers = [{"name": "engine", "env": [{"name": "X", "value": "y"}]}]
+    patch = json.dumps({"spec": {"template": {"spec": {"containers": containers}}}})
+    grounds.installation.cluster.kubectl(
+        "patch", "deployment", "edited-predictor", "-n", namespace, "--type=strategic", "-p", patch
+    )
+
+
+def try_edit(grounds: Grounds, namespace: str) -> bool:
+    try:
+        edit(grounds, namespace)
+    except ClusterError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def no_admission(grounds: Grounds) -> Iterator[None]:
+    """Take away the first of the locks: that only the controller writes Deployments."""
+    kubectl, name = grounds.installation.cluster.kubectl, "sekisho-pod-author-deployments"
+    found = grounds.installation.get("validatingadmissionpolicybinding", name)
+    kept = {key: found["metadata"][key] for key in ("name", "labels", "annotations") if key in found["metadata"]}
+    kubectl("delete", "validatingadmissionpolicybinding", name)
+    try:
+        yield
+    finally:
+        kubectl("create", "-f", "-", stdin=json.dumps({**found, "metadata": kept}))
+
+
+def test_an_edited_template_gets_nothing(grounds: Grounds, closed: str) -> None:
+    installation, cluster = grounds.installation, grounds.installation.cluster
+    grant(grounds, closed, "edited")
+    serve(grounds, closed, "edited", node=grounds.nodes[0])
+    installation.wait_condition("edited", "Ready", "True", namespace=closed, seconds=240)
+    (before,) = pods_of(cluster, "edited", namespace=closed)
+    with pytest.raises(ClusterError, match="may write a Deployment that carries"):
+        edit(grounds, closed)
+    cluster.kubectl("scale", "deployment/sekisho-controller", "-n", NAMESPACE, "--replicas=0")
+    try:
+        with no_admission(grounds):
+            wait_for(lambda: try_edit(grounds, closed), "that admission lets the edit pass", seconds=60)
+
+        def look() -> dict[str, Any] | None:
+            pods = pods_of(cluster, "edited", namespace=closed)
+            new = [pod for pod in pods if pod["metadata"]["uid"] != before["metadata"]["uid"]]
+            told = condition_of(new[0], "sekisho.dev/key-released") if new else {}
+            return told if told.get("status") == "False" else None
+
+        told = wait_for(look, "a refusal of the edited pod", seconds=120)
+        assert told["reason"] == "WorkloadMismatch", told
+    finally:
+        cluster.kubectl("scale", "deployment/sekisho-controller", "-n", NAMESPACE, "--replicas=1")
+
+
+def test_a_grant_that_is_revoked_takes_the_key_back_within_the_lease(grounds: Grounds, closed: str) -> None:
+    installation = grounds.installation
+    grant(grounds, closed, "revoked")
+    serve(grounds, closed, "revoked", node=grounds.nodes[0])
+    installation.wait_condition("revoked", "Ready", "True", namespace=closed, seconds=240)
+    grant(grounds, closed, "revoked", suspended=True)
+    told = installation.wait_condition("revoked", "WeightsAvailable", "False", namespace=closed, seconds=90)
+    assert told["reason"] in {"ReleaseNotGranted", "GrantSuspended", "KeyDenied"}, told
+    installation.wait_condition("revoked", "Ready", "False", namespace=closed, seconds=60)
+    grant(grounds, closed, "revoked")
+    installation.wait_condition("revoked", "Ready", "True", namespace=closed, seconds=420)

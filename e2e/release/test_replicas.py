@@ -1,0 +1,53 @@
+"""The broker's replicas die one by one under load: no request of an admitted pod fails, and leases go on."""
+
+import threading
+import time
+from typing import Any
+
+from e2e.installation import NAMESPACE
+from e2e.observe import ask_engine, condition_of, lives_of, pods_of, read_all, wait_for
+from e2e.release.conftest import LEASE_SECONDS, Grounds, grant
+from e2e.release.test_release import serve
+
+COMPONENT = "app.kubernetes.io/component=broker"
+
+
+def test_no_request_fails_while_the_brokers_replicas_are_killed_one_by_one(grounds: Grounds, closed: str) -> None:
+    installation, cluster = grounds.installation, grounds.installation.cluster
+    grant(grounds, closed, "busy")
+    serve(grounds, closed, "busy", node=grounds.nodes[0])
+    installation.wait_condition("busy", "Ready", "True", namespace=closed, seconds=240)
+    pods = pods_of(cluster, "busy", namespace=closed)
+    name = pods[0]["metadata"]["name"]
+    over, failures, answers = threading.Event(), [], []
+
+    def ask() -> None:
+        while not over.is_set():
+            try:
+                answers.append(ask_engine(cluster, name, namespace=closed))
+            except Exception as error:  # noqa: BLE001 - whatever it is, a request failed
+                failures.append(repr(error))
+            time.sleep(0.2)
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    began = time.monotonic()
+    for pod in read_all(cluster, "pods", "-n", NAMESPACE, "-l", COMPONENT):
+        cluster.kubectl("delete", "pod", pod["metadata"]["name"], "-n", NAMESPACE, "--grace-period=0", "--force")
+        wait_for(lambda: count_ready(grounds) >= 2, "two replicas of the broker", seconds=90)
+    time.sleep(max(0.0, began + 2.5 * LEASE_SECONDS - time.monotonic()))  # more than two leases
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(answers) > 20
+    after = pods_of(cluster, "busy", namespace=closed)
+    assert lives_of(after) == lives_of(pods)
+    assert condition_of(after[0], "sekisho.dev/key-released")["status"] == "True"
+    assert installation.conditions("busy", namespace=closed)["Ready"]["status"] == "True"
+
+
+def count_ready(grounds: Grounds) -> int:
+    pods: list[dict[str, Any]] = read_all(grounds.installation.cluster, "pods", "-n", NAMESPACE, "-l", COMPONENT)
+    return sum(condition_of(pod, "Ready").get("status") == "True" for pod in pods)
