@@ -3,6 +3,7 @@
 from bench import placement
 from bench.harness import Registry
 from bench.operators import benchmarks as operators
+from bench.redact import benchmarks as redact
 from bench.release import benchmarks as release
 from bench.sealed import benchmarks as sealed
 from bench.trust import benchmarks as trust
@@ -16,4 +17,5 @@ def build_registry() -> Registry:
     sealed.add_to(registry)
     release.add_to(registry)
     trust.add_to(registry)
+    redact.add_to(registry)
     return registry

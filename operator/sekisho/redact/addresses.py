@@ -1,0 +1,61 @@
+"""Japanese addresses: a prefecture or a city before, block and house numbers, a building behind."""
+
+import re
+from typing import Final
+
+from sekisho.redact.categories import Category
+from sekisho.redact.spans import Span
+
+_PREFECTURE: Final = re.compile(
+    "北海道|東京都|(?:大阪|京都)府|(?:青森|岩手|宮城|秋田|山形|福島|茨城|栃木|群馬|埼玉|千葉|神奈川|新潟|富山|石川|福井|山梨"
+    "|長野|岐阜|静岡|愛知|三重|滋賀|兵庫|奈良|和歌山|鳥取|島根|岡山|広島|山口|徳島|香川|愛媛|高知|福岡|佐賀|長崎|熊本|大分"
+    "|宮崎|鹿児島|沖縄)県"
+)
+REACH: Final = 40
+_KANA_CITY: Final = (
+    "さいたま|つくばみらい|つくば|いわき|ひたちなか|かすみがうら|あきる野|ふじみ野|いちき串木野|えびの|みどり|むつ|さくら|あわら"
+    "|みやま"
+)
+_CITY: Final = re.compile(rf"(?:{_KANA_CITY}|[一-鿿々ヶケノ]{{1,6}}?)[市郡区町村]")
+_LEAD_SIGNS: Final = re.compile(r"[一-鿿々ぁ-んァ-ヶー ]*$")
+_NAMED: Final = re.compile(
+    r"^(?:現住所|住所|所在地|本社|支社|自宅|宛先|送付先|届け先|勤務先|実家|居住地|本籍|は|が|を|に|も|の|\s|先)+"
+)
+_SAID: Final = re.compile(r"(?:住所|所在地)\s?[はが]?\s?")
+_NUMERAL: Final = r"(?:\d{1,5}|[〇一二三四五六七八九十百]{1,5})"
+_BLOCK: Final = re.compile(
+    rf"{_NUMERAL}(?:(?:丁目|番地の?|番町|番|号|[-ー]|の)\s?{_NUMERAL}){{0,4}}(?:丁目|番地|番町|番|号室?)?", re.ASCII
+)
+_BUILDING: Final = re.compile(
+    r"\s?[一-鿿々ァ-ヶーA-Za-z・]{1,20}?"
+    r"(?:ビル|マンション|ハイツ|コーポ|荘|アパート|タワー|レジデンス|ハウス|メゾン|棟|館|寮|団地|プラザ)"
+    r"[一-鿿ァ-ヶー]{0,8}\s?(?:[A-Za-z]?\d{1,4}(?:号室|号|階|F|-\d{1,4})?)?|\s?[A-Za-z]?\d{1,4}(?:号室|階|F)",
+    re.ASCII,
+)
+
+
+def find_address(text: str, start: int) -> Span | None:
+    """Return the address whose first number stands at `start`; None where what stands before names no place."""
+    block = _BLOCK.match(text, start)
+    lead = _LEAD_SIGNS.search(text[max(0, start - REACH) : start])
+    begin = _find_place(lead[0]) if lead else None
+    if block is None or lead is None or begin is None or not _is_block(block[0]):
+        return None
+    building = _BUILDING.match(text, block.end())
+    return Span(start - len(lead[0]) + begin, building.end() if building else block.end(), Category.JP_ADDRESS)
+
+
+def _is_block(block: str) -> bool:
+    return any(sign in block for sign in ("丁目", "番", "-", "ー", "号", "の"))
+
+
+def _find_place(lead: str) -> int | None:
+    prefectures = list(_PREFECTURE.finditer(lead))
+    if prefectures:
+        return prefectures[-1].start() if _CITY.search(lead, prefectures[-1].end()) else None
+    named = _NAMED.match(lead)
+    city = _CITY.search(lead, named.end() if named else 0)
+    if city is not None:
+        return city.start()
+    said = _SAID.search(lead)
+    return said.end() if said and said.end() < len(lead) else None

@@ -1,0 +1,63 @@
+"""Check digits; each function takes ASCII digits (or letters, where it says so) of a length that it checks."""
+
+from typing import Final
+
+_MY_NUMBER: Final = (6, 5, 4, 3, 2, 7, 6, 5, 4, 3, 2)
+_LICENCE: Final = (5, 4, 3, 2, 7, 6, 5, 4, 3, 2)
+_CORPORATE: Final = (2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1)
+# Of the prefectural public safety commissions (Hokkaido has five).
+_COMMISSIONS: Final = frozenset({
+    10, 11, 12, 13, 14, *range(20, 26), 30, *range(40, 50), *range(50, 56), *range(60, 66), *range(70, 75),
+    *range(80, 84), *range(90, 98),
+})  # fmt: skip
+
+
+def is_my_number(digits: str) -> bool:
+    """Tell by the ordinance's formula: modulus 11 over the first eleven of twelve digits."""
+    if len(digits) != 12:
+        return False
+    rest = _weigh(digits, _MY_NUMBER) % 11
+    return int(digits[11]) == (0 if rest <= 1 else 11 - rest)
+
+
+def is_corporate_number(digits: str) -> bool:
+    """Tell by the ministerial formula: modulus 9, the check digit stands first of thirteen."""
+    return len(digits) == 13 and int(digits[0]) == 9 - _weigh(digits[1:], _CORPORATE) % 9
+
+
+def is_drivers_licence(digits: str) -> bool:
+    """Tell by the commission that issued it and the eleventh of twelve digits, modulus 11.
+
+    The formula is not published; where the remainder is 0, both digits that are described for it count.
+    """
+    if len(digits) != 12 or int(digits[:2]) not in _COMMISSIONS:
+        return False
+    rest = _weigh(digits, _LICENCE) % 11
+    return int(digits[10]) in ((0, 1) if rest == 0 else ((11 - rest) % 10,))
+
+
+def is_luhn(digits: str) -> bool:
+    """Tell whether the Luhn sum holds: cards, and insurers' numbers of six or eight digits."""
+    doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    return (sum(map(int, digits[-1::-2])) + sum(doubled)) % 10 == 0
+
+
+def is_card(digits: str) -> bool:
+    """Tell by the issuer's range, its lengths, and the Luhn sum."""
+    length = len(digits)
+    lengths = {"3": (14, 15, 16), "4": (13, 16, 19), "5": (16,), "2": (16,), "6": range(16, 20)}
+    if digits[:2] in {"50", "56", "57", "58"} or digits[:2] in {"63", "67"}:
+        fits = 12 <= length <= 19
+    else:
+        fits = length in lengths.get(digits[0], ()) or (length == 15 and digits[:4] in {"2131", "1800"})
+    return fits and len(set(digits)) > 1 and is_luhn(digits)
+
+
+def is_iban(text: str) -> bool:
+    """Tell by ISO 13616: fifteen to thirty-four upper-case letters and digits, modulus 97."""
+    moved = text[4:] + text[:4]
+    return 15 <= len(text) <= 34 and int("".join(str(int(sign, 36)) for sign in moved)) % 97 == 1
+
+
+def _weigh(digits: str, weights: tuple[int, ...]) -> int:
+    return sum(int(digit) * weight for digit, weight in zip(digits, weights, strict=False))

@@ -1,0 +1,84 @@
+"""The words that say what a number is: the one nearest before it counts."""
+
+# ruff: noqa: E501 - a Japanese sign counts as two columns
+
+import re
+from enum import Enum, auto
+from typing import Final
+
+import re2
+
+REACH: Final = 40
+
+
+class Topic(Enum):
+    """What a word says that a number near it is."""
+
+    MY_NUMBER = auto()
+    CORPORATE = auto()
+    LICENCE = auto()
+    PASSPORT = auto()
+    RESIDENCE = auto()
+    PENSION = auto()
+    INSURANCE = auto()
+    BANK = auto()
+    PHONE = auto()
+    POSTAL = auto()
+    CARD = auto()
+    SSN = auto()
+    OTHER = auto()
+
+
+_WORDS: Final[dict[Topic, str]] = {
+    Topic.MY_NUMBER: "マイナンバー 個人番号 個人no my_number mynumber individual_number",
+    Topic.CORPORATE: "法人番号 登録番号 インボイス番号 corporate_number",
+    Topic.LICENCE: (
+        "免許 ライセンス番号 運転免許 免許証 免許番号 免許の番号 driver's_license driver's_licence driving_licence driver_license driver_licence"
+    ),
+    Topic.PASSPORT: "旅券 パスポート passport",
+    Topic.RESIDENCE: "在留カード 在留番号 在留 residence_card",
+    Topic.PENSION: "基礎年金番号 基礎年金 年金番号 年金手帳 pension",
+    Topic.INSURANCE: "保険者番号 被保険者 保険証 健康保険 健保 国保 insurer insurance",
+    Topic.BANK: (
+        "口座 口座番号 普通預金 普通 当座 当座預金 預金 振込先 ゆうちょ 支店 bank_account account_number acct"
+    ),
+    Topic.PHONE: (
+        "電話 電話番号 携帯 携帯番号 ケータイ スマホ 連絡先 ファックス ファクス ファクシミリ ダイヤル 直通 代表 tel fax phone "
+        "telephone mobile cell call dial contact reach answering messages office landline hotline voicemail sms whatsapp"
+    ),
+    Topic.POSTAL: "郵便番号 〒 zip postal postcode",
+    Topic.CARD: (
+        "カード カード番号 クレジットカード クレカ デビットカード クレジット credit_card card cc visa mastercard jcb amex"
+    ),
+    Topic.SSN: "ssn social_security",
+    Topic.OTHER: (
+        "注文 注文番号 オーダー 伝票 伝票番号 追跡 追跡番号 問い合わせ番号 お問い合わせ番号 問合せ番号 品番 型番 部品番号 商品番号 "
+        "商品コード 管理番号 受付番号 整理番号 予約番号 会員番号 社員番号 学籍番号 顧客番号 シリアル シリアル番号 製造番号 ロット "
+        "ロット番号 契約番号 請求書番号 請求番号 見積番号 見積 取引番号 案件番号 申請番号 チケット番号 番組コード バーコード "
+        "バージョン ハッシュ タイムスタンプ jan isbn ean order tracking invoice serial sku lot version ticket timestamp build hash "
+        "commit"
+    ),
+}
+TOPIC_OF: Final = {word.replace("_", " "): topic for topic, words in _WORDS.items() for word in words.split()}
+_OPTIONS: Final = re2.Options()
+_OPTIONS.longest_match = True
+# Spelt backwards, so that the first match in a text read backwards is the nearest word. English words are whole words
+# ("hotel" is no "tel"); Japanese has no gaps between words.
+_BACKWARDS: Final = re2.compile(
+    "|".join(rf"\b{re2.escape(word[::-1])}\b" if word.isascii() else word[::-1] for word in TOPIC_OF), _OPTIONS
+)
+_AFTER: Final = re.compile(r"\s?[(\[<「]([^)\]>」]{1,16})|[ -]((?i:office|fax|mobile|cell|phone))\b")
+
+
+def read_topic(text: str, start: int, end: int) -> Topic | None:
+    """Return what the nearest word before `start` says, or else one right after `end`, such as "(携帯)"."""
+    topic = _read_last(text[max(0, start - REACH) : start])
+    if topic is None:
+        after = _AFTER.match(text, end)
+        topic = _read_last(after[1] or after[2]) if after else None
+    return topic
+
+
+def _read_last(text: str) -> Topic | None:
+    match = _BACKWARDS.search(text.lower()[::-1])
+    return TOPIC_OF[match.group()[::-1]] if match else None

@@ -1,0 +1,96 @@
+"""One spelling for many: NFKC, one hyphen, ASCII digits, no invisible signs; with a map back to the original."""
+
+import json
+import re
+import unicodedata
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import re2
+
+# Hyphens, dashes and minus signs that NFKC leaves; the long vowel mark stays, since words are written with it.
+_DASHES: Final = (
+    "\u02d7\u1806\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u207b\u208b\u2212\u2500\u2501\u30a0\ufe58\ufe63\uff0d"
+)
+_INVISIBLE: Final = (
+    "\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufe0e\ufe0f\ufeff"
+)
+_TABLE: Final = {**dict.fromkeys(map(ord, _DASHES), "-"), **dict.fromkeys(map(ord, _INVISIBLE), "")}
+# All but what folding leaves as it is: ASCII, Latin-1 letters, kana, the usual punctuation, ideographs, Hangul.
+_KEPT: Final = (
+    r"\x00-\x7f\x{c0}-\x{ff}\x{3001}-\x{3029}\x{3041}-\x{3096}\x{30a1}-\x{30fe}\x{3400}-\x{9fff}\x{ac00}-\x{d7a3}"
+)
+_FOLDABLE: Final = re2.compile(
+    rf'[\x{{3041}}-\x{{30fe}}][\x{{3099}}\x{{309a}}]|[^{_KEPT}]+|\\u[0-9A-Fa-f]{{4}}(?:\\u[0-9A-Fa-f]{{4}})*|\\["\\/bfnrt]'
+)
+_CLUSTER: Final = re.compile(
+    r"\\u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\."
+    "|.[\u0300-\u036f\u3099\u309a\uff9e\uff9f]?",
+    re.DOTALL,
+)
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Folded text and where each of its signs came from.
+
+    Attributes:
+        text: What detectors read.
+        folded: Where pieces begin in `text`, ascending.
+        original: Where the same pieces begin in the original.
+        whole: Whether a piece only maps as a whole, since it became longer or shorter.
+    """
+
+    text: str
+    folded: tuple[int, ...]
+    original: tuple[int, ...]
+    whole: tuple[bool, ...]
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """Return what `text[start:end]`, which is not empty, was in the original."""
+        first = bisect_right(self.folded, start) - 1
+        last = bisect_right(self.folded, end - 1) - 1
+        begin = self.original[first] + (0 if self.whole[first] else start - self.folded[first])
+        stop = self.original[last + 1] if self.whole[last] else self.original[last] + end - self.folded[last]
+        return begin, stop
+
+
+def fold(text: str) -> Folded:
+    """Fold a text of any content; JSON's escapes count as what they stand for."""
+    # RE2 reads UTF-8, where half a surrogate pair has no spelling.
+    clean = text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+    if clean.isascii() and "\\" not in clean:
+        return Folded(clean, (0,), (0,), (False,))
+    parts: list[str] = []
+    pieces: list[tuple[int, int, bool]] = [(0, 0, False)]
+    taken = length = 0
+    for match in _FOLDABLE.finditer(clean):
+        start, end = match.span()
+        parts.append(clean[taken:start])
+        length += start - taken
+        for cluster in _CLUSTER.findall(clean[start:end]):
+            became = _fold_cluster(cluster)
+            if len(became) != len(cluster):
+                pieces.append((length, start, True))
+                pieces.append((length + len(became), start + len(cluster), False))
+            parts.append(became)
+            length += len(became)
+            start += len(cluster)
+        taken = end
+    parts.append(clean[taken:])
+    folded, original, whole = zip(*pieces, strict=True)
+    return Folded("".join(parts), folded, original, whole)
+
+
+@lru_cache(maxsize=4096)
+def _fold_cluster(cluster: str) -> str:
+    if cluster.startswith("\\"):
+        # Control signs but for line breaks and tabs cannot follow: the escapes of JSON name all others by number.
+        cluster = _SURROGATE.sub("\ufffd", json.loads(f'"{cluster}"'))
+    normal = unicodedata.normalize("NFKC", cluster).translate(_TABLE)
+    if normal.isascii():
+        return normal
+    return "".join(str(unicodedata.decimal(sign)) if sign.isdecimal() else sign for sign in normal)

@@ -1,0 +1,58 @@
+"""Values that a request gave away once, wherever else they stand in it."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import re2
+
+from sekisho.redact.categories import Category
+from sekisho.redact.spans import Span
+
+# Up to so many, looking for each alone is faster than compiling them.
+FEW: Final = 16
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+def find_known(text: str, known: Mapping[str, Category], *, in_json: bool = False) -> Iterator[Span]:
+    """Yield where known values stand again; not inside longer words or numbers, nor in the middle of JSON's escapes."""
+    spelt = {json.dumps(value)[1:-1]: kind for value, kind in known.items()} if in_json else {}
+    spelt |= known
+    for start, end in _find_few(text, spelt) if len(spelt) <= FEW else _find_many(text, spelt):
+        if _stands_alone(text, start, end) and not (in_json and _is_escaped(text, start)):
+            yield Span(start, end, spelt[text[start:end]])
+
+
+def _find_few(text: str, spelt: Mapping[str, Category]) -> Iterator[tuple[int, int]]:
+    for value in spelt:
+        start = text.find(value)
+        while start >= 0:
+            yield start, start + len(value)
+            start = text.find(value, start + len(value))
+
+
+def _find_many(text: str, spelt: Mapping[str, Category]) -> Iterator[tuple[int, int]]:
+    # RE2 reads UTF-8: what holds half a surrogate pair is looked for without it.
+    odd = {value: kind for value, kind in spelt.items() if _SURROGATE.search(value)}
+    yield from _find_few(text, odd)
+    options: Any = re2.Options()
+    options.longest_match = True
+    options.max_mem = 256 << 20
+    union = re2.compile("|".join(re2.escape(value) for value in spelt if value not in odd), options)
+    for match in union.finditer(_SURROGATE.sub("\0", text)):
+        if text[match.start() : match.end()] in spelt:
+            yield match.span()
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    return not (_join(text[start - 1 : start], text[start]) or _join(text[end - 1], text[end : end + 1]))
+
+
+def _join(left: str, right: str) -> bool:
+    return left.isascii() and left.isalnum() and right.isascii() and right.isalnum()
+
+
+def _is_escaped(text: str, start: int) -> bool:
+    before = text[max(0, start - 64) : start]
+    return (len(before) - len(before.rstrip("\\"))) % 2 == 1

@@ -1,0 +1,217 @@
+"""Runs of digits: which groups of one make an identifier, by length, check digit, grouping and the words around."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from sekisho.redact import checks
+from sekisho.redact.categories import Category
+from sekisho.redact.context import Topic, read_topic
+from sekisho.redact.phones import is_phone
+from sekisho.redact.spans import Span
+
+_GROUP: Final = re.compile(r"\d+", re.ASCII)
+_LETTERS_BEFORE: Final = re.compile(r"(?:^|[^A-Za-z0-9_])([A-Za-z]{1,5})([-. ]?)$")
+_TOKEN_BEFORE: Final = re.compile(r"[A-Za-z0-9_]$|[A-Za-z0-9]-$")
+_LETTERS_AFTER: Final = re.compile(r"[A-Za-z_]{1,3}")
+_CARD_END: Final = re.compile(r"[ -]?[A-Za-z]{2}(?![A-Za-z0-9_])")
+_GLUED: Final = frozenset({"tel", "fax", "phone", "no", "card", "zip"})
+_PLACE_AFTER: Final = re.compile(r"\s{0,2}[一-鿿]{1,4}[都道府県市区]")
+_DATE: Final = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", re.ASCII)
+MAX_DIGITS: Final = 19
+MAX_GROUPS: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """Some neighbouring groups of a run, and what stands around.
+
+    Attributes:
+        digits: All of them, ASCII.
+        sizes: How many each group has.
+        between: What separates the groups, joined.
+        plus: Whether a plus stands before.
+        topic: What the nearest word says.
+        after: A few signs that follow.
+    """
+
+    digits: str
+    sizes: tuple[int, ...]
+    between: str
+    plus: bool
+    topic: Topic | None
+    after: str
+
+
+def find_numbers(text: str, start: int, end: int) -> Iterator[Span]:
+    """Yield what a run of digits and separators at `text[start:end]` holds; identifiers do not share groups."""
+    lettered = _read_lettered(text, start, end)
+    if lettered is not None:
+        yield lettered
+        return
+    groups = _take_free(text, [match.span() for match in _GROUP.finditer(text, start, end)])
+    first = 0
+    while first < len(groups):
+        last, category = _longest(text, groups, first=first)
+        if category is None:
+            first += 1
+            continue
+        begin = groups[first][0]
+        signs = text[max(start, begin - 2) : begin]
+        yield Span(begin - (len(signs) - len(signs.rstrip("+("))), groups[last][1], category)
+        first = last + 1
+
+
+def _take_free(text: str, groups: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    # Groups that hang on letters belong to a longer token, such as a hash or a product's number.
+    begin, end = groups[0][0], groups[-1][1]
+    loose = [index for index, (one, two) in enumerate(pairwise(groups), 1) if _is_loose(text[one[1] : two[0]])]
+    before = _LETTERS_BEFORE.search(text[max(0, begin - 7) : begin])
+    after = _LETTERS_AFTER.match(text, end)
+    low, high = 0, len(groups)
+    if after and after[0].lower() not in _GLUED:
+        high = loose[-1] if loose else 0
+    if _TOKEN_BEFORE.search(text[max(0, begin - 2) : begin]) and not (before and before[1].lower() in _GLUED):
+        low = loose[0] if loose else high
+    return groups[low:high]
+
+
+def _longest(text: str, groups: list[tuple[int, int]], *, first: int) -> tuple[int, Category | None]:
+    begin = groups[first][0]
+    ends = _list_ends(text, groups, first=first)
+    topic = read_topic(text, begin, groups[ends[-1]][1]) if ends else None
+    for last in reversed(ends):
+        category = _classify(_take(text, groups[first : last + 1], topic))
+        if category is not None:
+            return last, category
+    return first, None
+
+
+def _list_ends(text: str, groups: list[tuple[int, int]], *, first: int) -> list[int]:
+    if first and not _is_loose(text[groups[first - 1][1] : groups[first][0]]):
+        return []
+    ends, total = [], 0
+    for last in range(first, len(groups)):
+        total += groups[last][1] - groups[last][0]
+        if total > MAX_DIGITS:
+            break
+        final = last + 1 == len(groups)
+        free = final or _is_loose(text[groups[last][1] : groups[last + 1][0]])
+        # Many groups are digits set apart one by one: they count as a whole only, which also keeps the work linear.
+        spaced = total == last + 1 - first and (first or not final) and last - first >= MAX_GROUPS
+        if total >= 5 and free and not spaced:
+            ends.append(last)
+    return ends
+
+
+def _is_loose(separator: str) -> bool:
+    return " " in separator and "-" not in separator and "ー" not in separator
+
+
+def _take(text: str, groups: list[tuple[int, int]], topic: Topic | None) -> Number:
+    start, end = groups[0][0], groups[-1][1]
+    return Number(
+        digits="".join(text[a:b] for a, b in groups),
+        sizes=tuple(b - a for a, b in groups),
+        between="".join(text[a[1] : b[0]] for a, b in pairwise(groups)),
+        plus="+" in text[max(0, start - 2) : start],
+        topic=topic,
+        after=text[end : end + 8],
+    )
+
+
+def _classify(number: Number) -> Category | None:
+    named = _BY_TOPIC.get(number.topic) if number.topic else None
+    if named is not None and named[1](number):
+        return named[0]
+    if number.topic is Topic.OTHER:
+        return Category.PHONE if number.plus and _is_shaped_phone(number) else None
+    if number.topic in _UNGROUPED and len(number.sizes) == 1:
+        return None
+    return next((category for category, holds in _BY_SHAPE if holds(number)), None)
+
+
+def _is_account(number: Number) -> bool:
+    return 7 <= len(number.digits) <= 17 and len(number.sizes) <= 4 and not _DATE.fullmatch(number.digits)
+
+
+def _is_named_phone(number: Number) -> bool:
+    dated = _DATE.fullmatch(number.digits) and number.sizes[0] == 4
+    return not dated and is_phone(number.digits, number.sizes, plus=number.plus, named=True)
+
+
+def _is_shaped_phone(number: Number) -> bool:
+    return is_phone(number.digits, number.sizes, plus=number.plus, named=False)
+
+
+def _is_shaped_card(number: Number) -> bool:
+    grouped = number.sizes in {(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (len(number.digits),)}
+    return grouped and len(number.digits) > 12 and checks.is_card(number.digits)
+
+
+def _is_shaped_my_number(number: Number) -> bool:
+    grouped = number.sizes in {(12,), (4, 4, 4), (1,) * 12}
+    return grouped and len(set(number.digits)) > 1 and not _is_moment(number) and checks.is_my_number(number.digits)
+
+
+def _is_moment(number: Number) -> bool:
+    # A date and a time without signs between: 202401311530.
+    return bool(_DATE.match(number.digits)) and int(number.digits[8:10]) < 24 and int(number.digits[10:12]) < 60
+
+
+def _is_shaped_ssn(number: Number) -> bool:
+    area = number.digits[:3]
+    return number.sizes == (3, 2, 4) and number.between == "--" and area not in {"000", "666"}
+
+
+def _is_postal(number: Number) -> bool:
+    return number.sizes in {(3, 4), (7,), (5, 4), (5,)}
+
+
+_Test = Callable[[Number], bool]
+_BY_TOPIC: Final[dict[Topic, tuple[Category, _Test]]] = {
+    Topic.MY_NUMBER: (Category.JP_MY_NUMBER, lambda n: checks.is_my_number(n.digits)),
+    Topic.CORPORATE: (Category.JP_CORPORATE_NUMBER, lambda n: checks.is_corporate_number(n.digits)),
+    Topic.LICENCE: (Category.JP_DRIVERS_LICENCE, lambda n: checks.is_drivers_licence(n.digits)),
+    Topic.PENSION: (Category.JP_PENSION_NUMBER, lambda n: len(n.digits) == 10),
+    Topic.INSURANCE: (Category.JP_HEALTH_INSURANCE, lambda n: len(n.digits) in {6, 8} and checks.is_luhn(n.digits)),
+    Topic.BANK: (Category.BANK_ACCOUNT, _is_account),
+    Topic.PHONE: (Category.PHONE, _is_named_phone),
+    Topic.POSTAL: (Category.JP_POSTAL_CODE, _is_postal),
+    Topic.CARD: (Category.CARD, lambda n: checks.is_card(n.digits)),
+    Topic.SSN: (Category.US_SSN, lambda n: len(n.digits) == 9),
+    Topic.PASSPORT: (Category.JP_PASSPORT, lambda n: n.sizes == (9,)),
+}
+# What is written without gaps and has a check digit: one that is wrong there is no reason to call it something else.
+_UNGROUPED: Final = frozenset({Topic.CORPORATE, Topic.LICENCE})
+# Without a word that settles it, in the order of what is surest.
+_BY_SHAPE: Final[tuple[tuple[Category, _Test], ...]] = (
+    (Category.PHONE, _is_shaped_phone),
+    (Category.CARD, _is_shaped_card),
+    (Category.JP_MY_NUMBER, _is_shaped_my_number),
+    (Category.US_SSN, _is_shaped_ssn),
+    (
+        Category.JP_POSTAL_CODE,
+        lambda n: n.sizes == (3, 4) and n.between == "-" and _PLACE_AFTER.match(n.after) is not None,
+    ),
+)
+
+
+def _read_lettered(text: str, start: int, end: int) -> Span | None:
+    before = _LETTERS_BEFORE.search(text[max(0, start - 7) : start])
+    if before is None or len(before[1]) > 2:
+        return None
+    begin = start - len(before[1]) - len(before[2])
+    digits = "".join(_GROUP.findall(text, start, end))
+    after = _CARD_END.match(text, end)
+    if len(before[1]) == 2 and len(digits) == 8 and after:
+        return Span(begin, after.end(), Category.JP_RESIDENCE_CARD)
+    if _LETTERS_AFTER.match(text, end):
+        return None
+    if before[1].upper() == "T" and checks.is_corporate_number(digits):
+        return Span(begin, end, Category.JP_CORPORATE_NUMBER)
+    if len(digits) in {7, 8} and read_topic(text, begin, end) is Topic.PASSPORT:
+        return Span(begin, end, Category.JP_PASSPORT)
+    return None

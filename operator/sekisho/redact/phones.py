@@ -1,0 +1,46 @@
+"""Telephone numbers: Japan's plan of numbers, the country prefix, and what is plausible elsewhere."""
+
+from typing import Final
+
+# How the ten or eleven digits of a Japanese number are written in groups.
+_FIXED: Final = frozenset({
+    (10,), (2, 4, 4), (3, 3, 4), (4, 2, 4), (5, 1, 4), (4, 3, 3), (4, 6), (3, 7), (2, 8), (6, 4), (4, 4, 2), (1,) * 10,
+})  # fmt: skip
+_MOBILE: Final = frozenset({(11,), (3, 4, 4), (4, 3, 4), (3, 8), (7, 4), (5, 3, 3), (1,) * 11})
+_AMERICAN: Final = (3, 3, 4)
+
+
+def is_phone(digits: str, sizes: tuple[int, ...], *, plus: bool, named: bool) -> bool:
+    """Tell whether digits in such groups are a telephone number.
+
+    Args:
+        digits: All digits, without signs.
+        sizes: How many each group has.
+        plus: Whether a plus stands before the first.
+        named: Whether a word before says that it is one.
+    """
+    if plus:
+        return _is_abroad(digits) if not digits.startswith("81") else _is_japanese(_nationalise(digits[2:]))
+    if digits.startswith("0081") and len(digits) >= 13:
+        return _is_japanese(_nationalise(digits[4:]))
+    if digits.startswith("81") and sizes[0] == 2 and len(sizes) > 2:
+        return _is_japanese(_nationalise(digits[2:]))
+    if _is_japanese(digits):
+        return named or sizes in (_FIXED if len(digits) == 10 else _MOBILE)
+    if sizes == _AMERICAN or (sizes == (1, *_AMERICAN) and digits[0] == "1"):
+        return digits[-10] in "23456789"
+    return named and 7 <= len(digits) <= 15
+
+
+def _nationalise(rest: str) -> str:
+    return rest if rest.startswith("0") else f"0{rest}"
+
+
+def _is_abroad(digits: str) -> bool:
+    return 8 <= len(digits) <= 15 and digits[0] != "0"
+
+
+def _is_japanese(digits: str) -> bool:
+    if len(digits) == 11:
+        return digits[:3] in {"020", "050", "060", "070", "080", "090"}
+    return len(digits) == 10 and digits[0] == "0" and digits[1] != "0"

@@ -1,0 +1,118 @@
+"""Put originals back into a stream, whatever the boundaries of its chunks."""
+
+import codecs
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sekisho.errors import Reason, RefusedError
+from sekisho.redact.placeholders import LENGTH, PLACEHOLDER, held_back
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What was met so far.
+
+    Attributes:
+        restored: Placeholders that became their originals.
+        invented: Whole ones of which the request knows nothing; they stay as they are.
+        halves: Beginnings without an end; they stay as they are.
+    """
+
+    restored: int = 0
+    invented: int = 0
+    halves: int = 0
+
+
+class Restorer:
+    """Restore one stream of text; at most `LENGTH - 1` characters are held back.
+
+    Args:
+        values: Originals by placeholder; secret.
+        in_json: Whether the stream is the text of a JSON document (tool arguments), for whose strings originals are
+            escaped.
+    """
+
+    __slots__ = ("_held", "_in_json", "_tally", "_values")
+
+    def __init__(self, values: Mapping[str, str], *, in_json: bool = False) -> None:
+        self._values = values
+        self._in_json = in_json
+        self._held = ""
+        self._tally = Tally()
+
+    @property
+    def tally(self) -> Tally:
+        """What was met so far."""
+        return self._tally
+
+    def feed(self, chunk: str) -> str:
+        """Take a chunk; return what can be said by now."""
+        text = self._held + chunk
+        cut = len(text) - held_back(text)
+        self._held = text[cut:]
+        return self._restore(text[:cut])
+
+    def finish(self) -> str:
+        """End the stream; return what was held back, which is half a placeholder at most."""
+        rest, self._held = self._held, ""
+        if len(rest) > 1:
+            self._count(halves=1)
+        return rest
+
+    def _restore(self, text: str) -> str:
+        return PLACEHOLDER.sub(self._replace, text) if "[[" in text else text
+
+    def _replace(self, match: re.Match[str]) -> str:
+        found = match.group()
+        if len(found) < LENGTH:
+            self._count(halves=1)
+            return found
+        value = self._values.get(found)
+        if value is None:
+            self._count(invented=1)
+            return found
+        self._count(restored=1)
+        return _escape(value) if self._in_json else value
+
+    def _count(self, *, restored: int = 0, invented: int = 0, halves: int = 0) -> None:
+        now = self._tally
+        self._tally = Tally(now.restored + restored, now.invented + invented, now.halves + halves)
+
+
+class ByteRestorer:
+    """Restore one stream of UTF-8, whose chunks may end inside a character."""
+
+    __slots__ = ("_decoder", "_inner")
+
+    def __init__(self, inner: Restorer) -> None:
+        self._inner = inner
+        self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take a chunk; return what can be said by now.
+
+        Raises:
+            RefusedError: `UpstreamFailed`, the stream is not UTF-8; nothing of the chunk is emitted.
+        """
+        return self._inner.feed(self._decode(chunk, final=False)).encode()
+
+    def finish(self) -> bytes:
+        """End the stream; refuses like `feed` where it ends inside a character."""
+        return (self._inner.feed(self._decode(b"", final=True)) + self._inner.finish()).encode()
+
+    def _decode(self, chunk: bytes, *, final: bool) -> str:
+        try:
+            return self._decoder.decode(chunk, final)
+        except UnicodeDecodeError as error:
+            raise RefusedError(
+                Reason.UPSTREAM_FAILED, "the answer's stream is not UTF-8; it ends here, look at the upstream's log"
+            ) from error
+
+
+def _escape(value: str) -> str:
+    return json.dumps(value, ensure_ascii=_SURROGATE.search(value) is not None)[1:-1]

@@ -1,0 +1,120 @@
+"""One request's redaction: its map of originals, which lives as long as the request and no longer."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from sekisho.errors import Reason, RefusedError
+from sekisho.redact.categories import Category
+from sekisho.redact.detect import Detector
+from sekisho.redact.documents import fit
+from sekisho.redact.known import find_known
+from sekisho.redact.placeholders import ConversationKey, make_placeholder
+from sekisho.redact.restore import Restorer
+from sekisho.redact.spans import Span, resolve
+
+MAX_VALUES: Final = 10_000
+
+
+class Redaction:
+    """Redact the texts of one request and restore the texts of its answer.
+
+    The values are secret: the object says nothing of them in its `repr`, and must not outlive the request.
+    """
+
+    __slots__ = ("_counts", "_detector", "_key", "_placeholders", "_values")
+
+    def __init__(self, detector: Detector, key: ConversationKey) -> None:
+        self._detector = detector
+        self._key = key
+        self._placeholders: dict[str, tuple[str, Category]] = {}
+        self._values: dict[str, str] = {}
+        self._counts: dict[Category, int] = {}
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """Originals by placeholder; secret."""
+        return MappingProxyType(self._values)
+
+    @property
+    def counts(self) -> Mapping[Category, int]:
+        """How many places were redacted, by category; nothing secret."""
+        return MappingProxyType(self._counts)
+
+    def learn(self, text: str, *, in_json: bool = False) -> tuple[Span, ...]:
+        """Take note of what is detected in a text, so that the request's other texts lose it too; return where it is.
+
+        Args:
+            text: Of any content, or the text of a JSON document.
+            in_json: Which of the two.
+
+        Raises:
+            RefusedError: `RequestInvalid`, it was to be JSON and is not; `RequestTooLarge`, too much is found.
+        """
+        spans = self._detector.detect(text)
+        for span, _ in fit(text, spans) if in_json else ((span, False) for span in spans):
+            self._name(span.category, _read(text, span, in_json=in_json))
+        return spans
+
+    def redact(self, text: str) -> str:
+        """Return a text without what is detected in it, nor any value that the request's texts held before."""
+        return self.redact_all((text,))[0]
+
+    def redact_all(self, texts: Sequence[str]) -> list[str]:
+        """Redact all texts of a request: what one gives away by its context is taken out of all."""
+        found = [self.learn(text) for text in texts]
+        known = self._known()
+        return [
+            self._replace(text, ((span, False) for span in resolve([*spans, *find_known(text, known)])))
+            for text, spans in zip(texts, found, strict=True)
+        ]
+
+    def redact_json(self, document: str) -> str:
+        """Redact the text of a JSON document; its form stays, and a bare number that is found becomes a string.
+
+        What a name says ("phone": …) counts as the context of its value. Restored by `restorer(in_json=True)`. Refuses
+        like `learn`.
+        """
+        spans = [*self.learn(document, in_json=True), *find_known(document, self._known(), in_json=True)]
+        return self._replace(document, fit(document, resolve(spans)), in_json=True)
+
+    def restorer(self, *, in_json: bool = False) -> Restorer:
+        """Return a restorer for one stream of the answer."""
+        return Restorer(self.values, in_json=in_json)
+
+    def _known(self) -> Mapping[str, Category]:
+        return dict(self._placeholders.values())
+
+    def _name(self, category: Category, value: str) -> str:
+        name = make_placeholder(self._key, category, value)
+        if self._values.setdefault(name, value) != value:
+            raise RefusedError(
+                Reason.INTERNAL_ERROR,
+                f"two values of category {category} came to one placeholder; start another conversation",
+            )
+        self._placeholders[name] = (value, category)
+        if len(self._placeholders) > MAX_VALUES:
+            raise RefusedError(
+                Reason.REQUEST_TOO_LARGE,
+                f"the request holds more than {MAX_VALUES} values that must be redacted; send it in parts",
+            )
+        return name
+
+    def _replace(self, text: str, spans: Iterable[tuple[Span, bool]], *, in_json: bool = False) -> str:
+        parts, taken = [], 0
+        for span, bare in spans:
+            name = self._name(span.category, _read(text, span, in_json=in_json))
+            parts += [text[taken : span.start], f'"{name}"' if bare else name]
+            taken = span.end
+            self._counts[span.category] = self._counts.get(span.category, 0) + 1
+        return "".join([*parts, text[taken:]])
+
+    def __repr__(self) -> str:
+        """Say how many values there are, and none of them."""
+        return f"Redaction({len(self._values)} values)"
+
+
+def _read(text: str, span: Span, *, in_json: bool) -> str:
+    value = text[span.start : span.end]
+    return str(json.loads(f'"{value}"')) if in_json else value

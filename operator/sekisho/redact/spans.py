@@ -1,0 +1,36 @@
+"""What was found where, and who wins where two things overlap."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sekisho.redact.categories import MEANINGS, Category
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One find: `start` to `end` of a text, the end exclusive."""
+
+    start: int
+    end: int
+    category: Category
+
+
+def resolve(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Return spans in the order of the text, of which none overlaps another.
+
+    What overlaps becomes one span, so that nothing found stays uncovered. It is named by its strongest part: a tenant's
+    own first, then the longest, then the category of the higher rank.
+    """
+    chosen: list[Span] = []
+    for span in sorted(set(spans), key=lambda item: (item.start, item.end, item.category)):
+        if not chosen or chosen[-1].end <= span.start:
+            chosen.append(span)
+            continue
+        last = chosen.pop()
+        strongest = max(last, span, key=_strength)
+        chosen.append(Span(last.start, max(last.end, span.end), strongest.category))
+    return tuple(chosen)
+
+
+def _strength(span: Span) -> tuple[bool, int, int]:
+    return span.category is Category.CUSTOM, span.end - span.start, MEANINGS[span.category].rank

@@ -1,0 +1,86 @@
+"""Folding: many spellings become one, and every place maps back."""
+
+# ruff: noqa: E501 - a Japanese sign counts as two columns, and tables read better unbroken
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sekisho.redact.fold import fold
+
+SIGNS = st.sampled_from(
+    [
+        *"aA1-09 \\u/",
+        "０",
+        "９",
+        "㈱",
+        "ﬃ",
+        "ｶ",
+        "ﾞ",
+        "か",
+        "\u3099",
+        "\u200b",
+        "−",
+        "ー",
+        "㍻",
+        "é",
+        "e",
+        "\u0301",
+        "𝟙",
+        "\ud800",
+        "漢",
+        "\\uff11",
+        "\\n",
+        "😀",
+        "٣",
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        ("０３−１２３４", "03-1234"), ("ﾏｲﾅﾝﾊﾞｰ", "マイナンバー"), ("パス", "パス"), ("1\u200b2\ufeff3", "123"),
+        ("㈱", "(株)"), ("\\uff11\\u0031", "11"), ("a\\nb", "a\nb"), ("\\ud835\\udfd9", "1"), ("\\ud800", "\ufffd"), ("\ud800", "\ufffd"),
+        ("٣", "3"), ("データ", "データ"), ("a\\\\u0031", "a\\u0031"), ("C:\\x", "C:\\x"), ("", ""),
+    ],
+)  # fmt: skip
+def test_spellings_become_one(text: str, folded: str) -> None:
+    assert fold(text).text == folded
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "was"),
+    [
+        ("あ㈱い123", "123", "123"), ("x㈱y", "株", "㈱"), ("1\u200b2\u200b3", "123", "1\u200b2\u200b3"), ("\\uff11\\uff12z", "12", "\\uff11\\uff12"),
+        ("ﾊﾞｰ9", "バ", "ﾊﾞ"), ("a1b", "1", "1"),
+    ],
+)  # fmt: skip
+def test_a_part_maps_to_what_it_was(text: str, part: str, was: str) -> None:
+    folded = fold(text)
+    at = folded.text.index(part)
+    start, end = folded.span(at, at + len(part))
+    assert text[start:end] == was
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(SIGNS, max_size=20).map("".join), st.data())
+def test_every_span_maps_inside_the_text_and_folds_to_itself_again(text: str, data: st.DataObject) -> None:
+    folded = fold(text)
+    if not folded.text:
+        return
+    start = data.draw(st.integers(0, len(folded.text) - 1))
+    end = data.draw(st.integers(start + 1, len(folded.text)))
+    begin, stop = folded.span(start, end)
+    assert 0 <= begin < stop <= len(text)
+    assert folded.text[start:end] in fold(text[begin:stop]).text or "\u0301" in text or "\u3099" in text or "\\" in text
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(SIGNS, max_size=20).map("".join))
+def test_neighbouring_spans_map_to_neighbours(text: str) -> None:
+    folded = fold(text)
+    ends = [folded.span(index, index + 1) for index in range(len(folded.text))]
+    assert all(one[0] <= two[0] and one[1] <= two[1] for one, two in itertools.pairwise(ends))

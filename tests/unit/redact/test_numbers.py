@@ -1,0 +1,74 @@
+"""Runs of digits: look-alikes first."""
+
+# ruff: noqa: E501 - a Japanese sign counts as two columns, and tables read better unbroken
+
+import pytest
+
+from sekisho.redact.checks import is_drivers_licence
+from sekisho.redact.custom import compile_custom
+from sekisho.redact.detect import Detector
+from tests.unit.redact.texts import found
+
+LICENCE = next(f"3092123456{digit}0" for digit in range(10) if is_drivers_licence(f"3092123456{digit}0"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "注文番号は123456789018です", "伝票番号 1234 5678 9018", "マイナンバーは123456789012です", "2024-01-01に始めた",
+        "2024-01-01 12:34:56.789", "202401311530の時点", "version 1.20.300.4000", "売上は123,456,789円", "人口は1億2345万6789人",
+        "550e8400-e29b-41d4-a716-446655440000", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "AB-1234-5678", "v12345678901", "id_090123456789", "0.12345678901234", "ISBN 978-4-1234-5678-9", "JANコード 4912345678904",
+        "追跡番号：09012345678", "1234567890123", "12345678901234567890123456789", "運転免許証は301234567899", "法人番号は1234567890123",
+        "基礎年金番号は12345678901", "電話で2024-01-01に話した", "12345678901x", "000-12-3456", "1-2-3-4-5-6-7-8", "123-4567を買う",
+        "注文 4111111111111111", "TK1234567", "XYZ 1234567", "AB1234567x", "電話 123456", "1111 1111 1111", "zip 12345678",
+        "1000年代 2000年代", "A1234567890123", "1200-34-56-78", "+0123456789", "003-1234-5678", "銀行口座を20240101に開いた", "健康保険 06139997", "card 676770000000",
+        "口座 1 2 3 4 5 6 7",
+    ],
+)  # fmt: skip
+def test_look_alikes_pass(text: str) -> None:
+    assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "category"),
+    [
+        ("私のマイナンバーは１２３４ー５６７８ー９０１８です", "１２３４ー５６７８ー９０１８", "jp-my-number"),
+        ("マイナンバー：1 2 3 4 5 6 7 8 9 0 1 8", "1 2 3 4 5 6 7 8 9 0 1 8", "jp-my-number"),
+        ("番号123456789018", "123456789018", "jp-my-number"),
+        ("法人番号は7000012050002", "7000012050002", "jp-corporate-number"),
+        ("登録番号T7000012050002", "T7000012050002", "jp-corporate-number"),
+        ("発行者 T7000012050002", "T7000012050002", "jp-corporate-number"),
+        ("パスポートTR1234567を", "TR1234567", "jp-passport"), ("AB 12345678 CD", "AB 12345678 CD", "jp-residence-card"), ("免許 " + LICENCE, LICENCE, "jp-drivers-licence"), ("旅券 TK1234567", "TK1234567", "jp-passport"), ("passport: AB 1234567", "AB 1234567", "jp-passport"),
+        ("passport 123456789", "123456789", "jp-passport"),
+        ("AB12345678CD", "AB12345678CD", "jp-residence-card"), ("年金番号1234‐567890", "1234‐567890", "jp-pension-number"),
+        ("普通 1234567", "1234567", "bank-account"),
+        ("電話は０３−１２３４−５６７８です", "０３−１２３４−５６７８", "phone"), ("TEL03-1234-5678まで", "03-1234-5678", "phone"),
+        ("03-1234-5678FAX", "03-1234-5678", "phone"), ("+81-90-1234-5678", "+81-90-1234-5678", "phone"),
+        ("+81(0)90-1234-5678", "+81(0)90-1234-5678", "phone"), ("(03)1234-5678", "(03)1234-5678", "phone"),
+        ("81-90-1234-5678", "81-90-1234-5678", "phone"), ("電話 0081-90-1234-5678", "0081-90-1234-5678", "phone"),
+        ("090 1234 5678", "090 1234 5678", "phone"), ("0120-123-456", "0120-123-456", "phone"), ("call +44 20 7946 0958", "+44 20 7946 0958", "phone"),
+        ("(555) 123-4567", "(555) 123-4567", "phone"), ("1-555-123-4567", "1-555-123-4567", "phone"), ("phone 60-56-85-91", "60-56-85-91", "phone"),
+        ("order +81-90-1234-5678", "+81-90-1234-5678", "phone"), ("781 170 444 office", "781 170 444", "phone"),
+        ("090-1234-5678（携帯）", "090-1234-5678", "phone"), ("1234567（電話）", "1234567", "phone"),
+        ("2024-01-01 090-1234-5678", "090-1234-5678", "phone"),
+        ("郵便番号：1000005", "1000005", "jp-postal-code"), ("100-0005 東京都", "100-0005", "jp-postal-code"),
+        ("4111 1111 1111 1111", "4111 1111 1111 1111", "card"), ("カード 4111-11111111-1111", "4111-11111111-1111", "card"),
+        ("123-45-6789", "123-45-6789", "us-ssn"), ("ssn 123456789", "123456789", "us-ssn"),
+        ("運転免許証はないがマイナンバーは123456789018", "123456789018", "jp-my-number"),
+    ],
+)  # fmt: skip
+def test_identifiers_are_found_in_every_form(text: str, value: str, category: str) -> None:
+    assert found(text) == [(value, category)]
+
+
+def test_numbers_side_by_side_are_told_apart() -> None:
+    assert [kind for _, kind in found("123456789018 03-1234-5678 4111111111111111")] == [
+        "jp-my-number",
+        "phone",
+        "card",
+    ]
+
+
+def test_a_detector_without_a_category_is_silent_about_it() -> None:
+    assert Detector(frozenset(), compile_custom(["xx"], [])).detect("090-1234-5678") == ()

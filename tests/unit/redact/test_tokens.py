@@ -1,0 +1,60 @@
+"""Tokens, addresses, short numbers: look-alikes first."""
+
+# ruff: noqa: E501 - a Japanese sign counts as two columns, and tables read better unbroken
+
+import pytest
+
+from tests.unit.redact.texts import found
+
+PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA75\nabc+/=\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@home", "a @ b", "x@localhost", "a@b", "IBAN GB29NWBK60161331926818", "xGB29NWBK60161331926819", "v1.2.3.4", "バージョン1.2.3.4", "1.2.3.4.5", "127.0.0.1",
+        "300.1.2.3", "12:34:56", "std::vector", "a::b", "::1", "aa:bb:cc:dd:ee:ff", "ver 10.0.0.1", "version list 10.2.3.4 x", "x10.0.0.1",
+        "mysk-abcdefghijklmnopqrstuvwx", "password: required", "passwordは秘密です", "token", "password=12345678", "sk-short", "1.2.3.4a",
+        "-----BEGIN CERTIFICATE-----", "3-1で勝った", "東京都の1-2", "1-2-3", "渋谷の1-2-3", "二丁目", "第1番2", "口座番号は", "口座番号123", "保険者番号12345678",
+        "〒123", "東京1-2", "住所1-2", "AB12 3456 7890 1235", "fe:ab:1", "千代田区1の", "保険証を3月に", "被保険者が12人",
+    ],
+)  # fmt: skip
+def test_look_alikes_pass(text: str) -> None:
+    assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "category"),
+    [
+        ("メールはtaro.yamada@example.co.jpです", "taro.yamada@example.co.jp", "email"), ("ｔａｒｏ＠ｅｘａｍｐｌｅ．ｊｐ", "ｔａｒｏ＠ｅｘａｍｐｌｅ．ｊｐ", "email"),
+        ("user=taro@example.com", "taro@example.com", "email"), ("1234567@example.com", "1234567@example.com", "email"), ("<a+b@x-y.example>", "a+b@x-y.example", "email"),
+        ("GB29 NWBK 6016 1331 9268 19まで", "GB29 NWBK 6016 1331 9268 19", "iban"), ("DE89370400440532013000.", "DE89370400440532013000", "iban"),
+        ("DE89370400440532013000 for you", "DE89370400440532013000", "iban"),
+        ("10.20.30.40から", "10.20.30.40", "ip-address"), ("2001:db8::1", "2001:db8::1", "ip-address"), ("::ffff:10.0.0.1", "::ffff:10.0.0.1", "ip-address"),
+        ("host 10.20.30.40.", "10.20.30.40", "ip-address"),
+        ("ghp_" + "a" * 36, "ghp_" + "a" * 36, "secret-key"), ("AKIAIOSFODNN7EXAMPLE", "AKIAIOSFODNN7EXAMPLE", "secret-key"),
+        ("eyJhbGciOiJI.eyJzdWIiOiIx.sig-", "eyJhbGciOiJI.eyJzdWIiOiIx.sig-", "secret-key"),
+        ("password: hunter2abc", "hunter2abc", "secret-key"), ('{"api_key": "a1b2c3d4e5"}', "a1b2c3d4e5", "secret-key"), ("パスワードは「abc12345」", "abc12345", "secret-key"),
+        (PEM + "-----END RSA PRIVATE KEY----- x", PEM + "-----END RSA PRIVATE KEY-----", "secret-key"), (PEM + "。あ", PEM, "secret-key"),
+        ("東京都千代田区丸の内１丁目９番２号", "東京都千代田区丸の内１丁目９番２号", "jp-address"), ("本社は横浜市中区本町六丁目50番地の10です", "横浜市中区本町六丁目50番地の10", "jp-address"),
+        ("東京都文京区本郷1-2-3 山田ビル401号室へ", "東京都文京区本郷1-2-3 山田ビル401号室", "jp-address"), ("大阪市北区梅田10-20-1501", "大阪市北区梅田10-20-1501", "jp-address"),
+        ("住所は本町1-2-3", "本町1-2-3", "jp-address"), ("東京都港区芝1-2-3-0404号室", "東京都港区芝1-2-3-0404号室", "jp-address"),
+        ("口座番号は 1234567", "1234567", "bank-account"), ("ゆうちょ 10010-12345671", "10010-12345671", "bank-account"),
+        ("保険証の記号 123 番号 4567", "4567", "jp-health-insurance"), ("被保険者 記号・番号 12-345", "12-345", "jp-health-insurance"), ("被保険者番号：1234", "1234", "jp-health-insurance"), ("〒100-0005", "100-0005", "jp-postal-code"),
+        ("[[EML-000000000000]]", "[[EML-000000000000]]", "placeholder"),
+        ("AB12 09012345678", "09012345678", "phone"),  ("TEL 1.2.3.4 090-1234-5678", "090-1234-5678", "phone"),
+    ],
+)  # fmt: skip
+def test_tokens_are_found_in_every_form(text: str, value: str, category: str) -> None:
+    assert (value, category) in found(text)
+
+
+def test_an_insurers_number_is_found_by_its_check_digit() -> None:
+    hits = [digit for digit in range(10) if found(f"保険者番号0613999{digit}")]
+    assert len(hits) == 1
+    assert found(f"国保の保険者番号は0613999{hits[0]}") == [(f"0613999{hits[0]}", "jp-health-insurance")]
+
+
+def test_an_address_and_a_telephone_number_side_by_side_are_both_found() -> None:
+    assert [kind for _, kind in found("東京都港区芝1-2-3 03-1234-5678")] == ["jp-address", "phone"]
+    assert [kind for _, kind in found("東京都港区芝1-2-3-4-5-6 090-1234-5678")] == ["jp-address", "phone"]
