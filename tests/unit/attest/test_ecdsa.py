@@ -1,5 +1,7 @@
 """Signatures in the fixed form: the right key, the right length, or none."""
 
+import itertools
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -26,6 +28,7 @@ SIGNATURE = raw_signature(KEY, b"message")
         (ec.generate_private_key(ec.SECP256R1()), SIGNATURE, b"message", "is not an ECDSA key on secp384r1"),
         (rsa.generate_private_key(65537, 2048), SIGNATURE, b"message", "is not an ECDSA key on secp384r1"),
     ],
+    ids=itertools.count(),  # keys and signatures are made anew by each process
 )
 def test_what_does_not_hold_is_refused(key: object, signature: bytes, message: bytes, why: str) -> None:
     with pytest.raises(RefusedError) as caught:

@@ -147,7 +147,11 @@ def test_any_changed_byte_of_a_statement_is_refused() -> None:
         assert isinstance(answer, RefusedError), place
 
 
-@pytest.mark.parametrize("signature", [b"", bytes(64), bytes(63), b"\xff" * 64, sign("first root", b"x")])
+@pytest.mark.parametrize(
+    "signature",
+    [b"", bytes(64), bytes(63), b"\xff" * 64, sign("first root", b"x")],
+    ids=["none", "zeros", "short", "ones", "by another"],
+)
 def test_a_signature_that_does_not_hold_is_refused(signature: bytes) -> None:
     (good,) = GOOD.tcb_infos
     bad = replace(GOOD, tcb_infos=(replace(good, signature=signature),))

@@ -1,6 +1,7 @@
 """Quotes: read as Intel's formats say, bounded, and nothing believed."""
 
 import dataclasses
+import itertools
 import struct
 from typing import Any
 
@@ -65,6 +66,7 @@ CERTIFICATES = QE_DATA + 2 + 32
         (edit(QUOTE, SIGNED + 134, "<I", 600), "bytes more in its signature data than it tells of"),
         (edit(QUOTE, CERTIFICATES + 6, "<B", 0), "the quote's certificates have something in them that is no certif"),
     ],
+    ids=itertools.count(),  # quotes are made anew by each process
 )
 def test_what_is_no_quote_is_refused_by_name(quote: bytes, message: str) -> None:
     with pytest.raises(RefusedError) as caught:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -203,6 +204,7 @@ OFF_CURVE = ecc_tpm().public[:-1] + b"\0"
         (ecc_tpm().public[:-68] + sized(bytes(67)), "has a field of 67 bytes, 66 are allowed"),
         (b"\0\1\0\x0b" + number(ATTRIBUTES, 4) + sized(bytes(65)), "has a field of 65 bytes, 64 are allowed"),
     ],
+    ids=itertools.count(),  # keys are made anew by each process
 )
 def test_a_key_of_another_kind_is_refused(public: bytes, message: str) -> None:
     invalid(f"the public area of the attestation key {message}", build_evidence(akPublic=public))
