@@ -17,7 +17,8 @@ _KANA_CITY: Final = (
     "|みやま"
 )
 _CITY: Final = re.compile(rf"(?:{_KANA_CITY}|[一-鿿々ヶケノ]{{1,6}}?)[市郡区町村]")
-_LEAD_SIGNS: Final = re.compile(r"[一-鿿々ぁ-んァ-ヶー ]*$")
+# Read backwards from the number, since a search for what ends there would begin anew at every sign.
+_LEAD_SIGNS: Final = re.compile(r" ?[一-鿿々ぁ-んァ-ヶー][一-鿿々ぁ-んァ-ヶー ]*")
 _NAMED: Final = re.compile(
     r"^(?:現住所|住所|所在地|本社|支社|自宅|宛先|送付先|届け先|勤務先|実家|居住地|本籍|は|が|を|に|も|の|\s|先)+"
 )
@@ -36,10 +37,10 @@ _BUILDING: Final = re.compile(
 
 def find_address(text: str, start: int) -> Span | None:
     """Return the address whose first number stands at `start`; None where what stands before names no place."""
+    lead = _LEAD_SIGNS.match(text[max(0, start - REACH) : start][::-1])
+    begin = _find_place(lead[0][::-1]) if lead else None
     block = _BLOCK.match(text, start)
-    lead = _LEAD_SIGNS.search(text[max(0, start - REACH) : start])
-    begin = _find_place(lead[0]) if lead else None
-    if block is None or lead is None or begin is None or not _is_block(block[0]):
+    if lead is None or begin is None or block is None or not _is_block(block[0]):
         return None
     building = _BUILDING.match(text, block.end())
     return Span(start - len(lead[0]) + begin, building.end() if building else block.end(), Category.JP_ADDRESS)

@@ -80,5 +80,6 @@ def read_topic(text: str, start: int, end: int) -> Topic | None:
 
 
 def _read_last(text: str) -> Topic | None:
-    match = _BACKWARDS.search(text.lower()[::-1])
-    return TOPIC_OF[match.group()[::-1]] if match else None
+    flipped = text.lower()[::-1]
+    match = _BACKWARDS.search(flipped)
+    return TOPIC_OF[flipped[slice(*match.span())][::-1]] if match else None
