@@ -59,8 +59,8 @@ test: $(STAMP) binaries images ## Run every test: units, control plane, real nod
 	$(PYTEST) -n $(WORKERS) --no-loadscope-reorder
 
 .PHONY: test-quick
-test-quick: $(STAMP) ## Run what needs no cluster (about a minute)
-	$(PYTEST) -n $(WORKERS) --no-loadscope-reorder -m "not integration and not cluster and not vllm"
+test-quick: $(STAMP) ## Run what needs no cluster and little time (under a minute)
+	$(PYTEST) -n 2 --no-loadscope-reorder -m "not integration and not cluster and not vllm and not slow"
 
 .PHONY: coverage
 coverage: $(STAMP) ## Measure branch coverage of the quick tests; the core must have all of it

@@ -9,6 +9,7 @@ ELSEWHERE = ("numpy", "kopf")  # in the controller's image alone
 PROCESSES = ("agent", "attester", "broker", "depot", "gateway", "trust", "unsafe_release")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", PROCESSES)
 def test_a_process_starts_without_what_the_controller_alone_has(process: str) -> None:
     blocked = "".join(f"sys.modules[{name!r}] = None; " for name in ELSEWHERE)

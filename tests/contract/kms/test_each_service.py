@@ -105,6 +105,7 @@ def test_an_address_is_completed_from_the_environment() -> None:
     assert read_key_settings(parse_key_address(arn), {}) == AwsSettings(region="eu-central-1")
 
 
+@pytest.mark.slow
 def test_a_missing_client_names_its_extra() -> None:
     for module, address, extra in (
         ("boto3", "aws:alias/legal", "kms-aws"),
@@ -325,6 +326,7 @@ def test_the_version_that_a_wrapped_key_claims_does_not_pass_the_minimum_at_aws(
         bench.open(minimum_version=2).unwrap(replace(old, key_version="9"), context=CONTEXT)
 
 
+@pytest.mark.slow
 def test_a_damaged_answer_of_google_is_not_used(stack: ExitStack, tmp_path: Path) -> None:
     bench = gcp_bench(stack, tmp_path)
     wrapped = bench.service.wrap(DATA_KEY, key_id=bench.key_id, context=CONTEXT)

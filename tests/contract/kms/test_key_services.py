@@ -155,6 +155,7 @@ def test_a_revoked_version_does_not_unwrap_and_the_message_says_rewrap(bench: Be
     assert bench.service.describe(bench.key_id).minimum_version == 2
 
 
+@pytest.mark.slow
 def test_a_minimum_version_in_the_settings_refuses_older_ones(bench: Bench) -> None:
     old = wrap(bench)
     bench.rotate()
@@ -176,6 +177,7 @@ def test_denied_rights_are_named(bench: Bench) -> None:
     assert "this needs" in error.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mood", ["throttled", "broken", "garbage", "oversized"])
 def test_a_service_that_fails_is_asked_once_and_called_unavailable(remote: Bench, mood: str) -> None:
     wrapped = wrap(remote)
@@ -190,6 +192,7 @@ def test_a_service_that_fails_is_asked_once_and_called_unavailable(remote: Bench
     assert remote.web.asked <= asked + (2 if wrapped.kms == "azure" else 1)
 
 
+@pytest.mark.slow
 def test_a_service_that_is_late_is_not_waited_for(remote: Bench) -> None:
     wrapped = wrap(remote)
     assert remote.web is not None

@@ -116,6 +116,7 @@ def test_an_ed25519_key_in_a_token_signs(hsm: Hsm) -> None:
     assert key.public.verifies(b"message", key.sign(b"message"))
 
 
+@pytest.mark.slow
 def test_the_command_signs_with_a_token(hsm: Hsm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     label, bench = fresh("release"), build_bench(tmp_path / "bench", big=5000)
     generate(hsm, label, "secp384r1")

@@ -203,6 +203,7 @@ def test_what_they_signed_inside_the_folder_is_sealed_with_its_signature(
 # our signature, their check
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("certificate", [False, True])
 def test_they_refuse_ours_where_the_folder_was_changed(
     house: House, library: Any, tmp_path: Path, certificate: bool

@@ -171,6 +171,7 @@ async def test_a_pod_that_is_not_known_gets_nothing_and_is_told_so(scene: Scene)
     assert (refusal.reason, refusal.retry) == (Reason.KEY_DENIED, False)
 
 
+@pytest.mark.slow
 async def test_a_source_that_is_gone_is_an_outage_with_a_next_step(scene: Scene) -> None:
     scene.vanish()
     refusal = await scene.refuse()

@@ -58,6 +58,7 @@ def test_the_only_roots_that_are_shipped_are_those_of_vendors() -> None:
     assert strange == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("product", ["Milan", "Genoa", "Turin"])
 @pytest.mark.parametrize("signer", ["vcek", "vlek"])
 def test_a_chain_holds_and_ends_at_the_simulators_own_root(product: Product, signer: Any) -> None:
@@ -81,6 +82,7 @@ def test_a_report_is_signed_by_the_key_of_its_certificate(version: int) -> None:
     assert int.from_bytes(report[:4], "little") == version
 
 
+@pytest.mark.slow
 def test_two_chips_and_two_worlds_are_told_apart() -> None:
     chip = SimulatedSnp()
     assert chip.chip_id != SimulatedSnp(seed=1).chip_id

@@ -167,6 +167,7 @@ def bent(purpose: str, **changes: Any) -> Callable[[Scene], None]:
 DOES_NOT_OPEN = "the key in it does not open with the key that it was asked for with"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -221,6 +222,7 @@ def test_a_challenge_that_another_replica_made_is_asked_for_anew(scene: Scene, a
     assert scene.server.count("challenge") == 3
 
 
+@pytest.mark.slow
 def test_replicas_that_never_know_a_challenge_are_asked_a_bounded_number_of_times(scene: Scene) -> None:
     scene.server.forget = 1000
     error = scene.refuse()
@@ -229,6 +231,7 @@ def test_replicas_that_never_know_a_challenge_are_asked_a_bounded_number_of_time
     assert scene.server.count("challenge") == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["challenge", "release"])
 def test_a_replica_that_dies_before_it_answers_is_left_for_another(scene: Scene, lost: str) -> None:
     scene.server.drop = [lost, lost]
@@ -239,6 +242,7 @@ def test_a_replica_that_dies_before_it_answers_is_left_for_another(scene: Scene,
     assert "cannot be used" in error.message
 
 
+@pytest.mark.slow
 def test_a_slow_broker_is_left_after_a_bounded_time(scene: Scene) -> None:
     scene.server.slow_seconds = 1.0
     quick = replace(scene.broker, access=replace(scene.broker.access, total_seconds=0.3))
@@ -249,6 +253,7 @@ def test_a_slow_broker_is_left_after_a_bounded_time(scene: Scene) -> None:
     assert "no whole answer within 0 s" in error.message
 
 
+@pytest.mark.slow
 def test_a_broker_that_sends_byte_by_byte_is_left_after_a_bounded_time(scene: Scene, tls: Keys) -> None:
     import ssl  # noqa: PLC0415
 

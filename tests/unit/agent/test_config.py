@@ -145,6 +145,7 @@ def refuse(config: Any) -> Reason | None:
     return None
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(st.sampled_from(sorted(SEALED)), JSON)
 def test_no_value_of_a_sealed_field_does_more_than_refuse(field: str, value: Any) -> None:

@@ -128,6 +128,7 @@ async def test_no_key_is_left_with_the_agent_once_it_was_handed_over(
     await settle(lambda: len(held) == 2 and not any(any(key) for key in held))
 
 
+@pytest.mark.slow
 async def test_a_key_that_was_disabled_since_keeps_the_engine_from_starting_again_and_comes_back(
     stage: SealedStage,
 ) -> None:
@@ -146,6 +147,7 @@ async def test_a_key_that_was_disabled_since_keeps_the_engine_from_starting_agai
     await settle(lambda: stage.condition.get("status") == "True")
 
 
+@pytest.mark.slow
 async def test_a_leak_closes_the_desk(stage: SealedStage) -> None:
     await serve(stage)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -161,6 +163,7 @@ async def test_a_leak_closes_the_desk(stage: SealedStage) -> None:
         await asyncio.to_thread(start_engine, stage, seconds=0.3)
 
 
+@pytest.mark.slow
 async def test_an_agent_that_ends_takes_its_socket_along_and_another_goes_on_with_what_is_there(
     stage: SealedStage,
 ) -> None:
@@ -175,6 +178,7 @@ async def test_an_agent_that_ends_takes_its_socket_along_and_another_goes_on_wit
     assert await asyncio.to_thread(start_engine, stage) == TENSORS
 
 
+@pytest.mark.slow
 async def test_ciphertext_that_was_changed_on_the_disk_is_brought_again_before_the_agent_says_it_is_there(
     stage: SealedStage,
 ) -> None:
@@ -244,6 +248,7 @@ async def test_a_folder_for_ciphertext_that_is_not_there_ends_in_a_condition(sta
     await expect(stage, Reason.SIZE_EXCEEDED, "weights cannot be written to the volume: No such file or directory")
 
 
+@pytest.mark.slow
 async def test_something_else_where_the_socket_shall_be_is_not_removed(stage: SealedStage) -> None:
     place(stage).write_text("someone's")
     await stage.step()

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.unit.agent.sealed import MARK, PLAIN, make_keys, memory_folder, seal_model, told_of
 from tests.unit.depot.parts import FileServer, build_keys, serve_files
 from tests.unit.seal.sealing import KEY
@@ -18,6 +20,7 @@ SPELT = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_agent_killed_at_any_point_leaves_no_plaintext_on_a_disk_and_starts_clean(tmp_path: Path) -> None:
     tls = build_keys(tmp_path / "tls", "127.0.0.1")
     (tmp_path / "token").write_text("t")

@@ -45,6 +45,7 @@ async def serve(leased: Leased) -> None:
     await settle(lambda: leased.stage.condition.get("status") == "True" and place(leased.stage).exists())
 
 
+@pytest.mark.slow
 async def test_each_start_of_the_engine_is_a_release_of_its_own_and_prolongs_the_lease(leased: Leased) -> None:
     await serve(leased)
     first = (await leased.phase(Phase.HELD)).ends
@@ -57,6 +58,7 @@ async def test_each_start_of_the_engine_is_a_release_of_its_own_and_prolongs_the
     assert leased.broker.count("release") == asked + 2
 
 
+@pytest.mark.slow
 async def test_a_lease_that_is_refused_closes_the_desk(leased: Leased) -> None:
     await serve(leased)
     leased.broker.refuse = refuses("GrantExpired", purposes=("renew", "release"))

@@ -154,6 +154,7 @@ async def test_a_pod_that_is_refused_its_key_serves_nothing_and_says_why(leased:
     assert leased.stage.models == []
 
 
+@pytest.mark.slow
 async def test_a_lease_is_renewed_half_way_and_again(leased: Leased) -> None:
     await leased.serve()
     for turn in (1, 2):
@@ -164,6 +165,7 @@ async def test_a_lease_is_renewed_half_way_and_again(leased: Leased) -> None:
     assert leased.broker.count("release") == 1
 
 
+@pytest.mark.slow
 async def test_a_broker_that_is_away_within_the_lease_harms_nobody(leased: Leased) -> None:
     await leased.serve()
     leased.broker.refuse = away
@@ -178,6 +180,7 @@ async def test_a_broker_that_is_away_within_the_lease_harms_nobody(leased: Lease
     assert leased.ask("/engine-ready").ok
 
 
+@pytest.mark.slow
 async def test_a_lease_that_ends_in_the_middle_of_a_request_lets_it_end_and_nothing_else(leased: Leased) -> None:
     await leased.serve()
     leased.busy = True
@@ -211,6 +214,7 @@ async def test_a_request_that_does_not_end_is_not_waited_for_beyond_a_minute(lea
     await settle(lambda: leased.stage.models == [])
 
 
+@pytest.mark.slow
 async def test_what_has_ended_is_told_with_evidence_once_the_engine_is_gone_and_begins_anew(leased: Leased) -> None:
     await leased.serve()
     leased.broker.refuse = refuses("GrantExpired")
@@ -232,6 +236,7 @@ async def test_what_has_ended_is_told_with_evidence_once_the_engine_is_gone_and_
     assert leased.lease.phase is Phase.HELD
 
 
+@pytest.mark.slow
 async def test_a_broker_that_cannot_be_told_of_an_eviction_holds_up_nothing(leased: Leased) -> None:
     await leased.serve()
     leased.broker.refuse = away
@@ -244,6 +249,7 @@ async def test_a_broker_that_cannot_be_told_of_an_eviction_holds_up_nothing(leas
     assert leased.broker.count("evicted") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reason", "status", "told"),
     [
@@ -265,6 +271,7 @@ async def test_a_refused_renewal_ends_the_lease_at_once_with_the_brokers_reason(
     assert not leased.ask("/engine-ready").ok
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", ["IsolationProofIncomplete", "IsolationProofStale", "Unauthenticated"])
 async def test_a_refusal_that_time_heals_is_an_outage_within_the_lease(leased: Leased, reason: str) -> None:
     await leased.serve()
@@ -275,6 +282,7 @@ async def test_a_refusal_that_time_heals_is_an_outage_within_the_lease(leased: L
     assert leased.lease.trouble == f"{reason} it is"
 
 
+@pytest.mark.slow
 async def test_a_late_renewal_brings_nothing_back(leased: Leased) -> None:
     await leased.serve()
     leased.broker.slow_seconds = 0.4
@@ -288,6 +296,7 @@ async def test_a_late_renewal_brings_nothing_back(leased: Leased) -> None:
     assert not leased.ask("/engine-ready").ok
 
 
+@pytest.mark.slow
 async def test_a_leak_ends_the_lease_without_waiting_for_requests(leased: Leased) -> None:
     await leased.serve()
     leased.busy = True
@@ -322,6 +331,7 @@ async def test_an_agent_that_was_killed_takes_up_its_lease_without_the_broker(le
     assert leased.broker.count("release") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("why", ["expired", "another boot", "garbage", "empty"])
 async def test_an_agent_whose_predecessors_lease_does_not_hold_leaves_nothing_of_it(leased: Leased, why: str) -> None:
     await leased.serve()
@@ -374,6 +384,7 @@ async def test_the_note_of_a_lease_holds_nothing_secret(leased: Leased) -> None:
 # --- clocks
 
 
+@pytest.mark.slow
 async def test_a_wall_clock_that_jumps_renews_at_once_and_ends_nothing(
     leased: Leased, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -336,6 +336,7 @@ def trickle(peer: socket.socket) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
@@ -357,6 +358,7 @@ async def test_a_release_that_answers_late_or_nonsense_ends_in_a_condition_with_
         await expect(stage, Reason.KMS_UNAVAILABLE, message)
 
 
+@pytest.mark.slow
 async def test_a_release_that_never_shakes_hands_ends_in_a_condition(
     stage: SealedStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -430,6 +432,7 @@ async def test_what_is_put_right_is_unsealed_once_the_controller_tells_of_it(sta
     assert "version 8" in stage.condition["message"]
 
 
+@pytest.mark.slow
 async def test_refusals_wait_long_and_failures_that_may_pass_wait_short(
     stage: SealedStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -451,6 +454,7 @@ async def test_refusals_wait_long_and_failures_that_may_pass_wait_short(
     assert waits[:2] == [("unavailable", 0), ("unavailable", 1)]
 
 
+@pytest.mark.slow
 async def test_a_depot_that_starts_anew_and_knows_no_proof_yet_is_asked_again_soon(
     stage: SealedStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -471,6 +475,7 @@ async def test_a_depot_that_starts_anew_and_knows_no_proof_yet_is_asked_again_so
     await settle(lambda: stage.condition.get("status") == "True")
 
 
+@pytest.mark.slow
 async def test_a_word_that_did_not_reach_the_depot_is_said_again(
     stage: SealedStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

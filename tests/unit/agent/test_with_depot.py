@@ -141,6 +141,7 @@ async def test_an_agent_that_leaves_a_canary_out_is_found_out_by_the_depot(stage
     assert stage.cluster.condition(ISOLATED_POD_CONDITION)["reason"] == "IsolationProofIncomplete"
 
 
+@pytest.mark.slow
 async def test_a_canary_that_moves_stops_no_proven_pod_while_its_list_is_behind_but_not_for_ever(stage: Stage) -> None:
     await stage.step()
     await settle(lambda: stage.agent.state.startup().ok)
@@ -221,6 +222,7 @@ async def test_a_depot_with_another_name_is_not_spoken_to(stage: Stage) -> None:
     assert stage.cluster.reviews == 0
 
 
+@pytest.mark.slow
 async def test_a_proven_pod_gets_its_weights_verified_and_read_only(stage: Stage) -> None:
     await stage.step()
     assert stage.agent.state.isolation().ok
@@ -235,6 +237,7 @@ async def test_a_proven_pod_gets_its_weights_verified_and_read_only(stage: Stage
     assert DIGEST in weights["message"]
 
 
+@pytest.mark.slow
 async def test_a_leak_later_takes_the_weights_away_and_recovery_brings_them_back(stage: Stage) -> None:
     await stage.step()
     await settle(lambda: stage.agent.state.startup().ok)
@@ -251,6 +254,7 @@ async def test_a_leak_later_takes_the_weights_away_and_recovery_brings_them_back
     assert stage.cluster.condition(ISOLATED_POD_CONDITION)["status"] == "True"
 
 
+@pytest.mark.slow
 async def test_an_outage_of_the_api_server_stops_no_proven_pod_but_lets_no_new_one_in(stage: Stage) -> None:
     stage.cluster.down = True
     await stage.step()
@@ -265,6 +269,7 @@ async def test_an_outage_of_the_api_server_stops_no_proven_pod_but_lets_no_new_o
     assert stage.models == ["model.gguf"]
 
 
+@pytest.mark.slow
 async def test_many_good_proofs_cause_one_write(stage: Stage) -> None:
     for _ in range(5):
         await stage.step()
@@ -273,6 +278,7 @@ async def test_many_good_proofs_cause_one_write(stage: Stage) -> None:
     assert len(written) == 1
 
 
+@pytest.mark.slow
 async def test_a_source_that_lies_ends_in_the_condition_and_not_in_the_pod(stage: Stage) -> None:
     stage.server.files["/models/model.gguf"] = b"x" * len(DATA)
     await stage.step()
@@ -283,6 +289,7 @@ async def test_a_source_that_lies_ends_in_the_condition_and_not_in_the_pod(stage
     assert stage.models == []
 
 
+@pytest.mark.slow
 async def test_a_pod_gets_only_its_own_files_and_none_before_its_proof(stage: Stage) -> None:
     from sekisho.agent.transport import ServerAccess, ask_weights, open_blob  # noqa: PLC0415
     from sekisho.errors import SekishoError  # noqa: PLC0415
@@ -331,6 +338,7 @@ def get(url: str) -> tuple[int, dict[str, Any]]:
             return error.code, json.loads(error.read())
 
 
+@pytest.mark.slow
 async def test_the_kubelets_questions_are_answered_with_reasons(stage: Stage) -> None:
     engine = FileServer({"/health": b"ok"})
     with serve_files(engine, None):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -113,6 +114,7 @@ def test_evidence_is_accepted_where_every_single_condition_holds_and_nowhere_els
     assert is_accepted(found, alternatives) == may_be_accepted(found, alternatives)
 
 
+@pytest.mark.slow
 @FEW
 @given(pieces(), ALTERNATIVES, st.randoms(use_true_random=False))
 def test_the_order_of_evidence_and_alternatives_decides_nothing(
@@ -151,6 +153,7 @@ def test_a_stricter_policy_accepts_nothing_that_was_refused(
     assert is_accepted(found, alternatives) or not is_accepted(found, fewer)
 
 
+@pytest.mark.slow
 def test_what_is_drawn_is_sometimes_accepted() -> None:
     accepted = []
 

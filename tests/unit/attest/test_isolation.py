@@ -164,6 +164,7 @@ def test_a_proof_that_is_not_as_it_must_be_is_refused_and_the_field_is_named(dat
     assert what in caught.value.message
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_are_parsed_or_refused_never_worse(data: bytes) -> None:
     reason = None
@@ -190,6 +191,7 @@ def test_what_was_written_is_read_back_the_same(results: list[CanaryResult], at:
     assert parse_proof(encode_proof(proof)) == proof
 
 
+@pytest.mark.slow
 @given(RESULTS)
 def test_a_proof_holds_only_if_every_expected_attempt_is_there_and_blocked(results: list[CanaryResult]) -> None:
     expected = tuple(ExpectedCanary(r.canary, r.host, r.port, (r.protocol,)) for r in results)

@@ -13,6 +13,7 @@ from tests.simulators.hardware.manifests import render
 from tests.unit.fuzz import attempt, changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "message"),
     [

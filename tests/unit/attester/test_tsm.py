@@ -28,6 +28,7 @@ def test_without_such_firmware_there_is_no_report(tmp_path: Path) -> None:
     assert raised.value.reason is Reason.EVIDENCE_MISSING
 
 
+@pytest.mark.slow
 @needs_fuse
 def test_a_report_is_made_for_what_was_asked_and_leaves_nothing_behind(root: Path) -> None:
     with serve_tsm(root / "report", chip_source(CHIP)) as source:

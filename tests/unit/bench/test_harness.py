@@ -195,6 +195,7 @@ def test_numbers_are_spelled_short() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_picture_is_drawn_even_where_all_values_are_equal(tmp_path: Path) -> None:
     draw([build_outcome(), build_outcome(ratio=15.0, holds=None)], tmp_path / "bench" / "ratios.png")
     assert (tmp_path / "bench" / "ratios.png").read_bytes().startswith(b"\x89PNG")

@@ -7,6 +7,7 @@ from bench.trust import benchmarks
 from bench.trust.fleet import attest_all, make_node
 
 
+@pytest.mark.slow
 def test_a_small_fleet_is_attested_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmarks, "NODES", 20)
     with benchmarks.open_fleet() as subject:
@@ -15,6 +16,7 @@ def test_a_small_fleet_is_attested_and_counted(monkeypatch: pytest.MonkeyPatch) 
         assert "20 nodes in" in subject.notes()
 
 
+@pytest.mark.slow
 def test_a_node_with_another_key_makes_it_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmarks, "NODES", 2)
     with benchmarks.open_fleet() as subject:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -196,12 +197,14 @@ def is_released(raw: Raw) -> bool:
     return try_release(spell(raw)) is not None
 
 
+@pytest.mark.slow
 @FEW
 @given(FACTS)
 def test_a_release_is_every_single_condition_and_nothing_less(raw: Raw) -> None:
     assert is_released(raw) == may_release(raw)
 
 
+@pytest.mark.slow
 def test_what_is_drawn_is_sometimes_released() -> None:
     released = []
 
@@ -214,6 +217,7 @@ def test_what_is_drawn_is_sometimes_released() -> None:
     assert 10 <= sum(released) <= 90
 
 
+@pytest.mark.slow
 @FEW
 @given(FACTS)
 def test_a_lease_is_never_longer_than_what_it_rests_on(raw: Raw) -> None:
@@ -269,6 +273,7 @@ def _weaken(raw: Raw, data: st.DataObject) -> Raw:
 STEPS: tuple[Step, ...] = (_drop_grant, _drop_item, _stop, _weaken)
 
 
+@pytest.mark.slow
 @FEW
 @given(FACTS, st.data())
 def test_taking_away_a_grant_or_a_fact_never_releases_what_was_refused(raw: Raw, data: st.DataObject) -> None:
@@ -278,6 +283,7 @@ def test_taking_away_a_grant_or_a_fact_never_releases_what_was_refused(raw: Raw,
         raw = less
 
 
+@pytest.mark.slow
 @FEW
 @given(FACTS, st.randoms(use_true_random=False))
 def test_the_order_of_grants_decides_nothing(raw: Raw, random: Any) -> None:

@@ -22,6 +22,7 @@ def test_a_service_is_opened_once_for_all_its_keys() -> None:
     assert services.open("openbao", "transit/legal", 4) is not first
 
 
+@pytest.mark.slow
 def test_only_so_many_are_kept() -> None:
     services = ConfiguredServices(ENVIRONMENT)
     first = services.open("openbao", "transit/legal", 1)

@@ -87,6 +87,7 @@ async def test_what_cannot_be_read_or_is_being_deleted_grants_nothing(api: ApiSe
     await until(lambda: knowledge.rules().law is None)
 
 
+@pytest.mark.slow
 async def test_knowledge_that_is_too_old_is_not_used(api: ApiServer, knowledge: Knowledge) -> None:
     api.deaf = True
 

@@ -242,6 +242,7 @@ async def test_one_pod_cannot_ask_without_end(scene: Scene) -> None:
     assert codes[-1] == 429
 
 
+@pytest.mark.slow
 async def test_it_is_ready_while_grants_are_known_and_decisions_can_be_recorded(scene: Scene) -> None:
     await settle(lambda: not scene.running.readiness.problem)
     assert (await scene.health("/readyz"))[0] == 200

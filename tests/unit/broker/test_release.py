@@ -272,6 +272,7 @@ async def test_a_lease_that_ends_while_the_key_service_thinks_releases_nothing()
     assert world.book.entries[-1]["ended"] == "failed"
 
 
+@pytest.mark.slow
 async def test_a_key_service_that_does_not_answer_in_time_is_an_outage() -> None:
     import time  # noqa: PLC0415 - the one test that waits
 

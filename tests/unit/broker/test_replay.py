@@ -146,6 +146,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_whatever_stands_in_the_place_of_a_part_is_read_or_refused(data: st.DataObject) -> None:

@@ -146,6 +146,7 @@ def test_demands_on_weights_add_up() -> None:
     assert not rules_for("confidential").weights.is_empty
 
 
+@pytest.mark.slow
 @given(policy=policies(), data=st.data())
 def test_the_rules_of_a_join_are_as_strict_as_those_of_each_part(
     policy: ClassificationPolicySpec, data: st.DataObject
@@ -157,6 +158,7 @@ def test_the_rules_of_a_join_are_as_strict_as_those_of_each_part(
     assert is_as_strict(joined, rules_of(policy, b))
 
 
+@pytest.mark.slow
 @given(policy=policies(), data=st.data())
 def test_a_class_that_dominates_another_may_do_no_more_than_it(
     policy: ClassificationPolicySpec, data: st.DataObject

@@ -55,6 +55,7 @@ def test_the_files_of_a_sealed_model_are_read_in_their_order() -> None:
     assert _read_layers(manifest(), "oci://r/m") == tuple(Layer(name, 1, DIGEST) for name in NAMES)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.sampled_from(["layers", "size", "digest", "annotations", TITLE]), JSON)
 def test_any_value_in_any_field_of_an_artifact_is_read_or_refused(field: str, value: object) -> None:

@@ -37,6 +37,7 @@ def test_a_link_in_the_model_is_refused_because_it_could_lead_out(bench: Bench) 
     assert "is a symbolic link; copy the model with `cp -rL`" in message
 
 
+@pytest.mark.slow
 def test_an_existing_result_is_never_overwritten(bench: Bench) -> None:
     bench.out.mkdir()
     done = run_cli(bench.seal_words())
@@ -44,6 +45,7 @@ def test_an_existing_result_is_never_overwritten(bench: Bench) -> None:
     assert "exists; name another folder with --out" in read_refusal(done)[1]
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_of_ciphertext_is_found_with_and_without_the_key(bench: Bench) -> None:
     bench.seal()
     with (bench.out / "files" / "00001.sealed").open("r+b") as file:
@@ -58,6 +60,7 @@ def test_a_flipped_bit_of_ciphertext_is_found_with_and_without_the_key(bench: Be
         assert "model.safetensors" in message
 
 
+@pytest.mark.slow
 def test_an_extra_a_missing_and_a_cut_file_are_found(bench: Bench) -> None:
     bench.seal()
     (bench.out / "files" / "extra").write_text("x")
@@ -69,6 +72,7 @@ def test_an_extra_a_missing_and_a_cut_file_are_found(bench: Bench) -> None:
     assert "is missing" in read_refusal(bench.verify())[1]
 
 
+@pytest.mark.slow
 def test_verifying_says_that_signatures_were_not_checked_instead_of_passing(bench: Bench) -> None:
     bench.seal()
     done = run_cli(["verify", str(bench.out), "--json"])
@@ -76,6 +80,7 @@ def test_verifying_says_that_signatures_were_not_checked_instead_of_passing(benc
     assert read_refusal(done)[0] == "SignerNotTrusted"
 
 
+@pytest.mark.slow
 def test_another_key_does_not_open_the_model(bench: Bench) -> None:
     bench.seal()
     place = bench.folder / "other" / "owner.json"
@@ -86,6 +91,7 @@ def test_another_key_does_not_open_the_model(bench: Bench) -> None:
     assert read_refusal(done)[0] == "KeyMismatch"
 
 
+@pytest.mark.slow
 def test_an_unfinished_folder_of_another_version_is_not_taken_over(bench: Bench) -> None:
     bench.seal()
     partial = bench.out.with_name("model.sealed.partial")
@@ -95,6 +101,7 @@ def test_an_unfinished_folder_of_another_version_is_not_taken_over(bench: Bench)
     assert read_refusal(done)[0] == "KeyMismatch"
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_with_advice_and_the_next_run_goes_on(bench: Bench) -> None:
     done = run_cli(bench.seal_words(), limit=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, 5_000_000)))
     assert done.returncode == 9
@@ -106,6 +113,7 @@ def test_a_full_disk_ends_with_advice_and_the_next_run_goes_on(bench: Bench) -> 
     assert bench.verify_tags().returncode == 0
 
 
+@pytest.mark.slow
 def test_a_killed_sealing_goes_on_without_using_a_salt_twice(tmp_path: Path) -> None:
     bench = build_bench(tmp_path, big=24_000_000)
     for letter in "bcdefgh":
@@ -133,6 +141,7 @@ def test_a_killed_sealing_goes_on_without_using_a_salt_twice(tmp_path: Path) -> 
     assert bench.verify_tags().returncode == 0
 
 
+@pytest.mark.slow
 def test_a_sealed_model_verifies_and_rewraps_without_touching_the_weights(bench: Bench) -> None:
     digest = bench.seal()["digest"]
     assert bench.verify().returncode == 0

@@ -320,6 +320,7 @@ async def api() -> AsyncIterator[tuple[SimulatedApi, KubeRegister]]:
     await runner.cleanup()
 
 
+@pytest.mark.slow
 async def test_models_are_followed_through_changes_and_a_watch_that_ends(
     api: tuple[SimulatedApi, KubeRegister],
 ) -> None:

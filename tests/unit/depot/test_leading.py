@@ -93,6 +93,7 @@ async def end(*tasks: "asyncio.Task[None]") -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+@pytest.mark.slow
 async def test_one_works_and_the_other_begins_when_it_gives_up() -> None:
     async with contenders(LeaseServer(), "a", "b") as depots:
         tasks = [depot.contend() for depot in depots]
@@ -106,6 +107,7 @@ async def test_one_works_and_the_other_begins_when_it_gives_up() -> None:
         await end(*tasks)
 
 
+@pytest.mark.slow
 async def test_who_cannot_renew_the_lease_stops_working_before_another_begins_and_may_come_back() -> None:
     server = LeaseServer()
     async with contenders(server, "a", "b") as depots:

@@ -55,6 +55,7 @@ def read(suffix: str, data: bytes, *, size: int | None = None) -> tuple[object, 
     return measure_peak(lambda: PARSERS[suffix](BytesIO(data), len(data) if size is None else size))
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.data())
 @pytest.mark.parametrize("suffix", GOOD)
@@ -108,6 +109,7 @@ def test_what_is_claimed_and_not_there_is_refused_and_costs_nothing(suffix: str,
     assert peak < MIB // 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "data"),
     [

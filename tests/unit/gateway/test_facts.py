@@ -3,10 +3,13 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from sekisho.gateway.decide import read_service
 from tests.unit.gateway.house import MODEL, House, build_house, build_service
 
 
+@pytest.mark.slow
 async def test_knowledge_that_is_too_old_is_not_used(tmp_path: Path) -> None:
     async with build_house(tmp_path, facts_max_age_seconds=5) as house:
         assert (await house.chat()).status == 200

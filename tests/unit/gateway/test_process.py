@@ -34,6 +34,7 @@ def test_settings_are_read_from_the_environment() -> None:
     assert settings.freshness.watch_seconds == 10
 
 
+@pytest.mark.slow
 async def test_a_new_certificate_is_served_without_a_restart_and_a_bad_one_is_not(house: House) -> None:
     async def subject() -> str:
         context = ssl.create_default_context()
@@ -70,6 +71,7 @@ def test_a_certificate_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
     assert certificate.is_loaded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_certificate", [True, False])
 async def test_the_process_starts_and_ends_when_asked(tmp_path: Path, with_certificate: bool) -> None:
     if with_certificate:

@@ -229,6 +229,7 @@ async def test_a_caller_who_leaves_cancels_the_engine(house: House, stream: bool
     assert "sekisho_gateway_in_flight 0" in house.metrics()
 
 
+@pytest.mark.slow
 async def test_a_caller_who_does_not_read_slows_the_engine_and_is_given_up(tmp_path: Path) -> None:
     async def flood(engine: Engine, request: web.Request, body: Any) -> web.StreamResponse:
         response = await begin_stream(request)
@@ -247,6 +248,7 @@ async def test_a_caller_who_does_not_read_slows_the_engine_and_is_given_up(tmp_p
         assert (await house.entries())[-1]["ended"] == "cancelled"
 
 
+@pytest.mark.slow
 async def test_many_streams_at_once_are_carried_whole(tmp_path: Path) -> None:
     async with build_house(tmp_path, max_requests_per_caller=300) as house:
         house.engine.pause_seconds = 0.01
@@ -258,6 +260,7 @@ async def test_many_streams_at_once_are_carried_whole(tmp_path: Path) -> None:
         assert len([item for item in entries if item["kind"] == "completion"]) == 200
 
 
+@pytest.mark.slow
 async def test_a_replica_that_ends_lets_streams_end_and_takes_no_new_connections(tmp_path: Path) -> None:
     async with build_house(tmp_path) as house:
         house.engine.pause_seconds = 0.1

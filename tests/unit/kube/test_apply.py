@@ -101,6 +101,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(KEY, JSON, max_size=4))
 def test_an_object_never_differs_from_itself(spec: dict[str, Any]) -> None:
     desired = build(spec)

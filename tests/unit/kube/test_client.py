@@ -116,6 +116,7 @@ async def test_a_silent_server_is_unavailable(server: tuple[Server, str]) -> Non
             await hasty.get(CONFIG_MAPS, "x", namespace="a")
 
 
+@pytest.mark.slow
 async def test_after_a_silent_connection_no_other_old_one_is_used(server: tuple[Server, str]) -> None:
     peers: list[object] = []
     silent = False

@@ -248,6 +248,7 @@ def test_what_was_brought_too_late_is_wiped_and_not_sent(tmp_path: Path) -> None
     assert not any(key)
 
 
+@pytest.mark.slow
 def test_who_goes_away_before_the_answer_harms_nobody(tmp_path: Path) -> None:
     brought: list[Handover] = []
 

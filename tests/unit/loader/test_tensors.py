@@ -62,6 +62,7 @@ def test_chosen_tensors_are_decrypted_into_memory_of_the_caller(
     assert dests == {name: TENSORS[name] for name in wanted}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [1, 4000, 8000, 1 << 30])
 def test_windows_hold_whole_tensors_and_are_never_used_twice(tmp_path: Path, window: int) -> None:
     model, _ = lay_tensors(tmp_path)

@@ -38,6 +38,7 @@ def test_weights_come_by_the_keys_that_the_agent_hands_over(settings: Path) -> N
         assert {tensor.name: bytes(tensor.view) for tensor in vllm_plugin.read_weights()} == TENSORS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variable", ["SEKISHO_LOADER_SOCKET", "SEKISHO_LOADER_CIPHERTEXT"])
 def test_a_setting_that_is_missing_is_named(settings: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     with serving(settings / "keys", make_handover(), seconds=1):

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -195,6 +196,7 @@ def worlds(draw: st.DrawFn) -> Any:
     return world
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(history=st.lists(worlds(), min_size=1, max_size=4), replicas=st.integers(0, 2))
 def test_over_any_history_the_laws_of_status_hold_and_no_pod_lacks_a_policy(history: list[Any], replicas: int) -> None:

@@ -126,6 +126,7 @@ def test_an_inspection_that_lacks_a_fact_says_nothing_of_versions(changes: dict[
 NAMES = st.sampled_from(["release", "board", "audit"])
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.frozensets(NAMES, min_size=1), st.integers(1, 9)), max_size=12))
 def test_no_order_of_models_ever_lowers_what_is_served(offers: list[tuple[frozenset[str], int]]) -> None:
     highest: dict[tuple[str, str], int] = {}

@@ -14,6 +14,7 @@ SIZE = 60_000
 BUDGET_SECONDS = 5.0  # of the processor; a pass that were quadratic would take minutes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "seed",
     ["1", "1 ", "1-", "1a", "1234567 ", "1234567a", "@", "a@", "aa@a.", "-----BEGIN PRIVATE KEY-----", "eyJaaaaaaaaa.", "AB12", "1:", "a:", ":", "市1-",

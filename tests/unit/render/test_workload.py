@@ -359,6 +359,7 @@ def test_every_child_is_owned_labelled_stamped_and_in_its_order() -> None:
         assert stamp(bare)["metadata"]["annotations"]["sekisho.dev/applied-digest"] == digest
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     replicas=st.integers(0, 9),

@@ -54,6 +54,7 @@ def test_arbitrary_bytes_under_any_name_give_findings_or_none(name: str, data: b
     check(name, data)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(NAMES), st.sampled_from(GOOD), st.data())
 @settings(max_examples=200, deadline=None)
 def test_files_with_bytes_changed_cut_or_repeated_give_findings_or_none(
@@ -106,6 +107,7 @@ def imports_of(unpickler: Any, data: bytes) -> set[tuple[str, str]]:
     return asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unpickler", [pickle.Unpickler, pickle._Unpickler])
 @given(opcodes=st.lists(st.sampled_from(OPCODES), max_size=30))
 @settings(max_examples=250, deadline=None)
@@ -130,6 +132,7 @@ PIECES = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(PIECES), max_size=40))
 @settings(max_examples=300, deadline=None)
 def test_any_order_of_the_pieces_of_templates_gives_findings_or_none(pieces: list[str]) -> None:

@@ -63,6 +63,7 @@ def test_a_pickle_that_could_run_code_is_found(data: bytes, message: str) -> Non
     assert [(finding.check, finding.severity) for finding in found] == [(Check.PICKLE, Severity.DANGER)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "message"),
     [

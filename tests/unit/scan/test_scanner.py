@@ -198,6 +198,7 @@ def test_two_members_of_one_name_are_found() -> None:
     assert "two members have one name" in scan_one("a.zip", out.getvalue())[0].detail
 
 
+@pytest.mark.slow
 def test_too_many_members_are_found() -> None:
     data = bytearray(build_zip({f"{number:x}": b"" for number in range(65_537)}))
     assert "it has 65537 members, 65536 are allowed" in scan_one("a.zip", bytes(data))[0].detail
@@ -346,6 +347,7 @@ def test_large_weights_are_read_by_their_header_and_their_end_alone() -> None:
     assert report.digests == {}
 
 
+@pytest.mark.slow
 def test_a_wicked_model_is_scanned_within_64_mib() -> None:
     files = [
         File("bomb.zip", bomb()),

@@ -75,6 +75,7 @@ def test_a_template_that_reaches_out_is_found(template: str, message: str) -> No
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("template", "message"),
     [

@@ -34,6 +34,7 @@ PARTS: dict[str, tuple[Callable[[bytes], object], bytes, int]] = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.data())
 @pytest.mark.parametrize("part", PARTS)

@@ -134,6 +134,7 @@ async def test_another_measurement_is_refused_and_takes_back_what_was_proven(hou
     assert said["ak-name"]
 
 
+@pytest.mark.slow
 async def test_what_cannot_be_taken_back_at_once_is_taken_back_later(house: House, tpm: SimulatedTpm) -> None:
     async with house.attester("n1", tpm) as attestation:
         await attestation.attest()
@@ -196,6 +197,7 @@ async def test_the_loop_goes_on_after_failures_and_counts_them(
     assert attestation.attested_at > 0
 
 
+@pytest.mark.slow
 async def test_an_attestation_that_was_not_renewed_is_taken_back(house: House) -> None:
     past = "2026-01-01T00:00:00Z"
     house.api.add_node("n1", attested="tpm,snp", expires_at=past, evidence_digest="sha256:a", ak_name="000b")

@@ -136,6 +136,7 @@ def test_reserved_bytes_of_security_versions_are_refused(place: int) -> None:
 # Every byte counts
 
 
+@pytest.mark.slow
 def test_every_flipped_byte_of_a_report_is_refused() -> None:
     for offset in range(len(REPORT)):
         flipped = bytearray(REPORT)
