@@ -26,7 +26,6 @@ def add_to(registry: Registry) -> None:
             goal=10,
             direction="min",
             open=lambda: always(build_masking()),
-            on_request=True,
         )
     )
 
