@@ -21,6 +21,7 @@ MAX_CHAIN: Final = 8
 MAX_HELD: Final = 2048
 """How many certificates and chains are kept as they were read: machines bring the same ones again and again."""
 
+_MAX_LINKS: Final = 512
 MAX_POOL: Final = 32
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 8192
@@ -54,19 +55,29 @@ class Certificate:
 
     Attributes:
         der: Its bytes.
-        who: Its subject, for people.
-        issuer: Who issued it as it says, for people.
         key: Its public key: RSA of 2048 to 8192 bits or ECDSA on P-256, P-384 or P-521.
         window: When it is valid.
+        subject: Its name.
+        issued_by: The name of its issuer, as it says; kept as `parsed` puts names together anew each time.
         parsed: As cryptography reads it.
     """
 
     der: bytes = field(repr=False)
-    who: str
-    issuer: str
     key: SigningKey = field(repr=False, compare=False)
     window: Window
+    subject: x509.Name = field(repr=False, compare=False)
+    issued_by: x509.Name = field(repr=False, compare=False)
     parsed: x509.Certificate = field(repr=False, compare=False)
+
+    @property
+    def who(self) -> str:
+        """Its subject, for people."""
+        return _tell_name(self.subject)
+
+    @property
+    def issuer(self) -> str:
+        """Who issued it as it says, for people."""
+        return _tell_name(self.issued_by)
 
     def extension(self, oid: str) -> bytes | None:
         """Return the raw value of an extension that cryptography does not know; None where there is none."""
@@ -77,11 +88,11 @@ class Certificate:
 
     def common_name(self) -> str:
         """Return the subject's one common name; empty where it has none or several."""
-        return _common_name(self.parsed.subject)
+        return _common_name(self.subject)
 
     def issuer_common_name(self) -> str:
         """Return the issuer's one common name; empty where it has none or several."""
-        return _common_name(self.parsed.issuer)
+        return _common_name(self.issued_by)
 
 
 def parse_certificate(der: bytes) -> Certificate:
@@ -110,7 +121,7 @@ def arrange(leaf: bytes, pool: Sequence[bytes]) -> tuple[bytes, ...]:
 def _arrange(leaf: bytes, pool: tuple[bytes, ...]) -> tuple[bytes, ...]:
     last, chain = parse_certificate(leaf), [leaf]
     left = [each for each in map(parse_certificate, pool) if each.der != leaf]
-    while len(chain) < MAX_CHAIN and last.parsed.issuer != last.parsed.subject:
+    while len(chain) < MAX_CHAIN and last.issued_by != last.subject:
         found = next((each for each in left if is_signed(last, each)), None)
         if found is None:
             break
@@ -128,15 +139,15 @@ def parse_named_certificate(der: bytes, reason: Reason, what: str) -> Certificat
     try:
         parsed = x509.load_der_x509_certificate(der)
         key = _take_key(parsed.public_key())
-        names = parsed.subject.rfc4514_string(), parsed.issuer.rfc4514_string()
-        count = len(parsed.extensions)  # read lazily: whatever is wrong shows here
+        # Read lazily: whatever is wrong shows here.
+        subject, issuer, count = parsed.subject, parsed.issuer, len(parsed.extensions)
         window = Window(parsed.not_valid_before_utc, parsed.not_valid_after_utc)
     except UNREADABLE as error:
         raise RefusedError(reason, f"{what} is not an X.509 certificate in DER") from error
-    who, issuer = (name[:MOST_TOLD] or "(no name)" for name in names)
     if key is None or count > MAX_EXTENSIONS:
+        who = _tell_name(subject)
         raise RefusedError(reason, f"{what}, of {who}, has {count} extensions or a key that cannot be used; {_KINDS}")
-    return Certificate(der, who, issuer, key, window, parsed)
+    return Certificate(der, key, window, subject, issuer, parsed)
 
 
 def constraints_of(certificate: Certificate) -> x509.BasicConstraints | None:
@@ -149,8 +160,12 @@ def usage_of(certificate: Certificate) -> x509.KeyUsage | None:
     return next((e.value for e in certificate.parsed.extensions if isinstance(e.value, x509.KeyUsage)), None)
 
 
+@lru_cache(_MAX_LINKS)
 def is_signed(issued: Certificate, issuer: Certificate) -> bool:
-    """Tell whether one certificate names the other as its issuer and was signed by its key, with no weak hash."""
+    """Tell whether one certificate names the other as its issuer and was signed by its key, with no weak hash.
+
+    The bytes of both decide it for ever, so it is computed once. Whether either counts now is asked elsewhere.
+    """
     try:
         if not isinstance(issued.parsed.signature_hash_algorithm, HASHES):
             return False
@@ -174,6 +189,10 @@ def _take_key(key: object) -> SigningKey | None:
     if isinstance(key, rsa.RSAPublicKey) and MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
         return key
     return key if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVES else None
+
+
+def _tell_name(name: x509.Name) -> str:
+    return name.rfc4514_string()[:MOST_TOLD] or "(no name)"
 
 
 def _common_name(name: x509.Name) -> str:

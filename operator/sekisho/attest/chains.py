@@ -156,7 +156,7 @@ def _cut(certificates: list[Certificate], pinned: Sequence[Certificate]) -> list
 
 
 def _find_root(last: Certificate, pinned: Sequence[Certificate]) -> Certificate:
-    named = [root for root in pinned if root.parsed.subject == last.parsed.issuer]
+    named = [root for root in pinned if root.subject == last.issued_by]
     if not named:
         raise _untrusted(f"the certificate of {last.who} was issued by {last.issuer}, which is no pinned root")
     return next((root for root in named if is_signed(last, root)), named[0])
@@ -176,7 +176,7 @@ def _check_path(certificates: Sequence[Certificate], *, at: datetime) -> None:
 
 
 def _check_issued(issued: Certificate, issuer: Certificate, *, at: datetime) -> None:
-    if issued.parsed.issuer != issuer.parsed.subject:
+    if issued.issued_by != issuer.subject:
         raise _untrusted(f"the certificate of {issued.who} was issued by {issued.issuer}, not by {issuer.who}")
     if not is_signed(issued, issuer):
         raise _untrusted(f"the signature of {issuer.who} under the certificate of {issued.who} does not hold")
@@ -194,7 +194,7 @@ def _check_issuer(issuer: Certificate, *, below: Sequence[Certificate], is_root:
         raise _untrusted(f"the certificate of {issuer.who} may not issue certificates")
     if usage is not None and not usage.key_cert_sign:
         raise _untrusted(f"the key usage of {issuer.who} lacks keyCertSign")
-    count = sum(each.parsed.issuer != each.parsed.subject for each in below)
+    count = sum(each.issued_by != each.subject for each in below)
     if constraints and constraints.path_length is not None and count > constraints.path_length:
         raise _untrusted(
             f"{count} certificates of issuers stand below {issuer.who}, {constraints.path_length} are allowed"

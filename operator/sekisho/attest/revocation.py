@@ -2,8 +2,9 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -14,14 +15,18 @@ from sekisho.errors import Reason, RefusedError
 
 MAX_LISTS: Final = 64
 MAX_LIST_BYTES: Final = 4 * 1024 * 1024
+_MAX_HELD: Final = 32
+"""How many lists are kept as they were read, and which key signed them; all else is looked at each time."""
 
 
 @dataclass(frozen=True, slots=True)
 class _List:
     """A revocation list that could be read in full; unverified."""
 
+    der: bytes = field(repr=False)
     window: Window
-    parsed: x509.CertificateRevocationList
+    issuer: x509.Name = field(repr=False, compare=False)
+    parsed: x509.CertificateRevocationList = field(repr=False, compare=False)
 
 
 def check_revocation(
@@ -54,7 +59,7 @@ def check_revocation(
 
 def _choose_lists(issuer: Certificate, lists: Sequence[_List], *, at: datetime) -> list[_List]:
     """Return the lists that an issuer signed; a list in its name alone that it did not sign is refused."""
-    named = [each for each in lists if each.parsed.issuer == issuer.parsed.subject]
+    named = [each for each in lists if each.issuer == issuer.subject]
     mine = [each for each in named if _signed_list(each, issuer)]
     if named and not mine:
         raise _invalid(f"the signature under the revocation list of {issuer.who} does not hold; import it anew")
@@ -80,22 +85,24 @@ def _parse_lists(crls: Sequence[bytes]) -> list[_List]:
     return [_parse_list(der) for der in crls]
 
 
+@lru_cache(_MAX_HELD)
 def _parse_list(der: bytes) -> _List:
     if len(der) > MAX_LIST_BYTES:
         raise _invalid(f"a revocation list has {len(der)} bytes, {MAX_LIST_BYTES} are allowed")
     try:
         parsed = x509.load_der_x509_crl(der)
         critical = [each.oid.dotted_string for each in parsed.extensions if each.critical and not _is_complete(each)]
-        begins, ends = parsed.last_update_utc, parsed.next_update_utc
+        begins, ends, issuer = parsed.last_update_utc, parsed.next_update_utc, parsed.issuer
     except UNREADABLE as error:
         raise _invalid("a revocation list is not an X.509 CRL in DER") from error
     if ends is None:
-        raise _invalid(f"the revocation list of {parsed.issuer.rfc4514_string()[:MOST_TOLD]} does not say when it ends")
+        raise _invalid(f"the revocation list of {issuer.rfc4514_string()[:MOST_TOLD]} does not say when it ends")
     if critical:
         raise _invalid(f"a revocation list has the critical extension {critical[0]}, not known here")
-    return _List(Window(begins, ends), parsed)
+    return _List(der, Window(begins, ends), issuer, parsed)
 
 
+@lru_cache(_MAX_HELD)
 def _signed_list(crl: _List, issuer: Certificate) -> bool:
     try:
         return isinstance(crl.parsed.signature_hash_algorithm, HASHES) and crl.parsed.is_signature_valid(issuer.key)

@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from sekisho.api.names import BROKER_AUDIENCE, NODE_AK_ANNOTATION, SITE_LABEL, name_child
@@ -28,6 +29,7 @@ _WHO: Final = "the broker"
 _OWNER_SECONDS: Final = 60.0
 _MOST: Final = 20_000
 _MOST_RAW: Final = 256
+_MOST_CONFIGS: Final = 256
 _MAX_TPM_NAME: Final = 66
 
 
@@ -215,15 +217,20 @@ def _check_service(pod: LivePod, service: Raw | None, made_by: Owner) -> Raw:
 
 def _read_canaries(config: Raw | None, pod: PodFacts) -> tuple[ExpectedCanary, ...]:
     """Return the canaries that a proof must speak of: the controller's list, not the agent's."""
-    text = ((config or {}).get("data") or {}).get("agent.json")
-    try:
-        value = json.loads(text) if text else None
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
+    found = _parse_canaries(str(((config or {}).get("data") or {}).get("agent.json") or ""), pod.host_ip)
+    if found is None:
         name = f"{pod.namespace}/{name_child(pod.service)}"
         raise RefusedError(Reason.INVALID_SPEC, f"ConfigMap {name} has no agent.json that can be read")
-    return parse_canaries(value.get("canaries"), host_ip=pod.host_ip)
+    return found
+
+
+@lru_cache(_MOST_CONFIGS)
+def _parse_canaries(text: str, host_ip: str) -> tuple[ExpectedCanary, ...] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return parse_canaries(value.get("canaries"), host_ip=host_ip) if isinstance(value, dict) else None
 
 
 def _read_tpm_key(annotations: Mapping[str, str]) -> bytes | None:

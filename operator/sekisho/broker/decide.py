@@ -90,7 +90,7 @@ def _read_law(facts: ReleaseFacts) -> tuple[Case, EffectiveRules]:
         raise RefusedError(
             Reason.POLICY_MISSING, "there is no ClassificationPolicy that can be read, so no key is released"
         )
-    lattice = Lattice.of(law)
+    lattice = facts.rules.once(("lattice",), lambda: Lattice.of(law))
     cleared = lattice.resolve_label(workload.service_class, source=f"class of {workload.full_name}")
     sealed = _resolve_display(lattice, question.data_class, source=f'seal of model "{question.model}"')
     if not cleared.dominates(sealed):
@@ -99,7 +99,7 @@ def _read_law(facts: ReleaseFacts) -> tuple[Case, EffectiveRules]:
             f'model "{question.model}" is sealed for class {sealed}, {workload.full_name} is of class {cleared}',
         )
     case = Case(question, workload, lattice, law.key_owners, cleared, facts.now)
-    return case, rules_of(law, cleared)
+    return case, facts.rules.once(("class", cleared), lambda: rules_of(law, cleared))
 
 
 def _resolve_display(lattice: Lattice, text: str, *, source: str) -> DataClass:
@@ -175,6 +175,12 @@ def choose_grants(
     rules: ReleaseRules, namespace: str, service: str
 ) -> tuple[tuple[OwnerPolicy, ...], tuple[TenantGrant, ...]]:
     """Return the policies and grants about a service, sorted by name, so that their order decides nothing."""
+    return rules.once(("grants", namespace, service), lambda: _choose(rules, namespace, service))
+
+
+def _choose(
+    rules: ReleaseRules, namespace: str, service: str
+) -> tuple[tuple[OwnerPolicy, ...], tuple[TenantGrant, ...]]:
     owners = (item for item in rules.owners if names_workload(item.spec, namespace, service))
     tenants = (item for item in rules.tenants if item.namespace == namespace and service in item.spec.services)
     return tuple(sorted(owners, key=_name_of)), tuple(sorted(tenants, key=_name_of))
@@ -240,10 +246,7 @@ def _clamp_lease(
 
 def policy_digest(rules: ReleaseRules, *, namespace: str, service: str) -> str:
     """Return "sha256:…" over every rule that can decide about a service; other services' grants do not count."""
-    known = rules.digests.get((namespace, service))
-    if known is None:
-        known = rules.digests[namespace, service] = _digest(rules, namespace, service)
-    return known
+    return rules.once(("digest", namespace, service), lambda: _digest(rules, namespace, service))
 
 
 def _digest(rules: ReleaseRules, namespace: str, service: str) -> str:
@@ -267,6 +270,10 @@ def _spell(spec: Any) -> Any:
 
 def wanted_evidence(rules: ReleaseRules, *, namespace: str, service: str, site: str) -> tuple[str, ...]:
     """Return the kinds of evidence that could help a pod of a service at a site, sorted; empty where nothing can."""
+    return rules.once(("wanted", namespace, service, site), lambda: _want(rules, namespace, service, site))
+
+
+def _want(rules: ReleaseRules, namespace: str, service: str, site: str) -> tuple[str, ...]:
     owners, tenants = choose_grants(rules, namespace, service)
     grants: list[OwnerPolicy | TenantGrant] = [*owners, *tenants]
     named = {item.policy for grant in grants if (item := grant.spec.evidence) is not None}

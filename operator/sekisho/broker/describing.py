@@ -1,12 +1,11 @@
 """What stands in the record of a decision: who asked for what, on what evidence, and what was decided. Pure."""
 
-import json
 from collections.abc import Sequence
 from typing import Any, Final
 
 from sekisho.attest.claims import Claims
 from sekisho.broker.decide import Decision, ReleaseFacts, decide_release
-from sekisho.broker.replay import encode_facts
+from sekisho.broker.replay import encode_facts, measure_facts
 from sekisho.broker.verifying import digest_evidence
 from sekisho.broker.wire import Lease, Question, spell_time
 from sekisho.errors import RefusedError
@@ -55,7 +54,7 @@ def describe_decision(decision: Decision, lease: Lease) -> dict[str, Any]:
 def describe_facts(facts: ReleaseFacts) -> dict[str, Any]:
     """Spell all that was decided on, so that it can be replayed; only its size where it is too large for a line."""
     spelt = encode_facts(facts)
-    size = len(json.dumps(spelt, ensure_ascii=True, separators=(",", ":")))
+    size = measure_facts(spelt, facts)
     return {"facts": spelt} if size <= _MOST_FACTS_BYTES else {"factsBytes": size}
 
 

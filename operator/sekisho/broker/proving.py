@@ -110,5 +110,6 @@ def appraise_demand(facts: ReleaseFacts, demand: EvidenceDemand, trust: Effectiv
             Reason.EVIDENCE_STALE,
             f'the challenge is {age:.0f} s old, evidence policy "{demand.policy}" is demanded within {most} s of it',
         )
-    policy = read_evidence_policy(demand.policy, spec, site=facts.workload.site)
+    name, site = demand.policy, facts.workload.site
+    policy = facts.rules.once(("policy", name, site), lambda: read_evidence_policy(name, spec, site=site))
     return appraise(facts.claims, policy, now=facts.now)

@@ -1,8 +1,9 @@
 """The facts that a release of a key is decided on. Frozen values; gathered elsewhere, decided in `decide`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, Final, TypeVar, cast
 
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.api.v1alpha1.datagrant import DataGrantSpec
@@ -12,6 +13,9 @@ from sekisho.api.v1alpha1.site import SiteSpec
 from sekisho.attest.binding import Binding
 from sekisho.attest.claims import Claims
 from sekisho.attest.isolation import Verdict
+
+ValueT = TypeVar("ValueT")
+_MOST_REMEMBERED: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +116,7 @@ class ReleaseRules:
         owners: KeyReleasePolicies of all namespaces.
         tenants: DataGrants of all namespaces, or of the service's alone.
         evidence: EvidencePolicies by name.
-        digests: What `policy_digest` has computed already, by namespace and service: these rules never change.
+        memory: What was read out of these rules already; see `once`.
     """
 
     law: ClassificationPolicySpec | None
@@ -120,7 +124,21 @@ class ReleaseRules:
     owners: tuple[OwnerPolicy, ...] = ()
     tenants: tuple[TenantGrant, ...] = ()
     evidence: Mapping[str, EvidencePolicySpec] = field(default_factory=dict)
-    digests: dict[tuple[str, str], str] = field(default_factory=dict, init=False, compare=False, repr=False)
+    memory: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def once(self, key: tuple[object, ...], compute: Callable[[], ValueT]) -> ValueT:
+        """Return a value that depends on these rules, computed the first time: they never change, new ones are others.
+
+        Args:
+            key: Names all besides the rules that the value depends on, and the kind of value. Nothing that depends on
+                the time may be kept.
+            compute: Makes the value.
+        """
+        if key not in self.memory:
+            if len(self.memory) >= _MOST_REMEMBERED:
+                self.memory.clear()
+            self.memory[key] = compute()
+        return cast("ValueT", self.memory[key])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ The format is described in docs/reference/release-facts.md. What is read back de
 rules that can decide about the service are written, and the digest of the rules speaks of these alone.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -74,9 +75,25 @@ def _encode_workload(workload: Workload) -> dict[str, Any]:
     }
 
 
+def measure_facts(spelt: Mapping[str, Any], facts: ReleaseFacts) -> int:
+    """Return the length of spelt facts as one line of JSON; that of the rules is known from the time before."""
+    workload = facts.workload
+    key = ("length", workload.namespace, workload.service)
+    return _measure({**spelt, "rules": 0}) - 1 + facts.rules.once(key, lambda: _measure(spelt["rules"]))
+
+
+def _measure(value: Any) -> int:
+    return len(json.dumps(value, ensure_ascii=True, separators=(",", ":")))
+
+
 def _encode_rules(facts: ReleaseFacts) -> dict[str, Any]:
-    rules, workload = facts.rules, facts.workload
-    owners, tenants = choose_grants(rules, workload.namespace, workload.service)
+    """Spell the rules about a service once; nobody may change what comes of it."""
+    rules, namespace, service = facts.rules, facts.workload.namespace, facts.workload.service
+    return rules.once(("spelt", namespace, service), lambda: _spell_rules(rules, namespace, service))
+
+
+def _spell_rules(rules: ReleaseRules, namespace: str, service: str) -> dict[str, Any]:
+    owners, tenants = choose_grants(rules, namespace, service)
     return {
         "classificationPolicy": None if rules.law is None else _dump(rules.law),
         "sites": {name: _dump(spec) for name, spec in rules.sites.items()},

@@ -2,9 +2,11 @@
 
 import base64
 import binascii
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from sekisho.attest.binding import digest_bytes
@@ -23,6 +25,7 @@ RENEW: Final = "renew"
 EVICTED: Final = "evicted"
 PURPOSES: Final = (RELEASE, RENEW, EVICTED)
 _MAX_CHALLENGE: Final = 64
+_MAX_QUESTIONS: Final = 256
 _QUESTION: Final = ("class", "keyFile", "manifestDigest", "model", "version")
 _NAME: Final = "the request"
 
@@ -145,7 +148,13 @@ def parse_question(value: object) -> Question:
     Raises:
         RefusedError: SealInvalid or RequestInvalid, naming the first field that is not as it must be.
     """
-    fields = Fields.of(value, name="the question", known=_QUESTION)
+    return _read_question(encode_canonical(value))
+
+
+@lru_cache(_MAX_QUESTIONS)
+def _read_question(data: bytes) -> Question:
+    """Read a question from its canonical bytes; pods of a service ask the same again and again."""
+    fields = Fields.of(json.loads(data), name="the question", known=_QUESTION)
     text = fields.text("keyFile", most=4 * -(-MAX_KEY_FILE_BYTES // 3))
     try:
         key_file = base64.b64decode(text, validate=True)
@@ -160,7 +169,7 @@ def parse_question(value: object) -> Question:
         wrapped=parse_wrapped(key_file),
         context=context,
         manifest_digest=fields.text("manifestDigest", pattern=DIGEST),
-        digest=digest_bytes(encode_canonical(fields.value)),
+        digest=digest_bytes(data),
     )
 
 

@@ -69,7 +69,11 @@ _DEFAULTS: Final[Fields] = {
 }
 _FIELD_REF_DEFAULTS: Final[Fields] = {"apiVersion": "v1"}
 _TOKEN_DEFAULTS: Final[Fields] = {"expirationSeconds": 3600}
-_EMPTY: Final[tuple[Any, ...]] = (None, {}, [], (), "")
+_OWN_DEFAULTS: Final[Mapping[str, Fields]] = {
+    "fieldRef": {**_DEFAULTS, **_FIELD_REF_DEFAULTS},
+    "serviceAccountToken": {**_DEFAULTS, **_TOKEN_DEFAULTS},
+}
+_MAY_BE_EMPTY: Final = frozenset({dict, list, tuple, str})
 
 
 def digest_pod(labels: Fields, annotations: Fields, spec: Fields) -> str:
@@ -158,11 +162,10 @@ def _describe(value: Any, *, defaults: Fields = _DEFAULTS) -> Any:
 
 
 def _defaults_of(key: str) -> Fields:
-    own = {"fieldRef": _FIELD_REF_DEFAULTS, "serviceAccountToken": _TOKEN_DEFAULTS}.get(key)
-    return _DEFAULTS if own is None else {**_DEFAULTS, **own}
+    return _OWN_DEFAULTS.get(key, _DEFAULTS)
 
 
 def _is_default(value: Any, default: Any) -> bool:
     if default is not None and type(value) is type(default) and value == default:
         return True
-    return any(type(value) is type(empty) and value == empty for empty in _EMPTY)
+    return value is None or (type(value) in _MAY_BE_EMPTY and not value)

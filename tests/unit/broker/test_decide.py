@@ -346,5 +346,5 @@ def test_the_digest_of_rules_is_computed_once_and_does_not_outlive_them() -> Non
     digest = policy_digest(rules, namespace="legal", service="chat")
     assert policy_digest(rules, namespace="legal", service="chat") is digest
     other = replace(rules, tenants=())
-    assert other.digests == {}
+    assert other.memory == {}
     assert policy_digest(other, namespace="legal", service="chat") != digest

@@ -72,6 +72,7 @@ def parse_endorsement(leaf: Certificate) -> Endorsement:
     return Endorsement(kind, product, _parse_tcb(leaf, product), *_parse_owner(leaf, kind, product), leaf.key)
 
 
+@lru_cache(MAX_HELD)
 def decode_tcb(data: bytes, product: str) -> tuple[tuple[str, int], ...]:
     """Read the 8 bytes of a TCB_VERSION by the layout of a product.
 
