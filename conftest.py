@@ -11,7 +11,6 @@ ROOT = Path(__file__).parent
 # What shares a cluster of real nodes stays on one worker; the rest goes module by module. The longest begin first.
 SHARING = {
     "e2e/lifecycle": "lifecycle",
-    "e2e/engines": "lifecycle",
     "e2e/sealed": "lifecycle",
     "e2e/isolation": "isolation",
     "e2e/weights": "isolation",

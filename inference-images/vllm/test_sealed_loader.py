@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
 ROOT = Path(__file__).parents[2]
 # All is imported before: whom it becomes may not be able to read the Python that runs this.
 AS_ENGINE = """
-import encodings.idna, os, sys
+import encodings.ascii, encodings.idna, os, sys  # its library may be beyond the reach of that user
 from sekisho.agent.main import main
 user = int(sys.argv[1])
 os.setgroups([]), os.setgid(user), os.setuid(user)

@@ -57,6 +57,6 @@ def read_record(path: Path, *, boot_id: str) -> tuple[Lease, KeyRequest | None] 
 
 def read_boot_id(path: Path = _BOOT_ID) -> str:
     """Return what names this boot of the node; empty where it cannot be read, and then no lease outlives an agent."""
-    with contextlib.suppress(OSError):
-        return path.read_text(encoding="ascii").strip()
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return path.read_text(encoding="utf-8").strip()
     return ""

@@ -13,7 +13,6 @@ from e2e.installation import NAMESPACE, ROOT, Installation, load_images, make_mo
 from e2e.observe import pods_of
 from e2e.quickstart import Quickstart
 from e2e.sealed.conftest import Vault
-from e2e.sealed.conftest import vault as vault  # noqa: PLC0414 - a fixture
 from e2e.services import API, model_object, small_service
 
 RUNTIME = ROOT / "inference-images" / "vllm" / "runtime-cpu.yaml"
@@ -33,8 +32,9 @@ def vllm(vault: Vault, quickstart: Quickstart, namespace: str) -> Iterator[str]:
     installation.cluster.kubectl("label", "namespace", namespace, "sekisho.dev/classification=confidential")
     installation.apply(model_object("tiny-llama", namespace, uri, format={"name": "safetensors"}, size="2M"))
     installation.apply(yaml.safe_dump_all(grants(namespace)))
-    yield namespace
     kubectl = installation.cluster.kubectl
+    kubectl("wait", "--for=condition=Sealed", "model/tiny-llama", "-n", namespace, "--timeout=90s")
+    yield namespace
     kubectl("delete", "runtime", "vllm-cpu", "--ignore-not-found")
     kubectl("delete", "clusterrole,clusterrolebinding", f"vllm-{namespace}", "--ignore-not-found")
 

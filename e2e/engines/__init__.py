@@ -1,1 +1,0 @@
-"""Real engines on a real cluster, through the gateway."""
