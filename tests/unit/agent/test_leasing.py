@@ -396,6 +396,7 @@ async def test_a_wall_clock_that_jumps_renews_at_once_and_ends_nothing(
     assert leased.ask("/engine-ready").ok
 
 
+@pytest.mark.slow
 async def test_a_machine_that_slept_beyond_its_lease_serves_nothing_when_it_wakes(leased: Leased) -> None:
     await leased.serve()
     leased.agent.keeper.stop = threading.Event()
