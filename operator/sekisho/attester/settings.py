@@ -8,6 +8,7 @@ from sekisho.api.names import HEALTH_PORT, HTTPS_TARGET_PORT, SYSTEM_NAMESPACE, 
 from sekisho.attest.tpm2.commands import PCRS
 from sekisho.attester.tpm import QUOTED_PCRS
 from sekisho.errors import Reason, RefusedError
+from sekisho.kube.variables import read_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,8 @@ def read_settings(environ: Mapping[str, str]) -> AttesterSettings:
         ca_file=_read_path(environ, "SEKISHO_CA_FILE") or default.ca_file,
         tls_dir=_read_path(environ, "SEKISHO_TLS_DIR") or default.tls_dir,
         host=environ.get("SEKISHO_BIND", default.host),
-        https_port=_read_port(environ, "SEKISHO_HTTPS_PORT", default.https_port),
-        health_port=_read_port(environ, "SEKISHO_HEALTH_PORT", default.health_port),
+        https_port=read_port(environ, "SEKISHO_HTTPS_PORT", default.https_port),
+        health_port=read_port(environ, "SEKISHO_HEALTH_PORT", default.health_port),
         log_level=environ.get("SEKISHO_LOG_LEVEL", default.log_level),
     )
 
@@ -80,13 +81,6 @@ def read_settings(environ: Mapping[str, str]) -> AttesterSettings:
 def _read_path(environ: Mapping[str, str], name: str) -> Path | None:
     text = environ.get(name, "")
     return Path(text) if text else None
-
-
-def _read_port(environ: Mapping[str, str], name: str, default: int) -> int:
-    text = environ.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 65535:
-        raise RefusedError(Reason.INVALID_SPEC, f"{name} is not a whole number from 1 to 65535")
-    return int(text)
 
 
 def _read_pcrs(text: str) -> tuple[int, ...]:

@@ -4,7 +4,6 @@
 the protocol's own form with the broker's constant sentences; guests begin anew on 401 and give up on 404.
 """
 
-import asyncio
 import base64
 import json
 import logging
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from sekisho.attest.jose import parse_token, verify_token
 from sekisho.attest.jwk import TokenKey
+from sekisho.broker.bodies import Bodies
 from sekisho.broker.kbs_peers import PodFinder
 from sekisho.broker.kbs_release import KbsBroker
 from sekisho.broker.kbs_sessions import Session
@@ -97,7 +97,7 @@ class KbsApi:
     tokens: Tokens
     now: Callable[[], datetime]
     outcome: Callable[[str, Reason], None] = lambda _route, _reason: None
-    _bodies: int = 0
+    _bodies: Bodies = field(default_factory=Bodies)
 
     def build(self) -> web.Application:
         """Build the application that stands below `/kbs/v0`."""
@@ -136,16 +136,7 @@ class KbsApi:
         return self.tokens.read(token, at=self.now())
 
     async def _read(self, request: web.Request) -> bytes:
-        if self._bodies >= _MOST_BODIES:
-            raise UnavailableError(Reason.OVERLOADED, f"{self._bodies} requests are being read; ask again later")
-        self._bodies += 1
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                return await request.read()
-        except TimeoutError:
-            raise RefusedError(Reason.REQUEST_INVALID, f"the body did not arrive within {_BODY_SECONDS:g} s") from None
-        finally:
-            self._bodies -= 1
+        return await self._bodies.read(request, most=_MOST_BODIES, seconds=_BODY_SECONDS)
 
     def _say(
         self, request: web.Request, body: dict[str, Any], reason: Reason, *, session: Session | None = None

@@ -1,13 +1,13 @@
 """What pods of models may ask of the broker, over TLS and by their projected token."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
 
+from sekisho.broker.bodies import Bodies
 from sekisho.broker.release import Broker
 from sekisho.broker.telling import ASK_AGAIN, tell
 from sekisho.broker.wire import EVICTED, MAX_BODY_BYTES, RELEASE, RENEW, encode_body, parse_ask, parse_proof_body
@@ -34,7 +34,7 @@ class BrokerApi:
     broker: Broker
     authenticator: Authenticator
     outcome: Callable[[str, Reason], None] = lambda _route, _reason: None
-    _bodies: int = 0
+    _bodies: Bodies = field(default_factory=Bodies)
 
     def build(self) -> web.Application:
         """Build the application."""
@@ -78,17 +78,7 @@ class BrokerApi:
         return pod
 
     async def _read(self, request: web.Request) -> bytes:
-        """Read a body; few are held at once, so that they cannot fill the memory."""
-        if self._bodies >= _MOST_BODIES:
-            raise UnavailableError(Reason.OVERLOADED, f"{self._bodies} requests are being read; ask again later")
-        self._bodies += 1
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                return await request.read()
-        except TimeoutError:
-            raise RefusedError(Reason.REQUEST_INVALID, f"the body did not arrive within {_BODY_SECONDS:g} s") from None
-        finally:
-            self._bodies -= 1
+        return await self._bodies.read(request, most=_MOST_BODIES, seconds=_BODY_SECONDS)
 
     def _say(self, body: dict[str, object], reason: Reason, request: web.Request) -> web.Response:
         self.outcome(request.path, reason)

@@ -56,11 +56,7 @@ class Challenges:
     _open: OrderedDict[str, Challenge] = field(default_factory=OrderedDict)
 
     def issue(self, node: str, uid: str, policy_digest: str) -> Challenge:
-        """Ask a node.
-
-        Raises:
-            RefusedError: Never; more than MAX_OPEN push the oldest out.
-        """
+        """Ask a node; where more than MAX_OPEN wait for an answer, the oldest is pushed out."""
         ends_at = self.clock() + CHALLENGE_SECONDS
         challenge = Challenge(self.draw(16).hex(), node, uid, self.draw(NONCE_BYTES), policy_digest, ends_at)
         self._open.pop(node, None)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sekisho.api.names import HEALTH_PORT, HTTPS_TARGET_PORT, SYSTEM_NAMESPACE
 from sekisho.errors import Reason, RefusedError
+from sekisho.kube.variables import read_number, read_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,8 @@ def read_settings(environ: Mapping[str, str]) -> TrustSettings:
             Reason.INVALID_SPEC, "SEKISHO_EVIDENCE_POLICY is missing; it names the EvidencePolicy for nodes"
         )
     default = TrustSettings(policy)
-    valid = _read_number(environ, "SEKISHO_VALID_SECONDS", default.valid_seconds, least=60, most=7 * 86_400)
-    interval = _read_number(environ, "SEKISHO_INTERVAL_SECONDS", default.interval_seconds, least=10, most=86_400)
+    valid = read_number(environ, "SEKISHO_VALID_SECONDS", default.valid_seconds, least=60, most=7 * 86_400)
+    interval = read_number(environ, "SEKISHO_INTERVAL_SECONDS", default.interval_seconds, least=10, most=86_400)
     if interval * 2 > valid:
         raise RefusedError(
             Reason.INVALID_SPEC,
@@ -66,19 +67,12 @@ def read_settings(environ: Mapping[str, str]) -> TrustSettings:
         hardware_dir=Path(environ.get("SEKISHO_HARDWARE_DIR", str(default.hardware_dir))),
         tls_dir=Path(environ.get("SEKISHO_TLS_DIR", str(default.tls_dir))),
         leader_election=environ.get("SEKISHO_LEADER_ELECTION", "true").lower() == "true",
-        lease_seconds=_read_number(environ, "SEKISHO_LEASE_SECONDS", default.lease_seconds, least=3, most=300),
-        qps=_read_number(environ, "SEKISHO_QPS", default.qps, least=1, most=10_000),
+        lease_seconds=read_number(environ, "SEKISHO_LEASE_SECONDS", default.lease_seconds, least=3, most=300),
+        qps=read_number(environ, "SEKISHO_QPS", default.qps, least=1, most=10_000),
         namespace=environ.get("SEKISHO_NAMESPACE", default.namespace),
         pod_name=environ.get("SEKISHO_POD_NAME", default.pod_name),
         host=environ.get("SEKISHO_BIND", default.host),
-        https_port=_read_number(environ, "SEKISHO_HTTPS_PORT", default.https_port, least=1, most=65_535),
-        health_port=_read_number(environ, "SEKISHO_HEALTH_PORT", default.health_port, least=1, most=65_535),
+        https_port=read_port(environ, "SEKISHO_HTTPS_PORT", default.https_port),
+        health_port=read_port(environ, "SEKISHO_HEALTH_PORT", default.health_port),
         log_level=environ.get("SEKISHO_LOG_LEVEL", default.log_level),
     )
-
-
-def _read_number(environ: Mapping[str, str], name: str, default: int, *, least: int, most: int) -> int:
-    text = environ.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or not least <= int(text[:9]) <= most:
-        raise RefusedError(Reason.INVALID_SPEC, f"{name} is not a whole number from {least} to {most}")
-    return int(text)

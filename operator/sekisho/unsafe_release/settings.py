@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sekisho.api.names import HEALTH_PORT, HTTPS_TARGET_PORT
-from sekisho.errors import Reason, RefusedError
+from sekisho.kube.variables import read_number, read_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +33,12 @@ def read_settings(environ: Mapping[str, str]) -> ReleaseSettings:
         RefusedError: InvalidSpec; a value cannot be used, the variable is named.
     """
     default = ReleaseSettings()
-    numbers = {
-        "SEKISHO_MINIMUM_VERSION": default.minimum_version,
-        "SEKISHO_HTTPS_PORT": default.https_port,
-        "SEKISHO_HEALTH_PORT": default.health_port,
-    }
-    for name, fallback in numbers.items():
-        text = environ.get(name, str(fallback))
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 65535:
-            raise RefusedError(Reason.INVALID_SPEC, f"{name} is not a whole number from 1 to 65535")
-        numbers[name] = int(text)
-    minimum, https_port, health_port = numbers.values()
     return ReleaseSettings(
         keys_dir=Path(environ.get("SEKISHO_KEYS_DIR", str(default.keys_dir))),
         tls_dir=Path(environ.get("SEKISHO_TLS_DIR", str(default.tls_dir))),
-        minimum_version=minimum,
+        minimum_version=read_number(environ, "SEKISHO_MINIMUM_VERSION", default.minimum_version, least=1, most=65535),
         host=environ.get("SEKISHO_BIND", default.host),
-        https_port=https_port,
-        health_port=health_port,
+        https_port=read_port(environ, "SEKISHO_HTTPS_PORT", default.https_port),
+        health_port=read_port(environ, "SEKISHO_HEALTH_PORT", default.health_port),
         log_level=environ.get("SEKISHO_LOG_LEVEL", default.log_level),
     )
