@@ -28,6 +28,8 @@ class Category(StrEnum):
     JP_POSTAL_CODE = "jp-postal-code"
     JP_ADDRESS = "jp-address"
     IP_ADDRESS = "ip-address"
+    PERSON = "person"
+    PLACE = "place"
     SECRET_KEY = "secret-key"  # noqa: S105 - the name of a kind
     CUSTOM = "custom"
     PLACEHOLDER = "placeholder"
@@ -54,6 +56,7 @@ class Meaning:
 
 _SPECIFIC: Final = "specific personal information (My Number Act Art. 2)"
 _IDENTIFIER: Final = "individual identification code (APPI Art. 2(2))"
+_RELATED: Final = "personal-related information (APPI Art. 2(7))"
 _PERSONAL: Final = "personal information (APPI Art. 2(1))"
 _NATIONAL: Final = "national identification number (GDPR Art. 87)"
 _DATA: Final = "personal data (GDPR Art. 4(1))"
@@ -78,15 +81,17 @@ MEANINGS: Final = MappingProxyType(
         Category.EMAIL: Meaning("EML", "contact", _PERSONAL, _DATA, 76),
         Category.JP_POSTAL_CODE: Meaning("ZIP", "address", _PERSONAL, _DATA, 55),
         Category.JP_ADDRESS: Meaning("ADR", "address", _PERSONAL, _DATA, 65),
-        Category.IP_ADDRESS: Meaning("IPA", "network", "personal-related information (APPI Art. 2(7))", _ONLINE, 50),
+        Category.IP_ADDRESS: Meaning("IPA", "network", _RELATED, _ONLINE, 50),
+        Category.PERSON: Meaning("PER", "name", _PERSONAL, _DATA, 45),
+        Category.PLACE: Meaning("PLC", "location", _RELATED, "location data (GDPR Art. 4(1))", 40),
         Category.SECRET_KEY: Meaning("KEY", "secret", _SAFETY, "security of processing (GDPR Art. 32)", 95),
         Category.CUSTOM: Meaning("CUS", "custom", "as the tenant says", "as the tenant says", 98),
         Category.PLACEHOLDER: Meaning("LIT", "placeholder", _NONE, _NONE, 99),
     }
 )  # fmt: skip
 
-# Words of policies for what this package does not look for; a selection says that it lacks them.
-NOT_FOUND_HERE: Final = frozenset({"person"})
+# What only a dictionary of names finds, which whoever runs this has to bring.
+BY_TAGGER: Final = frozenset({Category.PERSON, Category.PLACE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +100,14 @@ class Selection:
 
     Attributes:
         categories: What is looked for.
-        lacking: Words of known meaning that nothing here finds; whoever relies on the selection must not ignore them.
     """
 
     categories: frozenset[Category]
-    lacking: frozenset[str]
+
+    @property
+    def lacking(self) -> frozenset[Category]:
+        """Return what is found only by a dictionary of names; where none is loaded, whoever asked must be refused."""
+        return self.categories & BY_TAGGER
 
 
 def select(words: Iterable[str]) -> Selection:
@@ -110,7 +118,7 @@ def select(words: Iterable[str]) -> Selection:
     """
     wanted = frozenset(words)
     found = frozenset(item for item in Category if item.value in wanted or MEANINGS[item].group in wanted)
-    known = {item.value for item in Category} | {item.group for item in MEANINGS.values()} | NOT_FOUND_HERE
+    known = {item.value for item in Category} | {item.group for item in MEANINGS.values()}
     unknown = sorted(wanted - known)
     if unknown:
         raise RefusedError(
@@ -118,4 +126,4 @@ def select(words: Iterable[str]) -> Selection:
             f"the policy names the category {unknown[0]!r} to be detected or redacted, and there is none of that name; "
             f"use some of {', '.join(sorted(known - {'placeholder'}))}",
         )
-    return Selection(found, wanted & NOT_FOUND_HERE)
+    return Selection(found)

@@ -5,15 +5,15 @@ pass goes on behind the candidate, so the whole is linear as well.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import re2
 
 from sekisho.redact import numbered, tokens
 from sekisho.redact.addresses import find_address
-from sekisho.redact.categories import MEANINGS, Category
+from sekisho.redact.categories import BY_TAGGER, MEANINGS, Category
 from sekisho.redact.custom import Custom
 from sekisho.redact.fold import Folded, fold
 from sekisho.redact.numbers import find_numbers
@@ -100,6 +100,14 @@ _RULES: Final[dict[str, Rule]] = {
 _MAY_HIDE: Final = frozenset({"iban", "ip6", "ip", "block", "key"})
 
 
+class Tagger(Protocol):
+    """What knows names; it may hold a dictionary of many megabytes, and is the same in all threads."""
+
+    def tag(self, text: str) -> Iterable[Span]:
+        """Return people and places in folded text of any length and content, in time linear in it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Detector:
     """What is looked for.
@@ -108,10 +116,12 @@ class Detector:
         categories: Kinds that are reported, besides look-alikes of placeholders, which always are. All are searched
             for, so that a card is not taken for something else.
         custom: The tenant's own words and patterns; None: there are none.
+        names: What knows names of people and places; None: none are looked for.
     """
 
     categories: frozenset[Category]
     custom: Custom | None = None
+    names: Tagger | None = None
 
     def detect(self, text: str) -> tuple[Span, ...]:
         """Return what is found in a text of any content, without overlaps, by offsets of the text itself."""
@@ -120,6 +130,8 @@ class Detector:
         spans = [span for span in scan(folded.text) if span.category in wanted]
         if self.custom is not None:
             spans.extend(self.custom.find(folded.text))
+        if self.names is not None and wanted & BY_TAGGER:
+            spans.extend(span for span in self.names.tag(folded.text) if span.category in wanted)
         return resolve(_original(folded, span) for span in spans)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import re2
@@ -12,16 +12,37 @@ from sekisho.redact.spans import Span
 
 # Up to so many, looking for each alone is faster than compiling them.
 FEW: Final = 16
+# What hangs on a value that goes is looked at again, so many times.
+_ROUNDS: Final = 4
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
-def find_known(text: str, known: Mapping[str, Category], *, in_json: bool = False) -> Iterator[Span]:
-    """Yield where known values stand again; not inside longer words or numbers, nor in the middle of JSON's escapes."""
+def find_known(
+    text: str, known: Mapping[str, Category], *, found: Iterable[Span] = (), in_json: bool = False
+) -> Iterator[Span]:
+    """Yield where known values stand again; not inside longer words or numbers, nor in the middle of JSON's escapes.
+
+    Args:
+        text: Where to look.
+        known: What for.
+        found: What was detected there; it is no part of a longer word, since it will not stand there any more.
+        in_json: Whether the text is that of a JSON document.
+    """
     spelt = {json.dumps(value)[1:-1]: kind for value, kind in known.items()} if in_json else {}
     spelt |= known
-    for start, end in _find_few(text, spelt) if len(spelt) <= FEW else _find_many(text, spelt):
-        if _stands_alone(text, start, end) and not (in_json and _is_escaped(text, start)):
-            yield Span(start, end, spelt[text[start:end]])
+    places = list(_find_few(text, spelt) if len(spelt) <= FEW else _find_many(text, spelt))
+    edges = {edge for span in found for edge in (span.start, span.end)}
+    for _ in range(_ROUNDS):
+        hanging = []
+        for start, end in places:
+            if not _stands_alone(text, start, end, edges):
+                hanging.append((start, end))
+            elif not (in_json and _is_escaped(text, start)):
+                edges |= {start, end}
+                yield Span(start, end, spelt[text[start:end]])
+        if len(hanging) == len(places):
+            return
+        places = hanging[::-1]
 
 
 def _find_few(text: str, spelt: Mapping[str, Category]) -> Iterator[tuple[int, int]]:
@@ -45,8 +66,9 @@ def _find_many(text: str, spelt: Mapping[str, Category]) -> Iterator[tuple[int, 
             yield match.span()
 
 
-def _stands_alone(text: str, start: int, end: int) -> bool:
-    return not (_join(text[start - 1 : start], text[start]) or _join(text[end - 1], text[end : end + 1]))
+def _stands_alone(text: str, start: int, end: int, edges: set[int]) -> bool:
+    before = start not in edges and _join(text[start - 1 : start], text[start])
+    return not (before or (end not in edges and _join(text[end - 1], text[end : end + 1])))
 
 
 def _join(left: str, right: str) -> bool:

@@ -66,7 +66,7 @@ class Redaction:
         found = [self.learn(text) for text in texts]
         known = self._known()
         return [
-            self._replace(text, ((span, False) for span in resolve([*spans, *find_known(text, known)])))
+            self._replace(text, ((span, False) for span in resolve([*spans, *find_known(text, known, found=spans)])))
             for text, spans in zip(texts, found, strict=True)
         ]
 
@@ -76,8 +76,9 @@ class Redaction:
         What a name says ("phone": …) counts as the context of its value. Restored by `restorer(in_json=True)`. Refuses
         like `learn`.
         """
-        spans = [*self.learn(document, in_json=True), *find_known(document, self._known(), in_json=True)]
-        return self._replace(document, fit(document, resolve(spans)), in_json=True)
+        found = self.learn(document, in_json=True)
+        again = find_known(document, self._known(), found=found, in_json=True)
+        return self._replace(document, fit(document, resolve([*found, *again])), in_json=True)
 
     def restorer(self, *, in_json: bool = False) -> Restorer:
         """Return a restorer for one stream of the answer."""

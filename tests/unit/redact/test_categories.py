@@ -14,10 +14,10 @@ def test_an_unknown_word_is_refused_by_name() -> None:
     assert "jp-my-number" in refusal.value.message
 
 
-def test_what_nothing_finds_is_said_to_be_lacking() -> None:
+def test_what_only_a_dictionary_of_names_finds_is_told() -> None:
     chosen = select(["person", "contact"])
-    assert chosen.lacking == {"person"}
-    assert chosen.categories == {Category.PHONE, Category.EMAIL}
+    assert chosen.lacking == {Category.PERSON}
+    assert chosen.categories == {Category.PERSON, Category.PHONE, Category.EMAIL}
 
 
 def test_a_category_may_be_named_alone() -> None:

@@ -38,4 +38,4 @@ def test_a_refused_candidate_does_not_hide_what_follows_it() -> None:
 
 def test_every_kind_of_candidate_has_a_rule() -> None:
     assert len(CANDIDATES) == 12
-    assert len(Category) == 19
+    assert len(Category) == 21

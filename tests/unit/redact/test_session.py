@@ -65,6 +65,15 @@ def test_restoring_holds_over_every_split_of_bytes(text: str, cuts: list[int]) -
     assert b"".join(restorer.feed(chunk) for chunk in chunks) + restorer.finish() == text.encode()
 
 
+def test_a_value_that_hangs_on_another_that_is_redacted_is_redacted_as_well() -> None:
+    text = "taro@example.jp4111 1111 1111 1111と、4111 1111 1111 1111"
+    assert "1111" not in new().redact(text)
+    again = find_known(
+        "a@b.jp4111zz55", {"4111": Category.CARD, "zz55": Category.CUSTOM}, found=[Span(0, 6, Category.EMAIL)]
+    )
+    assert {(span.start, span.end) for span in again} == {(6, 10), (10, 14)}
+
+
 @SETTINGS
 @given(TEXTS)
 def test_no_detected_value_stands_alone_in_any_redacted_text(text: str) -> None:
