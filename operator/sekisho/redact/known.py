@@ -12,8 +12,6 @@ from sekisho.redact.spans import Span
 
 # Up to so many, looking for each alone is faster than compiling them.
 FEW: Final = 16
-# What hangs on a value that goes is looked at again, so many times.
-_ROUNDS: Final = 4
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -25,24 +23,20 @@ def find_known(
     Args:
         text: Where to look.
         known: What for.
-        found: What was detected there; it is no part of a longer word, since it will not stand there any more.
+        found: What was detected there; what hangs on it is no part of a longer word, since it goes.
         in_json: Whether the text is that of a JSON document.
     """
     spelt = {json.dumps(value)[1:-1]: kind for value, kind in known.items()} if in_json else {}
     spelt |= known
     places = list(_find_few(text, spelt) if len(spelt) <= FEW else _find_many(text, spelt))
-    edges = {edge for span in found for edge in (span.start, span.end)}
-    for _ in range(_ROUNDS):
-        hanging = []
-        for start, end in places:
-            if not _stands_alone(text, start, end, edges):
-                hanging.append((start, end))
-            elif not (in_json and _is_escaped(text, start)):
-                edges |= {start, end}
-                yield Span(start, end, spelt[text[start:end]])
-        if len(hanging) == len(places):
-            return
-        places = hanging[::-1]
+    covered = [*((span.start, span.end) for span in found), *places]
+    begins, ends = {start for start, _ in covered}, {end for _, end in covered}
+    for start, end in places:
+        hangs = (start not in ends and _join(text[start - 1 : start], text[start])) or (
+            end not in begins and _join(text[end - 1], text[end : end + 1])
+        )
+        if not hangs and not (in_json and _is_escaped(text, start)):
+            yield Span(start, end, spelt[text[start:end]])
 
 
 def _find_few(text: str, spelt: Mapping[str, Category]) -> Iterator[tuple[int, int]]:
@@ -64,11 +58,6 @@ def _find_many(text: str, spelt: Mapping[str, Category]) -> Iterator[tuple[int, 
     for match in union.finditer(_SURROGATE.sub("\0", text)):
         if text[match.start() : match.end()] in spelt:
             yield match.span()
-
-
-def _stands_alone(text: str, start: int, end: int, edges: set[int]) -> bool:
-    before = start not in edges and _join(text[start - 1 : start], text[start])
-    return not (before or (end not in edges and _join(text[end - 1], text[end : end + 1])))
 
 
 def _join(left: str, right: str) -> bool:
