@@ -13,7 +13,6 @@ from urllib.parse import unquote
 
 from sekisho import telemetry
 from sekisho.errors import Reason, RefusedError, SekishoError
-from sekisho.gateway import dialect
 from sekisho.gateway.admission import Admission
 from sekisho.gateway.decide import (
     CLASS_HEADER,
@@ -28,15 +27,18 @@ from sekisho.gateway.decide import (
     is_user,
     model_unknown,
 )
+from sekisho.gateway.dialects.answers import Answerer, build_answerer
+from sekisho.gateway.dialects.form import SERVED, Asked, Endpoint, parse_request, split_model
+from sekisho.gateway.dialects.listing import render_model, render_models
+from sekisho.gateway.dialects.refusals import http_status, render_error
+from sekisho.gateway.dialects.strict import BodyLimits, FieldError
 from sekisho.gateway.facts import Facts
-from sekisho.gateway.fields import FieldError
 from sekisho.gateway.identity import Caller, Identity
 from sekisho.gateway.measures import Measures
 from sekisho.gateway.relay import Outcome, Relay, Sink
 from sekisho.recording.record import Record
 
 _log = logging.getLogger(__name__)
-CHAT_PATH: Final = "/v1/chat/completions"
 MODELS_PATH: Final = "/v1/models"
 _RETRY_SECONDS: Final = {Reason.OVERLOADED: 1, Reason.RECORD_UNAVAILABLE: 5, Reason.API_UNAVAILABLE: 2}
 _DEFAULT_RETRY_SECONDS: Final = 10
@@ -75,6 +77,7 @@ class Trail:
 
     id: str
     began_at: float
+    endpoint: Endpoint | None = None
     caller: Caller | None = None
     model: str | None = None
     stream: bool = False
@@ -87,7 +90,9 @@ class Trail:
     def describe(self, kind: str) -> dict[str, Any]:
         """Return the record's entry, without any text of the request."""
         caller, decided = self.caller, self.request_class
-        entry: dict[str, Any] = {"kind": kind, "id": self.id, "model": self.model, "stream": self.stream}
+        entry: dict[str, Any] = {
+            "kind": kind, "id": self.id, "endpoint": self.endpoint, "model": self.model, "stream": self.stream
+        }  # fmt: skip
         if caller is not None:
             entry["caller"] = {"username": caller.username[:_MAX_RECORDED], "uid": caller.uid[:_MAX_RECORDED]}
         if decided is not None:
@@ -100,7 +105,9 @@ class _Cleared:
     """A request that may go to its engine."""
 
     backend: Backend
+    asked: Asked
     body: bytes
+    answerer: Answerer | None
 
 
 class _TimedSink:
@@ -114,10 +121,16 @@ class _TimedSink:
         self.end = sink.end
 
     async def begin(
-        self, status: int, content_type: str, *, length: int | None = None, retry_seconds: int | None = None
+        self,
+        status: int,
+        content_type: str,
+        *,
+        length: int | None = None,
+        retry_seconds: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._measures.first_byte(time.monotonic() - self._began_at)
-        await self._sink.begin(status, content_type, length=length, retry_seconds=retry_seconds)
+        await self._sink.begin(status, content_type, length=length, retry_seconds=retry_seconds, headers=headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +144,7 @@ class Parts:
     admission: Admission
     measures: Measures
     cluster_domain: str = ""
-    body_limits: dialect.BodyLimits = field(default_factory=dialect.BodyLimits)
+    body_limits: BodyLimits = field(default_factory=BodyLimits)
 
 
 class Front:
@@ -143,7 +156,7 @@ class Front:
 
     async def answer(self, call: Call, sink: Sink, *, request_id: str) -> None:
         """Answer one request; every outcome but a caller who has gone ends in an answer."""
-        trail = Trail(request_id, time.monotonic())
+        trail = Trail(request_id, time.monotonic(), find_endpoint(call.path))
         with telemetry.tracer.start_as_current_span("gateway.request", record_exception=False) as span:
             try:
                 with self._parts.admission.enter():
@@ -162,8 +175,8 @@ class Front:
         authorization = call.header("Authorization")
         trail.caller = caller = await parts.identity.authenticate(authorization[0] if len(authorization) == 1 else None)
         with parts.admission.enter_caller(caller.username):
-            if call.path == CHAT_PATH and call.method == "POST":
-                await self._chat(call, sink, trail, caller)
+            if trail.endpoint in SERVED and call.method == "POST":
+                await self._ask(call, sink, trail, caller)
             elif call.path == MODELS_PATH and call.method == "GET":
                 await self._list(sink, caller)
             elif call.path.startswith(f"{MODELS_PATH}/") and call.method == "GET":
@@ -171,20 +184,20 @@ class Front:
             else:
                 raise RefusedError(
                     Reason.ENDPOINT_UNKNOWN,
-                    f"there is no {call.method[:16]} {unquote(call.path)[:128]!r} here; served are POST {CHAT_PATH} "
-                    f"and GET {MODELS_PATH}",
+                    f"there is no {call.method[:16]} {unquote(call.path)[:128]!r} here; served are POST "
+                    f"{', '.join(sorted(SERVED))} and GET {MODELS_PATH}",
                 )
 
     async def _list(self, sink: Sink, caller: Caller) -> None:
         usable, complete = await self._parts.identity.list_usable(caller, list(self._parts.facts.services()))
         answering = (item for item in usable if is_user(item, caller.username, caller.groups))
         names = [(item.namespace, item.name, item.created_at) for item in answering]
-        await self._say(sink, dialect.render_models(names, complete=complete))
+        await self._say(sink, render_models(names, complete=complete))
 
     async def _show(self, call: Call, sink: Sink, caller: Caller) -> None:
-        namespace, name = dialect.split_model(unquote(call.path.removeprefix(f"{MODELS_PATH}/")))
+        namespace, name = split_model(unquote(call.path.removeprefix(f"{MODELS_PATH}/")))
         service = await self._find(caller, namespace, name)
-        await self._say(sink, dialect.render_model(service.namespace, service.name, service.created_at))
+        await self._say(sink, render_model(service.namespace, service.name, service.created_at))
 
     async def _say(self, sink: Sink, body: bytes) -> None:
         await sink.begin(200, "application/json", length=len(body))
@@ -201,7 +214,7 @@ class Front:
         check_user(service, caller.username, caller.groups)
         return service
 
-    async def _chat(self, call: Call, sink: Sink, trail: Trail, caller: Caller) -> None:
+    async def _ask(self, call: Call, sink: Sink, trail: Trail, caller: Caller) -> None:
         cleared = await self._clear(call, trail, caller)
         ended = "cancelled"
         try:
@@ -213,31 +226,39 @@ class Front:
         try:
             timed = _TimedSink(sink, self._parts.measures, trail.began_at)
             outcome = trail.outcome
-            await self._parts.relay.relay(cleared.backend, cleared.body, timed, stream=trail.stream, outcome=outcome)
+            await self._parts.relay.relay(
+                cleared.backend,
+                cleared.asked.engine_path,
+                cleared.body,
+                timed,
+                stream=trail.stream,
+                outcome=outcome,
+                answerer=cleared.answerer,
+            )
             ended = "failed" if outcome.reason else "relayed"
         except SekishoError as error:
             trail.outcome.reason = error.reason
-            trail.outcome.status = dialect.http_status(error.reason)
+            trail.outcome.status = http_status(error.reason)
             ended = "failed"
             raise
         finally:
             self._complete(trail, ended)
 
     async def _clear(self, call: Call, trail: Trail, caller: Caller) -> _Cleared:
-        """Decide everything about a chat completion; whatever is not right refuses."""
+        """Decide everything about a request; whatever is not right refuses."""
         parts = self._parts
         body = await call.read_body(parts.admission)
         trail.body_bytes, trail.body_digest = len(body), parts.record.digest_body(body)
-        request = dialect.parse_chat(body, parts.body_limits)
-        trail.model, trail.stream = f"{request.namespace}/{request.service}", request.stream
-        service = await self._find(caller, request.namespace, request.service)
+        asked = parse_request(Endpoint(call.path), body, parts.body_limits)
+        trail.model, trail.stream = asked.model, asked.stream
+        service = await self._find(caller, asked.namespace, asked.service)
         law = parts.facts.law
         trail.policy = law.digest
         trail.request_class = decide_class(law, service, _read_class(call))
         await parts.identity.check_class(caller, law.lattice, trail.request_class.value)
         check_ready(service)
         backend = find_backend(service, parts.facts.ports, domain=parts.cluster_domain)
-        return _Cleared(backend, request.render(backend.served_name))
+        return _Cleared(backend, asked, asked.render(backend.served_name), build_answerer(asked, None))
 
     def _complete(self, trail: Trail, ended: str) -> None:
         """Record what became of a relayed request; the caller does not wait for it, and may have gone."""
@@ -260,7 +281,7 @@ class Front:
 
     async def _refuse(self, sink: Sink, trail: Trail, error: SekishoError) -> None:
         """Tell the caller why not; a refusal that cannot be recorded is a refusal all the same."""
-        status = dialect.http_status(error.reason)
+        status = http_status(error.reason)
         if trail.outcome.reason is None:
             self._parts.measures.refused(error.reason)
         # Strangers are counted, not recorded: whoever has no token must not be able to fill the disk.
@@ -269,10 +290,18 @@ class Front:
             await self._append(trail.describe("request") | refusal)
         retry = _RETRY_SECONDS.get(error.reason, _DEFAULT_RETRY_SECONDS) if error.retry else None
         param = error.param if isinstance(error, FieldError) else None
-        body = dialect.render_error(error.reason, error.message, param=param)
+        body = render_error(trail.endpoint, error.reason, error.message, param=param)
         await sink.begin(status, "application/json", length=len(body), retry_seconds=retry)
         await sink.write(body)
         await sink.end()
+
+
+def find_endpoint(path: str) -> Endpoint | None:
+    """Return what a path asks for, None where it is nothing that models answer."""
+    try:
+        return Endpoint(path)
+    except ValueError:
+        return None
 
 
 def _read_class(call: Call) -> str | None:

@@ -5,6 +5,7 @@ The interface is narrow on purpose: bytes in, a `Sink` for bytes out, an `Outcom
 
 import asyncio
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
@@ -14,14 +15,18 @@ from aiohttp.abc import AbstractResolver
 
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.gateway.decide import Backend
-from sekisho.gateway.dialect import read_engine_message, read_usage, render_error_event
+from sekisho.gateway.dialects.answers import Answerer
+from sekisho.gateway.dialects.engine import read_engine_message, read_usage
+from sekisho.gateway.dialects.form import Endpoint
+from sekisho.gateway.dialects.refusals import render_error_event
 from sekisho.gateway.sse import EventFramer
 
-_PATH = "/v1/chat/completions"
 _HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "sekisho-gateway"}
 _LARGE_BYTES = 1 << 19
 # Statuses by which an engine says that the request, not the engine, is at fault.
 _CALLERS_FAULT = frozenset({400, 413, 422})
+# Statuses by which an engine says that it was not started for what is asked of it, such as embeddings.
+_NOT_SERVED = frozenset({404, 405, 501})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,13 @@ class Sink(Protocol):
     """Where an answer goes. Writing waits while the caller does not read."""
 
     async def begin(
-        self, status: int, content_type: str, *, length: int | None = None, retry_seconds: int | None = None
+        self,
+        status: int,
+        content_type: str,
+        *,
+        length: int | None = None,
+        retry_seconds: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """Send the status; nothing was sent before. `length` is that of the body, None for a stream."""
         ...
@@ -81,13 +92,42 @@ class Outcome:
 class Relay(Protocol):
     """Carries requests; an HTTP client of any kind."""
 
-    async def relay(self, backend: Backend, body: bytes, sink: Sink, *, stream: bool, outcome: Outcome) -> None:
-        """Send `body` to the engine and its answer into `sink`.
+    async def relay(
+        self,
+        backend: Backend,
+        path: str,
+        body: bytes,
+        sink: Sink,
+        *,
+        stream: bool,
+        outcome: Outcome,
+        answerer: Answerer | None = None,
+    ) -> None:
+        """Send `body` to a path of the engine and its answer into `sink`, as `answerer` tells it.
 
         Raises:
             SekishoError: The engine did not answer, or not as it must, and nothing was sent into `sink` yet.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One answer on its way from an engine to a caller."""
+
+    response: aiohttp.ClientResponse
+    backend: Backend
+    sink: Sink
+    outcome: Outcome
+    answerer: Answerer | None
+
+    async def say(self, data: bytes) -> None:
+        """Send bytes of a stream."""
+        if not self.outcome.status:
+            self.outcome.status = 200
+            await self.sink.begin(200, "text/event-stream")
+        await self.sink.write(data)
+        self.outcome.sent_bytes += len(data)
 
 
 class HttpRelay:
@@ -135,24 +175,23 @@ class HttpRelay:
             await self._session.close()
             self._session = None
 
-    async def relay(self, backend: Backend, body: bytes, sink: Sink, *, stream: bool, outcome: Outcome) -> None:
+    async def relay(
+        self,
+        backend: Backend,
+        path: str,
+        body: bytes,
+        sink: Sink,
+        *,
+        stream: bool,
+        outcome: Outcome,
+        answerer: Answerer | None = None,
+    ) -> None:
         """Send a request and carry its answer; leaving early, by cancellation too, cuts the engine's connection."""
-        if self._session is None:
-            raise RuntimeError("the relay is used outside its context")
-        url, limits = f"http://{backend.host}:{backend.port}{_PATH}", self._limits
+        response = await self._send(backend, path, body, stream=stream)
         try:
-            # Large bodies are written in parts, so that one of them does not hold the others up.
-            data = body if len(body) < _LARGE_BYTES else io.BytesIO(body)
-            async with asyncio.timeout(limits.first_byte_seconds if stream else limits.answer_seconds):
-                response = await self._session.post(url, data=data, headers=_HEADERS, allow_redirects=False)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._failure(backend, error) from error
-        try:
-            await self._check(response, backend, stream=stream)
-            if stream:
-                await self._carry_stream(response, backend, sink, outcome)
-            else:
-                await self._carry_answer(response, backend, sink, outcome)
+            await self._check(response, backend, path, stream=stream)
+            way = _Way(response, backend, sink, outcome, answerer)
+            await (self._carry_stream(way) if stream else self._carry_answer(way))
         finally:
             # A connection with anything left on it is closed, not kept: that is how an engine learns to stop.
             if response.content.at_eof():
@@ -160,7 +199,19 @@ class HttpRelay:
             else:
                 response.close()
 
-    async def _check(self, response: aiohttp.ClientResponse, backend: Backend, *, stream: bool) -> None:
+    async def _send(self, backend: Backend, path: str, body: bytes, *, stream: bool) -> aiohttp.ClientResponse:
+        if self._session is None:
+            raise RuntimeError("the relay is used outside its context")
+        url, limits = f"http://{backend.host}:{backend.port}{path}", self._limits
+        try:
+            # Large bodies are written in parts, so that one of them does not hold the others up.
+            data = body if len(body) < _LARGE_BYTES else io.BytesIO(body)
+            async with asyncio.timeout(limits.first_byte_seconds if stream else limits.answer_seconds):
+                return await self._session.post(url, data=data, headers=_HEADERS, allow_redirects=False)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._failure(backend, error) from error
+
+    async def _check(self, response: aiohttp.ClientResponse, backend: Backend, path: str, *, stream: bool) -> None:
         status, who = response.status, f"the engine of {backend.served_name}"
         if status == 200:
             wanted = "text/event-stream" if stream else "application/json"
@@ -172,20 +223,26 @@ class HttpRelay:
         if status in _CALLERS_FAULT:
             said = read_engine_message(await self._read(response, backend, self._limits.max_error_bytes))
             raise RefusedError(Reason.REQUEST_INVALID, f"{who} refused the request: {said or f'status {status}'}")
+        if status in _NOT_SERVED and path != Endpoint.CHAT:
+            raise RefusedError(
+                Reason.ENDPOINT_UNKNOWN,
+                f"{who} does not serve {path} (status {status}); choose a model whose engine does",
+            )
         if status in {429, 503}:
             raise UnavailableError(Reason.OVERLOADED, f"{who} is overloaded (status {status}); try again shortly")
         raise UnavailableError(Reason.UPSTREAM_FAILED, f"{who} answered with status {status}")
 
-    async def _carry_answer(
-        self, response: aiohttp.ClientResponse, backend: Backend, sink: Sink, outcome: Outcome
-    ) -> None:
+    async def _carry_answer(self, way: _Way) -> None:
         """Carry an answer that is one JSON text: whole or not at all."""
-        body = await self._read(response, backend, self._limits.max_answer_bytes)
+        outcome, sink = way.outcome, way.sink
+        body = await self._read(way.response, way.backend, self._limits.max_answer_bytes)
         if not body.lstrip().startswith(b"{"):
             raise UnavailableError(
-                Reason.UPSTREAM_FAILED, f"the engine of {backend.served_name} did not answer with a JSON object"
+                Reason.UPSTREAM_FAILED, f"the engine of {way.backend.served_name} did not answer with a JSON object"
             )
         outcome.usage = read_usage([body])
+        if way.answerer is not None:
+            body = way.answerer.whole(body)
         outcome.status = 200
         await sink.begin(200, "application/json", length=len(body))
         await sink.write(body)
@@ -203,37 +260,41 @@ class HttpRelay:
                 )
         return bytes(data)
 
-    async def _carry_stream(
-        self, response: aiohttp.ClientResponse, backend: Backend, sink: Sink, outcome: Outcome
-    ) -> None:
+    async def _carry_stream(self, way: _Way) -> None:
         """Carry whole events as they come; once begun, a failure becomes the stream's last event."""
-        framer = EventFramer(self._limits.max_event_bytes)
-        # An engine may think for long before its first word, not between two.
-        patience = self._limits.first_byte_seconds
+        framer, answerer, outcome = EventFramer(self._limits.max_event_bytes), way.answerer, way.outcome
         try:
-            while chunk := await self._next(response, backend, patience):
-                patience = self._limits.idle_seconds
-                if whole := framer.feed(chunk):
-                    await self._send(sink, whole, outcome)
-            if not framer.is_complete:
-                raise UnavailableError(
-                    Reason.UPSTREAM_FAILED, f"the engine of {backend.served_name} ended in the middle of its answer"
-                )
-        except UnavailableError as error:
+            await self._carry_events(way, framer)
+        except SekishoError as error:
             if not outcome.status:
                 raise
             outcome.reason = error.reason
-            await self._send(sink, render_error_event(error.reason, error.message), outcome)
+            last = (
+                render_error_event(None, error.reason, error.message)
+                if answerer is None
+                else answerer.fail(error.reason, error.message)
+            )
+            await way.say(last)
         finally:
             outcome.events, outcome.usage = framer.events, read_usage(framer.last_events())
-        await sink.end()
+        await way.sink.end()
 
-    async def _send(self, sink: Sink, data: bytes, outcome: Outcome) -> None:
-        if not outcome.status:
-            outcome.status = 200
-            await sink.begin(200, "text/event-stream")
-        await sink.write(data)
-        outcome.sent_bytes += len(data)
+    async def _carry_events(self, way: _Way, framer: EventFramer) -> None:
+        # An engine may think for long before its first word, not between two.
+        patience, answerer = self._limits.first_byte_seconds, way.answerer
+        while chunk := await self._next(way.response, way.backend, patience):
+            patience = self._limits.idle_seconds
+            whole = framer.feed(chunk)
+            if whole and answerer is not None:
+                whole = answerer.feed(whole)
+            if whole:
+                await way.say(whole)
+        if not framer.is_complete:
+            raise UnavailableError(
+                Reason.UPSTREAM_FAILED, f"the engine of {way.backend.served_name} ended in the middle of its answer"
+            )
+        if answerer is not None and (rest := answerer.end()):
+            await way.say(rest)
 
     async def _next(self, response: aiohttp.ClientResponse, backend: Backend, seconds: float) -> bytes:
         """Return what came from the engine, empty at the end, and say in our words how it failed."""

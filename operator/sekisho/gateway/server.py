@@ -5,7 +5,7 @@ import logging
 import secrets
 import ssl
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,10 +13,10 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from sekisho.errors import Reason, RefusedError
-from sekisho.gateway import dialect
 from sekisho.gateway.admission import Admission
-from sekisho.gateway.fields import FieldError
-from sekisho.gateway.front import Front
+from sekisho.gateway.dialects.refusals import render_error
+from sekisho.gateway.dialects.strict import FieldError
+from sekisho.gateway.front import Front, find_endpoint
 
 _log = logging.getLogger(__name__)
 _JSON: Final = "application/json"
@@ -93,15 +93,21 @@ class _AiohttpSink:
         self.response: web.StreamResponse | None = None
 
     async def begin(
-        self, status: int, content_type: str, *, length: int | None = None, retry_seconds: int | None = None
+        self,
+        status: int,
+        content_type: str,
+        *,
+        length: int | None = None,
+        retry_seconds: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        headers = {
+        own = {
             "Content-Type": content_type,
             "Cache-Control": "no-store",
             "X-Request-Id": self._request_id,
             "Server": "sekisho",
         }
-        response = web.StreamResponse(status=status, headers=headers)
+        response = web.StreamResponse(status=status, headers={**(headers or {}), **own})
         if length is not None:
             response.content_length = length
         if retry_seconds is not None:
@@ -219,7 +225,7 @@ class HttpServer:
             else:
                 told = f"the gateway failed; its log tells more of request {request_id}"
                 await sink.begin(500, _JSON)
-                await sink.write(dialect.render_error(Reason.INTERNAL_ERROR, told))
+                await sink.write(render_error(find_endpoint(call.path), Reason.INTERNAL_ERROR, told))
                 await sink.end()
         finally:
             call.close()

@@ -8,20 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.errors import Reason
-from sekisho.gateway.dialect import (
-    BodyLimits,
-    http_status,
-    parse_chat,
-    parse_json,
-    read_engine_message,
-    read_usage,
-    render_error,
-    spell_code,
-)
-from sekisho.gateway.fields import FIELDS, MESSAGE_FIELDS, FieldError
+from sekisho.gateway.dialects.chat import FIELDS, MESSAGE_FIELDS
+from sekisho.gateway.dialects.engine import read_engine_message, read_usage
+from sekisho.gateway.dialects.form import Asked, Endpoint, parse_request
+from sekisho.gateway.dialects.refusals import http_status, render_error, spell_code
+from sekisho.gateway.dialects.strict import BodyLimits, FieldError, parse_json
 from tests.unit.gateway.house import build_chat
 
 LIMITS = BodyLimits()
+
+
+def parse_chat(body: bytes, limits: BodyLimits) -> Asked:
+    return parse_request(Endpoint.CHAT, body, limits)
+
+
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(exclude_categories=["Cs"])),
@@ -70,7 +70,8 @@ def test_parts_of_text_and_fields_that_say_nothing_are_read() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     messages = [{"role": "user", "content": parts}, {"role": "assistant", "content": None, "tool_calls": [{"id": "x"}]}]
     request = parse_chat(json.dumps(build_chat(messages=messages, temperature=None, user="alice")).encode(), LIMITS)
-    assert request.fields == build_chat(messages=messages)
+    assert request.body == {"messages": messages}
+    assert (request.namespace, request.service, request.stream) == ("legal", "contract-review", False)
 
 
 def test_a_body_nested_deeper_than_allowed_is_refused() -> None:
@@ -140,7 +141,7 @@ def test_more_keys_than_allowed_are_refused() -> None:
 
 def test_every_refusal_has_the_shape_of_the_dialect() -> None:
     for reason in Reason:
-        error = json.loads(render_error(reason, "why"))["error"]
+        error = json.loads(render_error(Endpoint.CHAT, reason, "why"))["error"]
         assert error.keys() == {"message", "type", "param", "code"}
         assert error["code"] == spell_code(reason)
         assert error["code"].isascii()

@@ -1,0 +1,84 @@
+"""Answers of engines on their way back: examined piece by piece, told in the caller's dialect. Pure."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from sekisho.errors import Reason, UnavailableError
+from sekisho.gateway.dialects.form import Asked
+
+Voice = Literal["content", "reasoning", "refusal", "tool_arguments", "tool_name"]
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One text that an answer tells piece by piece.
+
+    Attributes:
+        tool: Which tool call of the choice, None for what is no tool's.
+    """
+
+    choice: int
+    kind: Voice
+    tool: int | None = None
+
+
+class TextFilter(Protocol):
+    """Examines and changes the texts of one answer; what it cannot judge yet it holds back."""
+
+    def feed(self, channel: Channel, piece: str) -> str:
+        """Return what may go on by now of everything fed to the channel.
+
+        Raises:
+            SekishoError: The answer must end here.
+        """
+        ...
+
+    def finish(self, channel: Channel) -> str:
+        """Return what was held back; called before the channel's end is told. A channel may begin again after it.
+
+        Raises:
+            SekishoError: The answer must end here.
+        """
+        ...
+
+
+class Answerer(Protocol):
+    """Turns what an engine says into what the caller is told; one for each answer.
+
+    Whatever raises leaves nothing of what was being read: the answer ends with `fail`.
+    """
+
+    def feed(self, data: bytes) -> bytes:
+        """Take whole events of the engine's stream, return events of the caller's dialect.
+
+        Raises:
+            UnavailableError: UpstreamFailed: an event is malformed or of a type that is not known.
+        """
+        ...
+
+    def end(self) -> bytes:
+        """Return what is left to say after the engine's last event.
+
+        Raises:
+            UnavailableError: UpstreamFailed: the engine did not finish.
+        """
+        ...
+
+    def fail(self, reason: Reason, message: str) -> bytes:
+        """Return the last words of a stream that has begun and cannot go on."""
+        ...
+
+    def whole(self, body: bytes) -> bytes:
+        """Take an answer that is no stream, return the caller's.
+
+        Raises:
+            UnavailableError: UpstreamFailed: it is malformed.
+        """
+        ...
+
+
+def build_answerer(asked: Asked, text_filter: TextFilter | None) -> Answerer | None:
+    """Return what turns the answer to a request into the caller's; None where bytes pass as they are."""
+    if text_filter is None:
+        return None
+    raise UnavailableError(Reason.INTERNAL_ERROR, f"answers of {asked.endpoint} cannot be examined")

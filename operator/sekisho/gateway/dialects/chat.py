@@ -1,0 +1,129 @@
+"""Chat completions: the fields that this gateway knows; whatever else stands in a request is refused by name. Pure.
+
+A field that nobody here understands could ask an engine to run a template, to fetch an address or to keep the text.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sekisho.gateway.dialects.strict import (
+    BOOL,
+    COUNT,
+    LIST,
+    OBJECT,
+    WORD,
+    BodyLimits,
+    FieldError,
+    Kind,
+    check_fields,
+    check_names,
+    not_served,
+    quote,
+)
+
+ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool"})
+MESSAGE_FIELDS: Final = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "refusal"})
+# Accepted, because clients send them, and not sent on: they tell an engine who asks.
+DROPPED: Final = frozenset({"user", "safety_identifier"})
+PENALTY: Final = Kind("a number from -2 to 2", (int, float), -2, 2)
+# What every dialect has that lets a model speak.
+SAMPLING: Final[Mapping[str, Kind]] = {
+    "model": WORD,
+    "stream": BOOL,
+    "stream_options": OBJECT,
+    "temperature": Kind("a number from 0 to 2", (int, float), 0, 2),
+    "top_p": Kind("a number from 0 to 1", (int, float), 0, 1),
+    "max_tokens": COUNT,
+    "n": Kind("a whole number", (int,)),
+    "stop": Kind("a string or a list of at most 1024", (str, list), 0, 1024),
+    "presence_penalty": PENALTY,
+    "frequency_penalty": PENALTY,
+    "logit_bias": OBJECT,
+    "seed": Kind("a whole number of 64 bits", (int,), -(1 << 63), (1 << 63) - 1),
+    "user": WORD,
+    "safety_identifier": WORD,
+}
+FIELDS: Final[Mapping[str, Kind]] = {
+    **SAMPLING,
+    "messages": Kind("a list", (list,)),
+    "max_completion_tokens": COUNT,
+    "logprobs": BOOL,
+    "top_logprobs": Kind("a whole number from 0 to 20", (int,), 0, 20),
+    "response_format": OBJECT,
+    "tools": LIST,
+    "tool_choice": Kind("a string or an object", (str, dict)),
+    "parallel_tool_calls": BOOL,
+    "reasoning_effort": WORD,
+}
+
+
+def read_chat(raw: Mapping[str, Any], limits: BodyLimits) -> dict[str, Any]:
+    """Return the body for an engine, without the model's name.
+
+    Raises:
+        FieldError: It holds anything that is not known.
+    """
+    check_fields(raw, FIELDS)
+    check_sampling(raw, limits)
+    check_messages(raw.get("messages"), most=limits.max_messages)
+    return keep_fields(raw)
+
+
+def keep_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what goes on to an engine: nothing that says nothing, nothing that tells who asks."""
+    return {
+        key: value
+        for key, value in raw.items()
+        if key not in DROPPED and key not in {"model", "stream"} and value is not None
+    }
+
+
+def check_sampling(raw: Mapping[str, Any], limits: BodyLimits) -> None:
+    """Check how many choices are asked for, and the options of a stream."""
+    choices = raw.get("n")
+    if choices is not None and not 1 <= choices <= limits.max_choices:
+        raise FieldError(f"n is {choices}, 1 to {limits.max_choices} are possible", param="n")
+    for name in raw.get("stream_options") or ():
+        if name != "include_usage":
+            raise not_served(name, "stream_options")
+
+
+def check_messages(messages: Any, *, most: int) -> None:
+    """Check the conversation: known roles, texts, and tool calls whose inside is the engine's matter.
+
+    Raises:
+        FieldError: Something in it is unknown; the path is named, never the text.
+    """
+    if not isinstance(messages, list) or not messages:
+        raise FieldError("messages must be a list of at least one message", param="messages")
+    if len(messages) > most:
+        raise FieldError(f"messages has {len(messages)} items, {most} are possible", param="messages")
+    for at, message in enumerate(messages):
+        path = f"messages[{at}]"
+        if not isinstance(message, dict):
+            raise FieldError(f"{path} must be an object", param=path)
+        check_names(message, MESSAGE_FIELDS, path=path)
+        _check_message(message, path)
+
+
+def _check_message(message: Mapping[str, Any], path: str) -> None:
+    role = message.get("role")
+    if not isinstance(role, str) or role not in ROLES:
+        known = ", ".join(sorted(ROLES))
+        raise FieldError(f"{path}.role is {quote(role)}; known are {known}", param=f"{path}.role")
+    for name in ("name", "tool_call_id", "refusal"):
+        if not isinstance(message.get(name), str | None):
+            raise FieldError(f"{path}.{name} must be a string", param=f"{path}.{name}")
+    if not isinstance(message.get("tool_calls"), list | None):
+        raise FieldError(f"{path}.tool_calls must be a list", param=f"{path}.tool_calls")
+    content = message.get("content")
+    if content is None or isinstance(content, str):
+        return
+    if not isinstance(content, list):
+        raise FieldError(f"{path}.content must be a string or a list of parts", param=f"{path}.content")
+    for at, part in enumerate(content):
+        if not isinstance(part, dict) or part.keys() != {"type", "text"} or part["type"] != "text":
+            where = f"{path}.content[{at}]"
+            raise FieldError(f"{where} is not a part of text; other parts are not served by this gateway", param=where)
+        if not isinstance(part["text"], str):
+            raise FieldError(f"{path}.content[{at}].text must be a string", param=f"{path}.content[{at}].text")

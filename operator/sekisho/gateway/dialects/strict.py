@@ -1,0 +1,154 @@
+"""Read JSON of callers without doubt about what it says; whatever is not known is refused by its path. Pure."""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sekisho.errors import Reason, RefusedError
+
+_MAX_SPELT: Final = 64
+
+
+class FieldError(RefusedError):
+    """Refuse a request for what stands in it; the message never repeats its text.
+
+    Attributes:
+        param: Path of the field that is wrong; None where it is the whole body.
+    """
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(Reason.REQUEST_INVALID, message)
+        self.param = param
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """Bounds of what is read from a caller."""
+
+    max_keys: int = 50_000
+    max_depth: int = 32
+    max_messages: int = 1024
+    max_choices: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a field may hold; bounds are of a number's value, or of the length of anything else."""
+
+    name: str
+    types: tuple[type, ...]
+    low: float | None = None
+    high: float | None = None
+
+
+BOOL: Final = Kind("a boolean", (bool,))
+OBJECT: Final = Kind("an object", (dict,))
+LIST: Final = Kind("a list of at most 1024 items", (list,), 0, 1024)
+WORD: Final = Kind("a string of at most 256 characters", (str,), 0, 256)
+TEXT: Final = Kind("a string", (str,))
+COUNT: Final = Kind("a whole number from 1 to 16777216", (int,), 1, 1 << 24)
+
+
+def quote(value: Any) -> str:
+    """Spell a caller's value for a message: short, on one line, without control characters."""
+    if not isinstance(value, str):
+        return "absent" if value is None else f"a {type(value).__name__}"
+    text = "".join(char if char.isprintable() else "?" for char in value[:_MAX_SPELT])
+    return f'"{text}{"…" if len(value) > _MAX_SPELT else ""}"'
+
+
+def check_fields(raw: Mapping[str, Any], kinds: Mapping[str, Kind], *, path: str = "") -> None:
+    """Check that an object holds known fields of the right kinds; null stands for a field that is left out.
+
+    Raises:
+        FieldError: A field is unknown, or holds what it may not.
+    """
+    for name, value in raw.items():
+        kind = kinds.get(name)
+        if kind is None:
+            raise not_served(name, path)
+        if value is not None:
+            check_kind(join_path(path, name), value, kind)
+
+
+def check_names(raw: Mapping[str, Any], known: Collection[str], *, path: str) -> None:
+    """Check that an object holds known fields; what they hold is another's matter.
+
+    Raises:
+        FieldError: A field is unknown.
+    """
+    for name in raw:
+        if name not in known:
+            raise not_served(name, path)
+
+
+def check_kind(path: str, value: Any, kind: Kind) -> None:
+    """Check one value.
+
+    Raises:
+        FieldError: It is of another kind, or out of bounds.
+    """
+    right = isinstance(value, kind.types) and (not isinstance(value, bool) or bool in kind.types)
+    if right and kind.low is not None and kind.high is not None:
+        right = kind.low <= (value if isinstance(value, int | float) else len(value)) <= kind.high
+    if not right:
+        raise FieldError(f"{path} must be {kind.name}", param=path)
+
+
+def not_served(name: str, path: str = "") -> FieldError:
+    """Refuse a field that this gateway does not know."""
+    where = f" of {path}" if path else ""
+    return FieldError(
+        f"the field {quote(name)}{where} is not served by this gateway", param=join_path(path, name[:_MAX_SPELT])
+    )
+
+
+def join_path(path: str, name: str) -> str:
+    """Spell the path of a field."""
+    return f"{path}.{name}" if path else name
+
+
+def parse_json(body: bytes, limits: BodyLimits) -> dict[str, Any]:
+    """Parse a body that must be one JSON object, within bounds and without doubt about what it says."""
+    keys = 0
+
+    def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal keys
+        keys += len(pairs)
+        if keys > limits.max_keys:
+            raise FieldError(f"the body has more than {limits.max_keys} keys")
+        built = dict(pairs)
+        if len(built) != len(pairs):
+            name = next(key for at, (key, _) in enumerate(pairs) if key in dict(pairs[:at]))
+            raise FieldError(f"the body has the key {quote(name)} twice in one object", param=name[:_MAX_SPELT])
+        return built
+
+    try:
+        parsed = json.loads(body.decode("utf-8"), object_pairs_hook=build, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise FieldError(f"the body is nested deeper than {limits.max_depth} levels") from None
+    except UnicodeDecodeError as error:
+        raise FieldError(f"the body is not UTF-8 (byte {error.start})") from None
+    except json.JSONDecodeError as error:
+        raise FieldError(f"the body is not JSON (character {error.pos})") from None
+    except ValueError:
+        raise FieldError("the body holds a number that is too long") from None
+    if not isinstance(parsed, dict):
+        raise FieldError("the body must be a JSON object")
+    _check_depth(parsed, limits.max_depth)
+    return parsed
+
+
+def _refuse_constant(name: str) -> None:
+    raise FieldError(f"the body holds {name}, which JSON does not know")
+
+
+def _check_depth(parsed: dict[str, Any], most: int) -> None:
+    level: list[Any] = [parsed]
+    for _ in range(most):
+        inner = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [child for children in inner for child in children if isinstance(child, dict | list)]
+        if not level:
+            return
+    raise FieldError(f"the body is nested deeper than {most} levels")
