@@ -1,1 +1,1 @@
-"""Lines of the record and how they are bound to each other."""
+"""The ledger: entries under a Merkle tree whose heads are signed; what proves, and what verifies. Pure."""
