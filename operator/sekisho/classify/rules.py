@@ -7,7 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
-from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec, Rules, TrustRule, WeightsRule
+from sekisho.api.v1alpha1.classificationpolicy import (
+    AnswersRule,
+    ClassificationPolicySpec,
+    Rules,
+    TrustRule,
+    WeightsRule,
+)
 from sekisho.classify import jurisdiction
 from sekisho.classify.lattice import DataClass
 from sekisho.errors import Reason, RefusedError
@@ -17,6 +23,9 @@ _BURST = ("Never", "AfterRedaction", "Allowed")
 _EGRESS = ("Denied", "Declared")
 _TENANCY = ("Dedicated", "SharedByOwner", "Shared")
 _LOG = ("Digest", "Metadata")
+_ATTACKS = ("Refuse", "Record", "Off")
+_EXAMINE = ("Held", "Windowed", "Off")
+_FOUND = ("End", "Mask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,15 @@ class EffectiveWeights:
 
 
 @dataclass(frozen=True, slots=True)
+class EffectiveAnswers:
+    """What is looked for in answers: every category that any rule names, the strictest way."""
+
+    examine: str = "Off"
+    detect: frozenset[str] = frozenset()
+    found: str = "Mask"
+
+
+@dataclass(frozen=True, slots=True)
 class EffectiveRules:
     """What a class may do, every field decided.
 
@@ -70,6 +88,8 @@ class EffectiveRules:
     tenancy: str
     images_by_digest: bool
     log: str
+    prompt_attacks: str
+    answers: EffectiveAnswers
 
 
 def rules_of(policy: ClassificationPolicySpec, data_class: DataClass) -> EffectiveRules:
@@ -103,6 +123,7 @@ def _complete(level: Rules) -> Rules:
             "burst": level.burst or "Never",
             "tenancy": level.tenancy or "Shared",
             "log": level.log or "Digest",
+            "prompt_attacks": level.prompt_attacks or "Record",
         }
     )
 
@@ -120,6 +141,8 @@ def _join(rules: Sequence[Rules]) -> EffectiveRules:
         tenancy=_strictest(_TENANCY, [r.tenancy for r in rules]),
         images_by_digest=any(r.images_by_digest for r in rules),
         log=_strictest(_LOG, [r.log for r in rules]),
+        prompt_attacks=_strictest(_ATTACKS, [r.prompt_attacks for r in rules]),
+        answers=_join_answers([r.answers for r in rules if r.answers is not None and r.answers.examine != "Off"]),
     )
 
 
@@ -159,3 +182,13 @@ def _join_weights(rules: Sequence[WeightsRule]) -> EffectiveWeights:
             approved_by=joined.approved_by | frozenset(rule.approved_by),
         )
     return joined
+
+
+def _join_answers(rules: Sequence[AnswersRule]) -> EffectiveAnswers:
+    if not rules:
+        return EffectiveAnswers()
+    return EffectiveAnswers(
+        examine=_strictest(_EXAMINE, [rule.examine for rule in rules]),
+        detect=frozenset(word for rule in rules for word in rule.detect),
+        found=_strictest(_FOUND, [rule.found for rule in rules]),
+    )

@@ -132,6 +132,7 @@ def _evidence(**changes: Any) -> dict[str, Any]:
 _NO_MEASUREMENT = "snp, tdx, sgx and nitro need measurements: without them any code on genuine hardware would do"
 _NO_REFERENCE = "evidence needs at least one of measurements, registers and facts: without them anything genuine"
 _UNKNOWN_SIGNER = "weights.signedBy and weights.approvedBy of {} must name signers of spec.signers"
+_UNKNOWN_WORD = "detect and redact of {} must name categories or groups of items that can be found"
 _SOURCE = "give either modelRef, or both modelFormat and storageUri"
 _CIDR = "cidr must be an address range without host bits, such as 10.1.0.0/16"
 _VALUES = "values belong to In and NotIn, which need at least one, and to no other operator"
@@ -154,6 +155,24 @@ BAD: Mapping[str, Bad] = {
     "a level too long for a label with compartments": Bad(
         "ClassificationPolicy", {"unlabelled": "a" * 33, "levels": [{"name": "a" * 33}]}, "may not be more than 32",
         "at most 32 characters",
+    ),
+    "a level that detects what nobody can find": Bad(
+        "ClassificationPolicy", {"unlabelled": "a", "levels": [{"name": "a", "detect": ["shoe-size"]}]},
+        _UNKNOWN_WORD.format("levels"), 'detect and redact of levels name "shoe-size"',
+    ),
+    "a compartment that redacts what nobody can find": Bad(
+        "ClassificationPolicy", {**POLICY, "compartments": [{"name": "c", "rules": {"redact": ["shoe-size"]}}]},
+        _UNKNOWN_WORD.format("compartments"), 'detect and redact of compartments name "shoe-size"',
+    ),
+    "an answer that is to be free of what nobody can find": Bad(
+        "ClassificationPolicy",
+        {"unlabelled": "a", "levels": [{"name": "a", "rules": {"answers": {"examine": "Held", "detect": ["feet"]}}}]},
+        _UNKNOWN_WORD.format("levels"), 'detect and redact of levels name "feet"',
+    ),
+    "answers that are looked into for nothing": Bad(
+        "ClassificationPolicy",
+        {"unlabelled": "a", "levels": [{"name": "a", "rules": {"answers": {"examine": "Windowed"}}}]},
+        "detect must name what is looked for in answers",
     ),
     "a tier nobody knows": Bad(
         "ClassificationPolicy", {"unlabelled": "a", "levels": [{"name": "a", "rules": {"tiers": ["Open"]}}]},

@@ -89,6 +89,14 @@ def _rules() -> st.SearchStrategy[dict[str, object]]:
             "tenancy": st.sampled_from(["Shared", "SharedByOwner", "Dedicated"]),
             "imagesByDigest": st.booleans(),
             "log": st.sampled_from(["Metadata", "Digest"]),
+            "promptAttacks": st.sampled_from(["Off", "Record", "Refuse"]),
+            "answers": st.fixed_dictionaries(
+                {
+                    "examine": st.sampled_from(["Off", "Windowed", "Held"]),
+                    "detect": st.sampled_from([["card"], ["email"], ["card", "person"]]),
+                    "found": st.sampled_from(["Mask", "End"]),
+                }
+            ),
         },
     )
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.classify.jurisdiction import is_covered
 from sekisho.classify.lattice import DataClass, Lattice
-from sekisho.classify.rules import EffectiveRules, EffectiveTrust, EffectiveWeights, rules_of
+from sekisho.classify.rules import EffectiveAnswers, EffectiveRules, EffectiveTrust, EffectiveWeights, rules_of
 from sekisho.errors import Reason, RefusedError
 from tests.unit.classify.policies import HOUSE, HOUSE_LATTICE, classes, policies
 
@@ -16,7 +16,9 @@ STRICTEST_FIRST = {
     "egress": ("Denied", "Declared"),
     "tenancy": ("Dedicated", "SharedByOwner", "Shared"),
     "log": ("Digest", "Metadata"),
+    "prompt_attacks": ("Refuse", "Record", "Off"),
 }
+EXAMINED = ("Held", "Windowed", "Off")
 
 
 def rules_for(level: str, *compartments: str) -> EffectiveRules:
@@ -36,7 +38,19 @@ def is_as_strict(a: EffectiveRules, b: EffectiveRules) -> bool:
         and a.weights.approved_by >= b.weights.approved_by
         and (b.weights.scan is None or a.weights.scan == b.weights.scan)
     )
-    return ordered and sets and weights and a.images_by_digest >= b.images_by_digest and trusts_less(a.trust, b.trust)
+    answers = (
+        EXAMINED.index(a.answers.examine) <= EXAMINED.index(b.answers.examine)
+        and a.answers.detect >= b.answers.detect
+        and (a.answers.found == "End" or b.answers.found == "Mask")
+    )
+    return (
+        ordered
+        and sets
+        and weights
+        and answers
+        and a.images_by_digest >= b.images_by_digest
+        and trusts_less(a.trust, b.trust)
+    )
 
 
 def is_subset_or_any(a: frozenset[str] | None, b: frozenset[str] | None) -> bool:
@@ -91,6 +105,8 @@ def test_a_level_that_says_nothing_gets_the_safest_value_of_everything() -> None
         tenancy="Shared",
         images_by_digest=False,
         log="Digest",
+        prompt_attacks="Record",
+        answers=EffectiveAnswers(),
     )
 
 
@@ -132,6 +148,24 @@ def test_a_trust_rule_that_names_no_hardware_asks_for_none() -> None:
         {"unlabelled": "only", "levels": [{"name": "only", "rules": {"trust": {"maxAgeSeconds": 5}}}]}
     )
     assert rules_of(policy, DataClass(0, "only")).trust is None
+
+
+def test_what_is_looked_for_in_answers_adds_up_and_a_rule_that_is_off_adds_nothing() -> None:
+    def answers(examine: str, *detect: str, found: str = "Mask") -> dict[str, object]:
+        return {"answers": {"examine": examine, "detect": list(detect), "found": found}}
+
+    policy = ClassificationPolicySpec.model_validate({
+        "unlabelled": "low",
+        "levels": [
+            {"name": "low", "rules": answers("Windowed", "card")},
+            {"name": "high", "rules": answers("Held", "email", found="End")},
+        ],
+        "compartments": [{"name": "off", "rules": answers("Off", "phone", found="End")}],
+    })  # fmt: skip
+    high = rules_of(policy, DataClass(1, "high", frozenset({"off"})))
+    assert high.answers == EffectiveAnswers("Held", frozenset({"card", "email"}), "End")
+    low = rules_of(policy, DataClass(0, "low", frozenset({"off"})))
+    assert low.answers == EffectiveAnswers("Windowed", frozenset({"card"}), "Mask")
 
 
 def test_demands_on_weights_add_up() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from sekisho.api import names
 from sekisho.api.v1alpha1.site import SiteSpec
 from sekisho.classify.lattice import DataClass
-from sekisho.classify.rules import EffectiveRules, EffectiveTrust, EffectiveWeights
+from sekisho.classify.rules import EffectiveAnswers, EffectiveRules, EffectiveTrust, EffectiveWeights
 from sekisho.placement.engine import Placement, place
 from sekisho.placement.requirement import Demand
 from sekisho.placement.snapshot import NodeFacts, PodUsage, take_snapshot
@@ -23,6 +23,8 @@ RULES = EffectiveRules(
     tenancy="Shared",
     images_by_digest=False,
     log="Digest",
+    prompt_attacks="Record",
+    answers=EffectiveAnswers(),
 )
 DEMAND = Demand(
     namespace="legal",

@@ -2,6 +2,7 @@
 
 import pytest
 
+from sekisho.api.v1alpha1.classificationpolicy import WORDS
 from sekisho.errors import Reason, RefusedError
 from sekisho.redact.categories import MEANINGS, Category, select
 
@@ -31,3 +32,8 @@ def test_every_category_has_a_meaning_and_a_code_of_its_own() -> None:
     assert len(set(codes)) == len(codes)
     assert all(len(code) == 3 and code.isupper() for code in codes)
     assert len({item.rank for item in MEANINGS.values()}) == len(MEANINGS)
+
+
+def test_policies_may_name_every_category_and_group_but_that_of_placeholders() -> None:
+    known = {item.value for item in Category} | {meaning.group for meaning in MEANINGS.values()}
+    assert set(WORDS) == known - {"placeholder"}

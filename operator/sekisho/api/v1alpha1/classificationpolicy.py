@@ -1,6 +1,6 @@
 """ClassificationPolicy: what each class of data may do. One object named "default" rules the cluster."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -28,6 +28,9 @@ Egress = Literal["Denied", "Declared"]
 Tenancy = Literal["Shared", "SharedByOwner", "Dedicated"]
 LogDetail = Literal["Metadata", "Digest"]
 ScanResult = Literal["Clean"]
+PromptAttacks = Literal["Off", "Record", "Refuse"]
+Examination = Literal["Off", "Windowed", "Held"]
+Found = Literal["Mask", "End"]
 Word = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 
 
@@ -68,6 +71,35 @@ class WeightsRule(ApiModel):
     )  # fmt: skip
 
 
+class AnswersRule(ApiModel):
+    """What is looked for in what a model says, before a caller sees it."""
+
+    examine: Examination = Field(
+        default="Off",
+        description="Windowed: some hundred characters of a stream are held back and looked into. Held: nothing of an "
+        "answer is sent before all of it was looked into. Off: answers pass.",
+    )
+    detect: tuple[Word, ...] = Field(
+        default=(), max_length=32, description="Categories that must not stand in answers.", json_schema_extra=SET_LIST
+    )
+    found: Found = Field(
+        default="Mask", description="Mask: what is found is taken out. End: the answer ends with an error."
+    )
+
+    validations: ClassVar[list[dict[str, str]]] = [
+        {
+            "rule": "!has(self.examine) || self.examine == 'Off' || (has(self.detect) && size(self.detect) > 0)",
+            "message": "detect must name what is looked for in answers",
+        }
+    ]
+
+    @model_validator(mode="after")
+    def _check_detect(self) -> "AnswersRule":
+        if self.examine != "Off" and not self.detect:
+            raise ValueError("detect must name what is looked for in answers")
+        return self
+
+
 class Rules(ApiModel):
     """What a class may do. A field left out takes its default in a level, and adds nothing in a compartment."""
 
@@ -103,12 +135,22 @@ class Rules(ApiModel):
     log: LogDetail | None = Field(
         default=None, description="What the record of a request holds besides its digest. Default Digest."
     )
+    prompt_attacks: PromptAttacks | None = Field(
+        default=None,
+        description="What happens to a request that looks like an attack on the model's instructions. Record: its "
+        "record says so (the default). Refuse: it is refused too. Off: nobody looks.",
+    )
+    answers: AnswersRule | None = Field(default=None, description="What is looked for in answers. Left out: nothing.")
 
 
 class Level(ApiModel):
     """One level of the order."""
 
     name: ClassName = Field(description="Name of the level, as labels spell it.")
+    detect: tuple[Word, ...] = Field(
+        default=(), max_length=32, description="Kinds of items whose presence in a request raises it to this level.",
+        json_schema_extra=SET_LIST,
+    )  # fmt: skip
     rules: Rules = Field(default_factory=Rules, description="What the level may do, within what lower ones may.")
 
 
@@ -194,6 +236,32 @@ def _signers_are_known(group: str) -> dict[str, str]:
     }
 
 
+# What detect and redact may name: the categories that can be found, and their groups.
+WORDS: Final = (
+    "address", "bank-account", "card", "contact", "custom", "email", "government-id", "iban", "ip-address",
+    "jp-address", "jp-corporate-number", "jp-drivers-licence", "jp-health-insurance", "jp-my-number", "jp-passport",
+    "jp-pension-number", "jp-postal-code", "jp-residence-card", "location", "name", "network", "organisation-id",
+    "payment", "person", "phone", "place", "secret", "secret-key", "us-ssn",
+)  # fmt: skip
+
+
+def _words_are_known(group: str) -> dict[str, str]:
+    """Return the rule that what a group's rules detect and redact is something that can be found."""
+    known = f"[{', '.join(repr(word) for word in WORDS)}]"
+    places = {
+        "g.detect": "has(g.detect)",
+        "g.rules.redact": "has(g.rules) && has(g.rules.redact)",
+        "g.rules.answers.detect": "has(g.rules) && has(g.rules.answers) && has(g.rules.answers.detect)",
+    }
+    checks = [f"(!({present}) || {field}.all(w, w in {known}))" for field, present in places.items()]
+    return {
+        "rule": f"!has(self.{group}) || self.{group}.all(g, {' && '.join(checks)})",
+        "message": f"detect and redact of {group} must name categories or groups of items that can be found; "
+        "docs/reference/redaction.md lists them",
+        "fieldPath": f".{group}",
+    }
+
+
 class ClassificationPolicySpec(ApiModel):
     """The order of levels, the compartments, and what each may do."""
 
@@ -222,6 +290,8 @@ class ClassificationPolicySpec(ApiModel):
         },
         _signers_are_known("levels"),
         _signers_are_known("compartments"),
+        _words_are_known("levels"),
+        _words_are_known("compartments"),
     ]
 
     @model_validator(mode="after")
@@ -231,6 +301,17 @@ class ClassificationPolicySpec(ApiModel):
             raise ValueError(f'unlabelled is "{self.unlabelled}"; the levels are {", ".join(names)}')
         if len(set(names)) < len(names) or len({c.name for c in self.compartments}) < len(self.compartments):
             raise ValueError("names of levels, and of compartments, must differ")
+        return self
+
+    @model_validator(mode="after")
+    def _check_words(self) -> "ClassificationPolicySpec":
+        for name, group in (("levels", self.levels), ("compartments", self.compartments)):
+            words = {word for item in group for word in (*item.detect, *(item.rules.redact or ()))}
+            words |= {word for item in group if item.rules.answers for word in item.rules.answers.detect}
+            if unknown := sorted(words.difference(WORDS)):
+                raise ValueError(
+                    f'detect and redact of {name} name "{unknown[0]}"; what can be found is {", ".join(WORDS)}'
+                )
         return self
 
     @model_validator(mode="after")

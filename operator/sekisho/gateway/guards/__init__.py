@@ -1,0 +1,1 @@
+"""What stands between a caller's text and an engine, and between the engine's and the caller."""

@@ -1,0 +1,117 @@
+"""Rules for prompt attacks, in English and Japanese: what asks an engine to turn against who set it up. Pure.
+
+They catch what is plain, and are never the only gate: what a model may reach is decided by its class and its network.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import re2
+
+from sekisho.gateway.guards.attack_rules import RULES, TOOL, TOOL_RULE
+from sekisho.gateway.guards.texts import Text
+from sekisho.redact.fold import fold
+
+_MAX_ENCODED: Final = 8
+_MAX_ENCODED_LENGTH: Final = 8192
+_MAX_VERDICTS: Final = 16
+# What is said by whoever set the model up is not an attack on it.
+_TRUSTED: Final = frozenset({"system", "developer", "tools"})
+_BASE64: Final = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{24,}={0,2}")
+_HEX: Final = re.compile(r"(?<![0-9A-Fa-f])(?:[0-9A-Fa-f]{2}[ :]?){16,}")
+_PERCENT: Final = re.compile(r"(?:[A-Za-z0-9.+-]{0,64}%[0-9A-Fa-f]{2}){4,}[A-Za-z0-9.+-]{0,64}")
+_ESCAPED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+
+
+def _compile(pattern: str) -> Any:
+    options = re2.Options()
+    options.max_mem = 64 << 20
+    options.case_sensitive = False
+    options.dot_nl = True
+    # A line may end wherever words do.
+    return re2.compile(pattern.replace(" ", r"\s"), options)
+
+
+_COMPILED: Final = {name: _compile(pattern) for name, pattern in RULES.items()}
+_ANY: Final = _compile("|".join(f"(?:{pattern})" for pattern in RULES.values()))
+_COMPILED_TOOL: Final = _compile(TOOL)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One rule that found something, and where: the path of a text and the offset in its folded form."""
+
+    rule: str
+    path: str
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.rule} at offset {self.offset} of {self.path}"
+
+
+def find_attacks(texts: Iterable[Text]) -> tuple[Verdict, ...]:
+    """Return what the rules find in the texts that did not come from whoever set the model up."""
+    found: list[Verdict] = []
+    for text in texts:
+        if text.role not in _TRUSTED:
+            found.extend(_look(text))
+        if len(found) >= _MAX_VERDICTS:
+            break
+    return tuple(found[:_MAX_VERDICTS])
+
+
+def _look(text: Text) -> Iterator[Verdict]:
+    folded = _spell(text.value)
+    yield from (Verdict(rule, text.path, offset) for rule, offset in _match(folded))
+    if text.role == "tool" and (match := _COMPILED_TOOL.search(folded)):
+        yield Verdict(TOOL_RULE, text.path, match.start())
+    for offset, inner in _decode(text.value):
+        yield from (Verdict(f"encoded-{rule}", text.path, offset) for rule, _ in _match(_spell(inner)))
+
+
+def _spell(text: str) -> str:
+    """Fold a text, with every run of white space but an end of line as one space."""
+    return re.sub(r"[ \t\r\f\v]*\n\s*|[ \t\r\f\v]+", lambda gap: "\n" if "\n" in gap[0] else " ", fold(text).text)
+
+
+def _match(text: str) -> Iterator[tuple[str, int]]:
+    if _ANY.search(text):
+        for rule, compiled in _COMPILED.items():
+            if match := compiled.search(text):
+                yield rule, match.start()
+
+
+def _decode(text: str) -> Iterator[tuple[int, str]]:
+    """Yield what stands encoded in a text: base64, hexadecimal and per cent signs, a bounded number of each."""
+    for pattern, decode in ((_BASE64, _from_base64), (_HEX, _from_hex), (_PERCENT, _from_percent)):
+        for count, match in enumerate(pattern.finditer(text)):
+            if count >= _MAX_ENCODED:
+                break
+            inner = decode(match[0][:_MAX_ENCODED_LENGTH])
+            if inner:
+                yield match.start(), inner
+
+
+def _from_base64(text: str) -> str | None:
+    plain = text.rstrip("=").translate({ord("-"): "+", ord("_"): "/"})
+    plain = plain[: len(plain) - (len(plain) % 4 == 1)]
+    try:
+        return base64.b64decode(plain + "=" * (-len(plain) % 4)).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _from_hex(text: str) -> str | None:
+    try:
+        return bytes.fromhex(text.replace(":", " ").strip()).decode("utf-8", "replace")
+    except ValueError:
+        return None
+
+
+def _from_percent(text: str) -> str | None:
+    plain = _ESCAPED.sub(lambda sign: bytes.fromhex(sign[1].decode()), text.encode())
+    return plain.decode("utf-8", "replace")

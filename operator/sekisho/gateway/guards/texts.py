@@ -1,0 +1,160 @@
+"""Every place of a request that a caller can fill, found and replaced by one walk. Pure.
+
+What is not known to be a word of the dialect counts as the caller's: a field that is new here is looked into.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+# Words of the dialect in the places where they stand; anything else there is the caller's own.
+_WORDS: Final[Mapping[str, frozenset[str]]] = {
+    "role": frozenset({"system", "developer", "user", "assistant", "tool", "function"}),
+    "type": frozenset({
+        "text", "function", "custom", "image_url", "input_audio", "file", "json_schema", "json_object", "object",
+        "refusal",
+    }),
+    "tool_choice": frozenset({"auto", "none", "required"}),
+    "model": frozenset(),
+}  # fmt: skip
+# Names of fields that the dialect gives. An object with any other name in it is free, and read as one document.
+_NAMES: Final = frozenset({
+    "role", "content", "name", "tool_calls", "tool_call_id", "refusal", "reasoning_content", "reasoning", "type",
+    "text", "function", "arguments", "id", "index", "description", "parameters", "strict", "json_schema", "schema",
+    "image_url", "input_audio", "file", "url", "detail", "data", "format", "file_data", "filename", "include_usage",
+})  # fmt: skip
+_FREE: Final = frozenset({"parameters", "schema", "metadata", "logit_bias"})
+# What stands there inline is opaque (see `find_opaque`): bytes of images, sounds and files.
+_BLOBS: Final = frozenset({"url", "image_url", "file_data"})
+_OPAQUE: Final = frozenset({"image_url", "input_audio", "file"})
+_TOKENS: Final = frozenset({"prompt", "input"})
+# A number with fewer digits is nobody's.
+_SMALL: Final = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One text of a request.
+
+    Attributes:
+        path: Where it stands; made of names of the dialect and of numbers, never of a caller's words.
+        value: The text; secret.
+        in_json: Whether it is the text of a JSON document.
+        role: Who says it, as the conversation has it; "tools" for definitions of tools, empty elsewhere.
+    """
+
+    path: str
+    value: str
+    in_json: bool
+    role: str
+
+
+Visit = Callable[[Text], str]
+
+
+def find_texts(body: Mapping[str, Any]) -> tuple[Text, ...]:
+    """Return every text of a body, in its order."""
+    found: list[Text] = []
+
+    def note(text: Text) -> str:
+        found.append(text)
+        return text.value
+
+    _walk_body(body, note)
+    return tuple(found)
+
+
+def replace_texts(body: Mapping[str, Any], replace: Visit) -> dict[str, Any]:
+    """Return a body in which every text is what `replace` makes of it; a document must stay one.
+
+    A number of the top level (such as `seed`) that is replaced is left out.
+    """
+    walked = _walk_body(body, replace)
+    return {key: value for key, value in walked.items() if not (isinstance(value, str) and _is_number(body[key]))}
+
+
+def find_opaque(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the paths of what no text can be read from: images, sounds, files, texts given as numbers of tokens."""
+    found = []
+    messages = body.get("messages")
+    for at, message in enumerate(messages if isinstance(messages, list) else ()):
+        content = message.get("content") if isinstance(message, dict) else None
+        for part_at, part in enumerate(content if isinstance(content, list) else ()):
+            if isinstance(part, dict) and (part.get("type") in _OPAQUE or not _OPAQUE.isdisjoint(part)):
+                found.append(f"messages[{at}].content[{part_at}]")
+    found += [name for name in sorted(_TOKENS) if _has_tokens(body.get(name))]
+    return tuple(found)
+
+
+def _has_tokens(value: Any) -> bool:
+    return isinstance(value, list) and any(_is_number(item) or _has_tokens(item) for item in value)
+
+
+def _walk_body(body: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
+    return {key: _walk_field(key, value, visit) for key, value in body.items()}
+
+
+def _walk_field(key: str, value: Any, visit: Visit) -> Any:
+    if key == "model" or isinstance(value, bool):
+        return value
+    if key == "messages" and isinstance(value, list):
+        return [_walk_message(f"messages[{at}]", item, visit) for at, item in enumerate(value)]
+    return _walk(_Place(key, key, "tools" if key == "tools" else ""), value, visit)
+
+
+def _walk_message(path: str, message: Any, visit: Visit) -> Any:
+    role = message.get("role") if isinstance(message, dict) else None
+    return _walk(_Place(path, "", role if isinstance(role, str) else ""), message, visit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    path: str
+    name: str
+    role: str
+
+
+def _walk(place: _Place, value: Any, visit: Visit) -> Any:
+    if isinstance(value, str):
+        return _walk_string(place, value, visit)
+    if isinstance(value, list):
+        return [
+            _walk(_Place(f"{place.path}[{at}]", place.name, place.role), item, visit) for at, item in enumerate(value)
+        ]
+    if isinstance(value, dict):
+        if place.name in _FREE or not _NAMES.issuperset(value):
+            return _walk_document(place, value, visit)
+        return {key: _walk(_Place(f"{place.path}.{key}", key, place.role), item, visit) for key, item in value.items()}
+    if _is_number(value) and abs(value) >= _SMALL:
+        spelt = json.dumps(value)
+        said = visit(Text(place.path, spelt, in_json=False, role=place.role))
+        return value if said == spelt else said
+    return value
+
+
+def _walk_string(place: _Place, value: str, visit: Visit) -> str:
+    if not value or value in _WORDS.get(place.name, ()) or (place.name in _BLOBS and value.startswith("data:")):
+        return value
+    return visit(Text(place.path, value, in_json=is_document(value), role=place.role))
+
+
+def _walk_document(place: _Place, value: Any, visit: Visit) -> Any:
+    document = json.dumps(value, ensure_ascii=False)
+    said = visit(Text(place.path, document, in_json=True, role=place.role))
+    return value if said == document else json.loads(said)
+
+
+def is_document(text: str) -> bool:
+    """Tell whether a text is a JSON object or list, as the arguments and the results of tools are."""
+    if text.lstrip()[:1] not in {"{", "["}:
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

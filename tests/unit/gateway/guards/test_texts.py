@@ -1,0 +1,138 @@
+"""Every place that a caller can fill is found, and replaced where it stands; words of the dialect stay."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sekisho.gateway.guards.texts import Text, find_opaque, find_texts, replace_texts
+
+MARK = "taro@example.co.jp"
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string", "description": "of a", "enum": ["x", "y"]}}}
+BODY: dict[str, Any] = {
+    "model": "legal/review",
+    "messages": [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "name": "taro", "content": [{"type": "text", "text": "hello"}]},
+        {
+            "role": "assistant",
+            "content": None,
+            "refusal": "no",
+            "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}],
+        },
+        {"role": "tool", "tool_call_id": "call_1", "content": "not {json"},
+        {"role": "tool", "tool_call_id": "call_2", "content": '[{"a": "b"}]'},
+    ],
+    "tools": [
+        {"type": "function", "function": {"name": "f", "description": "does", "parameters": SCHEMA, "strict": True}}
+    ],
+    "tool_choice": {"type": "function", "function": {"name": "f"}},
+    "response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": SCHEMA}},
+    "stop": ["end", "halt"],
+    "metadata": {"ticket": "t"},
+    "logit_bias": {"50256": -100},
+    "temperature": 0.5,
+    "seed": 7,
+    "stream": True,
+    "new_field": {"deep": ["unheard of"]},
+}
+
+
+def strings(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield where every string, and every name of an object, stands."""
+    if isinstance(value, str):
+        yield path
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from strings(item, (*path, key))
+
+
+def plant(path: tuple[Any, ...]) -> dict[str, Any]:
+    body = json.loads(json.dumps(BODY))
+    place = body
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = MARK
+    return dict(body)
+
+
+def test_whatever_string_a_caller_fills_is_found_and_replaced() -> None:
+    for path in strings(BODY):
+        if path != ("model",):
+            body = plant(path)
+            assert any(MARK in text.value for text in find_texts(body)), path
+            assert MARK not in json.dumps(replace_texts(body, lambda text: text.value.replace(MARK, "X"))), path
+
+
+def test_names_of_properties_are_a_callers_too() -> None:
+    for where in ("tools", "response_format", "metadata", "logit_bias", "new_field"):
+        body = {"messages": [], where: json.loads(json.dumps(BODY[where]).replace('"a"', f'"{MARK}"'))}
+        body[where] = body[where] if MARK in json.dumps(body[where]) else {**body[where], MARK: 1}
+        assert any(MARK in text.value and text.in_json for text in find_texts(body)), where
+        assert MARK not in json.dumps(replace_texts(body, lambda text: text.value.replace(MARK, "X"))), where
+
+
+def test_words_of_the_dialect_are_nobodys_text() -> None:
+    values = {text.value for text in find_texts(BODY)}
+    assert values.isdisjoint({"user", "system", "tool", "assistant", "function", "text", "json_schema", "legal/review"})
+
+
+def test_a_body_whose_texts_stay_is_the_same_body() -> None:
+    assert replace_texts(BODY, lambda text: text.value) == BODY
+
+
+def test_a_text_says_where_it_stands_in_words_of_the_dialect_alone() -> None:
+    texts = {text.path: text for text in find_texts(BODY)}
+    assert texts["messages[2].tool_calls[0].function.arguments"] == Text(
+        "messages[2].tool_calls[0].function.arguments", '{"a": 1}', in_json=True, role="assistant"
+    )
+    assert texts["messages[3].content"].in_json is False
+    assert texts["messages[4].content"].in_json is True
+    assert texts["tools[0].function.description"].role == "tools"
+    assert texts["new_field"].value == '{"deep": ["unheard of"]}'
+    assert not any("ticket" in path or "deep" in path for path in texts)
+
+
+def test_long_numbers_are_looked_at_wherever_a_number_may_stand() -> None:
+    body = {"seed": 9012345678, "messages": [{"role": "user", "content": "x", "tool_calls": [{"id": 9012345678}]}]}
+    assert [text.value for text in find_texts(body)].count("9012345678") == 2
+    without = replace_texts(body, lambda text: "[[X]]" if text.value.isdigit() else text.value)
+    assert "seed" not in without
+    assert without["messages"][0]["tool_calls"] == [{"id": "[[X]]"}]
+
+
+def test_images_sounds_files_and_tokens_are_opaque() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "see"}, image]}]}
+    assert find_opaque(body) == ("messages[0].content[1]",)
+    assert [text.value for text in find_texts(body)] == ["see"]
+    assert find_opaque({"prompt": [1, 2]}) == ("prompt",)
+    assert find_opaque({"input": [[1], [2]]}) == ("input",)
+    assert find_opaque({"input": ["a", "b"], "messages": [{"role": "user", "content": "x"}, "odd"]}) == ()
+
+
+def test_an_address_of_an_image_elsewhere_is_a_text() -> None:
+    part = {"type": "image_url", "image_url": {"url": f"https://example.com/{MARK}"}}
+    body = {"messages": [{"role": "user", "content": [part]}]}
+    assert any(MARK in text.value for text in find_texts(body))
+
+
+def test_nesting_without_end_is_a_plain_text() -> None:
+    (text,) = find_texts({"prompt": "[" * 100_000})
+    assert text.in_json is False
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(st.sampled_from(["messages", "tools", "stop", "prompt", "x"]), _JSON, max_size=4))
+def test_any_body_can_be_walked(body: dict[str, Any]) -> None:
+    find_texts(body)
+    find_opaque(body)
+    assert replace_texts(body, lambda text: text.value) == body
