@@ -27,7 +27,8 @@ from sekisho.gateway.decide import (
     is_user,
     model_unknown,
 )
-from sekisho.gateway.dialects.answers import Answerer, build_answerer
+from sekisho.gateway.dialects.answers import Answerer
+from sekisho.gateway.dialects.building import build_answerer
 from sekisho.gateway.dialects.form import SERVED, Asked, Endpoint, parse_request, split_model
 from sekisho.gateway.dialects.listing import render_model, render_models
 from sekisho.gateway.dialects.refusals import http_status, render_error

@@ -11,6 +11,7 @@ from sekisho.errors import Reason, UnavailableError
 # An empty line ends an event, whichever way lines end; "\r\n\r\n" ends with the second.
 _ENDS: Final = (b"\n\n", b"\n\r\n", b"\r\r")
 _SPLIT: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_STRAY: Final = re.compile(rb"(?:\A|[\r\n])(?!data:|:|[\r\n]|\Z)")
 _DONE: Final = b"[DONE]"
 _TAIL: Final = 8192
 
@@ -32,7 +33,7 @@ class EventFramer:
         """Return the bytes up to the end of the last whole event.
 
         Raises:
-            UnavailableError: An event is longer than the limit.
+            UnavailableError: An event is longer than the limit, or has a line that is neither data nor a comment.
         """
         begin = max(0, len(self._held) - 2)
         data = self._held + chunk if self._held else chunk
@@ -45,6 +46,10 @@ class EventFramer:
         if not cut:
             return b""
         whole = data[:cut] if self._held else data
+        if _is_odd(whole) and _STRAY.search(whole):
+            raise UnavailableError(
+                Reason.UPSTREAM_FAILED, "the engine sent an event of a type that is not known; the answer ends"
+            )
         self.events += whole.count(b"\n\n") or len(_SPLIT.findall(whole))
         self._last = (self._last + whole)[-_TAIL:] if len(whole) < _TAIL else whole[-_TAIL:]
         return whole
@@ -57,6 +62,17 @@ class EventFramer:
     def last_events(self) -> list[bytes]:
         """Return the last events, newest first, as far as they are remembered."""
         return [event.strip() for event in reversed(_SPLIT.split(self._last)) if event.strip()]
+
+
+def split_events(whole: bytes) -> list[bytes]:
+    """Return whole events without the empty lines between them."""
+    return [event for event in _SPLIT.split(whole) if event]
+
+
+def _is_odd(whole: bytes) -> bool:
+    """Whether events must be looked at line by line: others than "data: …" on one line each, which most are."""
+    lines = whole.count(b"\n")
+    return not whole.startswith(b"data:") or lines != 2 * whole.count(b"\n\ndata:") + 2 or b"\r" in whole
 
 
 def _find_end(data: bytes, begin: int) -> int:

@@ -1,7 +1,9 @@
 """An engine that speaks the OpenAI dialect as real ones do, and can be told to misbehave as real ones do."""
 
 import asyncio
+import base64
 import json
+import struct
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,8 +31,39 @@ async def begin_stream(request: web.Request) -> web.StreamResponse:
     return response
 
 
+def complete_of(text: str, model: str, reason: str | None) -> dict[str, Any]:
+    choices = [{"index": 0, "text": text, "finish_reason": reason, "logprobs": None}]
+    return {"id": "c1", "object": "text_completion", "created": 1, "model": model, "choices": choices}
+
+
+async def complete(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    model = body["model"]
+    if not body["stream"]:
+        return web.json_response(complete_of("".join(WORDS), model, "stop") | {"usage": USAGE})
+    response = await begin_stream(request)
+    for word in WORDS:
+        await response.write(spell_event(complete_of(word, model, None)))
+    await response.write(spell_event(complete_of("", model, "stop")))
+    await response.write(spell_event(b"[DONE]"))
+    return response
+
+
+def embed(body: dict[str, Any]) -> web.StreamResponse:
+    texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
+    vectors: list[Any] = [[float(len(text)), 0.5] for text in texts]
+    if body.get("encoding_format") == "base64":
+        vectors = [base64.b64encode(struct.pack(f"<{len(item)}f", *item)).decode() for item in vectors]
+    data = [{"object": "embedding", "index": at, "embedding": item} for at, item in enumerate(vectors)]
+    usage = {"prompt_tokens": 3, "total_tokens": 3}
+    return web.json_response({"object": "list", "data": data, "model": body["model"], "usage": usage})
+
+
 async def answer_well(engine: "Engine", request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
     model = body["model"]
+    if request.path == "/v1/embeddings":
+        return embed(body)
+    if request.path == "/v1/completions":
+        return await complete(request, body)
     if not body["stream"]:
         message = {"role": "assistant", "content": "".join(WORDS)}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -63,7 +96,8 @@ class Engine:
 
     async def start(self) -> None:
         app = web.Application(client_max_size=16 << 20)
-        app.router.add_post("/v1/chat/completions", self._handle)
+        for path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings"):
+            app.router.add_post(path, self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()

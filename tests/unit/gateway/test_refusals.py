@@ -332,7 +332,7 @@ async def test_another_type_or_coding_of_the_body_is_refused(house: House, heade
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("POST", "/v1/completions"), ("POST", "/v1/embeddings"), ("GET", CHAT), ("POST", "/"), ("GET", "/metrics"),
+    [("POST", "/v1/files"), ("GET", "/v1/embeddings"), ("GET", CHAT), ("POST", "/"), ("GET", "/metrics"),
      ("POST", "/v1/chat/completions/"), ("POST", "//v1/chat/completions")],
 )  # fmt: skip
 async def test_an_unknown_endpoint_is_refused_in_the_same_shape(house: House, method: str, path: str) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.errors import Reason, UnavailableError
-from sekisho.gateway.sse import EventFramer
+from sekisho.gateway.sse import EventFramer, split_events
 
 ENDS = st.sampled_from([b"\n\n", b"\r\n\r\n", b"\r\r"])
 LINES = st.binary(max_size=12).map(lambda raw: raw.replace(b"\n", b"n").replace(b"\r", b"r"))
@@ -59,6 +59,23 @@ def test_a_half_event_makes_a_stream_incomplete() -> None:
     framer = EventFramer(100)
     framer.feed(b"data: [DONE]\n\ndata: x")
     assert not framer.is_complete
+
+
+@pytest.mark.parametrize(
+    "event", [b"event: done\ndata: x\n\n", b"data: x\nid: 7\n\n", b"data: a\n\nerror: x\n\n", b"data: x\revent: y\r\r"]
+)
+def test_a_line_that_is_neither_data_nor_a_comment_is_refused(event: bytes) -> None:
+    with pytest.raises(UnavailableError) as failure:
+        EventFramer(100).feed(event)
+    assert failure.value.reason is Reason.UPSTREAM_FAILED
+    assert "an event of a type that is not known" in failure.value.message
+
+
+def test_comments_and_data_of_several_lines_pass() -> None:
+    events = b": still there\n\ndata: a\ndata: b\n\ndata: c\r\n\r\n"
+    framer = EventFramer(100)
+    assert framer.feed(events) == events
+    assert split_events(events) == [b": still there", b"data: a\ndata: b", b"data: c"]
 
 
 def test_an_event_without_end_is_refused_at_the_limit() -> None:

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from sekisho.errors import Reason, UnavailableError
-from sekisho.gateway.dialects.form import Asked
+from sekisho.errors import Reason
 
 Voice = Literal["content", "reasoning", "refusal", "tool_arguments", "tool_name"]
 
@@ -75,10 +74,3 @@ class Answerer(Protocol):
             UnavailableError: UpstreamFailed: it is malformed.
         """
         ...
-
-
-def build_answerer(asked: Asked, text_filter: TextFilter | None) -> Answerer | None:
-    """Return what turns the answer to a request into the caller's; None where bytes pass as they are."""
-    if text_filter is None:
-        return None
-    raise UnavailableError(Reason.INTERNAL_ERROR, f"answers of {asked.endpoint} cannot be examined")

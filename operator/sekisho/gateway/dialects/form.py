@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from sekisho.gateway.dialects.chat import read_chat
+from sekisho.gateway.dialects.plain import read_completion, read_embedding
 from sekisho.gateway.dialects.strict import BodyLimits, FieldError, parse_json, quote
 
 _MODEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -24,7 +25,12 @@ class Endpoint(StrEnum):
 
 
 _Reader = Callable[[Mapping[str, Any], BodyLimits], dict[str, Any]]
-_READERS: Final[Mapping[Endpoint, tuple[Endpoint, _Reader]]] = {Endpoint.CHAT: (Endpoint.CHAT, read_chat)}
+# How each is read, and what the engine is asked for in its place.
+_READERS: Final[Mapping[Endpoint, tuple[Endpoint, _Reader]]] = {
+    Endpoint.CHAT: (Endpoint.CHAT, read_chat),
+    Endpoint.COMPLETIONS: (Endpoint.COMPLETIONS, read_completion),
+    Endpoint.EMBEDDINGS: (Endpoint.EMBEDDINGS, read_embedding),
+}
 SERVED: Final = frozenset(_READERS)
 
 

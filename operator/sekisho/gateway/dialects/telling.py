@@ -1,0 +1,208 @@
+"""Tell an answer in the caller's dialect: read, examined, told anew, in this order and piece by piece. Pure."""
+
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from sekisho.errors import Reason
+from sekisho.gateway.dialects.answers import Channel, TextFilter
+from sekisho.gateway.dialects.chunks import (
+    Called,
+    Finished,
+    Head,
+    Part,
+    Said,
+    Usage,
+    malformed,
+    read_events,
+    read_head,
+    read_object,
+    read_parts,
+)
+
+_MAX_KEPT: Final = 8 << 20
+
+
+@dataclass(slots=True)
+class Block:
+    """One text of an answer, or one tool call with its arguments."""
+
+    channel: Channel
+    call: Called | None
+    pieces: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """All of it that was told."""
+        return "".join(self.pieces)
+
+
+@dataclass(slots=True)
+class Told:
+    """What was told of an answer by now."""
+
+    head: Head
+    blocks: list[Block] = field(default_factory=list)
+    finishes: dict[int, Finished] = field(default_factory=dict)
+    usage: Usage | None = None
+
+
+class Teller(Protocol):
+    """Spells an answer in one dialect; every text that reaches it was examined."""
+
+    many: bool
+    """Whether the dialect knows more than one choice."""
+    keeps: bool
+    """Whether the end of a stream repeats what was told."""
+
+    def begin(self, head: Head) -> bytes:
+        """Begin a stream."""
+        ...
+
+    def open(self, channel: Channel, call: Called | None) -> bytes:
+        """Begin a text or the arguments of a tool call."""
+        ...
+
+    def say(self, channel: Channel, text: str) -> bytes:
+        """Tell a piece of what was opened last."""
+        ...
+
+    def close(self, channel: Channel) -> bytes:
+        """End what was opened last."""
+        ...
+
+    def finish(self, finished: Finished) -> bytes:
+        """End a choice."""
+        ...
+
+    def end(self, told: Told) -> bytes:
+        """End a stream."""
+        ...
+
+    def fail(self, reason: Reason, message: str) -> bytes:
+        """End a stream that cannot go on."""
+        ...
+
+    def whole(self, told: Told) -> bytes:
+        """Spell an answer that is no stream."""
+        ...
+
+
+class Conductor:
+    """An `Answerer` of any dialect.
+
+    Args:
+        engine_path: What the engine was asked for.
+        teller: Spells the answer.
+        text_filter: Examines its texts; None lets them pass.
+    """
+
+    def __init__(self, engine_path: str, teller: Teller, text_filter: TextFilter | None) -> None:
+        self._path = engine_path
+        self._teller = teller
+        self._filter = text_filter
+        self._told: Told | None = None
+        self._open: dict[int, Block] = {}
+        self._tools: set[tuple[int, int]] = set()
+        self._done = False
+        self._keeps = teller.keeps
+        self._kept = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Take whole events of the engine's stream; see `Answerer`."""
+        out: list[bytes] = []
+        for event in read_events(data):
+            if self._done:
+                raise malformed("it went on after its last word")
+            if event is None:
+                self._done = True
+                continue
+            parts = list(read_parts(event, self._path, whole=False))
+            if self._told is None:
+                self._told = Told(read_head(event))
+                out.append(self._teller.begin(self._told.head))
+            out.extend(self._take(part, self._told) for part in parts)
+        return b"".join(out)
+
+    def end(self) -> bytes:
+        """End the stream; see `Answerer`."""
+        told = self._check_finished()
+        return self._teller.end(told)
+
+    def fail(self, reason: Reason, message: str) -> bytes:
+        """End a stream that cannot go on; what was held back stays unsaid."""
+        return self._teller.fail(reason, message)
+
+    def whole(self, body: bytes) -> bytes:
+        """Take an answer that is no stream; see `Answerer`."""
+        raw = read_object(body)
+        self._keeps = True
+        self._told = told = Told(read_head(raw))
+        for part in read_parts(raw, self._path, whole=True):
+            self._take(part, told)
+        return self._teller.whole(self._check_finished())
+
+    def _check_finished(self) -> Told:
+        told = self._told
+        if told is None or not told.finishes or self._open:
+            raise malformed("it was not finished")
+        return told
+
+    def _take(self, part: Part, told: Told) -> bytes:
+        if isinstance(part, Usage):
+            told.usage = part
+            return b""
+        choice = part.channel.choice if isinstance(part, Said) else part.choice
+        if choice in told.finishes or (choice and not self._teller.many):
+            raise malformed("it says more than one answer" if choice else "it went on after its end")
+        if isinstance(part, Said):
+            return self._say(part, told)
+        if isinstance(part, Called):
+            return self._call(part, told)
+        shut = self._shut(choice)
+        told.finishes[choice] = part
+        return shut + self._teller.finish(part)
+
+    def _say(self, part: Said, told: Told) -> bytes:
+        channel, out = part.channel, b""
+        block = self._open.get(channel.choice)
+        if block is None or block.channel != channel:
+            if channel.tool is not None:
+                raise malformed("its tool calls are mixed up")
+            out = self._shut(channel.choice) + self._start(Block(channel, None), told)
+            block = self._open[channel.choice]
+        text = part.text if self._filter is None else self._filter.feed(channel, part.text)
+        return out + self._tell(block, text)
+
+    def _call(self, part: Called, told: Told) -> bytes:
+        if (part.choice, part.tool) in self._tools:
+            raise malformed("its tool calls are mixed up")
+        self._tools.add((part.choice, part.tool))
+        out = self._shut(part.choice)
+        if self._filter is not None:
+            channel = Channel(part.choice, "tool_name", part.tool)
+            name = self._filter.feed(channel, part.name) + self._filter.finish(channel)
+            part = Called(part.choice, part.tool, part.id, name)
+        return out + self._start(Block(Channel(part.choice, "tool_arguments", part.tool), part), told)
+
+    def _start(self, block: Block, told: Told) -> bytes:
+        self._open[block.channel.choice] = block
+        if self._keeps:
+            told.blocks.append(block)
+        return self._teller.open(block.channel, block.call)
+
+    def _shut(self, choice: int) -> bytes:
+        block = self._open.pop(choice, None)
+        if block is None:
+            return b""
+        rest = self._tell(block, self._filter.finish(block.channel)) if self._filter is not None else b""
+        return rest + self._teller.close(block.channel)
+
+    def _tell(self, block: Block, text: str) -> bytes:
+        if not text:
+            return b""
+        if self._keeps:
+            self._kept += len(text)
+            if self._kept > _MAX_KEPT:
+                raise malformed(f"it is longer than {_MAX_KEPT} characters")
+            block.pieces.append(text)
+        return self._teller.say(block.channel, text)
