@@ -331,6 +331,7 @@ class World:
     book: Book = field(default_factory=Book)
     rules: ReleaseRules = field(default_factory=build_rules)
     rules_trouble: Exception | None = None
+    kms_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         self.maker = Maker(self.machine)
@@ -352,7 +353,7 @@ class World:
             rules=self.read_rules,
             challenges=ChallengeBook(seconds=30, clock=self.clock),
             verifier=Verifier(self.maker.verify, threads=2),
-            keys=Keys(self.vault.open, limits=KeyLimits(seconds=2, threads=2), clock=self.clock),
+            keys=Keys(self.vault.open, limits=KeyLimits(seconds=self.kms_seconds, threads=2), clock=self.clock),
             record=self.book,
             announcer=Announcer(self.cluster),
             now=self.clock.now,

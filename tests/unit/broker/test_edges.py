@@ -68,11 +68,11 @@ async def test_a_pod_that_goes_away_meanwhile_leaves_an_end_on_record() -> None:
 
     def wait() -> None:
         reached.set()
-        go_on.wait(10)
+        go_on.wait(60)
 
     world.vault.before = wait
     task = asyncio.create_task(agent.get(broker))
-    await asyncio.to_thread(reached.wait, 10)
+    await asyncio.to_thread(reached.wait, 60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -87,7 +87,7 @@ async def test_a_pod_that_goes_away_meanwhile_leaves_an_end_on_record() -> None:
 async def test_more_evidence_than_can_be_verified_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verifying, "_MOST_WAITING", 1)
     go_on = threading.Event()
-    verifier = Verifier(lambda _piece, _at, _enrolled: (go_on.wait(10), SNP)[1], threads=1)
+    verifier = Verifier(lambda _piece, _at, _enrolled: (go_on.wait(60), SNP)[1], threads=1)
     piece = UnverifiedEvidence("snp", b"")
     first = asyncio.create_task(verifier.verify([piece], at=NOW, enrolled=frozenset()))
     await asyncio.sleep(0)

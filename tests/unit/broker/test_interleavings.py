@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
+from sekisho.broker.release import Broker
+from sekisho.broker.releasefacts import ReleaseRules
 from sekisho.errors import SekishoError
 from sekisho.kms import failures
 from sekisho.kube.pods import PodFacts
@@ -35,8 +37,9 @@ class Interleavings(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
+        self.brokers: list[Broker] = []
         self.answered: set[str] = set()
-        self.void: set[str] = set()
+        self.asked_under: dict[str, ReleaseRules] = {}
 
     @initialize(target=answers)
     def begin(self) -> tuple[int, str, str, Raw]:
@@ -61,9 +64,13 @@ class Interleavings(RuleBasedStateMachine):
 
     def ask_now(self, replica: int, name: str, purpose: str) -> tuple[int, str, str, Raw]:
         try:
-            return replica, name, purpose, self.run(self.agents[name].ask(self.brokers[replica], purpose))
+            challenge = self.run(self.agents[name].ask(self.brokers[replica], purpose))
         except SekishoError:
-            return replica, name, purpose, {}
+            challenge = {}
+        else:
+            self.asked_under[challenge["challenge"]] = self.world.rules
+        self.run(self.brokers[replica].settle())
+        return replica, name, purpose, challenge
 
     @rule(target=answers, asked=challenges)
     def prepare(self, asked: tuple[int, str, str, Raw]) -> tuple[int, str, str, Raw]:
@@ -76,7 +83,7 @@ class Interleavings(RuleBasedStateMachine):
             return replica, name, purpose, {}
         pod = self.run(self.agents[name].identify())
         body = self.agents[name].build_answer(challenge, pod, purpose)
-        facts = {"made_at": self.world.clock.seconds, "sound": self.is_sound(), "rules": self.world.rules}
+        facts = {"made_at": self.world.clock.seconds, "sound": self.is_sound()}
         return replica, name, purpose, body | {"_": facts}
 
     @rule(answer=answers, replica=REPLICAS, sender=st.sampled_from(PODS), purpose=PURPOSES)
@@ -118,17 +125,16 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(one=answers, other=answers)
     def splice(self, one: tuple[int, str, str, Raw], other: tuple[int, str, str, Raw]) -> None:
-        """Send the evidence of one answer with the challenge, and the key, of another."""
+        """Send the evidence of one answer, as good as when it was made, with the challenge and the key of another."""
         replica, name, purpose, body = one
         if not body or not other[3] or body is other[3]:
             return
-        spliced = {key: body[key] for key in body if key not in {"evidence", "isolation"}}
-        spliced |= {"evidence": other[3]["evidence"], "isolation": other[3]["isolation"]}
+        spliced = body | {key: other[3][key] for key in ("evidence", "isolation", "_")}
         same = other[3]["challenge"] == body["challenge"]
         self.deliver(spliced, replica, name, purpose, genuine=same)
 
     def deliver(self, body: Raw, replica: int, sender: str, purpose: str, *, genuine: bool) -> None:
-        facts = body.get("_", {"made_at": 0.0, "sound": False, "rules": None})
+        facts = body["_"]
         sent = {key: value for key, value in body.items() if key != "_"}
         if purpose != "release":
             sent.pop("key", None)
@@ -148,7 +154,7 @@ class Interleavings(RuleBasedStateMachine):
             assert challenge not in self.answered, "a challenge was answered twice"
             assert self.world.clock.seconds - facts["made_at"] < 30, "evidence was taken that was too old"
             assert facts["sound"], "evidence of a machine that was not sound got a key"
-            assert facts["rules"] == self.world.rules, "rules that changed were gone by"
+            assert self.asked_under[challenge] == self.world.rules, "rules that changed were gone by"
             assert self.granted
             assert not self.suspended
             assert not self.world.book.full
@@ -181,6 +187,7 @@ class Interleavings(RuleBasedStateMachine):
     @rule(replica=REPLICAS)
     def restart(self, replica: int) -> None:
         """A replica that restarts knows no challenge any more."""
+        end(self.brokers[replica])
         self.brokers[replica] = self.world.build_broker()
 
     @invariant()
@@ -190,7 +197,16 @@ class Interleavings(RuleBasedStateMachine):
         assert len(self.answered) == self.world.vault.unwrapped
 
     def teardown(self) -> None:
+        for broker in self.brokers:
+            self.run(broker.settle())
+            end(broker)
         self.loop.close()
+
+
+def end(broker: Broker) -> None:
+    """End the threads of a broker that nobody asks any more."""
+    broker.parts.verifier.close()
+    broker.parts.keys.close()
 
 
 def note_event(what: str) -> None:

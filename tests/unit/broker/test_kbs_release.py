@@ -362,9 +362,9 @@ async def test_a_guest_that_leaves_while_its_key_is_opened_is_recorded() -> None
     broker = world.build()
     session = await world.attest(broker)
     opened, leave = threading.Event(), threading.Event()
-    world.world.vault.before = lambda: (opened.set(), leave.wait(5))
+    world.world.vault.before = lambda: (opened.set(), leave.wait(60))
     task = asyncio.create_task(broker.release(await world.pod(), session, PATH))
-    await asyncio.to_thread(opened.wait, 5)
+    await asyncio.to_thread(opened.wait, 60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -1,7 +1,7 @@
 """Key services behind the broker: which are opened, how long they may take, and how many may wait."""
 
 import asyncio
-import time
+import threading
 from typing import Any
 
 import pytest
@@ -50,10 +50,12 @@ def test_a_service_that_is_not_set_up_or_is_none_is_refused(
 async def test_more_than_may_wait_are_sent_away_and_time_is_limited() -> None:
     vault = Vault()
     wrapped = vault.wrap(DATA_KEY, key_id=KEY_ID, context=CONTEXT)
-    vault.before = lambda: time.sleep(0.5)
+    enough = threading.Event()
+    vault.before = enough.wait
     keys = Keys(vault.open, limits=KeyLimits(seconds=0.1, threads=1, waiting=2))
     asked: list[Any] = [keys.unwrap(wrapped, context=CONTEXT, minimum_version=1) for _ in range(3)]
     answers = await asyncio.gather(*asked, return_exceptions=True)
+    enough.set()
     reasons = [item.reason for item in answers if isinstance(item, UnavailableError)]
     assert sorted(reasons) == [Reason.KMS_UNAVAILABLE, Reason.KMS_UNAVAILABLE, Reason.OVERLOADED]
     keys.close()

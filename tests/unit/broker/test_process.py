@@ -110,7 +110,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
     place(world)
     settings = BrokerSettings(
         bind="127.0.0.1", https_port=0, health_port=0, tls_dir=tmp_path / "tls", record_dir=tmp_path / "record",
-        collateral_dir=tmp_path / "collateral", pod_name="broker-0", kms_seconds=2,
+        collateral_dir=tmp_path / "collateral", pod_name="broker-0", kms_seconds=60,
     )  # fmt: skip
     surface = Surface(
         world.cluster,

@@ -2,6 +2,7 @@
 
 import base64
 import logging
+import threading
 from dataclasses import replace
 
 import pytest
@@ -272,15 +273,13 @@ async def test_a_lease_that_ends_while_the_key_service_thinks_releases_nothing()
     assert world.book.entries[-1]["ended"] == "failed"
 
 
-@pytest.mark.slow
 async def test_a_key_service_that_does_not_answer_in_time_is_an_outage() -> None:
-    import time  # noqa: PLC0415 - the one test that waits
-
-    world = World()
-    world.vault.before = lambda: time.sleep(2.5)
+    world, enough = World(kms_seconds=0.2), threading.Event()
+    world.vault.before = enough.wait
     error = await refuse(world, Agent(world))
+    enough.set()
     assert error.reason is Reason.KMS_UNAVAILABLE
-    assert "none came within 2 s" in error.message
+    assert "none came within 0.2 s" in error.message
     assert isinstance(error, UnavailableError)
 
 
