@@ -58,7 +58,7 @@ class World:
 
     def await_end(self, service: str) -> None:
         """Wait for the garbage collector: it learns of new definitions only every 30 seconds."""
-        wait_for(lambda: not self.children(service), seconds=90, what=f"the end of the children of {service}")
+        wait_for(lambda: not self.children(service), what=f"the end of the children of {service}")
 
     def condition(self, name: str, kind: str = "Ready", *, of: str = "isvc") -> dict[str, Any]:
         status = (self.get(of, name) or {}).get("status") or {}
@@ -130,7 +130,7 @@ MADE = (("classificationpolicy", "default"), ("site", "test-closed"), ("runtime"
 def installed(control_plane: LocalCluster) -> Iterator[LocalCluster]:
     """The CRDs, and everything a service needs to be placed."""
     control_plane.kubectl("apply", "-f", str(REPO / "crds"))
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(REPO / "crds"))
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=90s", "-f", str(REPO / "crds"))
     World(control_plane, "default").apply(*FACTS, node("test-node"))
     with Heartbeat(control_plane, "test-node"):
         yield control_plane

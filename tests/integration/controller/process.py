@@ -24,7 +24,7 @@ def free_port() -> int:
         return port
 
 
-def wait_for(condition: Callable[[], Any], *, seconds: float = 20.0, what: str) -> Any:
+def wait_for(condition: Callable[[], Any], *, seconds: float = 90.0, what: str) -> Any:
     """Return the first true value of `condition`."""
     until = time.monotonic() + seconds
     while True:
@@ -94,7 +94,7 @@ class ControllerProcess:
             assert self.process.poll() is None, f"the controller ended: {self.log.read_text()[-3000:]}"
             return self.get("/readyz")[0] == 200
 
-        wait_for(ready, seconds=30, what="the controller's readiness")
+        wait_for(ready, what="the controller's readiness")
 
     def await_idle(self) -> None:
         """Wait until nothing is queued, for a moment."""
@@ -106,11 +106,11 @@ class ControllerProcess:
             quiet = quiet + 1 if facts["queueDepth"] == facts["queueBusy"] == 0 else 0
             return quiet >= 12
 
-        wait_for(idle, seconds=40, what="an empty queue")
+        wait_for(idle, what="an empty queue")
 
     def get(self, path: str) -> tuple[int, bytes]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=20) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
@@ -121,14 +121,14 @@ class ControllerProcess:
         facts: dict[str, Any] = json.loads(self.get("/healthz")[1] or b"{}")
         return facts
 
-    def await_end(self, *, seconds: float = 30) -> int:
+    def await_end(self, *, seconds: float = 90) -> int:
         return self.process.wait(timeout=seconds)
 
     def stop(self) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                return self.process.wait(timeout=15)
+                return self.process.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise
@@ -137,4 +137,4 @@ class ControllerProcess:
     def kill(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=60)

@@ -55,17 +55,17 @@ def test_pods_leave_a_node_that_lost_its_trust(
 ) -> None:
     labels = {"sekisho.dev/classification": "confidential"}
     world.apply(service("chat", world.namespace, labels=labels, predictor={"minReplicas": 2}))
-    wait_for(lambda: sorted(pods_of(world).values()) == sorted(NODES), seconds=60, what="one pod on each trusted node")
+    wait_for(lambda: sorted(pods_of(world).values()) == sorted(NODES), what="one pod on each trusted node")
     first = pods_of(world)
     time.sleep(MIN_POD_AGE_SECONDS + 1)
     assert pods_of(world) == first
     trusted.kubectl("label", "node", NODES[0], f"{TPM}-")
     leaving = next(name for name, where in first.items() if where == NODES[0])
     staying = next(name for name, where in first.items() if where == NODES[1])
-    wait_for(lambda: leaving not in pods_of(world), seconds=30, what="the pod to be evicted")
+    wait_for(lambda: leaving not in pods_of(world), what="the pod to be evicted")
     placed = world.condition("chat", "Placed")
     assert staying in pods_of(world)
-    wait_for(lambda: len(pods_of(world)) == 2, seconds=30, what="another pod")
+    wait_for(lambda: len(pods_of(world)) == 2, what="another pod")
     assert set(pods_of(world).values()) <= {NODES[1], ""}
     assert placed["reason"] in {"TrustMissing", "Placed"}
     attest(trusted, NODES[0])

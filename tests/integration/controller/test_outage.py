@@ -105,8 +105,8 @@ def test_what_happened_while_the_api_server_was_away_is_done_when_it_is_back(
         world.kubectl("delete", "isvc", "deleted")
         wait_for(lambda: controller.get("/healthz")[0] == 200, what="a controller that still lives")
         wire.mend()
-        await_children(world, "during", seconds=60)
-        await_children(world, "before", seconds=60)
+        await_children(world, "during")
+        await_children(world, "before")
         world.await_end("deleted")
 
 
@@ -119,10 +119,10 @@ def test_a_deaf_watch_is_found_by_lists_told_by_health_and_worked_around(
         controller.await_idle()
         wire.deafen()
         world.apply(service("unheard", world.namespace))
-        wait_for(lambda: controller.get("/healthz")[0] == 503, seconds=60, what="the health's complaint")
+        wait_for(lambda: controller.get("/healthz")[0] == 503, what="the health's complaint")
         problems = controller.health()["problems"]
         assert any("has been deaf for" in problem for problem in problems)
-        await_children(world, "unheard", seconds=60)
+        await_children(world, "unheard")
 
 
 @pytest.mark.timeout(180)
@@ -134,7 +134,7 @@ def test_a_silent_watch_is_opened_again_by_itself(
         controller.await_idle()
         wire.deafen()
         world.apply(service("heard", world.namespace))
-        await_children(world, "heard", seconds=60)
+        await_children(world, "heard")
         assert controller.get("/healthz")[0] == 200
 
 

@@ -15,10 +15,9 @@ ALL_CHILDREN = {
 }  # fmt: skip
 
 
-def await_children(world: World, name: str, *, seconds: float = 20) -> dict[str, dict[str, Any]]:
+def await_children(world: World, name: str) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = wait_for(
         lambda: (have := world.children(name)) and set(have) == ALL_CHILDREN and have,
-        seconds=seconds,
         what=f"all children of {name}",
     )
     return found
@@ -94,7 +93,7 @@ def test_a_foreign_object_of_the_same_name_is_refused_and_left_as_it_is(
     assert "ownerReferences" not in live["metadata"]
     assert "Deployment" not in world.children("chat")
     world.kubectl("delete", "configmap", "chat-predictor")
-    await_children(world, "chat", seconds=40)
+    await_children(world, "chat")
 
 
 def test_a_refused_class_prunes_what_ran(world: World, controller: ControllerProcess) -> None:

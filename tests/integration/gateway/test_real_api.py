@@ -69,12 +69,12 @@ class Stage(House):
 
     async def until(self, status: int, *, what: str, **how: Any) -> Any:
         """Ask until the authorizer, and what is remembered of it, has caught up."""
-        for _ in range(60):
+        for _ in range(180):
             answer = await self.chat(build_chat(model=self.model), **how)
             if answer.status == status:
                 return answer
             await asyncio.sleep(0.5)
-        raise AssertionError(f"waited 30 s for {what}: {answer}")
+        raise AssertionError(f"waited 90 s for {what}: {answer}")
 
 
 def render_rights(cluster: LocalCluster) -> list[dict[str, Any]]:
@@ -112,7 +112,7 @@ async def act_as(cluster: LocalCluster, namespace: str) -> Credentials:
 def law(control_plane: LocalCluster) -> Any:
     """The policy of these tests; what others had applied comes back afterwards."""
     control_plane.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(REPOSITORY / "crds"))
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=90s", "-f", str(REPOSITORY / "crds"))
     before = control_plane.kubectl("get", "classificationpolicy", "default", "-o", "json", "--ignore-not-found")
     policy = {"apiVersion": API, "kind": "ClassificationPolicy", "metadata": {"name": "default"}, "spec": POLICY}
     control_plane.kubectl("replace" if before.strip() else "create", "-f", "-", stdin=json.dumps(policy))

@@ -303,7 +303,7 @@ def _quote(text: str) -> str:
     return urllib.parse.quote(text, safe="-_.~")
 
 
-async def settle(check: Callable[[], Any], *, seconds: float = 10.0) -> Any:
+async def settle(check: Callable[[], Any], *, seconds: float = 60.0) -> Any:
     """Wait until `check` returns something true, and return it."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not (value := check()):
