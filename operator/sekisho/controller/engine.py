@@ -68,8 +68,9 @@ class Controller:
         self._gatherer = Gatherer(self.cluster, self._reader, settings, ledger=self._ledger)
         publisher = self._publisher = Publisher(client, self.cluster, instance=settings.pod_name, route=self._route)
         self._services = ServiceLoop(
-            client, self.cluster, self._gatherer, publisher, self._reader, settle_seconds=settings.settle_seconds
-        )
+            client, self.cluster, self._gatherer, publisher, self._reader, route=self._route,
+            settle_seconds=settings.settle_seconds,
+        )  # fmt: skip
         self.router = Router(
             self.cluster,
             self._reader,

@@ -3,21 +3,29 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sekisho.api.names import APPLIED_DIGEST_ANNOTATION, name_child
 from sekisho.controller.cluster import Cluster
-from sekisho.controller.gather import Gatherer
+from sekisho.controller.gather import Gatherer, model_name_of
 from sekisho.controller.publishing import Publisher, tell_failure
 from sekisho.controller.reading import Reader
-from sekisho.controller.store import Raw
+from sekisho.controller.store import Change, Raw
 from sekisho.errors import RefusedError, SekishoError
 from sekisho.kube.apply import find_difference, write
 from sekisho.kube.client import KubeClient
 from sekisho.kube.inventory import find_leftovers, prune
-from sekisho.kube.resources import CHILD_KINDS, INFERENCE_SERVICES, Resource, resource_of
+from sekisho.kube.resources import (
+    CHILD_KINDS,
+    DEPLOYMENTS,
+    INFERENCE_SERVICES,
+    MODELS,
+    NAMESPACES,
+    Resource,
+    resource_of,
+)
 from sekisho.plan.inferenceservice import plan
 from sekisho.plan.world import Manifest, Plan, ServiceObject
 
@@ -65,17 +73,20 @@ class ServiceLoop:
 
     The object itself is read anew before anything is written for it, unless the watch has shown anything of its kind a
     moment ago: one stream tells all changes in their order, so nothing older is still to come. A reconcile that writes
-    nothing but the status reads nothing.
+    nothing but the status reads nothing. Before the first pods are made, what raises their class is read anew too: no
+    stream tells of the changes of another kind, and pods never begin with less than the class that they will have.
 
     Args:
+        route: Told of what such a read shows that the watch has not shown yet: it will be no news then.
         settle_seconds: After children were written the status waits this long, so that it speaks of what came of them.
     """
 
     def __init__(
         self, client: KubeClient, cluster: Cluster, gatherer: Gatherer, publisher: Publisher, reader: Reader,
-        *, settle_seconds: float,
+        *, route: Callable[[Change], None], settle_seconds: float,
     ) -> None:  # fmt: skip
         self._client = client
+        self._route = route
         self._cluster = cluster
         self._gatherer = gatherer
         self._publisher = publisher
@@ -109,6 +120,10 @@ class ServiceLoop:
                 return Outcome()
             if raw is not shown:
                 obj, planned, changes = self._plan(raw)
+        if planned.workload and self._cluster.child(DEPLOYMENTS, obj.namespace, name_child(obj.name)) is None:
+            if not await self._learn_class(obj):
+                return Outcome(again_after_seconds=FRESH_SECONDS)
+            obj, planned, changes = self._plan(raw)
         try:
             await self._apply(obj, changes)
         except RefusedError as error:
@@ -205,6 +220,19 @@ class ServiceLoop:
         store.put(fresh)
         self._read_at[name] = time.monotonic()
         return store.get(name)
+
+    async def _learn_class(self, obj: ServiceObject) -> bool:
+        """Read anew the namespace and the Model of a service; False where one is gone, which the watch will tell."""
+        model = model_name_of(obj.spec)
+        wanted = [(NAMESPACES, "", obj.namespace), *([(MODELS, obj.namespace, model)] if model else [])]
+        for resource, namespace, name in wanted:
+            fresh = await self._client.get(resource, name, namespace=namespace)
+            if fresh is None:
+                return False
+            change = self._cluster.note(self._cluster.stores[resource].put(fresh))
+            if change is not None:
+                self._route(change)
+        return True
 
     def _is_fresh(self, name: tuple[str, str]) -> bool:
         shown_at = self._cluster.stores[INFERENCE_SERVICES].shown_at

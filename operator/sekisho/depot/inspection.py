@@ -94,9 +94,16 @@ _OF_THE_SOURCE: Final = frozenset({
 })  # fmt: skip
 
 
-def refuse_source(question: Question, error: SekishoError) -> Inspection:
-    """Return the inspection of a source that could not be read."""
-    return _report(question, Listing(None, ()), {"refusal": spell_refusal(error)})
+def refuse_source(question: Question, error: SekishoError, *, data_class: str | None = None) -> Inspection:
+    """Return the inspection of a source that could not be read.
+
+    Args:
+        question: What was to be looked at.
+        error: Why it could not.
+        data_class: Class of the seal that was last read there: what still runs of it loses none of its class.
+    """
+    kept = {"class": data_class} if data_class is not None else {}
+    return _report(question, Listing(None, ()), {"refusal": spell_refusal(error), **kept})
 
 
 def spell_refusal(error: SekishoError) -> dict[str, str]:

@@ -135,7 +135,10 @@ class Inspector:
             raw = (self.register.models() or {}).get(name, {})
             old = _find_old(raw, question)
             _LOG.warning(error.message, extra={"model": "/".join(name), "reason": error.reason})
-            return None if old is not None and old.refusal is None else refuse_source(question, error)
+            if old is not None and old.refusal is None:
+                return None
+            last = read_inspection(_status(raw))
+            return refuse_source(question, error, data_class=last.class_ if last is not None else None)
 
     async def _publish(self, name: Name, job: _Job, found: Inspection) -> None:
         raw = (self.register.models() or {}).get(name)

@@ -88,7 +88,7 @@ def _is_at_rest(outcome: Outcome, aspects: tuple[Aspect, ...]) -> bool:
 
 def _is_lasting(outcome: Outcome, worst: Aspect) -> bool:
     if worst.type == "Accepted":
-        return worst.reason not in AWAITED
+        return worst.status == "False" and worst.reason not in AWAITED
     if worst.type == "Placed" and isinstance(outcome.design, Design):
         rejected = outcome.design.placement.rejected
         return not outcome.design.misplaced and bool(rejected) and all(item.reason in LASTING for item in rejected)

@@ -16,13 +16,20 @@ from sekisho.plan.sealing import Seen
 KINDS: Final = ("Sealed", "Signed", "Scanned", "Evaluated", "Approved")
 _BY_SIGNATURE: Final = frozenset({Reason.SIGNATURE_MISSING, Reason.SIGNATURE_INVALID, Reason.SIGNER_NOT_TRUSTED})
 _BLIND: Final = "not looked at: nothing of a sealed model counts before its signature holds"
+_NOT_BEFORE: Final = "; nothing new is started before that is known; where it takes long, see whether the depot runs"
 _SEAL: Final = "seal it (`sekisho seal`), have it signed (`sekisho sign`), push it and name it in storageUri"
 
 
-def find_pending(demands: EffectiveWeights, seen: Seen) -> Rejection | None:
-    """Return what must be known of the weights before anything is decided on them; None where nothing must."""
-    if seen.waits and (seen.is_sealed or not demands.is_empty):
-        return Rejection(Reason.WEIGHTS_PENDING, f"model {seen.name}: {seen.waits}")
+def find_pending(seen: Seen) -> Rejection | None:
+    """Return what must be known of the weights before anything new is started on them; None where nothing must.
+
+    Weights that are sealed raise the class, and are kept and opened in another way than plain ones. So nothing is
+    started before the depot has read what is there, even where the class of the moment demands nothing of weights.
+    """
+    if seen.waits:
+        return Rejection(Reason.WEIGHTS_PENDING, f"model {seen.name}: {seen.waits}{_NOT_BEFORE}")
+    if seen.found is not None and seen.found.refusal is not None and not seen.found.sealed:
+        return Rejection(_reason_of(seen.found), f"model {seen.name}: {seen.found.refusal.message}")
     if seen.to_record and seen.found is not None:
         return Rejection(
             Reason.WEIGHTS_PENDING,
@@ -33,6 +40,8 @@ def find_pending(demands: EffectiveWeights, seen: Seen) -> Rejection | None:
 
 def find_refusal(demands: EffectiveWeights, seen: Seen, *, who: str) -> Rejection | None:
     """Return the most fundamental reason why weights may not serve a class; None where they may, or it is not known.
+
+    A source that could not be read is refused where the class demands something; elsewhere it is waited for.
 
     Args:
         demands: What the class wants.

@@ -80,7 +80,7 @@ def _design(
     demand = _demand(obj, world, spec, classing=classing, needs=needs)
     placement = place(demand, world.sites, world.snapshot.without(obj.namespace, obj.name), now_at=world.now_at)
     misplaced = find_misplaced(demand, placement.site, world, pods)
-    pending = find_pending(rules.weights, weights.seen) if weights.seen is not None else None
+    pending = find_pending(weights.seen) if weights.seen is not None else None
     return Design(classing, weights, runtime_name, needs, demand, placement, misplaced, pending), runtime
 
 

@@ -56,7 +56,7 @@ def _judge(classing: Classing, seen: Seen, key: KeyFacts | None) -> Facet:
     demands, who = classing.rules.weights, f"class {classing.data_class}"
     usable = judge_key(seen.found, key)
     shown = (*judge_weights(demands, seen, who=who), *([usable] if usable is not None else []))
-    gap = find_refusal(demands, seen, who=who) or find_pending(demands, seen)
+    gap = find_refusal(demands, seen, who=who) or find_pending(seen)
     lasting = gap is not None and gap.reason not in AWAITED
     return accept("the policy knows the class, and the source can be used", more=shown, gap=gap, lasting=lasting)
 

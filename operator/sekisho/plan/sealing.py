@@ -60,7 +60,9 @@ def see_weights(model: ModelObject, spec: ModelSpec, policy: ClassificationPolic
     if parse_storage_uri(spec.storage_uri).is_mounted:
         # A claim is mounted as it is; the depot never sees it, and whatever a status says of it is not true.
         last = Inspection(uri=spec.storage_uri, policy_digest=signers, inspected_at=_NEVER)
-    waits = explain_wait(last, uri=spec.storage_uri, digest=spec.digest, signers=signers)
+    # Whose signatures count makes no difference to what is plain, so other signers make no plain service wait.
+    against = last.policy_digest if last is not None and _is_plain(last) else signers
+    waits = explain_wait(last, uri=spec.storage_uri, digest=spec.digest, signers=against)
     found = last if not waits else None
     return Seen(
         name=model.name,
@@ -72,6 +74,10 @@ def see_weights(model: ModelObject, spec: ModelSpec, policy: ClassificationPolic
         to_record=model.versions is not None and model.versions.lacks(found),
         approvals=_judge_approvals(spec.approvals, found, policy, now_at=now_at),
     )
+
+
+def _is_plain(last: Inspection) -> bool:
+    return not last.sealed and last.refusal is None
 
 
 def _judge_approvals(

@@ -125,9 +125,11 @@ def _compose_design(outcome: Outcome) -> dict[str, Any]:
 def _compose_template(outcome: Outcome, sealed: SealedFacts | None) -> dict[str, Any]:
     """Tell what pods of the service run, where keys are released to them by it; what is not rendered now stays told."""
     old = outcome.obj.status.get("template") or {}
-    if sealed is None or outcome.deployment is None:
-        waiting = sealed is not None and (outcome.waits_for_depot or outcome.waits_for_release)
-        return {"template": old} if old and waiting else {}
+    if outcome.deployment is None:
+        # Whatever is known of the weights meanwhile: the pods that run keep the keys that they were given by it.
+        return {"template": old} if old and (outcome.waits_for_depot or outcome.waits_for_release) else {}
+    if sealed is None:
+        return {}
     digest = digest_template(outcome.deployment["spec"]["template"])
     before = [item for item in (old.get("digest"), *(old.get("earlier") or ())) if item and item != digest]
     return {"template": {"digest": digest, "earlier": list(dict.fromkeys(before))[:_MAX_EARLIER]}}

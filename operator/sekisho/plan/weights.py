@@ -1,7 +1,7 @@
 """Whether the weights of a service are there, as the depot says it of each pod."""
 
 from sekisho.api import names
-from sekisho.errors import Reason
+from sekisho.errors import Reason, Rejection
 from sekisho.plan.conditions import Aspect, is_false, is_true, is_unknown
 from sekisho.plan.outcome import Design, Outcome
 from sekisho.plan.pods import PodCondition, map_reason
@@ -16,6 +16,8 @@ def observe_weights(outcome: Outcome) -> Aspect:
     missing = _find_missing_volume(outcome)
     if missing:
         return is_false(KIND, Reason.VOLUME_MISSING, missing)
+    if isinstance(outcome.design, Design) and outcome.design.pending is not None and not outcome.pods:
+        return _observe_unknown(outcome.design.pending)
     if outcome.waits_for_release and not outcome.pods:
         return is_false(
             KIND,
@@ -65,6 +67,12 @@ def _stem(reason: Reason, told: str, source: str) -> str:
     # How a source fails is worded anew at each try (attempts, times); that it fails is what matters.
     worded_anew = reason in (Reason.SOURCE_UNREACHABLE, Reason.DEPOT_OVERLOADED)
     return told[: told.index(source) + len(source)] if worded_anew else ""
+
+
+def _observe_unknown(pending: Rejection) -> Aspect:
+    """Tell why nothing is started: the depot has yet to look, or it could not read the source."""
+    judge = is_unknown if pending.reason is Reason.WEIGHTS_PENDING else is_false
+    return judge(KIND, pending.reason, pending.detail)
 
 
 def _observe_mount(outcome: Outcome, source: str) -> Aspect:

@@ -155,13 +155,13 @@ def test_of_depots_on_several_nodes_one_inspects_and_another_goes_on_when_it_die
     blobs, approval = whole()
     house.register(house.push(blobs, tag="7"), approvals=[approval])
     house.await_model("Ready")
-    wait_for(lambda: holder(house).removeprefix("depot-") in processes, seconds=60, what="one of the two that leads")
+    wait_for(lambda: holder(house).removeprefix("depot-") in processes, what="one of the two that leads")
     leader = holder(house).removeprefix("depot-")
     other = next(node for node in processes if node != leader)
     processes[leader].kill()
     newer, newer_approval = whole(8)
     house.register(house.push(newer, tag="8"), approvals=[newer_approval])
-    wait_for(lambda: house.status().get("acceptedVersion") == 8, seconds=60, what="an inspection by the other depot")
+    wait_for(lambda: house.status().get("acceptedVersion") == 8, what="an inspection by the other depot")
     assert holder(house) == f"depot-{other}"
     processes[other].kill()
 
@@ -183,10 +183,11 @@ def whole(version: int = 7) -> tuple[dict[str, bytes], dict[str, Any]]:
 @pytest.mark.usefixtures("controller")
 def test_nothing_starts_before_a_depot_has_looked(house: House) -> None:
     blobs, approval = whole()
-    house.register(house.push(blobs, tag="7"), classification={"level": "confidential"}, approvals=[approval])
+    house.register(house.push(blobs, tag="7"), approvals=[approval])  # nothing says yet of which class it is
     house.serve()
     assert "the depot has not inspected oci://" in house.await_service("WeightsPending")["message"]
-    assert house.await_model("WeightsPending")["status"] == "False"
+    assert house.await_service("WeightsPending", "WeightsAvailable")["status"] == "Unknown"
+    assert "see whether the depot runs" in house.await_model("WeightsPending")["message"]
     assert "Deployment" not in house.world.children("chat")
 
 
@@ -196,9 +197,9 @@ def test_a_model_that_shows_everything_is_ready_and_its_service_runs_in_memory(
 ) -> None:
     blobs, approval = whole()
     house.register(house.push(blobs, tag="7"), approvals=[approval])
-    house.await_model("Ready")  # before that the service has the class of its namespace, which demands nothing
-    house.serve()
+    house.serve()  # whatever comes first, its first rendering is of what the depot found
     deployment = house.await_deployment()
+    house.await_model("Ready")
     assert [house.tells(kind)["status"] for kind in KINDS] == ["True"] * len(KINDS)
     status = house.status()
     assert (status["acceptedVersion"], status["displayClass"]) == (7, "confidential")
@@ -249,6 +250,7 @@ def test_an_older_version_is_refused_after_the_model_was_deleted_and_made_anew_a
     blobs, approval = whole()
     house.register(house.push(blobs, tag="7"), approvals=[approval])
     house.await_model("Ready")
+    assert house.status()["acceptedVersion"] == 7  # and it is remembered: a Model is not ready before it is
     house.world.kubectl("delete", "model", MODEL)
     older, older_approval = whole(6)
     uri = house.push(older, tag="6")
@@ -325,14 +327,16 @@ def test_an_approval_opens_what_waited_for_it_and_its_end_closes_it(house: House
 
 
 @pytest.mark.usefixtures("running")
-def test_a_registry_that_does_not_answer_is_told_and_waited_for(house: House) -> None:
+@pytest.mark.parametrize("spec", [{}, {"classification": {"level": "confidential"}}], ids=["unlabelled", "demanding"])
+def test_a_registry_that_does_not_answer_is_told_and_waited_for(house: House, spec: dict[str, Any]) -> None:
     blobs, approval = whole()
     uri = house.push(blobs, tag="7")
     house.server.status = 503
-    house.register(uri, classification={"level": "confidential"}, approvals=[approval])
+    house.register(uri, approvals=[approval], **spec)
     house.serve()
     assert "status 503" in house.await_service("SourceUnreachable")["message"]
     assert not house.world.condition("chat", "Stalled")
+    assert "Deployment" not in house.world.children("chat")
     house.server.status = 0
     house.await_deployment()
 

@@ -219,6 +219,34 @@ async def test_a_source_that_cannot_be_read_now_does_not_undo_what_was_found(rig
     assert rig.register.writes == []
 
 
+SEAL = {
+    "sealed": True, "manifestDigest": "sha256:" + "11" * 32, "model": "legal/x", "version": 7, "class": "confidential",
+    "kms": "openbao", "keyId": "transit/legal", "keyVersion": "1", "signedBy": ["release"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("uri", [URI, "oci://registry.example/models/x:2"], ids=["other signers", "another source"])
+async def test_a_source_that_cannot_be_read_leaves_the_class_of_what_was_sealed_there(rig: Rig, uri: str) -> None:
+    def fail(_: Question) -> Inspection:
+        raise UNREACHABLE
+
+    rig.answer = fail
+    old = found(**SEAL, policyDigest="sha256:" + "00" * 32)
+    rig.register.show(model(uri, status={"inspection": dump(old)}))
+    await settle(lambda: rig.register.writes)
+    told = rig.register.writes[0][2]
+    assert (told.uri, told.sealed, told.class_, told.manifest_digest) == (uri, False, "confidential", None)
+    assert told.refusal is not None
+    rig.forward(7)
+    await settle(lambda: len(rig.asked) == 2)
+    await rig.rest()
+    assert len(rig.register.writes) == 1
+    rig.answer = lambda question: found(question.uri)
+    rig.forward(400)
+    await settle(lambda: len(rig.register.writes) == 2)
+    assert rig.register.writes[1][2].class_ is None
+
+
 async def test_a_seal_that_does_not_hold_undoes_what_was_found(rig: Rig) -> None:
     refused = found(sealed=True, refusal={"reason": "SignatureInvalid", "message": "x"})
     rig.answer = lambda _: refused

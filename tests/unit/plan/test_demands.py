@@ -170,7 +170,7 @@ def test_of_several_demands_the_most_fundamental_is_told(taken: int) -> None:
 def test_weights_that_show_everything_may_serve() -> None:
     seen = see(sealed_model(accepted=7, approvals=[approve()]))
     assert find_refusal(ALL, seen, who=WHO) is None
-    assert find_pending(ALL, seen) is None
+    assert find_pending(seen) is None
     shown = judge_weights(ALL, seen, who=WHO)
     assert [(item.type, item.status, item.reason) for item in shown] == [
         ("Sealed", "True", Reason.SEALED), ("Signed", "True", Reason.SIGNED), ("Scanned", "True", Reason.SCANNED),
@@ -211,20 +211,44 @@ def test_an_approval_that_does_not_hold_is_told_where_none_is_demanded() -> None
     assert "does not hold" in shown[-1].message
 
 
-def test_a_plain_source_that_cannot_be_read_is_left_to_the_fetch() -> None:
-    seen = see(sealed_model(refused_inspection("SourceNotFound", "x", sealed=False)))
+def test_a_source_that_cannot_be_read_is_waited_for_where_nothing_is_demanded() -> None:
+    seen = see(sealed_model(refused_inspection("SourceNotFound", "x was not found", sealed=False)))
     assert find_refusal(EffectiveWeights(), seen, who=WHO) is None
+    pending = find_pending(seen)
+    assert pending is not None
+    assert (pending.reason, pending.detail) == (Reason.SOURCE_NOT_FOUND, "model smollm2: x was not found")
 
 
-def test_what_is_not_known_yet_is_waited_for_where_it_matters() -> None:
-    unknown, stale = see(sealed_model({})), see(sealed_model(build_inspection(uri="oci://a/b:1")))
-    assert find_pending(EffectiveWeights(), unknown) is None
-    for demands, seen in ((ALL, unknown), (EffectiveWeights(), stale)):
-        pending = find_pending(demands, seen)
-        assert pending is not None
-        assert pending.reason is Reason.WEIGHTS_PENDING
-        assert pending.detail.startswith("model smollm2: the depot ")
-        assert find_refusal(demands, seen, who=WHO) is None
+@pytest.mark.parametrize(
+    "inspection",
+    [
+        {}, build_inspection(uri="oci://a/b:1"), plain_inspection(uri="oci://a/b:1"),
+        build_inspection(policyDigest="sha256:" + "00" * 32),
+        refused_inspection("SourceNotFound", "x", sealed=False) | {"policyDigest": "sha256:" + "00" * 32},
+    ],
+    ids=["nothing", "sealed elsewhere", "plain elsewhere", "other signers", "unread under other signers"],
+)  # fmt: skip
+@pytest.mark.parametrize("demands", [ALL, EffectiveWeights()], ids=["demanding", "demanding nothing"])
+def test_what_is_not_known_yet_is_waited_for_whatever_is_demanded(
+    demands: EffectiveWeights, inspection: dict[str, Any]
+) -> None:
+    seen = see(sealed_model(inspection))
+    pending = find_pending(seen)
+    assert pending is not None
+    assert pending.reason is Reason.WEIGHTS_PENDING
+    assert pending.detail.startswith("model smollm2: the depot ")
+    assert pending.detail.endswith(
+        "; nothing new is started before that is known; where it takes long, see whether the depot runs"
+    )
+    assert find_refusal(demands, seen, who=WHO) is None
+
+
+def test_plain_weights_stay_plain_whoever_may_sign() -> None:
+    seen = see(sealed_model(plain_inspection(policyDigest="sha256:" + "00" * 32)))
+    assert find_pending(seen) is None
+    refusal = find_refusal(ALL, seen, who=WHO)
+    assert refusal is not None
+    assert refusal.reason is Reason.SEALED_WEIGHTS_REQUIRED
 
 
 def test_demands_are_listed_as_a_policy_spells_them() -> None:

@@ -164,7 +164,7 @@ def test_a_model_shows_its_class_with_every_floor_joined() -> None:
     assert told.status["class"] == {"level": "confidential", "compartments": ["gdpr"]}
     assert told.status["displayClass"] == "confidential+gdpr"
     again = plan_model(
-        replace(model, status=told.status),
+        replace(model, status={**model.status, **told.status}),
         build_policy(),
         namespace_labels={"sekisho.dev/classification": "confidential"},
         now_at=NOW + 60,

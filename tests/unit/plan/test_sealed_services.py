@@ -71,11 +71,84 @@ def test_a_sealed_model_is_unsealed_in_memory_where_nothing_is_demanded() -> Non
     assert "sizeLimit" in volume_of(decided)["emptyDir"]
 
 
-def test_a_plain_model_does_not_wait_for_the_depot_where_nothing_is_demanded() -> None:
+def test_a_plain_model_runs_once_the_depot_has_found_it_plain() -> None:
     decided = plan(build_service(), build_world())
     assert condition(decided, "Accepted")["status"] == "True"
     assert "medium" not in volume_of(decided)["emptyDir"]
     assert "key" not in decided.status["weights"]
+
+
+SOMEWHERE_ELSE = plain_inspection(uri="oci://registry.example:5000/models/smollm2:0")
+UNREAD = refused_inspection("SourceDenied", "the registry answers 401", sealed=False)
+
+
+@pytest.mark.parametrize(
+    ("inspection", "reason", "words"),
+    [
+        ({}, Reason.WEIGHTS_PENDING, "the depot has not inspected oci://registry.example:5000/models/smollm2:1 yet"),
+        (SOMEWHERE_ELSE, Reason.WEIGHTS_PENDING, "what it last saw was somewhere else"),
+        (UNREAD, Reason.SOURCE_DENIED, "model smollm2: the registry answers 401"),
+    ],
+    ids=["not looked", "looked elsewhere", "could not look"],
+)
+def test_nothing_is_rendered_as_plain_before_the_depot_has_read_the_source(
+    inspection: dict[str, Any], reason: Reason, words: str
+) -> None:
+    decided = plan(build_service(), build_world(model=sealed_model(inspection)))
+    assert (decided.workload, decided.prune) == ((), ())
+    accepted, weights, ready = (condition(decided, kind) for kind in ("Accepted", "WeightsAvailable", "Ready"))
+    assert (accepted["status"], accepted["reason"]) == ("Unknown", reason)
+    assert words in accepted["message"]
+    assert (weights["reason"], weights["message"]) == (reason, accepted["message"])
+    assert weights["status"] == ("Unknown" if reason is Reason.WEIGHTS_PENDING else "False")
+    assert (ready["status"], ready["reason"], ready["message"]) == ("False", reason, accepted["message"])
+    assert condition(decided, "Reconciling")["status"] == "True"
+    assert decided.check_after_seconds is not None
+
+
+@pytest.mark.parametrize("inspection", [{}, SOMEWHERE_ELSE, UNREAD], ids=["not looked", "elsewhere", "could not look"])
+def test_what_runs_on_plain_weights_runs_on_while_the_depot_looks_anew(inspection: dict[str, Any]) -> None:
+    obj, world = settle(build_service(), build_world())
+    decided = plan(obj, replace(world, model=sealed_model(inspection)))
+    assert (decided.workload, decided.prune, decided.evictions) == ((), (), ())
+    assert condition(decided, "WeightsAvailable")["status"] == "True"
+    assert condition(decided, "Serving")["status"] == "True"
+    assert "Stalled" not in [item["type"] for item in decided.status["conditions"]]
+
+
+def test_a_service_on_plain_weights_stays_ready_when_the_signers_of_the_policy_change() -> None:
+    obj, world = settle(build_service(), build_world())
+    assert condition(plan(obj, world), "Ready")["status"] == "True"
+    other = build_policy().model_copy(update={"signers": build_policy().signers[:1]})
+    decided = plan(obj, replace(world, policy=other))
+    assert condition(decided, "Ready")["status"] == "True"
+    assert decided.announcements == ()
+
+
+def test_a_source_that_turns_silent_takes_no_key_and_no_class_from_what_runs_sealed() -> None:
+    found = build_inspection(**{"class": "confidential+gdpr"})
+    obj, world = settle(build_service(), build_world(model=sealed_model(found), settings=RELEASED))
+    template = obj.status["template"]
+    silent = refused_inspection("SourceUnreachable", "no answer", sealed=False) | {"class": "confidential+gdpr"}
+    decided = plan(obj, replace(world, model=sealed_model(silent)))
+    assert (decided.workload, decided.prune, decided.evictions) == ((), (), ())
+    assert decided.status["class"]["display"] == "confidential+gdpr"
+    assert decided.status["template"] == template
+    assert condition(decided, "Accepted")["reason"] == Reason.SOURCE_UNREACHABLE
+
+
+def test_a_service_whose_model_is_not_there_is_not_rendered_at_all() -> None:
+    decided = plan(build_service(), build_world(model=None))
+    accepted = condition(decided, "Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("False", Reason.MODEL_NOT_FOUND)
+    assert "create the Model" in accepted["message"]
+    assert (decided.isolation, decided.workload) == ((), ())
+
+
+def test_a_claim_is_mounted_without_a_look_of_the_depot() -> None:
+    decided = plan(build_service(), build_world(model=sealed_model({}, storageUri="pvc://claim/models")))
+    assert condition(decided, "Accepted")["status"] == "True"
+    assert decided.workload
 
 
 @pytest.mark.parametrize(
@@ -198,11 +271,13 @@ def test_a_plain_model_where_nothing_is_demanded_warns_nobody() -> None:
     assert [item for item in told.announcements if item.type == "Warning"] == []
 
 
-def test_a_model_that_the_depot_has_yet_to_inspect_waits_where_its_class_demands_something() -> None:
-    told = tell_model(sealed_model({}), STRICT)
-    assert shown(told, "Ready")["reason"] == Reason.WEIGHTS_PENDING
+@pytest.mark.parametrize("policy", [STRICT, build_policy()], ids=["demanding", "demanding nothing"])
+def test_a_model_that_the_depot_has_yet_to_inspect_is_not_ready(policy: Any) -> None:
+    told = tell_model(sealed_model({}), policy)
+    ready = shown(told, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", Reason.WEIGHTS_PENDING)
+    assert "see whether the depot runs" in ready["message"]
     assert shown(told, "Reconciling")["status"] == "True"
-    assert shown(tell_model(sealed_model({})), "Ready")["status"] == "True"
 
 
 WHOLE = build_inspection(STRICT)

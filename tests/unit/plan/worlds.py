@@ -75,7 +75,9 @@ def build_model(*, labels: Mapping[str, str] | None = None, **changes: Any) -> M
     spec = {"owner": "ai@example.test", "format": {"name": "gguf"}, "size": "110M",
             "storageUri": "oci://registry.example:5000/models/smollm2:1"}  # fmt: skip
     parsed = ModelSpec.model_validate({**spec, **changes})
-    return ModelObject("legal", "smollm2", 1, labels or {}, parsed, {})
+    # The depot has looked and found plain weights; what they are does not depend on whose signatures count.
+    found = {"uri": parsed.storage_uri, "policyDigest": DIGEST, "inspectedAt": "2026-11-25T06:00:00Z"}
+    return ModelObject("legal", "smollm2", 1, labels or {}, parsed, {"inspection": found})
 
 
 def build_service(

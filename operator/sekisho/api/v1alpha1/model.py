@@ -169,7 +169,10 @@ class Inspection(StatusModel):
         json_schema_extra={"format": "int64"},
     )
     class_: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
-        default=None, alias="class", description="Class that the model was sealed for; a floor of the Model's class."
+        default=None,
+        alias="class",
+        description="Class that the model was sealed for; a floor of the Model's class. It stays while the source "
+        "cannot be read.",
     )
     kms: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
         default=None, description="Key service that wrapped the data key."

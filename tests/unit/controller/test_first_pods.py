@@ -1,0 +1,186 @@
+"""The first pods of a service have the class they will keep: what raises it is read anew before they are made."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from sekisho.controller.cluster import Cluster
+from sekisho.controller.gather import Gatherer
+from sekisho.controller.loop import ServiceLoop
+from sekisho.controller.publishing import Publisher
+from sekisho.controller.reading import Reader
+from sekisho.controller.settings import Settings
+from sekisho.controller.store import Change
+from sekisho.controller.versions import VersionLedger
+from sekisho.kube.client import KubeClient
+from sekisho.kube.credentials import Credentials
+from sekisho.kube.resources import (
+    DEPLOYMENTS,
+    INFERENCE_SERVICES,
+    MODELS,
+    NAMESPACES,
+    NODES,
+    POLICIES,
+    RUNTIMES,
+    SITES,
+    Resource,
+)
+from tests.unit.plan.seals import AT, URI, plain_inspection
+from tests.unit.plan.worlds import POLICY, SITE_KEY
+
+CLASS = {"sekisho.dev/classification": "confidential"}
+LEVELS = [
+    {"name": "internal", "rules": {"tiers": ["Closed"]}},
+    {"name": "confidential", "rules": {"tiers": ["Closed"]}},
+]
+NAME = ("legal", "chat")
+DIRECT = {"predictor": {"model": {"modelFormat": {"name": "gguf"}, "storageUri": URI}}}
+BY_MODEL = {"predictor": {"model": {"modelRef": {"name": "tiny"}}}}
+SPECS: dict[Resource, tuple[str, dict[str, Any]]] = {
+    POLICIES: ("default", {**POLICY, "levels": LEVELS, "unlabelled": "internal"}),
+    SITES: (
+        "tokyo",
+        {"tier": "Closed", "jurisdiction": "JP", "operatedBy": "own", "nodes": {"matchLabels": {SITE_KEY: "tokyo"}}},
+    ),
+    RUNTIMES: ("engine", {"formats": [{"name": "gguf"}], "image": "registry.test/engine:1", "args": ["{{path}}"]}),
+}
+
+
+def build(name: str, version: int, *, namespace: str = "", **parts: Any) -> dict[str, Any]:
+    labels = parts.pop("labels", {})
+    meta = {"name": name, "uid": f"uid-{name}", "resourceVersion": str(version), "generation": 1, "labels": labels}
+    return {"metadata": {**meta, **({"namespace": namespace} if namespace else {})}, **parts}
+
+
+def build_model(version: int, **labels: str) -> dict[str, Any]:
+    spec = {"owner": "team", "format": {"name": "gguf"}, "storageUri": URI, "size": "1Mi"}
+    status = {"inspection": plain_inspection(inspectedAt=AT)}
+    return build("tiny", version, namespace="legal", labels=labels, spec=spec, status=status)
+
+
+@dataclass
+class Rig:
+    """A service loop, an API server with objects newer than the watches have shown, and what was applied there."""
+
+    cluster: Cluster = field(default_factory=Cluster)
+    live: dict[str, dict[str, Any]] = field(default_factory=dict)
+    read: list[str] = field(default_factory=list)
+    applied: list[dict[str, Any]] = field(default_factory=list)
+    routed: list[Change] = field(default_factory=list)
+    loop: ServiceLoop | None = None
+
+    def show(self, resource: Resource, raw: dict[str, Any]) -> None:
+        self.cluster.note(self.cluster.stores[resource].put(raw))
+
+    def show_all(self, spec: dict[str, Any]) -> None:
+        for resource, (name, body) in SPECS.items():
+            self.show(resource, build(name, 1, spec=body))
+        have = {"cpu": "8", "memory": "16Gi", "pods": "100"}
+        ready = {"allocatable": have, "conditions": [{"type": "Ready", "status": "True"}]}
+        self.show(NODES, build("n1", 1, labels={SITE_KEY: "tokyo"}, status=ready))
+        self.show(NAMESPACES, build("legal", 1))
+        self.show(INFERENCE_SERVICES, build("chat", 2, namespace="legal", spec=spec))
+        self.live["namespaces/legal"] = build("legal", 1)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        if request.method == "GET":
+            key = "/".join(request.path.split("/")[-2:])
+            self.read.append(key)
+            found = self.live.get(key)
+            return web.json_response(found or {"message": "not there"}, status=200 if found else 404)
+        body = await request.json()
+        self.applied.append(body)
+        stored = {**body, "metadata": {**body["metadata"], "uid": "u", "resourceVersion": str(100 + len(self.applied))}}
+        return web.json_response(stored)
+
+    async def reconcile(self) -> Any:
+        assert self.loop is not None
+        return await self.loop.reconcile(NAME)
+
+    def deployment(self) -> dict[str, Any]:
+        return next(item for item in self.applied if item["kind"] == DEPLOYMENTS.kind)
+
+    def class_of_pods(self) -> str:
+        labels: dict[str, str] = self.deployment()["spec"]["template"]["metadata"]["labels"]
+        return labels["sekisho.dev/classification"]
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    made = Rig()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", made.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    settings = Settings(namespace="system", agent_image="sekisho.local/agent:1", depot_host="10.0.0.9", api_host="::1")
+    credentials = Credentials(f"http://127.0.0.1:{runner.addresses[0][1]}", token="t")
+    async with KubeClient(credentials, process="test") as client:
+        reader = Reader()
+        gatherer = Gatherer(made.cluster, reader, settings, ledger=VersionLedger(client, "system"))
+        gatherer.ca_pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+        publisher = Publisher(client, made.cluster, instance="test", route=made.routed.append)
+        made.loop = ServiceLoop(
+            client, made.cluster, gatherer, publisher, reader, route=made.routed.append, settle_seconds=0
+        )
+        yield made
+    await runner.cleanup()
+
+
+async def test_a_label_of_the_namespace_that_the_watch_has_not_shown_yet_is_seen(rig: Rig) -> None:
+    rig.show_all(DIRECT)
+    rig.live["namespaces/legal"] = build("legal", 9, labels=CLASS)
+    await rig.reconcile()
+    assert rig.class_of_pods() == "confidential"
+    assert [(change.resource, change.name) for change in rig.routed] == [(NAMESPACES, ("", "legal"))]
+
+
+async def test_a_namespace_that_the_watch_has_not_shown_at_all_is_not_taken_for_one_without_a_label(rig: Rig) -> None:
+    rig.show_all(DIRECT)
+    rig.cluster.stores[NAMESPACES].drop(build("legal", 1))
+    rig.live["namespaces/legal"] = build("legal", 9, labels=CLASS)
+    await rig.reconcile()
+    assert rig.class_of_pods() == "confidential"
+
+
+async def test_a_label_of_the_model_that_the_watch_has_not_shown_yet_is_seen(rig: Rig) -> None:
+    rig.show_all(BY_MODEL)
+    rig.show(MODELS, build_model(1))
+    rig.live["models/tiny"] = build_model(9, **CLASS)
+    await rig.reconcile()
+    assert rig.class_of_pods() == "confidential"
+    assert [(change.resource, change.name) for change in rig.routed] == [(MODELS, ("legal", "tiny"))]
+
+
+@pytest.mark.parametrize("gone", ["namespaces/legal", "models/tiny"])
+async def test_nothing_is_made_for_what_is_gone_though_the_watch_has_not_told(rig: Rig, gone: str) -> None:
+    rig.show_all(BY_MODEL)
+    rig.show(MODELS, build_model(1))
+    rig.live["models/tiny"] = build_model(1)
+    del rig.live[gone]
+    outcome = await rig.reconcile()
+    assert rig.applied == []
+    assert outcome.again_after_seconds is not None
+
+
+async def test_nothing_is_read_where_pods_are_there_already_and_nothing_is_news(rig: Rig) -> None:
+    rig.show_all(BY_MODEL)
+    rig.show(MODELS, build_model(1))
+    rig.live["models/tiny"] = build_model(1)
+    await rig.reconcile()
+    assert rig.read == ["namespaces/legal", "models/tiny"]
+    assert rig.class_of_pods() == "internal"
+    assert rig.routed == []
+    await rig.reconcile()
+    assert rig.read == ["namespaces/legal", "models/tiny"]
+
+
+async def test_nothing_is_read_and_no_pod_made_before_the_depot_has_looked_at_the_model(rig: Rig) -> None:
+    rig.show_all(BY_MODEL)
+    rig.show(MODELS, {**build_model(1), "status": {}})
+    await rig.reconcile()
+    assert rig.read == []
+    assert {item["kind"] for item in rig.applied} == {"NetworkPolicy"}
