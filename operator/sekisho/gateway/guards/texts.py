@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sekisho.gateway.dialects.strict import FieldError
+
 # Words of the dialect in the places where they stand; anything else there is the caller's own.
 _WORDS: Final[Mapping[str, frozenset[str]]] = {
     "role": frozenset({"system", "developer", "user", "assistant", "tool", "function"}),
@@ -29,6 +31,9 @@ _FREE: Final = frozenset({"parameters", "schema", "metadata", "logit_bias"})
 _BLOBS: Final = frozenset({"url", "image_url", "file_data"})
 _OPAQUE: Final = frozenset({"image_url", "input_audio", "file"})
 _TOKENS: Final = frozenset({"prompt", "input"})
+# Documents in strings of documents in strings …
+_MAX_INSIDE: Final = 4
+_MARKS: Final = ("\ue000", "\ue001", "\uf8f0", "\uf8f1")
 # A number with fewer digits is nobody's.
 _SMALL: Final = 10**6
 
@@ -38,7 +43,8 @@ class Text:
     """One text of a request.
 
     Attributes:
-        path: Where it stands; made of names of the dialect and of numbers, never of a caller's words.
+        path: Where it stands; made of names of the dialect and of numbers, never of a caller's words. A / at its end
+            means inside of a document that stands there.
         value: The text; secret.
         in_json: Whether it is the text of a JSON document.
         role: Who says it, as the conversation has it; "tools" for definitions of tools, empty elsewhere.
@@ -136,13 +142,52 @@ def _walk(place: _Place, value: Any, visit: Visit) -> Any:
 def _walk_string(place: _Place, value: str, visit: Visit) -> str:
     if not value or value in _WORDS.get(place.name, ()) or (place.name in _BLOBS and value.startswith("data:")):
         return value
-    return visit(Text(place.path, value, in_json=is_document(value), role=place.role))
+    if not is_document(value):
+        return visit(Text(place.path, value, in_json=False, role=place.role))
+    return _walk_json(place, value, visit)
 
 
 def _walk_document(place: _Place, value: Any, visit: Visit) -> Any:
     document = json.dumps(value, ensure_ascii=False)
-    said = visit(Text(place.path, document, in_json=True, role=place.role))
+    said = _walk_json(place, document, visit)
     return value if said == document else json.loads(said)
+
+
+def _walk_json(place: _Place, document: str, visit: Visit) -> str:
+    """Visit a document; strings in it that hold escapes themselves are visited before, and stand aside meanwhile.
+
+    From outside nobody could read them: they are escapes of escapes.
+    """
+    mark = next((sign for sign in _MARKS if sign not in document), None)
+    if "\\\\" not in document or mark is None or place.path.count("/") >= _MAX_INSIDE:
+        return visit(Text(place.path, document, in_json=True, role=place.role))
+    aside: list[tuple[str, str]] = []
+
+    def set_aside(value: str) -> str:
+        if "\\" not in value:
+            return value
+        aside.append((value, _walk_string(_Place(f"{place.path}/", "", place.role), value, visit)))
+        return f"{mark}{len(aside) - 1}{mark}"
+
+    outer = json.dumps(_map_strings(json.loads(document), set_aside), ensure_ascii=False)
+    said = visit(Text(place.path, outer, in_json=True, role=place.role))
+    if said == outer and all(before == after for before, after in aside):
+        return document
+    parts = said.split(mark)
+    if len(parts) != 2 * len(aside) + 1:
+        raise FieldError(f"{place.path} cannot be taken apart: what must be taken out of it goes over its strings")
+    parts[1::2] = [json.dumps(aside[int(number)][1], ensure_ascii=False)[1:-1] for number in parts[1::2]]
+    return "".join(parts)
+
+
+def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [_map_strings(item, change) for item in value]
+    if isinstance(value, dict):
+        return {change(key): _map_strings(item, change) for key, item in value.items()}
+    return value
 
 
 def is_document(text: str) -> bool:

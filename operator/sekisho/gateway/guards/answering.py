@@ -1,0 +1,114 @@
+"""What an answer goes through on its way: looked into, then its originals put back, text by text. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sekisho.errors import Reason, RefusedError
+from sekisho.gateway.dialects.answers import Answerer, Channel
+from sekisho.gateway.guards.window import MAX_HELD, Lens, Watch, Whole, Window
+from sekisho.redact.restore import Restorer, Tally
+
+_DOCUMENT = "tool_arguments"
+
+
+@dataclass(slots=True)
+class _Way:
+    lens: Lens | None
+    restorer: Restorer | None
+
+
+@dataclass(slots=True)
+class AnswerFilter:
+    """The filter of one answer; see `TextFilter`.
+
+    Args:
+        values: Originals by placeholder; secret. None: nothing was taken out of the request.
+        watch: What must not be told; None: nobody looks.
+        held: Whether nothing goes on before all of a text was looked into.
+    """
+
+    values: Mapping[str, str] | None = field(default=None, repr=False)
+    watch: Watch | None = None
+    held: bool = False
+    _ways: dict[Channel, _Way] = field(default_factory=dict, init=False, repr=False)
+    _done: Tally = field(default_factory=Tally, init=False)
+
+    def feed(self, channel: Channel, piece: str) -> str:
+        """Return what may go on by now."""
+        way = self._ways.get(channel) or self._begin(channel)
+        if way.lens is not None:
+            piece = way.lens.feed(piece)
+        return way.restorer.feed(piece) if way.restorer is not None else piece
+
+    def finish(self, channel: Channel) -> str:
+        """Return what was held back; the channel may begin again."""
+        way = self._ways.pop(channel, None)
+        if way is None:
+            return ""
+        rest = way.lens.finish() if way.lens is not None else ""
+        if way.restorer is None:
+            return rest
+        rest = way.restorer.feed(rest) + way.restorer.finish()
+        self._done = _add(self._done, way.restorer.tally)
+        return rest
+
+    @property
+    def tally(self) -> Tally:
+        """What was met of placeholders so far, in all texts."""
+        total = self._done
+        for way in self._ways.values():
+            if way.restorer is not None:
+                total = _add(total, way.restorer.tally)
+        return total
+
+    def _begin(self, channel: Channel) -> _Way:
+        in_json = channel.kind == _DOCUMENT
+        lens: Lens | None = None
+        if self.watch is not None:
+            lens = Whole(self.watch, in_json=in_json) if self.held or in_json else Window(self.watch)
+        restorer = None if self.values is None else Restorer(self.values, in_json=in_json)
+        way = self._ways[channel] = _Way(lens, restorer)
+        return way
+
+
+def _add(left: Tally, right: Tally) -> Tally:
+    return Tally(left.restored + right.restored, left.invented + right.invented, left.halves + right.halves)
+
+
+class HeldAnswerer:
+    """Say nothing before the answer is complete and all of it was looked into."""
+
+    __slots__ = ("_inner", "_length", "_parts")
+
+    def __init__(self, inner: Answerer) -> None:
+        self._inner = inner
+        self._parts: list[bytes] = []
+        self._length = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Return nothing.
+
+        Raises:
+            RefusedError: `AnswerRefused`, it is too long to be held; refuses like the answerer within, too.
+        """
+        said = self._inner.feed(data)
+        self._length += len(said)
+        if self._length > MAX_HELD * 8:
+            raise RefusedError(
+                Reason.ANSWER_REFUSED,
+                f"the answer takes more than the {MAX_HELD * 8} bytes that are held; it ends here",
+            )
+        self._parts.append(said)
+        return b""
+
+    def end(self) -> bytes:
+        """Return the whole answer; refuses like the answerer within."""
+        return b"".join([*self._parts, self._inner.end()])
+
+    def fail(self, reason: Reason, message: str) -> bytes:
+        """Return the last words of a stream that has begun."""
+        return self._inner.fail(reason, message)
+
+    def whole(self, body: bytes) -> bytes:
+        """Return an answer that is no stream."""
+        return self._inner.whole(body)

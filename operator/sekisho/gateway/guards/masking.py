@@ -1,0 +1,96 @@
+"""Take out of a request what must not leave, the same way in every turn and replica. Pure."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sekisho.classify.rules import EffectiveRules
+from sekisho.errors import Reason, RefusedError
+from sekisho.gateway.dialects.strict import FieldError
+from sekisho.gateway.guards.texts import Text, find_opaque, find_texts, replace_texts
+from sekisho.redact.placeholders import derive_key
+from sekisho.redact.redactor import Redactor
+from sekisho.redact.session import Redaction
+
+CLOSED: Final = "Closed"
+_FIRST: Final = "user"
+
+
+def find_words(rules: EffectiveRules, tier: str | None, profile: frozenset[str]) -> frozenset[str]:
+    """Return the words of what must be taken out of a request; empty: it goes as it is.
+
+    Args:
+        rules: Of the request's class.
+        tier: Of the site that is to answer; a site nobody knows counts as outside.
+        profile: What the caller's access policies have taken out wherever the request goes.
+
+    Raises:
+        RefusedError: `PolicyInvalid`, the class may leave after redaction, and nothing is said to be redacted.
+    """
+    if tier == CLOSED:
+        return profile
+    if rules.burst == "AfterRedaction" and not rules.redact:
+        raise RefusedError(
+            Reason.POLICY_INVALID,
+            "the policy lets this class leave closed sites after redaction and names nothing to redact; rules.redact"
+            " has to name what",
+        )
+    return profile | rules.redact
+
+
+def name_conversation(body: Mapping[str, Any]) -> str:
+    """Return what stays over a conversation's turns: a digest of all up to the first thing that its user said.
+
+    Whatever has no turns is a conversation of its own.
+    """
+    messages = body.get("messages")
+    first: Any = {key: body.get(key) for key in ("prompt", "input")}
+    if isinstance(messages, list):
+        roles = [message.get("role") if isinstance(message, dict) else None for message in messages]
+        end = roles.index(_FIRST) + 1 if _FIRST in roles else len(messages)
+        first = messages[:end]
+    spelt = json.dumps(first, sort_keys=True).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(spelt).hexdigest()
+
+
+def name_tenant(namespace: str, username: str) -> str:
+    """Return whose conversation it is: a namespace's, as one caller asks it; another caller's never has the same."""
+    return hashlib.sha256(json.dumps([namespace, username]).encode()).hexdigest()
+
+
+def mask_body(body: Mapping[str, Any], redaction: Redaction) -> dict[str, Any]:
+    """Return a body whose texts have lost what `redaction` looks for, and every value that another text gave away.
+
+    Raises:
+        FieldError: A part of it is no text, so that nothing can be taken out of it.
+        RefusedError: `RequestTooLarge`, more is found than a request may hold.
+    """
+    opaque = find_opaque(body)
+    if opaque:
+        raise FieldError(
+            f"{opaque[0]} is no text, so nothing can be taken out of it, and this request may only leave redacted; "
+            "send text, or use a model of a closed site",
+            param=opaque[0],
+        )
+    texts = find_texts(body)
+    for text in texts:
+        if text.in_json:
+            redaction.learn(text.value, in_json=True)
+    plain = [text.value for text in texts if not text.in_json]
+    masked = dict(zip(plain, redaction.redact_all(plain), strict=True))
+
+    def replace(text: Text) -> str:
+        return redaction.redact_json(text.value) if text.in_json else masked[text.value]
+
+    return replace_texts(body, replace)
+
+
+def open_redaction(redactor: Redactor, master: bytes, *, tenant: str, body: Mapping[str, Any]) -> Redaction:
+    """Begin a request's redaction under the key of its tenant and conversation.
+
+    Raises:
+        RefusedError: `KeyUnsafe`, the master key is too short.
+    """
+    key = derive_key(master, tenant=tenant, conversation=name_conversation(body))
+    return redactor.new_session(key)
