@@ -160,6 +160,7 @@ class Reason(StrEnum):
     NOT_ALLOWED = "NotAllowed"
     CLASS_ABOVE_CEILING = "ClassAboveCeiling"
     CLASS_ABOVE_SERVICE = "ClassAboveService"
+    OPAQUE_NOT_ALLOWED = "OpaqueNotAllowed"
     MODEL_UNKNOWN = "ModelUnknown"
     MODEL_NOT_READY = "ModelNotReady"
     RECORD_UNAVAILABLE = "RecordUnavailable"

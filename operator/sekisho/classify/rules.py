@@ -22,6 +22,7 @@ from sekisho.errors import Reason, RefusedError
 _BURST = ("Never", "AfterRedaction", "Allowed")
 _EGRESS = ("Denied", "Declared")
 _TENANCY = ("Dedicated", "SharedByOwner", "Shared")
+_OPAQUE = ("Refused", "Allowed")
 _LOG = ("Digest", "Metadata")
 _ATTACKS = ("Refuse", "Record", "Off")
 _EXAMINE = ("Held", "Windowed", "Off")
@@ -87,6 +88,7 @@ class EffectiveRules:
     redact: frozenset[str]
     tenancy: str
     images_by_digest: bool
+    opaque: str
     log: str
     prompt_attacks: str
     answers: EffectiveAnswers
@@ -122,6 +124,7 @@ def _complete(level: Rules) -> Rules:
             "egress": level.egress or "Denied",
             "burst": level.burst or "Never",
             "tenancy": level.tenancy or "Shared",
+            "opaque": level.opaque or "Refused",
             "log": level.log or "Digest",
             "prompt_attacks": level.prompt_attacks or "Record",
         }
@@ -140,6 +143,7 @@ def _join(rules: Sequence[Rules]) -> EffectiveRules:
         redact=frozenset(item for r in rules for item in r.redact or ()),
         tenancy=_strictest(_TENANCY, [r.tenancy for r in rules]),
         images_by_digest=any(r.images_by_digest for r in rules),
+        opaque=_strictest(_OPAQUE, [r.opaque for r in rules]),
         log=_strictest(_LOG, [r.log for r in rules]),
         prompt_attacks=_strictest(_ATTACKS, [r.prompt_attacks for r in rules]),
         answers=_join_answers([r.answers for r in rules if r.answers is not None and r.answers.examine != "Off"]),

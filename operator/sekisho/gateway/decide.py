@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from sekisho.api.names import CLASS_LABEL, name_child
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.classify.lattice import DataClass, Floor, Lattice, join_floors
+from sekisho.classify.rules import rules_of
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 
 CLASS_HEADER: Final = "x-sekisho-classification"
@@ -24,6 +25,7 @@ class Law:
 
     lattice: Lattice
     digest: str
+    policy: ClassificationPolicySpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ def read_law(spec: Mapping[str, Any], digest: str) -> Law:
         UnavailableError: It cannot be read; without a law nothing is relayed.
     """
     try:
-        return Law(Lattice.of(ClassificationPolicySpec.model_validate(spec)), digest)
+        policy = ClassificationPolicySpec.model_validate(spec)
+        return Law(Lattice.of(policy), digest, policy)
     except ValidationError:
         raise UnavailableError(
             Reason.POLICY_INVALID, "the ClassificationPolicy cannot be read, so nothing is relayed; its status says why"
@@ -203,6 +206,21 @@ def check_user(service: ServiceFacts, username: str, groups: Iterable[str]) -> N
         f"{rule} of {service.full_name} names neither you ({username[:256]}) nor a group of yours; who answers for the "
         "service adds you, where it should be so",
     )
+
+
+def check_opaque(law: Law, wanted: DataClass, images: int) -> None:
+    """Refuse what nothing can examine, where the class does not allow it.
+
+    Raises:
+        RefusedError: OpaqueNotAllowed.
+    """
+    if images and rules_of(law.policy, wanted).opaque != "Allowed":
+        raise RefusedError(
+            Reason.OPAQUE_NOT_ALLOWED,
+            f"the request holds {images} {'image' if images == 1 else 'images'}, which nothing examines, and its class "
+            f"{wanted} does not allow what cannot be examined (opaque: Refused). Send text, or ask who answers for the "
+            "policy.",
+        )
 
 
 def check_ready(service: ServiceFacts) -> None:

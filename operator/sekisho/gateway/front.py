@@ -19,6 +19,7 @@ from sekisho.gateway.decide import (
     Backend,
     RequestClass,
     ServiceFacts,
+    check_opaque,
     check_ready,
     check_user,
     decide_class,
@@ -79,6 +80,7 @@ class Trail:
     id: str
     began_at: float
     endpoint: Endpoint | None = None
+    dialect: Endpoint | None = None
     caller: Caller | None = None
     model: str | None = None
     stream: bool = False
@@ -157,7 +159,7 @@ class Front:
 
     async def answer(self, call: Call, sink: Sink, *, request_id: str) -> None:
         """Answer one request; every outcome but a caller who has gone ends in an answer."""
-        trail = Trail(request_id, time.monotonic(), find_endpoint(call.path))
+        trail = Trail(request_id, time.monotonic(), find_endpoint(call.path), find_dialect(call))
         with telemetry.tracer.start_as_current_span("gateway.request", record_exception=False) as span:
             try:
                 with self._parts.admission.enter():
@@ -173,15 +175,14 @@ class Front:
 
     async def _serve(self, call: Call, sink: Sink, trail: Trail) -> None:
         parts = self._parts
-        authorization = call.header("Authorization")
-        trail.caller = caller = await parts.identity.authenticate(authorization[0] if len(authorization) == 1 else None)
+        trail.caller = caller = await parts.identity.authenticate(_read_credential(call))
         with parts.admission.enter_caller(caller.username):
             if trail.endpoint in SERVED and call.method == "POST":
                 await self._ask(call, sink, trail, caller)
             elif call.path == MODELS_PATH and call.method == "GET":
-                await self._list(sink, caller)
+                await self._list(sink, trail, caller)
             elif call.path.startswith(f"{MODELS_PATH}/") and call.method == "GET":
-                await self._show(call, sink, caller)
+                await self._show(call, sink, trail, caller)
             else:
                 raise RefusedError(
                     Reason.ENDPOINT_UNKNOWN,
@@ -189,16 +190,16 @@ class Front:
                     f"{', '.join(sorted(SERVED))} and GET {MODELS_PATH}",
                 )
 
-    async def _list(self, sink: Sink, caller: Caller) -> None:
+    async def _list(self, sink: Sink, trail: Trail, caller: Caller) -> None:
         usable, complete = await self._parts.identity.list_usable(caller, list(self._parts.facts.services()))
         answering = (item for item in usable if is_user(item, caller.username, caller.groups))
         names = [(item.namespace, item.name, item.created_at) for item in answering]
-        await self._say(sink, render_models(names, complete=complete))
+        await self._say(sink, render_models(trail.dialect, names, complete=complete))
 
-    async def _show(self, call: Call, sink: Sink, caller: Caller) -> None:
+    async def _show(self, call: Call, sink: Sink, trail: Trail, caller: Caller) -> None:
         namespace, name = split_model(unquote(call.path.removeprefix(f"{MODELS_PATH}/")))
         service = await self._find(caller, namespace, name)
-        await self._say(sink, render_model(service.namespace, service.name, service.created_at))
+        await self._say(sink, render_model(trail.dialect, (service.namespace, service.name, service.created_at)))
 
     async def _say(self, sink: Sink, body: bytes) -> None:
         await sink.begin(200, "application/json", length=len(body))
@@ -257,6 +258,7 @@ class Front:
         trail.policy = law.digest
         trail.request_class = decide_class(law, service, _read_class(call))
         await parts.identity.check_class(caller, law.lattice, trail.request_class.value)
+        check_opaque(law, trail.request_class.value, asked.images)
         check_ready(service)
         backend = find_backend(service, parts.facts.ports, domain=parts.cluster_domain)
         return _Cleared(backend, asked, asked.render(backend.served_name), build_answerer(asked, None))
@@ -291,7 +293,7 @@ class Front:
             await self._append(trail.describe("request") | refusal)
         retry = _RETRY_SECONDS.get(error.reason, _DEFAULT_RETRY_SECONDS) if error.retry else None
         param = error.param if isinstance(error, FieldError) else None
-        body = render_error(trail.endpoint, error.reason, error.message, param=param)
+        body = render_error(trail.dialect, error.reason, error.message, param=param)
         await sink.begin(status, "application/json", length=len(body), retry_seconds=retry)
         await sink.write(body)
         await sink.end()
@@ -303,6 +305,20 @@ def find_endpoint(path: str) -> Endpoint | None:
         return Endpoint(path)
     except ValueError:
         return None
+
+
+def find_dialect(call: Call) -> Endpoint | None:
+    """Return whose error shape a caller understands; clients of Anthropic name their version wherever they ask."""
+    endpoint = find_endpoint(call.path)
+    if endpoint is None and (call.path.startswith(f"{Endpoint.MESSAGES}/") or call.header("anthropic-version")):
+        return Endpoint.MESSAGES
+    return endpoint
+
+
+def _read_credential(call: Call) -> str | None:
+    """Return what stands for the Authorization header, which clients of Anthropic spell as x-api-key; never two."""
+    given = [*call.header("Authorization"), *(f"Bearer {key}" for key in call.header("x-api-key"))]
+    return given[0] if len(given) == 1 else None
 
 
 def _read_class(call: Call) -> str | None:

@@ -16,7 +16,7 @@ from sekisho.errors import Reason, RefusedError
 from sekisho.gateway.admission import Admission
 from sekisho.gateway.dialects.refusals import render_error
 from sekisho.gateway.dialects.strict import FieldError
-from sekisho.gateway.front import Front, find_endpoint
+from sekisho.gateway.front import Front, find_dialect
 
 _log = logging.getLogger(__name__)
 _JSON: Final = "application/json"
@@ -225,7 +225,7 @@ class HttpServer:
             else:
                 told = f"the gateway failed; its log tells more of request {request_id}"
                 await sink.begin(500, _JSON)
-                await sink.write(render_error(find_endpoint(call.path), Reason.INTERNAL_ERROR, told))
+                await sink.write(render_error(find_dialect(call), Reason.INTERNAL_ERROR, told))
                 await sink.end()
         finally:
             call.close()

@@ -84,6 +84,7 @@ def _rules() -> st.SearchStrategy[dict[str, object]]:
             "trust": st.fixed_dictionaries({}, optional=trust),
             "weights": st.fixed_dictionaries({}, optional=weights),
             "egress": st.sampled_from(["Denied", "Declared"]),
+            "opaque": st.sampled_from(["Refused", "Allowed"]),
             "burst": st.sampled_from(["Never", "AfterRedaction", "Allowed"]),
             "redact": _subset("person", "address"),
             "tenancy": st.sampled_from(["Shared", "SharedByOwner", "Dedicated"]),

@@ -16,6 +16,7 @@ STRICTEST_FIRST = {
     "egress": ("Denied", "Declared"),
     "tenancy": ("Dedicated", "SharedByOwner", "Shared"),
     "log": ("Digest", "Metadata"),
+    "opaque": ("Refused", "Allowed"),
     "prompt_attacks": ("Refuse", "Record", "Off"),
 }
 EXAMINED = ("Held", "Windowed", "Off")
@@ -104,6 +105,7 @@ def test_a_level_that_says_nothing_gets_the_safest_value_of_everything() -> None
         redact=frozenset(),
         tenancy="Shared",
         images_by_digest=False,
+        opaque="Refused",
         log="Digest",
         prompt_attacks="Record",
         answers=EffectiveAnswers(),

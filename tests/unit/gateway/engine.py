@@ -12,6 +12,7 @@ from aiohttp import web
 
 Behaviour = Callable[["Engine", web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
 WORDS = ("Data ", "has ", "a ", "class", ". データ")
+FINISHED = {"index": 0, "delta": {}, "finish_reason": "stop"}
 USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
 
 
@@ -73,6 +74,7 @@ async def answer_well(engine: "Engine", request: web.Request, body: dict[str, An
     for word in WORDS:
         await response.write(spell_event(chunk_of(word, model)))
         await asyncio.sleep(engine.pause_seconds)
+    await response.write(spell_event(chunk_of("", model) | {"choices": [FINISHED]}))
     await response.write(spell_event(chunk_of("", model) | {"choices": [], "usage": USAGE}))
     await response.write(spell_event(b"[DONE]"))
     return response

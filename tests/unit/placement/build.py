@@ -22,6 +22,7 @@ RULES = EffectiveRules(
     redact=frozenset(),
     tenancy="Shared",
     images_by_digest=False,
+    opaque="Refused",
     log="Digest",
     prompt_attacks="Record",
     answers=EffectiveAnswers(),

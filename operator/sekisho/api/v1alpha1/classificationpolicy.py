@@ -26,6 +26,7 @@ DeviceTrust = Literal["nvidia-cc"]
 Burst = Literal["Never", "AfterRedaction", "Allowed"]
 Egress = Literal["Denied", "Declared"]
 Tenancy = Literal["Shared", "SharedByOwner", "Dedicated"]
+Opaque = Literal["Refused", "Allowed"]
 LogDetail = Literal["Metadata", "Digest"]
 ScanResult = Literal["Clean"]
 PromptAttacks = Literal["Off", "Record", "Refuse"]
@@ -131,6 +132,11 @@ class Rules(ApiModel):
     )
     images_by_digest: bool | None = Field(
         default=None, description="Every image of the pod must be named by digest. Default false."
+    )
+    opaque: Opaque | None = Field(
+        default=None,
+        description="Whether a request may hold what nothing can examine, such as images. Refused: it may not (the "
+        "default). Allowed: it goes on as it is, to a model that can read it.",
     )
     log: LogDetail | None = Field(
         default=None, description="What the record of a request holds besides its digest. Default Digest."

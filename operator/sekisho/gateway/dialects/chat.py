@@ -6,6 +6,7 @@ A field that nobody here understands could ask an engine to run a template, to f
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sekisho.gateway.dialects.parts import check_chat_part, read_objects
 from sekisho.gateway.dialects.strict import (
     BOOL,
     COUNT,
@@ -22,7 +23,11 @@ from sekisho.gateway.dialects.strict import (
 )
 
 ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool"})
-MESSAGE_FIELDS: Final = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "refusal"})
+MESSAGE_FIELDS: Final = frozenset(
+    {"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "reasoning_content", "reasoning"}
+)
+# What engines put into their answers, and clients send back with them, and says nothing.
+_EMPTY_FIELDS: Final = frozenset({"annotations", "audio", "function_call"})
 # Accepted, because clients send them, and not sent on: they tell an engine who asks.
 DROPPED: Final = frozenset({"user", "safety_identifier"})
 PENALTY: Final = Kind("a number from -2 to 2", (int, float), -2, 2)
@@ -65,8 +70,8 @@ def read_chat(raw: Mapping[str, Any], limits: BodyLimits) -> dict[str, Any]:
     """
     check_fields(raw, FIELDS)
     check_sampling(raw, limits)
-    check_messages(raw.get("messages"), most=limits.max_messages)
-    return keep_fields(raw)
+    messages = read_turns(raw.get("messages"), most=limits.max_messages)
+    return keep_fields(raw) | {"messages": messages}
 
 
 def keep_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,8 +93,8 @@ def check_sampling(raw: Mapping[str, Any], limits: BodyLimits) -> None:
             raise not_served(name, "stream_options")
 
 
-def check_messages(messages: Any, *, most: int) -> None:
-    """Check the conversation: known roles, texts, and tool calls whose inside is the engine's matter.
+def read_turns(messages: Any, *, most: int) -> list[dict[str, Any]]:
+    """Return the conversation: known roles, texts, images, and tool calls whose inside is the engine's matter.
 
     Raises:
         FieldError: Something in it is unknown; the path is named, never the text.
@@ -98,12 +103,16 @@ def check_messages(messages: Any, *, most: int) -> None:
         raise FieldError("messages must be a list of at least one message", param="messages")
     if len(messages) > most:
         raise FieldError(f"messages has {len(messages)} items, {most} are possible", param="messages")
-    for at, message in enumerate(messages):
-        path = f"messages[{at}]"
-        if not isinstance(message, dict):
-            raise FieldError(f"{path} must be an object", param=path)
-        check_names(message, MESSAGE_FIELDS, path=path)
-        _check_message(message, path)
+    return [_read_turn(message, f"messages[{at}]") for at, message in enumerate(messages)]
+
+
+def _read_turn(message: Any, path: str) -> dict[str, Any]:
+    if not isinstance(message, dict):
+        raise FieldError(f"{path} must be an object", param=path)
+    kept = {name: value for name, value in message.items() if value or name not in _EMPTY_FIELDS}
+    check_names(kept, MESSAGE_FIELDS, path=path)
+    _check_message(kept, path)
+    return kept
 
 
 def _check_message(message: Mapping[str, Any], path: str) -> None:
@@ -111,7 +120,7 @@ def _check_message(message: Mapping[str, Any], path: str) -> None:
     if not isinstance(role, str) or role not in ROLES:
         known = ", ".join(sorted(ROLES))
         raise FieldError(f"{path}.role is {quote(role)}; known are {known}", param=f"{path}.role")
-    for name in ("name", "tool_call_id", "refusal"):
+    for name in ("name", "tool_call_id", "refusal", "reasoning_content", "reasoning"):
         if not isinstance(message.get(name), str | None):
             raise FieldError(f"{path}.{name} must be a string", param=f"{path}.{name}")
     if not isinstance(message.get("tool_calls"), list | None):
@@ -121,9 +130,5 @@ def _check_message(message: Mapping[str, Any], path: str) -> None:
         return
     if not isinstance(content, list):
         raise FieldError(f"{path}.content must be a string or a list of parts", param=f"{path}.content")
-    for at, part in enumerate(content):
-        if not isinstance(part, dict) or part.keys() != {"type", "text"} or part["type"] != "text":
-            where = f"{path}.content[{at}]"
-            raise FieldError(f"{where} is not a part of text; other parts are not served by this gateway", param=where)
-        if not isinstance(part["text"], str):
-            raise FieldError(f"{path}.content[{at}].text must be a string", param=f"{path}.content[{at}].text")
+    for where, part in read_objects(content, f"{path}.content"):
+        check_chat_part(part, where)

@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from sekisho.gateway.dialects.chat import read_chat
+from sekisho.gateway.dialects.messages import read_messages
+from sekisho.gateway.dialects.parts import count_images
 from sekisho.gateway.dialects.plain import read_completion, read_embedding
 from sekisho.gateway.dialects.strict import BodyLimits, FieldError, parse_json, quote
 
@@ -30,6 +32,7 @@ _READERS: Final[Mapping[Endpoint, tuple[Endpoint, _Reader]]] = {
     Endpoint.CHAT: (Endpoint.CHAT, read_chat),
     Endpoint.COMPLETIONS: (Endpoint.COMPLETIONS, read_completion),
     Endpoint.EMBEDDINGS: (Endpoint.EMBEDDINGS, read_embedding),
+    Endpoint.MESSAGES: (Endpoint.CHAT, read_messages),
 }
 SERVED: Final = frozenset(_READERS)
 
@@ -42,6 +45,7 @@ class Asked:
         endpoint: What the caller asked for, and the dialect of the answer.
         engine_path: What the engine is asked for.
         body: Allowed fields for `engine_path`; without the model's name and without what tells who asks.
+        images: How many images stand in it; what they show is examined by nothing.
     """
 
     endpoint: Endpoint
@@ -50,6 +54,7 @@ class Asked:
     stream: bool
     engine_path: str
     body: Mapping[str, Any]
+    images: int = 0
 
     @property
     def model(self) -> str:
@@ -91,7 +96,8 @@ def parse_request(endpoint: Endpoint, body: bytes, limits: BodyLimits) -> Asked:
     engine_path, read = _READERS[endpoint]
     fields = read(raw, limits)
     namespace, service = split_model(raw.get("model"))
-    return Asked(endpoint, namespace, service, raw.get("stream") is True, engine_path.value, fields)
+    stream, images = raw.get("stream") is True, count_images(fields)
+    return Asked(endpoint, namespace, service, stream, engine_path.value, fields, images)
 
 
 def split_model(value: Any) -> tuple[str, str]:

@@ -13,6 +13,7 @@ _HTTP: Final[Mapping[Reason, int]] = {
     Reason.NOT_ALLOWED: 403,
     Reason.CLASS_ABOVE_CEILING: 403,
     Reason.CLASS_ABOVE_SERVICE: 403,
+    Reason.OPAQUE_NOT_ALLOWED: 403,
     Reason.MODEL_UNKNOWN: 404,
     Reason.ENDPOINT_UNKNOWN: 404,
     Reason.REQUEST_INVALID: 400,

@@ -16,6 +16,7 @@ from sekisho.gateway.dialects.strict import BodyLimits, FieldError, parse_json
 from tests.unit.gateway.house import build_chat
 
 LIMITS = BodyLimits()
+PIXEL = "data:image/png;base64,AAAA"
 
 
 def parse_chat(body: bytes, limits: BodyLimits) -> Asked:
@@ -74,6 +75,20 @@ def test_parts_of_text_and_fields_that_say_nothing_are_read() -> None:
     assert (request.namespace, request.service, request.stream) == ("legal", "contract-review", False)
 
 
+def test_images_that_stand_in_the_request_are_counted() -> None:
+    content = [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": PIXEL, "detail": "low"}}]
+    asked = parse_chat(json.dumps(build_chat(messages=[{"role": "user", "content": content}])).encode(), LIMITS)
+    assert asked.images == 1
+    assert asked.body["messages"][0]["content"] == content
+
+
+def test_an_answer_is_read_when_a_client_sends_it_back() -> None:
+    empty: dict[str, Any] = {"annotations": [], "audio": None, "function_call": None, "refusal": None}
+    turn = {"role": "assistant", "content": "a", "reasoning_content": "hm", "tool_calls": []}
+    asked = parse_chat(json.dumps(build_chat(messages=[turn | empty])).encode(), LIMITS)
+    assert asked.body["messages"] == [turn | {"refusal": None}]
+
+
 def test_a_body_nested_deeper_than_allowed_is_refused() -> None:
     deep: Any = "x"
     for _ in range(40):
@@ -98,7 +113,19 @@ def test_a_text_reaches_the_engine_unchanged(text: str) -> None:
         ([{"role": "user", "content": 7}], "messages[0].content"),
         ([{"role": "user", "content": "x", "cache_control": {}}], "messages[0].cache_control"),
         ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://169.254.169.254/"}}]}],
-         "messages[0].content[0]"),
+         "messages[0].content[0].image_url"),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}], "messages[0].content[0].image_url"),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": PIXEL, "detail": "most"}}]}],
+         "messages[0].content[0].image_url.detail"),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": PIXEL, "x": 1}}]}],
+         "messages[0].content[0].image_url.x"),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:text/html;base64,AAAA"}}]}],
+         "messages[0].content[0].image_url"),
+        ([{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}], "messages[0].content[0].type"),
+        ([{"role": "user", "content": [{"type": "text", "text": "a", "x": 1}]}], "messages[0].content[0].x"),
+        ([{"role": "user", "content": ["a"]}], "messages[0].content[0]"),
+        ([{"role": "assistant", "content": "x", "audio": {"id": "a"}}], "messages[0].audio"),
+        ([{"role": "assistant", "reasoning_content": 7}], "messages[0].reasoning_content"),
         ([{"role": "user", "content": [{"type": "text", "text": 7}]}], "messages[0].content[0].text"),
         ([{"role": "user", "name": 7}], "messages[0].name"),
         ([{"role": "assistant", "tool_calls": {}}], "messages[0].tool_calls"),
