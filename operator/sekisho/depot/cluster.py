@@ -31,11 +31,13 @@ class WeightsWish:
     Attributes:
         digest: What the source must turn out to be; None where the owner states none.
         limit_bytes: Largest size that is accepted.
+        sealed: Whether the pod that asks unseals what it gets; no other is given ciphertext.
     """
 
     uri: str
     digest: str | None
     limit_bytes: int
+    sealed: bool = False
 
 
 class Cluster(Protocol):

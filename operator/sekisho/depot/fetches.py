@@ -15,6 +15,7 @@ from sekisho.depot.sources.choice import choose_source
 from sekisho.depot.sources.listing import Listing, RemoteFile, Source, check_listing, digest_of_list
 from sekisho.depot.sources.opening import open_source
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
+from sekisho.seal.facts import MANIFEST_NAME
 
 _LOG: Final = logging.getLogger(__name__)
 _FETCHES_AT_ONCE: Final = 4
@@ -95,7 +96,7 @@ class Fetches:
         Raises:
             SekishoError: The last fetch failed; it is tried again after a while, whoever asks.
         """
-        name = f"{wish.uri}\n{wish.digest or ''}\n{wish.limit_bytes}"
+        name = f"{wish.uri}\n{wish.digest or ''}\n{wish.limit_bytes}" + ("\nsealed" if wish.sealed else "")
         job = self._jobs.get(name)
         if job is None:
             self._make_room()
@@ -157,11 +158,13 @@ class Fetches:
         if is_pinned(wish):
             kept = await asyncio.to_thread(self._recall, job.name)
             if kept is not None:
+                _check_kind(wish, kept.files)
                 return kept
         entry = choose_source(wish.uri, await asyncio.to_thread(self.sources), anonymous=self.anonymous)
         async with open_source(wish.uri, entry, expected=wish.digest) as source:
             listing = await source.list_files()
             files = check_listing(listing.files, limit_bytes=wish.limit_bytes, uri=wish.uri)
+            _check_kind(wish, files)
             if len(files) == 1 and files[0].digest is None:
                 files = (replace(files[0], digest=wish.digest),)
             job.total, job.listed = sum(file.size for file in files), True
@@ -245,6 +248,18 @@ class Fetches:
         if not idle:
             raise UnavailableError(Reason.DEPOT_OVERLOADED, f"{len(self._jobs)} fetches are running or waiting")
         del self._jobs[min(idle, key=lambda name: self._jobs[name].finished_at)]
+
+
+def _check_kind(wish: WeightsWish, files: Sequence[RemoteFile | StoredFile]) -> None:
+    """Refuse ciphertext to who takes it for plain weights: an engine would fail on it, and nobody would say why."""
+    if wish.sealed or all(file.path != MANIFEST_NAME for file in files):
+        return
+    raise RefusedError(
+        Reason.SOURCE_INVALID,
+        f"{wish.uri} is a sealed model (it has {MANIFEST_NAME}), and the pod takes plain weights: a storageUri in a "
+        "service cannot unseal, so create a Model for it and name it in modelRef; where that is done, the depot looks "
+        "at the Model again within minutes, and the pod is replaced",
+    )
 
 
 def is_pinned(wish: WeightsWish) -> bool:

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from aiohttp import web
@@ -113,7 +113,8 @@ class DepotApi:
         pod = await self._identify(request)
         self.proofs.require_fresh(pod)
         try:
-            answer = self.fetches.ask(await self._read_wish(pod))
+            wish = replace(await self._read_wish(pod), sealed=await self.proofs.unseals(pod))
+            answer = self.fetches.ask(wish)
         except SekishoError as error:
             await self._tell(pod, error.reason, error.message)
             raise

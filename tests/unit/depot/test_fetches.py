@@ -13,6 +13,7 @@ from sekisho.depot.cluster import WeightsWish
 from sekisho.depot.fetches import Fetches, FetchProgress, WeightsSet
 from sekisho.depot.settings import SourceEntry
 from sekisho.errors import Reason, SekishoError
+from tests.unit.depot.artifacts import entry_of, push, sealed_blobs, uri_of
 from tests.unit.depot.parts import FileServer, Keys, build_keys, check_signature, serve_files
 
 LIMIT = 64 << 20
@@ -34,8 +35,10 @@ class Depot:
         self.cache.open()
         self.fetches = Fetches(self.cache, lambda: entries, anonymous=anonymous, clock=lambda: self.now)
 
-    async def get(self, uri: str, *, digest: str | None = None, limit: int = LIMIT) -> WeightsSet:
-        wish = WeightsWish(uri, digest, limit)
+    async def get(
+        self, uri: str, *, digest: str | None = None, limit: int = LIMIT, sealed: bool = False
+    ) -> WeightsSet:
+        wish = WeightsWish(uri, digest, limit, sealed)
         for _ in range(3000):
             answer = self.fetches.ask(wish)
             if isinstance(answer, WeightsSet):
@@ -328,3 +331,37 @@ async def test_progress_counts_in_mebibytes(tmp_path: Path, keys: Keys) -> None:
         assert isinstance(answer, FetchProgress)
         assert answer.message == f"asking {wish.uri} for its files"
         await depot.get(wish.uri)
+
+
+@pytest.mark.parametrize("pinned", [False, True], ids=["by tag", "by digest"])
+async def test_a_sealed_model_is_refused_to_who_takes_it_for_plain_weights(tmp_path: Path, pinned: bool) -> None:
+    with serve_files(FileServer(), None) as server:
+        digest = push(server, sealed_blobs("release"))
+        uri = f"oci://{server.host}/models/x@{digest}" if pinned else uri_of(server)
+        depot = Depot(tmp_path, entry_of(server))
+        error = await depot.refuse(uri)
+        assert (error.reason, error.retry) == (Reason.SOURCE_INVALID, False)
+        assert error.message.startswith(f"{uri} is a sealed model (it has sekisho.json), and the pod takes plain weights")
+        assert "create a Model for it and name it in modelRef" in error.message
+        assert depot.files("blobs") == []
+        whole = await depot.get(uri, sealed=True)
+        assert "sekisho.json" in [file.path for file in whole.files]
+        depot.now += 11
+        assert (await depot.refuse(uri)).reason is Reason.SOURCE_INVALID
+
+
+async def test_a_list_of_files_that_was_kept_is_no_way_around_that(tmp_path: Path) -> None:
+    with serve_files(FileServer(), None) as server:
+        uri = f"oci://{server.host}/models/x@{push(server, sealed_blobs('release'))}"
+        depot = Depot(tmp_path, entry_of(server))
+        await depot.get(uri, sealed=True)
+        kept = depot.cache.recall_list(f"{uri}\n\n{LIMIT}\nsealed")
+        assert kept is not None
+        depot.cache.remember_list(f"{uri}\n\n{LIMIT}", kept)
+        assert (await depot.refuse(uri)).reason is Reason.SOURCE_INVALID
+
+
+async def test_a_file_of_that_name_further_below_makes_no_sealed_model(tmp_path: Path) -> None:
+    with serve_files(FileServer(), None) as server:
+        push(server, {"sub/sekisho.json": b"{}", "model.gguf": b"weights"})
+        assert len((await Depot(tmp_path, entry_of(server)).get(uri_of(server))).files) == 2
