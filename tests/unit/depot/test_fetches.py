@@ -35,9 +35,7 @@ class Depot:
         self.cache.open()
         self.fetches = Fetches(self.cache, lambda: entries, anonymous=anonymous, clock=lambda: self.now)
 
-    async def get(
-        self, uri: str, *, digest: str | None = None, limit: int = LIMIT, sealed: bool = False
-    ) -> WeightsSet:
+    async def get(self, uri: str, *, digest: str | None = None, limit: int = LIMIT, sealed: bool = False) -> WeightsSet:
         wish = WeightsWish(uri, digest, limit, sealed)
         for _ in range(3000):
             answer = self.fetches.ask(wish)
@@ -341,7 +339,9 @@ async def test_a_sealed_model_is_refused_to_who_takes_it_for_plain_weights(tmp_p
         depot = Depot(tmp_path, entry_of(server))
         error = await depot.refuse(uri)
         assert (error.reason, error.retry) == (Reason.SOURCE_INVALID, False)
-        assert error.message.startswith(f"{uri} is a sealed model (it has sekisho.json), and the pod takes plain weights")
+        assert error.message.startswith(
+            f"{uri} is a sealed model (it has sekisho.json), and the pod takes plain weights"
+        )
         assert "create a Model for it and name it in modelRef" in error.message
         assert depot.files("blobs") == []
         whole = await depot.get(uri, sealed=True)
