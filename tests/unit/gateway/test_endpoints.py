@@ -103,6 +103,21 @@ async def test_a_key_in_the_dialects_place_is_a_token_like_any_other_but_never_b
     assert body["messages"] == [{"role": "user", "content": "What is a class?"}]
 
 
+async def test_a_response_that_would_have_to_be_kept_is_refused_and_another_is_answered(house: House) -> None:
+    body = {"model": MODEL, "input": "What is a class?"}
+    answer = await house.send("/v1/responses", json=body | {"previous_response_id": "resp_1"})
+    assert (answer.status, answer.code, answer.json["error"]["param"]) == (
+        400,
+        "request_invalid",
+        "previous_response_id",
+    )
+    assert (await house.send("/v1/responses/resp_1", method="GET")).code == "endpoint_unknown"
+    assert not house.engine.requests
+    answer = await house.send("/v1/responses", json=body)
+    assert answer.json["output"][0]["content"][0]["text"] == "".join(WORDS)
+    assert answer.json["usage"]["output_tokens"] == 5
+
+
 async def test_models_are_listed_in_the_shape_of_who_asks(house: House) -> None:
     headers = {"anthropic-version": "2023-06-01"}
     listing = await house.send("/v1/models", method="GET", headers=headers)

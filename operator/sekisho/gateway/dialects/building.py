@@ -8,10 +8,12 @@ from sekisho.gateway.dialects.form import Asked, Endpoint
 from sekisho.gateway.dialects.telling import Conductor, Teller
 from sekisho.gateway.dialects.telling_chat import ChatTeller, CompletionTeller
 from sekisho.gateway.dialects.telling_messages import MessagesTeller
+from sekisho.gateway.dialects.telling_responses import ResponsesTeller
 
 _TELLERS: Final[Mapping[Endpoint, Callable[[Asked], Teller]]] = {
     Endpoint.CHAT: ChatTeller,
     Endpoint.COMPLETIONS: CompletionTeller,
+    Endpoint.RESPONSES: ResponsesTeller,
     Endpoint.MESSAGES: MessagesTeller,
 }
 

@@ -11,6 +11,7 @@ from sekisho.gateway.dialects.chat import read_chat
 from sekisho.gateway.dialects.messages import read_messages
 from sekisho.gateway.dialects.parts import count_images
 from sekisho.gateway.dialects.plain import read_completion, read_embedding
+from sekisho.gateway.dialects.responses import read_responses
 from sekisho.gateway.dialects.strict import BodyLimits, FieldError, parse_json, quote
 
 _MODEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -32,6 +33,7 @@ _READERS: Final[Mapping[Endpoint, tuple[Endpoint, _Reader]]] = {
     Endpoint.CHAT: (Endpoint.CHAT, read_chat),
     Endpoint.COMPLETIONS: (Endpoint.COMPLETIONS, read_completion),
     Endpoint.EMBEDDINGS: (Endpoint.EMBEDDINGS, read_embedding),
+    Endpoint.RESPONSES: (Endpoint.CHAT, read_responses),
     Endpoint.MESSAGES: (Endpoint.CHAT, read_messages),
 }
 SERVED: Final = frozenset(_READERS)
