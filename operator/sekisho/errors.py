@@ -169,6 +169,7 @@ class Reason(StrEnum):
     RECORD_REWRITTEN = "RecordRewritten"
     RECORD_FORKED = "RecordForked"
     OVERLOADED = "Overloaded"
+    BUDGET_EXHAUSTED = "BudgetExhausted"
     REQUEST_INVALID = "RequestInvalid"
     REQUEST_TOO_LARGE = "RequestTooLarge"
     ENDPOINT_UNKNOWN = "EndpointUnknown"

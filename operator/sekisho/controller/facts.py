@@ -13,6 +13,7 @@ from sekisho.controller.store import Name, Raw
 from sekisho.controller.versions import VersionLedger
 from sekisho.errors import RefusedError
 from sekisho.kube.resources import (
+    ACCESS_POLICIES,
     DATA_GRANTS,
     EVIDENCE_POLICIES,
     KEY_RELEASE_POLICIES,
@@ -23,6 +24,7 @@ from sekisho.kube.resources import (
     SITES,
     Resource,
 )
+from sekisho.plan.accesspolicy import plan_accesspolicy
 from sekisho.plan.datagrant import plan_datagrant
 from sekisho.plan.evidencepolicy import plan_evidencepolicy
 from sekisho.plan.keyreleasepolicy import plan_keyreleasepolicy
@@ -55,6 +57,7 @@ class FactsLoop:
             EVIDENCE_POLICIES: lambda raw: plan_evidencepolicy(reader.evidence_policy(raw), gatherer.grant_world()),
             KEY_RELEASE_POLICIES: lambda raw: plan_keyreleasepolicy(reader.key_release(raw), gatherer.grant_world()),
             DATA_GRANTS: lambda raw: plan_datagrant(reader.data_grant(raw), gatherer.grant_world()),
+            ACCESS_POLICIES: lambda raw: plan_accesspolicy(reader.access_policy(raw), gatherer.access_world()),
         }
 
     async def reconcile(self, resource: Resource, name: Name) -> Outcome:

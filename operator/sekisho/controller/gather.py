@@ -27,6 +27,7 @@ from sekisho.kube.resources import (
 )
 from sekisho.plan.grants import names_workload
 from sekisho.plan.world import (
+    AccessWorld,
     DataGrantObject,
     GrantWorld,
     KeyReleaseObject,
@@ -108,6 +109,15 @@ class Gatherer:
             },
             owners=tuple(map(reader.key_release, stores[KEY_RELEASE_POLICIES])),
             tenants=tuple(map(reader.data_grant, stores[DATA_GRANTS])),
+            now_at=self._clock(),
+        )
+
+    def access_world(self) -> AccessWorld:
+        """Gather everything that the status of an AccessPolicy may depend on."""
+        return AccessWorld(
+            policy=self.policy(),
+            sites=frozenset(name for _, name in self._cluster.stores[SITES].names()),
+            system_namespace=self.render_settings().system_namespace,
             now_at=self._clock(),
         )
 

@@ -5,6 +5,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from sekisho.api.v1alpha1.accesspolicy import AccessPolicySpec
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.api.v1alpha1.datagrant import DataGrantSpec
 from sekisho.api.v1alpha1.evidencepolicy import EvidencePolicySpec
@@ -15,6 +16,7 @@ from sekisho.api.v1alpha1.runtime import RuntimeSpec
 from sekisho.api.v1alpha1.site import SiteSpec
 from sekisho.errors import Reason, Rejection
 from sekisho.kube.resources import (
+    ACCESS_POLICIES,
     DATA_GRANTS,
     EVIDENCE_POLICIES,
     INFERENCE_SERVICES,
@@ -100,6 +102,10 @@ class Reader:
     def data_grant(self, raw: Raw) -> DataGrantObject:
         """Read a DataGrant."""
         return _grant_object(raw, self.spec(DATA_GRANTS, raw, DataGrantSpec))
+
+    def access_policy(self, raw: Raw) -> GrantObject[AccessPolicySpec]:
+        """Read an AccessPolicy."""
+        return _grant_object(raw, self.spec(ACCESS_POLICIES, raw, AccessPolicySpec))
 
     def spec(self, resource: Resource, raw: Raw, model: type[SpecT]) -> SpecT | Rejection:
         """Parse the spec, or say what is wrong with it."""

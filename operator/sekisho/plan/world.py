@@ -77,7 +77,7 @@ EvidencePolicyObject = ClusterObject[EvidencePolicySpec]
 
 @dataclass(frozen=True, slots=True)
 class GrantObject(Generic[SpecT]):
-    """One side of a key's release as it was read: a KeyReleasePolicy or a DataGrant."""
+    """What somebody grants, as it was read: a KeyReleasePolicy, a DataGrant or an AccessPolicy."""
 
     namespace: str
     name: str
@@ -111,6 +111,23 @@ class GrantWorld:
     evidence: Mapping[str, EvidencePolicySpec]
     owners: tuple[KeyReleaseObject, ...]
     tenants: tuple[DataGrantObject, ...]
+    now_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class AccessWorld:
+    """What the status of an AccessPolicy may depend on.
+
+    Attributes:
+        policy: The ClassificationPolicy in force; None where there is none, a rejection where it cannot be parsed.
+        sites: Names of Sites.
+        system_namespace: Namespace of the installation.
+        now_at: Unix seconds at which the facts were gathered.
+    """
+
+    policy: ClassificationPolicySpec | Rejection | None
+    sites: frozenset[str]
+    system_namespace: str
     now_at: float
 
 

@@ -26,6 +26,7 @@ PLURALS = {
     "NetworkPolicy": "networkpolicies", "ClassificationPolicy": "classificationpolicies", "Ingress": "ingresses",
     "ValidatingAdmissionPolicy": "validatingadmissionpolicies", "Endpoints": "endpoints",
     "EvidencePolicy": "evidencepolicies", "KeyReleasePolicy": "keyreleasepolicies",
+    "AccessPolicy": "accesspolicies",
 }  # fmt: skip
 
 

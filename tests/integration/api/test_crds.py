@@ -49,7 +49,7 @@ def test_a_second_policy_is_refused(server: ApiServer) -> None:
     [
         ("InferenceService", "a" * 51, 50), ("InferenceService", "a.b", 50), ("InferenceService", "1a", 50),
         ("Model", "a" * 64, 63), ("Site", "a.b", 63), ("Runtime", "a.b", 63), ("EvidencePolicy", "a.b", 63),
-        ("KeyReleasePolicy", "a" * 64, 63), ("DataGrant", "1a", 63),
+        ("KeyReleasePolicy", "a" * 64, 63), ("DataGrant", "1a", 63), ("AccessPolicy", "a" * 64, 63),
     ],
 )  # fmt: skip
 def test_a_name_that_children_cannot_carry_is_refused(

@@ -71,6 +71,15 @@ GRANT: Mapping[str, Any] = {
     "classes": {"atMost": {"level": "confidential"}},
     "users": ["group:legal", "serviceaccount:legal:chat"],
 }
+ACCESS: Mapping[str, Any] = {
+    "subjects": [{"user": "group:legal"}, {"cel": "claims.email.endsWith('@example.test')"}],
+    "models": ["x/*", "x/chat"],
+    "ceiling": {"level": "confidential", "compartments": ["gdpr"]},
+    "sites": ["tokyo"],
+    "budgets": {"requestsPerMinute": 600, "tokensPerDay": 5_000_000},
+    "redact": ["person"],
+    "expiresAt": "2027-01-01T00:00:00Z",
+}
 GOOD: Mapping[str, Mapping[str, Any]] = {
     "ClassificationPolicy": POLICY,
     "Site": SITE,
@@ -80,8 +89,9 @@ GOOD: Mapping[str, Mapping[str, Any]] = {
     "EvidencePolicy": EVIDENCE,
     "KeyReleasePolicy": RELEASE,
     "DataGrant": GRANT,
+    "AccessPolicy": ACCESS,
 }
-NAMESPACED = ("Model", "InferenceService", "KeyReleasePolicy", "DataGrant")
+NAMESPACED = ("Model", "InferenceService", "KeyReleasePolicy", "DataGrant", "AccessPolicy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +363,30 @@ BAD: Mapping[str, Bad] = {
     ),
     "a grant of data to any image": Bad(
         "DataGrant", {**GRANT, "images": []}, "should have at least 1 items", "at least 1 item"
+    ),
+    "a subject that is both a user and an expression": Bad(
+        "AccessPolicy", {**ACCESS, "subjects": [{"user": "group:a", "cel": "true"}]},
+        "a subject is either a user or a cel expression",
+    ),
+    "a subject that is nobody": Bad(
+        "AccessPolicy", {**ACCESS, "subjects": [{}]}, "a subject is either a user or a cel expression"
+    ),
+    "a policy that lets nobody in": Bad(
+        "AccessPolicy", {**ACCESS, "subjects": []}, "should have at least 1 items", "at least 1 item"
+    ),
+    "a policy without models": Bad(
+        "AccessPolicy", {**ACCESS, "models": []}, "should have at least 1 items", "at least 1 item"
+    ),
+    "a star in the middle of a model": Bad(
+        "AccessPolicy", {**ACCESS, "models": ["x/a*b"]}, "should match", "match pattern"
+    ),
+    "a model without a namespace": Bad("AccessPolicy", {**ACCESS, "models": ["chat"]}, "should match", "match pattern"),
+    "an expression without an end": Bad(
+        "AccessPolicy", {**ACCESS, "subjects": [{"cel": "a" * 1025}]}, "may not be more than 1024", "at most 1024"
+    ),
+    "a budget of nothing": Bad(
+        "AccessPolicy", {**ACCESS, "budgets": {"requestsPerMinute": 0}},
+        "should be greater than or equal to 1", "greater than or equal to 1",
     ),
     "a closed site without nodes": Bad(
         "Site", {key: value for key, value in SITE.items() if key != "nodes"},

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sekisho.api.v1alpha1 import (
+    accesspolicy,
     classificationpolicy,
     datagrant,
     evidencepolicy,
@@ -23,4 +24,5 @@ KINDS: Final[tuple[Mapping[str, Any], ...]] = (
     evidencepolicy.KIND,
     keyreleasepolicy.KIND,
     datagrant.KIND,
+    accesspolicy.KIND,
 )

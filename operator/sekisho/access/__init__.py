@@ -1,0 +1,1 @@
+"""Who may ask: the expressions, the decision and the budgets of AccessPolicies. Pure."""
