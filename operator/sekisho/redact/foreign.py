@@ -1,0 +1,113 @@
+"""Foreign names in katakana: ジョン・F・ケネディ, スミス氏, and words that no dictionary has."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from sekisho.redact import namewords
+from sekisho.redact.neighbours import is_role, is_titled
+from sekisho.redact.words import ENDS, LINKS, NAMES, NOUNS, REACH, Lexicon, Sort, Word, is_katakana, word_at
+
+_INITIAL: Final = re.compile(r"[A-Z]\.?")
+_QUOTES: Final = frozenset('「『“《"')
+# How long a word is that nobody knows and may be a name; longer ones are made of others.
+_LONGEST: Final = 7
+
+
+def begins_foreign(words: Sequence[Word], index: int) -> bool:
+    """Tell whether a word of katakana stands there, or an initial before a dot and another part."""
+    if is_katakana(words[index]):
+        return True
+    linked = word_at(words, index + 1).text in LINKS
+    return linked and _is_initial(words[index]) and _is_part(word_at(words, index + 2))
+
+
+def find_foreign(words: Sequence[Word], index: int, lexicon: Lexicon) -> tuple[int, int] | None:
+    """Return the name that begins at a word of which `begins_foreign` holds; None where it is something else."""
+    parts, end = _read_parts(words, index)
+    if not any(is_katakana(part) for part in parts):
+        return None
+    if word_at(words, end).sort is Sort.NUMBER and word_at(words, end + 1).text == "世":
+        return index, end + 2
+    if any(word.text in LINKS for word in words[index:end]):
+        return (index, end) if _is_chain(parts, lexicon) else None
+    if word_at(words, index - 1).text in LINKS and _is_part(word_at(words, index - 2)):
+        return None
+    if any(part.sort in NAMES for part in parts):
+        if any(part.sort not in NAMES for part in parts):
+            return None
+        while word_at(words, end).sort in NAMES:
+            end += 1
+        return index, end
+    return (index, end) if _is_single(words, index, end, lexicon) else None
+
+
+def _read_parts(words: Sequence[Word], index: int) -> tuple[list[Word], int]:
+    parts: list[Word] = []
+    end = index
+    while len(parts) < REACH and _is_part(word_at(words, end)):
+        parts.append(words[end])
+        end += 1
+        if word_at(words, end).text in LINKS and _is_part(word_at(words, end + 1)):
+            end += 1
+    return parts, end
+
+
+def _is_part(word: Word) -> bool:
+    return is_katakana(word) or _is_initial(word)
+
+
+def _is_initial(word: Word) -> bool:
+    return _INITIAL.fullmatch(word.text) is not None
+
+
+def _is_chain(parts: Sequence[Word], lexicon: Lexicon) -> bool:
+    first, last = parts[0], parts[-1]
+    named = first.sort in NAMES
+    if _is_initial(first):
+        return not any(part.text in namewords.THINGS for part in parts)
+    if any(_is_thing(part, lexicon, named=named, last=part is last) for part in parts):
+        return False
+    # Teams: ブルドッグス, レイブンズ.
+    if last.text.endswith("ズ") and last.sort not in NAMES:
+        return False
+    if first.sort is Sort.PLACE and not lexicon.is_name(first.text):
+        return False
+    if any(part.sort in NAMES for part in parts):
+        return True
+    places = [part for part in parts if part.sort is Sort.PLACE]
+    return any(not part.known for part in parts) and all(part is last and lexicon.is_name(part.text) for part in places)
+
+
+def _is_thing(part: Word, lexicon: Lexicon, *, named: bool, last: bool) -> bool:
+    if part.text in namewords.LINKING or part.sort is Sort.COUNTRY:
+        return True
+    if part.text in namewords.THINGS:
+        return not (named and lexicon.is_name(part.text))
+    return part.sort is Sort.PROPER and not (named and last) and not lexicon.is_name(part.text)
+
+
+def _is_single(words: Sequence[Word], index: int, end: int, lexicon: Lexicon) -> bool:
+    word = words[index]
+    known = all(part.known for part in words[index:end])
+    may_be = not known or any(lexicon.is_name(part.text) for part in words[index:end])
+    if is_titled(words, end) and (may_be or words[end].text in namewords.HONORIFICS):
+        return True
+    if end > index + 1 or not may_be or len(word.text) < 3 or word_at(words, end).sort not in ENDS:
+        return False
+    if is_role(words, index) and word.sort is not Sort.PLACE:
+        return True
+    before = word_at(words, index - 1)
+    if before.sort in NOUNS or before.text in _QUOTES or before.text in LINKS:
+        return False
+    if known:
+        return word.sort in {Sort.PLACE, Sort.PROPER} and words[end].text in namewords.ACTING
+    return not _is_compound(word.text, lexicon)
+
+
+def _is_compound(text: str, lexicon: Lexicon) -> bool:
+    if len(text) > _LONGEST:
+        return True
+    tails = (text[cut:] for cut in range(1, len(text) - 3))
+    heads = (text[:cut] for cut in range(4, len(text)))
+    return any(map(lexicon.is_noun, tails)) or any(map(lexicon.is_noun, heads))

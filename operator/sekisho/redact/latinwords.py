@@ -1,0 +1,44 @@
+"""Words beside names in Latin letters."""
+
+# ruff: noqa: E501, SIM905 - lists of words read best as text
+
+import re
+from typing import Final
+
+TITLES: Final = frozenset(
+    """mr mrs ms miss mx dr prof professor sir madam dame lord lady captain capt colonel sgt officer judge rev father sister brother president
+    senator mme herr frau señor señora sra producer director actor actress singer author writer minister chancellor governor mayor doctor nurse
+    coach""".split()
+)
+PARTICLES: Final = "|".join(
+    """de da do dos das del della di du la le van von der den ter ten zu zum bin ibn al el y e""".split()
+)
+# Before a name.
+CUE: Final = re.compile(
+    r"(?:\b(?i:my name is|name is|this is|i am|i'm|named|called|call me|known as|dear|hi|hello|hey|attn:?|signed:?|regards,?"
+    r"|sincerely,?|thanks,?|cheers,?|directed by:?|written by:?|founded by|composed by|sung by|played by|from:|to:|cc:|contact:?"
+    r"|ask for|(?:speak|talk) (?:to|with)|assistant to|married(?: to)?|my (?:wife|husband|son|daughter|kid|brother|sister|friend"
+    r"|boss|colleague|mother|father)|(?:first|last|middle|maiden|full|family|given|account|card) name:?|names?:"
+    r"|customer:?|patient:?|employee:?|user:|producer|starring|under the name(?: of)?)|\b(?i:mr|mrs|ms|dr|prof)\.?)\s{1,12}$"
+)
+# Behind a name: what people do and have.
+OF_PEOPLE: Final = re.compile(
+    r"(?:['’]s (?:wife|husband|son|daughter|kid|kids|mother|father|brother|sister|friend|boss|address|phone|email|name|birthday"
+    r"|house|novel|account|passport|salary)\b|:\s?[\"“]| (?:lives?|lived|said|says|told|asked|wrote|writes|works|worked|joined"
+    r"|explained|married|thinks?|wants?|likes|graduated|studied|spent|began|founded|claims?|replied|added|resigned|retired"
+    r"|was born|died|had given|has been (?:a|diagnosed)|will be (?:talking|speaking)|is (?:a|an|our|my|the) (?:\w+ )?(?:doctor|nurse|teacher"
+    r"|engineer|lawyer|manager|director|employee|customer|patient|student|actor|singer|author|writer))\b)"
+)
+# A word that makes a firm, a street, a place or a thing of names.
+HEADS: Final = frozenset(
+    """inc ltd llc corp corporation company co gmbh ag plc group holdings partners bank university college school hospital institute insurance
+    church museum hotel street st avenue ave road rd lane ln drive boulevard blvd court terrace way square place park city county island islands
+    lake river mountain bay beach valley airport station bridge foundation dam association award prize act law theorem disease syndrome studios
+    records press news times post magazine festival cup league club fc united season office""".split()
+)
+FIRST_OF_PLACES: Final = frozenset(
+    """rua avenida av calle via paseo plaza rue uss usns fort mount mt lake san santa saint st los las new port porto cape isle north south east
+    west""".split()
+)
+HOUSE_BEFORE: Final = re.compile(r"\d[,/]? $|\b(?:apt|suite|box|no)\.? $", re.IGNORECASE)
+HOUSE_AFTER: Final = re.compile(r",? \d{1,5}\b(?!\s?(?:years|%|and))| (?:u|ul|utca|útja|út|straat|strasse|gatan|tie)\b")

@@ -1,0 +1,54 @@
+"""Words beside names: titles, what people are, and what makes a firm, a place or a thing of a name."""
+
+# ruff: noqa: E501, SIM905 - a Japanese sign counts as two columns; lists of words read best as text
+
+import re
+from typing import Final
+
+HONORIFICS: Final = frozenset("さん 様 さま 氏 君 くん ちゃん 殿 先生 先輩 嬢 女史 両氏".split())
+# What follows anything that has members or stands for people; no title by itself.
+_OF_PEOPLE: Final = frozenset("ら たち 達 家 王 代表 自身 自ら 本人".split())
+TITLES: Final = (
+    HONORIFICS
+    | _OF_PEOPLE
+    | frozenset(
+        """部長 副部長 課長 課長代理 係長 主任 社長 副社長 会長 専務 常務 取締役 監督 選手 教授 准教授 博士 講師 助教 医師 弁護士 議員 知事 市長 町長 村長
+        区長 首相 総理 大臣 外相 大統領 長官 総裁 総長 学長 校長 園長 院長 所長 署長 局長 室長 店長 支店長 理事長 理事 委員長 委員 幹事長 書記長 主席 元帥 大将
+        中将 少将 准将 大佐 中佐 少佐 大尉 中尉 少尉 軍曹 伍長 提督 艦長 船長 機長 将軍 司令 司令官 伯爵 侯爵 公爵 男爵 子爵 伯 卿 女王 国王 皇帝 天皇 皇后 皇子
+        親王 内親王 王子 王女 法王 教皇 姫 上人 法師 和尚 親方 守 師匠 師 被告 容疑者 受刑者 被害者 夫妻 夫人 兄弟 姉妹 親子 一家 記者 アナウンサー アナ 騎手 投手
+        捕手 翁 女優 俳優 顧問 参謀 マネージャー リーダー 社員 家臣""".split()
+    )
+)
+FIRM_TITLES: Final = TITLES - _OF_PEOPLE
+# What people are: before a name, with or without の.
+ROLE: Final = re.compile(
+    r"(?:[^会業記打患信]者|[画作漫楽歌曲筆説劇治評論]家|[議委社団乗隊船定]員|選手|投手|歌手|捕手|騎手|[^外]官|夫|妻|父|母|兄|弟|姉|妹|娘|息子|[長次三四][男女]|女優|俳優"
+    r"|監督|博士|教授|首相|大統領|社長|会長|部長|課長|係長|主任|代表|大使|公使|領事|参謀|[大中少][将佐尉]|国王|皇帝|女王|王妃|王子|王女|パイロット|アシスタント|ボーカル"
+    r"|ギタリスト|ドラマー|ベーシスト|ピアニスト|ソリスト|プロデューサー|ディレクター|デザイナー|アナウンサー|弁護士|医師|看護師|牧師|神父|司教|師匠|弟子|新人|友人|親友"
+    r"|同僚|後輩|先輩|上司|部下|氏名|名前|担当)$"
+)
+FIRMS: Final = frozenset("株式会社 有限会社 合同会社 合資会社 財団法人 社団法人".split())
+# Behind a name: the whole is a firm, a school, a place, a unit, a thing.
+HEADS: Final = tuple(
+    """社 会社 大学 大学院 学院 学園 高校 高等学校 中学 中学校 小学校 学校 校 研究室 工業 製薬 薬品 薬局 薬舗 電機 電気 電灯 電力 電鉄 鉄道 線 駅 空港 港 橋 川 山
+    岳 島 岬 湖 池 沼 峠 谷 坂 通り 町 村 市 区 郡 県 州 城 寺 神社 宮 堂 院 クリニック 教会 神殿 館 劇場 座 競馬場 球場 競技場 工場 スタジアム アリーナ 公園 古墳 遺跡
+    砦 山脈 海峡 海岸 地区 エリア 方面 団地 タウン ビル タワー ホテル 銀行 証券 商事 商店 商会 物産 建設 不動産 組 グループ 財団 基金 協会 学会 連盟 連合 同盟 党 軍
+    隊 艦隊 師団 司令部 内閣 政権 陣営 王朝 幕府 藩 杯 賞 カップ 記念 事件 法 条約 協定 定理 方程式 理論 効果 症候群 病 計画 プロジェクト 号 丸 製 比 会 局 所 灯台
+    国 湾 間 衆 展 府 舎 暦 ライン コンクール クラブ チーム リーグ バンド ユナイテッド 酒造 農園 牧場 珈琲 楽器 飛行機 自動車 セメント モータース プロダクション 出版
+    書房 書店 新聞 放送 テレビ ラジオ 文庫 法人 シティ パーク ダム センター リゾート ベリー 寮 楼 菜館 公司 ホールディングス ブラザース カンパニー コミック""".split()
+)
+# In foreign names joined by dots: words that no person's name has, and words that some have.
+LINKING: Final = frozenset("アンド エンド ザ オブ トゥ トゥー イン フォー".split())
+THINGS: Final = frozenset(
+    """ユナイテッド シティ クラブ リーグ カップ チーム グループ カンパニー コーポレーション インコーポレイテッド エンターテインメント ブラザース ダム スクウェア スクエア
+    シアター コンテスト フェスティバル サウンド フェア コミック タワー ビル ホテル パーク センター ステート トップ スター スターズ ワールド カー システム システムズ
+    サービス ソフト ネット モーター モータース エンジン プロ オープン グランプリ ショー ツアー ミュージック レコード レコーズ ブック ブックス ジャズ ロック バンド
+    ゲーム ゲームズ オンライン レイク リバー マウンテン アイランド ストリート スタジアム アリーナ プラザ タウン ハウス バンク キャピタル ファイナンス ベース クルー""".split()
+)
+# Surnames of one sign in China and Korea, which are common words as well.
+ONE_SIGN: Final = frozenset(
+    "金李朴崔鄭姜趙尹張林韓呉申徐権黄安宋柳洪全高文孫梁裴白曹許南沈盧河丁郭成車具禹朱任田羅辛閔兪池陳厳蔡元千方孔玄咸卞楊廉辺呂秋都魯石蒋王劉周胡何馬謝唐馮于董"
+    "蕭程袁鄧傅曽彭蘇賈魏薛葉閻余潘杜戴夏鍾汪范姚譚廖鄒熊陸郝康毛邱秦江史顧侯邵孟龍万段雷銭湯黎易常武喬賀頼龔島英"
+)
+# What may follow a place where it is a person: who does something, rather than where.
+ACTING: Final = frozenset("は が も と を や 、 ら 本人".split())

@@ -1,0 +1,136 @@
+"""People in Japanese text: names that the dictionary knows, and those that their neighbours give away."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from sekisho.redact import namewords
+from sekisho.redact.foreign import begins_foreign, find_foreign
+from sekisho.redact.neighbours import ends, is_role, is_titled
+from sekisho.redact.words import LINKS, NAMES, NOUNS, REACH, Lexicon, Sort, Word, is_kanji, word_at
+
+_MAX_GIVEN: Final = 3
+_GIVEN_SORTS: Final = NOUNS - {Sort.PLACE, Sort.COUNTRY, Sort.PROPER} | {Sort.PREFIX, Sort.OTHER}
+_SURNAME_SORTS: Final = frozenset({Sort.NOUN, Sort.PLACE, Sort.COUNTRY, Sort.SUFFIX})
+
+
+def find_people(words: Sequence[Word], lexicon: Lexicon) -> Iterator[tuple[int, int]]:
+    """Yield where people stand in a text of these words, in its order, without overlaps."""
+    index = 0
+    while index < len(words):
+        place = _find_at(words, index, lexicon)
+        if place is None:
+            index += 1
+            continue
+        first, last = place
+        if not _is_part_of_other(words, first, last):
+            yield words[first].start, words[last - 1].end
+        index = max(index, last - 1) + 1
+
+
+def _find_at(words: Sequence[Word], index: int, lexicon: Lexicon) -> tuple[int, int] | None:
+    word = words[index]
+    if word.text.isascii() and not begins_foreign(words, index):
+        return None
+    if begins_foreign(words, index):
+        return find_foreign(words, index, lexicon)
+    if word.sort in NAMES:
+        return _find_surname(words, index, lexicon), _find_end(words, index, lexicon)
+    if word.sort in {Sort.PLACE, Sort.NOUN, Sort.PROPER} and is_kanji(word):
+        end = _find_by_neighbours(words, index, lexicon)
+        return (index, end) if end else None
+    return None
+
+
+def _find_by_neighbours(words: Sequence[Word], index: int, lexicon: Lexicon) -> int | None:
+    """Return where a name ends that begins with a word which is none by itself."""
+    word, following = words[index], word_at(words, index + 1)
+    may_be = not word.known or lexicon.is_name(word.text)
+    if not may_be:
+        return None
+    sure = word.sort is Sort.PLACE or not word.known
+    if is_titled(words, index + 1) and (sure or following.text in namewords.HONORIFICS):
+        return index + 1
+    alone = word_at(words, index - 1).sort not in NOUNS
+    role = is_role(words, index)
+    end = _find_given(words, index + 1, lexicon)
+    if end > index + 1 and (alone or role) and (sure or word.text in namewords.ONE_SIGN):
+        return end
+    if role and (not word.known or word_at(words, index - 1).text != "の") and sure and ends(words, index + 1):
+        return index + 1
+    acting = word.sort is Sort.PLACE and len(word.text) == 2 and following.text in namewords.ACTING
+    return index + 1 if acting and alone and word_at(words, index - 1).text not in LINKS else None
+
+
+def _find_surname(words: Sequence[Word], index: int, lexicon: Lexicon) -> int:
+    """Return where the surname begins that stands before a given name and is no name to the dictionary."""
+    first, total = index, 0
+    if words[index].sort is not Sort.GIVEN:
+        return index
+    while word_at(words, first - 1).sort in _SURNAME_SORTS and is_kanji(words[first - 1]):
+        total += len(words[first - 1].text)
+        if total > _MAX_GIVEN:
+            break
+        first -= 1
+    text = "".join(word.text for word in words[first:index])
+    odd = text in namewords.TITLES or namewords.ROLE.search(text) is not None
+    if first == index or odd or (word_at(words, first - 1).sort in NOUNS and not is_role(words, first)):
+        return index
+    unknown = any(not word.known for word in words[first:index])
+    return first if unknown or lexicon.is_name(text) or (len(text) == 2 == index - first) else index
+
+
+def _find_given(words: Sequence[Word], index: int, lexicon: Lexicon) -> int:
+    """Return where the given name ends that begins behind a surname and is no name to the dictionary; or `index`."""
+    last = index
+    while last - index < _MAX_GIVEN and word_at(words, last).sort in _GIVEN_SORTS and is_kanji(words[last]):
+        if words[last].text in namewords.TITLES:
+            break
+        last += 1
+    given = words[index:last]
+    text = "".join(word.text for word in given)
+    if not 0 < len(text) <= _MAX_GIVEN or not ends(words, last) or text.endswith(namewords.HEADS):
+        return index
+    unknown = any(not word.known and word.sort is not Sort.NUMBER for word in given)
+    return last if unknown or lexicon.is_name(text) or (len(text) == 2 == len(given)) else index
+
+
+def _find_end(words: Sequence[Word], index: int, lexicon: Lexicon) -> int:
+    """Return where the name ends that begins with a word which the dictionary knows as one."""
+    last = index
+    while word_at(words, last).sort in NAMES:
+        last += 1
+    if words[last - 1].sort is Sort.SURNAME:
+        return _find_given_behind(words, last, lexicon)
+    following = word_at(words, last)
+    # 西村 正 暘: a given name of which the dictionary has the beginning.
+    tail = last - index > 1 and len(following.text) == 1 and is_kanji(following) and ends(words, last + 1)
+    tail = tail and following.sort in {Sort.NOUN, Sort.SUFFIX} and following.text not in namewords.TITLES
+    return last + 1 if tail and not following.text.endswith(namewords.HEADS) else last
+
+
+def _find_given_behind(words: Sequence[Word], last: int, lexicon: Lexicon) -> int:
+    gap = word_at(words, last).sort is Sort.SPACE and len(words[last].text) == 1
+    following = word_at(words, last + gap)
+    if gap and following.sort in NAMES:
+        return last + 2
+    if following.sort is Sort.NOUN and not is_kanji(following) and lexicon.is_name(following.text):
+        return last + gap + 1 if ends(words, last + gap + 1) else last
+    end = _find_given(words, last + gap, lexicon)
+    return end if end > last + gap else last
+
+
+def _is_part_of_other(words: Sequence[Word], first: int, last: int) -> bool:
+    """Tell whether a name is part of a firm's, a place's or a thing's."""
+    following = word_at(words, last)
+    if word_at(words, first - 1).text in namewords.FIRMS or (following.sort is Sort.NUMBER):
+        return True
+    word = words[first]
+    if last - first == 1 and len(word.text) == 1 and word.sort in {Sort.GIVEN, Sort.NAME}:
+        return following.text not in namewords.TITLES and not is_role(words, first)
+    if word.sort is Sort.SURNAME and words[last - 1].sort is Sort.GIVEN:
+        return False
+    end = last
+    while end - last < REACH and word_at(words, end).sort in NOUNS and words[end].text not in namewords.TITLES:
+        end += 1
+    titled = word_at(words, end).text in namewords.TITLES
+    return not titled and any(word.text.endswith(namewords.HEADS) for word in words[last:end])

@@ -1,0 +1,54 @@
+"""Names in Latin letters."""
+
+# ruff: noqa: E501 - a Japanese sign counts as two columns, and tables read better unbroken
+
+import pytest
+
+from sekisho.redact.latin import LatinNames, find_latin
+
+NAMES = LatinNames(
+    given=frozenset({"jane", "martin", "paris", "mark", "don"}),
+    family=frozenset({"doe", "müller", "reed", "jones"}),
+    common=frozenset({"paris", "the", "english", "please", "mark", "martin"}),
+)
+
+
+def latin(text: str) -> list[str]:
+    return [text[start:end] for start, end in find_latin(text, NAMES)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Paris is large", "Please wait", "Jones University", "Reed Street", "6076 Müller u. 97", "Jane 45, Paris", "JANE DOE INC", "DOE",
+        "San Müller", "jane@doe.com", "@Jane", "Don't go", "Jo", "Alpha Beta", "Jane Doe Jones Reed Müller", "X", "Mr. is short", "Sent by Xa Bank",
+        "Dr",
+    ],
+)  # fmt: skip
+def test_what_is_no_person_is_left(text: str) -> None:
+    assert latin(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Jane wrote", ["Jane"]),
+        ("jane met Jane Doe.", ["Jane Doe"]),
+        ("My name is Rubija", ["Rubija"]),
+        ("my name is Martin", ["Martin"]),
+        ("Please Jane", ["Jane"]),
+        ("Mr. Xavi Quux Bank called", ["Xavi Quux"]),
+        ("Dr. Bank", ["Bank"]),
+        ("Mohmad R. Vizirov will", ["Mohmad R. Vizirov"]),
+        ('Vsevolod: "Who', ["Vsevolod"]),
+        ("Shovda lives here", ["Shovda"]),
+        ("Meza's daughter", ["Meza"]),
+        ("J. Doe and Anne van der Reed", ["J. Doe", "Anne van der Reed"]),
+        ("女優Jane Müllerは", ["Jane Müller"]),
+        ("join ms. Quinzia", ["Quinzia"]),
+        ("Jean-Luc Doe", ["Jean-Luc Doe"]),
+        ("O'Neil Doe", ["O'Neil Doe"]),
+    ],
+)
+def test_lists_titles_and_words_around_tell_people(text: str, expected: list[str]) -> None:
+    assert latin(text) == expected

@@ -1,0 +1,130 @@
+"""Which words of Japanese are people, by what stands beside them."""
+
+# ruff: noqa: E501 - a Japanese sign counts as two columns, and tables read better unbroken
+
+import pytest
+
+from tests.unit.redact.lexicons import people
+
+
+@pytest.mark.parametrize(
+    "notation",
+    [
+        "田中/SURNAME 町/NOUN に/OTHER", "田中/SURNAME 製薬/NOUN は/OTHER", "株式会社/NOUN 田中/SURNAME は/OTHER", "乃木坂/SURNAME 46/NUMBER! の/OTHER",
+        "田中/SURNAME 記念/NOUN 会/NOUN が/OTHER", "瞬/GIVEN 冷凍/NOUN は/OTHER", "鶴/GIVEN の/OTHER", "時間/NOUN は/OTHER", "Voice/NAME Stream/NOUN",
+        "林/NOUN の/OTHER", "石/NOUN 材料/NOUN が/OTHER", "江戸/PLACE 時代/NOUN に/OTHER", "渋谷/PLACE に/OTHER", "渋谷/PLACE 駅/NOUN は/OTHER",
+    ],
+)  # fmt: skip
+def test_names_of_firms_places_and_things_are_no_people(notation: str) -> None:
+    assert people(notation, names="林 石 江戸 渋谷") == []
+
+
+@pytest.mark.parametrize(
+    ("notation", "expected"),
+    [
+        ("山田/SURNAME 太郎/GIVEN です/OTHER", ["山田太郎"]),
+        ("山田/SURNAME _/SPACE 太郎/GIVEN です/OTHER", ["山田 太郎"]),
+        ("山田/SURNAME _/SPACE さくら/NOUN は/OTHER", ["山田 さくら"]),
+        ("山田/SURNAME _/SPACE さくら/NOUN 組/NOUN", ["山田"]),
+        ("山田/SURNAME _/SPACE は/OTHER", ["山田"]),
+        ("山田/SURNAME _/SPACE 維新/NOUN は/OTHER", ["山田 維新"]),
+        ("佐藤/SURNAME 部長/NOUN と/OTHER 鈴木/SURNAME さん/SUFFIX", ["佐藤", "鈴木"]),
+        ("佐藤/SURNAME 大学/NOUN 教授/NOUN は/OTHER", ["佐藤"]),
+        ("佐藤/SURNAME 上院/NOUN 議員/NOUN は/OTHER", ["佐藤"]),
+        ("前川/SURNAME 國男/GIVEN 建築/NOUN 事務所/NOUN", ["前川國男"]),
+        ("佐藤/SURNAME 案/NOUN は/OTHER", ["佐藤"]),
+    ],
+)  # fmt: skip
+def test_names_that_the_dictionary_has_are_people(notation: str, expected: list[str]) -> None:
+    assert people(notation, names="さくら 維新") == expected
+
+
+@pytest.mark.parametrize(
+    ("notation", "expected"),
+    [
+        ("岡田/PLACE 社長/NOUN が/OTHER", ["岡田"]),
+        ("茂木/PLACE 航海/NOUN 長/SUFFIX は/OTHER", ["茂木"]),
+        ("﨑山/NOUN! 様/SUFFIX", ["﨑山"]),
+        ("島/NOUN さん/SUFFIX", ["島"]),
+        ("島/NOUN 社長/NOUN が/OTHER", []),
+        ("奈良/PLACE 竜/NOUN 樹/SUFFIX に/OTHER", ["奈良竜樹"]),
+        ("林/NOUN 文/NOUN 察/NOUN は/OTHER", ["林文察"]),
+        ("金/NOUN 載昊/NOUN! と/OTHER", ["金載昊"]),
+        ("社長/NOUN の/OTHER 金/NOUN 載昊/NOUN! と/OTHER", ["金載昊"]),
+        ("銀/NOUN 載昊/NOUN! と/OTHER", []),
+        ("全国/NOUN 金/NOUN 載昊/NOUN! と/OTHER", []),
+        ("女優/NOUN 甲田/PLACE は/OTHER", ["甲田"]),
+        ("研究/NOUN 者/SUFFIX 甲田/PLACE は/OTHER", ["甲田"]),
+        ("社長/NOUN の/OTHER 﨑山/NOUN! は/OTHER", ["﨑山"]),
+        ("社長/NOUN の/OTHER 甲田/PLACE で/OTHER", []),
+        ("鹿島/PLACE が/OTHER", ["鹿島"]),
+        ("東京/PLACE 鹿島/PLACE が/OTHER", []),
+        ("・/SIGN 鹿島/PLACE が/OTHER", []),
+        ("楊/SURNAME 秀麗/NOUN に/OTHER", ["楊"]),
+        ("蔡/SURNAME 長庚/NOUN! は/OTHER", ["蔡長庚"]),
+        ("伊藤/SURNAME 穣/NOUN 一/NUMBER! の/OTHER", ["伊藤穣一"]),
+        ("西村/SURNAME 正/GIVEN 暘/NOUN! の/OTHER", ["西村正暘"]),
+        ("西村/SURNAME 正/GIVEN 社/NOUN の/OTHER", ["西村正"]),
+        ("髙橋/NOUN! 秀雄/GIVEN が/OTHER", ["髙橋秀雄"]),
+        ("韓国/COUNTRY 瑜美/GIVEN は/OTHER", ["瑜美"]),
+        ("土/NOUN 宮/SUFFIX 明日架/GIVEN は/OTHER", ["土宮明日架"]),
+        ("大阪/PLACE 土/NOUN 宮/SUFFIX 明日架/GIVEN は/OTHER", ["明日架"]),
+        ("寒田/PLACE 親将/GIVEN など/OTHER", ["寒田親将"]),
+        ("長男/NOUN 信勝/GIVEN は/OTHER", ["信勝"]),
+        ("長/NOUN い/OTHER", []),
+        ("大日本/NOUN 帝国/NOUN 信勝/GIVEN は/OTHER", ["信勝"]),
+        ("楊/SURNAME 社長/NOUN は/OTHER", ["楊"]),
+        ("千/GIVEN さん/SUFFIX", ["千"]),
+        ("作家/NOUN 千/GIVEN は/OTHER", ["千"]),
+    ],
+)  # fmt: skip
+def test_neighbours_tell_what_the_dictionary_does_not(notation: str, expected: list[str]) -> None:
+    names = "岡田 茂木 島 奈良 林 文察 金 銀 甲田 鹿島 東京 寒田 石"
+    assert people(notation, names=names) == expected
+
+
+@pytest.mark.parametrize(
+    ("notation", "expected"),
+    [
+        ("ジョン/NAME ・/SIGN スミス/NAME は/OTHER", ["ジョン・スミス"]),
+        ("ダニス/NOUN! ・/SIGN タノヴィッチ/NOUN! は/OTHER", ["ダニス・タノヴィッチ"]),
+        ("ジョン/NAME ・/SIGN F/NOUN ・/SIGN ケネディ/NAME は/OTHER", ["ジョン・F・ケネディ"]),
+        ("J/NOUN ・/SIGN K/NOUN ・/SIGN ローリング/NOUN は/OTHER", ["J・K・ローリング"]),
+        ("J/NOUN ・/SIGN リーグ/NOUN は/OTHER", []),
+        ("J/NOUN ・/SIGN K/NOUN は/OTHER", []),
+        ("J/NOUN は/OTHER", []),
+        ("アスター/NOUN! 4/NUMBER 世/SUFFIX は/OTHER", ["アスター4世"]),
+        ("レッド/NOUN ・/SIGN カード/NOUN は/OTHER", []),
+        ("ザ/NOUN ・/SIGN ビートルズ/NAME は/OTHER", []),
+        ("マイルス/NAME ・/SIGN グループ/NOUN は/OTHER", []),
+        ("マイルス/NAME ・/SIGN レイク/NOUN は/OTHER", ["マイルス・レイク"]),
+        ("スティーヴ/NAME ・/SIGN エリクソン/PROPER は/OTHER", ["スティーヴ・エリクソン"]),
+        ("ソニー/PROPER ・/SIGN エリクソン/NAME は/OTHER", []),
+        ("オーストリア/COUNTRY ・/SIGN ダイムラー/NAME は/OTHER", []),
+        ("ボルチモア/PLACE ・/SIGN レイヴン/NOUN! は/OTHER", []),
+        ("タンパベイ/NOUN! ・/SIGN レイズ/NOUN へ/OTHER", []),
+        ("ヴェルダー/NOUN! ・/SIGN ブレーメン/PLACE へ/OTHER", []),
+        ("ペレア/NOUN! ・/SIGN ワシントン/PLACE へ/OTHER", ["ペレア・ワシントン"]),
+        ("スミス/NAME は/OTHER", ["スミス"]),
+        ("スミス/NAME 太郎/GIVEN は/OTHER", ["スミス太郎"]),
+        ("ノーベル/NAME ショー/NOUN は/OTHER", []),
+        ("デヴォー/NOUN! 中佐/NOUN は/OTHER", ["デヴォー"]),
+        ("ソウル/PLACE さん/SUFFIX", ["ソウル"]),
+        ("カメラ/NOUN 中佐/NOUN は/OTHER", []),
+        ("哲学/NOUN 者/SUFFIX シセラ/NOUN! は/OTHER", ["シセラ"]),
+        ("レイブン/NOUN! は/OTHER", ["レイブン"]),
+        ("「/SIGN レイブン/NOUN! は/OTHER", []),
+        ("銀行/NOUN レイブン/NOUN! は/OTHER", []),
+        ("レイブン/NOUN! 銀行/NOUN", []),
+        ("フェスタカー/NOUN! は/OTHER", []),
+        ("アナフェスタ/NOUN! は/OTHER", []),
+        ("コアメンバーズカー/NOUN! は/OTHER", []),
+        ("フォード/PROPER は/OTHER", ["フォード"]),
+        ("フォード/PROPER で/OTHER", []),
+        ("カル/NOUN! は/OTHER", []),
+        ("プラント/NOUN は/OTHER", []),
+    ],
+)  # fmt: skip
+def test_foreign_names_are_told_from_teams_and_things(notation: str, expected: list[str]) -> None:
+    names = "フォード レイク ワシントン ソウル プラント"
+    assert people(notation, names=names, nouns="フェスタ") == expected
