@@ -32,7 +32,7 @@ from sekisho.broker.wire import RELEASE, encode_body, parse_ask, parse_proof_bod
 from sekisho.kube.client import KubeClient
 from sekisho.kube.pods import PodFacts
 from sekisho.kube.resources import Resource
-from sekisho.recording.record import Record
+from sekisho.recording.record import Identity, Record
 from sekisho.seal.canonical import encode_canonical
 from sekisho.seal.keys import encode_wrapped
 from tests.simulators.hardware.snp import SimulatedSnp
@@ -154,7 +154,7 @@ def open_stand(*, cold: bool, pods: int = 256) -> Iterator[Stand]:
     rules = build_rules(evidence={"genoa": policy})
     loop = asyncio.new_event_loop()
     with TemporaryDirectory(prefix="bench-release-") as folder:
-        record = Record(Path(folder), instance="bench")
+        record = Record(Path(folder), Identity("bench"))
         record.open()
         parts = Parts(
             cluster=cluster, rules=lambda: rules, challenges=ChallengeBook(seconds=60),

@@ -49,6 +49,7 @@ GATEWAY_SECONDS: Final = "sekisho_gateway_first_byte_seconds"
 GATEWAY_IN_FLIGHT: Final = "sekisho_gateway_in_flight"
 GATEWAY_RECORDS: Final = "sekisho_gateway_records"
 GATEWAY_RECORD_SECONDS: Final = "sekisho_gateway_record_seconds"
+GATEWAY_RECORD_LAG: Final = "sekisho_gateway_record_copy_lag_seconds"
 GATEWAY_FACTS_AGE: Final = "sekisho_gateway_facts_age_seconds"
 
 # Metrics of the depot
@@ -62,6 +63,7 @@ DEPOT_REPORTS: Final = "sekisho_depot_unseal_reports"
 # Metrics of the broker
 BROKER_ANSWERS: Final = "sekisho_broker_answers"
 BROKER_RECORD_SECONDS: Final = "sekisho_broker_record_seconds"
+BROKER_RECORD_LAG: Final = "sekisho_broker_record_copy_lag_seconds"
 BROKER_RECORDS: Final = "sekisho_broker_records"
 BROKER_FACTS_AGE: Final = "sekisho_broker_facts_age_seconds"
 BROKER_CHALLENGES: Final = "sekisho_broker_open_challenges"

@@ -61,3 +61,56 @@ readinessProbe: {httpGet: {path: /readyz, port: health}, periodSeconds: 2, timeo
 - {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
 {{- end }}
 {{- end }}
+
+{{/* What the ledger of a process is told beyond sizes; takes root, component and record. */}}
+{{- define "sekisho.recordEnv" -}}
+- {name: SEKISHO_RECORD_MAX, value: {{ .record.max | quote }}}
+- {name: SEKISHO_RECORD_NAME, value: {{ .record.name | default (printf "sekisho/%s/%s" .root.Release.Namespace .component) | quote }}}
+{{- if .record.keySecret }}
+- {name: SEKISHO_RECORD_KEY, value: /etc/sekisho/record-key/log.key}
+{{- end }}
+{{- with .record.retentionDays }}
+- {name: SEKISHO_RECORD_RETENTION_DAYS, value: {{ . | quote }}}
+{{- end }}
+{{- with .record.copy.url }}
+- {name: SEKISHO_RECORD_COPY_TO, value: {{ . | quote }}}
+- {name: SEKISHO_RECORD_COPY_REGION, value: {{ $.record.copy.region | quote }}}
+{{- with $.record.copy.endpoint }}
+- {name: SEKISHO_RECORD_COPY_ENDPOINT, value: {{ . | quote }}}
+{{- end }}
+{{- if $.record.copy.credentialsSecret }}
+- {name: SEKISHO_RECORD_COPY_CREDENTIALS, value: /etc/sekisho/record-copy}
+{{- end }}
+{{- if $.record.copy.caConfigMap }}
+- {name: SEKISHO_RECORD_COPY_CA, value: /etc/sekisho/record-copy-ca/ca.crt}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "sekisho.recordMounts" -}}
+- {name: record, mountPath: /var/lib/sekisho}
+{{- if .keySecret }}
+- {name: record-key, mountPath: /etc/sekisho/record-key, readOnly: true}
+{{- end }}
+{{- if .copy.credentialsSecret }}
+- {name: record-copy, mountPath: /etc/sekisho/record-copy, readOnly: true}
+{{- end }}
+{{- if .copy.caConfigMap }}
+- {name: record-copy-ca, mountPath: /etc/sekisho/record-copy-ca, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "sekisho.recordVolumes" -}}
+{{- with .keySecret }}
+- {name: record-key, secret: {secretName: {{ . }}, items: [{key: log.key, path: log.key}]}}
+{{- end }}
+{{- with .copy.credentialsSecret }}
+- {name: record-copy, secret: {secretName: {{ . }}}}
+{{- end }}
+{{- with .copy.caConfigMap }}
+- {name: record-copy-ca, configMap: {name: {{ . }}}}
+{{- end }}
+{{- if not .storageClass }}
+- {name: record, emptyDir: {sizeLimit: {{ .size }}}}
+{{- end }}
+{{- end }}

@@ -18,7 +18,21 @@ CLOSED = {
     "registry": "registry.closed:5000/mirror",
     "imagePullSecrets": ["registry-read"],
     "controller": {"replicas": 2},
-    "gateway": {"replicas": 2, "record": {"storageClass": "fast"}},
+    "gateway": {
+        "replicas": 2,
+        "record": {
+            "storageClass": "fast",
+            "keySecret": "ledger-key",
+            "retentionDays": 365,
+            "copy": {
+                "url": "s3://ledger/tokyo",
+                "endpoint": "https://s3.closed",
+                "credentialsSecret": "ledger-copy",
+                "caConfigMap": "closed-ca",
+                "egress": [{"to": [{"ipBlock": {"cidr": "10.0.9.1/32"}}], "ports": [{"protocol": "TCP", "port": 443}]}],
+            },
+        },
+    },
     "depot": {
         "cache": {"storageClass": "fast"},
         "sources": [{"prefix": "oci://registry.closed:5000/", "credentialsSecret": "read", "caConfigMap": "closed-ca"}],

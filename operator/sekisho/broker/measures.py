@@ -34,6 +34,14 @@ class Measures:
         """Count a condition of a pod that was not written."""
         self._lost.add(1)
 
+    def show_lag(self, seconds: Callable[[], float]) -> None:
+        """Show how far the copy of the record is behind."""
+
+        def observe(_options: CallbackOptions) -> list[Observation]:
+            return [Observation(seconds())]
+
+        self._meter.create_observable_gauge(telemetry.BROKER_RECORD_LAG, callbacks=[observe], unit="s")
+
     def show(self, *, challenges: ChallengeBook, store: CollateralStore, facts_age: Callable[[], float]) -> None:
         """Show what is whenever somebody looks."""
 

@@ -33,6 +33,7 @@ from sekisho.kube.probes import Readiness, build_health
 from sekisho.kube.serving import Job, end_jobs, serve_app, start_jobs
 from sekisho.kube.tls import ServerTls
 from sekisho.recording.record import Record
+from sekisho.recording.settings import Writer, build_record
 
 _CHECK_SECONDS: Final = 2.0
 _BACKLOG: Final = 512
@@ -97,9 +98,9 @@ async def run_broker(settings: BrokerSettings, surface: Surface, *, meter: Meter
     store = CollateralStore(settings.collateral_dir)
     await asyncio.to_thread(store.load)
     async with contextlib.AsyncExitStack() as stack:
-        record = Record(
-            settings.record_dir, instance=settings.pod_name, limits=settings.record, refusal=REFUSAL,
-            observe=measures.committed,
+        record = build_record(
+            Writer(settings.record_dir, "broker", settings.pod_name, settings.record), settings.recording,
+            refusal=REFUSAL, observe=measures.committed,
         )  # fmt: skip
         record.open()
         stack.push_async_callback(record.close)
@@ -109,6 +110,7 @@ async def run_broker(settings: BrokerSettings, surface: Surface, *, meter: Meter
         broker = Broker(parts)
         running = RunningBroker(broker, Readiness(), record)
         measures.show(challenges=parts.challenges, store=store, facts_age=surface.rules.age_seconds)
+        measures.show_lag(lambda: record.lag.seconds)
         stack.push_async_callback(broker.settle)
         await _serve(settings, surface, running, stack=stack, measures=measures)
         beside = [begin() for begin in surface.beside]

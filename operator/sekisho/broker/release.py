@@ -43,7 +43,7 @@ SealedT = TypeVar("SealedT")
 class Record(Protocol):
     """Where decisions are recorded."""
 
-    async def append(self, entry: Mapping[str, Any]) -> None:
+    async def append(self, entry: Mapping[str, Any]) -> object:
         """Return once the entry is on disk.
 
         Raises:

@@ -15,6 +15,7 @@ from sekisho.broker.keys import KeyLimits
 from sekisho.errors import Reason, RefusedError
 from sekisho.kube.reflecting import Freshness
 from sekisho.recording.record import RecordLimits
+from sekisho.recording.settings import RecordingSettings
 
 PREFIX: Final = "SEKISHO_"
 
@@ -53,6 +54,7 @@ class BrokerSettings(BaseModel):
     record_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
     record_segment: Size = 64 << 20
     record_max: Size = 900 << 20
+    recording: RecordingSettings = Field(default_factory=RecordingSettings)
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
@@ -63,7 +65,7 @@ class BrokerSettings(BaseModel):
         """
         given = {key[len(PREFIX) :].lower(): value for key, value in environ.items() if key.startswith(PREFIX)}
         try:
-            return cls.model_validate(given)
+            return cls.model_validate(given | {"recording": RecordingSettings.read(environ)})
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             variable = PREFIX + str(first["loc"][0]).upper()
@@ -73,8 +75,9 @@ class BrokerSettings(BaseModel):
     def record(self) -> RecordLimits:
         """Bounds of the record."""
         return RecordLimits(
-            segment_bytes=self.record_segment, max_bytes=self.record_max, commit_seconds=self.record_seconds
-        )
+            segment_bytes=self.record_segment, max_bytes=self.record_max, commit_seconds=self.record_seconds,
+            segment_seconds=self.recording.segment_seconds, checkpoint_seconds=self.recording.checkpoint_seconds,
+        )  # fmt: skip
 
     @property
     def freshness(self) -> Freshness:

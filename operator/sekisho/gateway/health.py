@@ -49,5 +49,5 @@ class State:
         return {
             "problems": self.problems(),
             "factsAgeSeconds": None if age == float("inf") else round(age, 1),
-            "record": {"seq": head.seq, "digest": head.digest},
+            "record": {"log": head.origin, "entries": head.size, "root": head.root.hex()},
         }

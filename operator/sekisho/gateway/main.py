@@ -28,9 +28,10 @@ from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials, find_credentials
 from sekisho.kube.probes import build_health, serve_health
 from sekisho.kube.serving import stop_on_signals
-from sekisho.recording.record import Record
+from sekisho.recording.settings import Writer, build_record
 
 PROCESS = "gateway"
+REFUSAL = "nothing is relayed that cannot be recorded"
 _log = logging.getLogger(__name__)
 
 
@@ -84,9 +85,10 @@ class Gateway:
         client = await stack.enter_async_context(KubeClient(self._credentials, process=PROCESS))
         facts = Facts(client, settings.freshness)
         admission = Admission(settings.admission)
-        record = Record(
-            settings.record_dir, instance=settings.pod_name, limits=settings.record, observe=measures.committed
-        )
+        record = build_record(
+            Writer(settings.record_dir, PROCESS, settings.pod_name, settings.record), settings.recording,
+            refusal=REFUSAL, observe=measures.committed,
+        )  # fmt: skip
         record.open()
         stack.push_async_callback(record.close)
         self._spawn(facts.run())
@@ -100,7 +102,7 @@ class Gateway:
             measures=measures,
             cluster_domain=settings.cluster_domain,
         )
-        measures.show(admission, facts)
+        measures.show(admission, facts, record)
         wire = WireLimits(
             settings.max_body,
             settings.max_connections,

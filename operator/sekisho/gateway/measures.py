@@ -8,6 +8,7 @@ from sekisho import telemetry
 from sekisho.errors import Reason
 from sekisho.gateway.admission import Admission
 from sekisho.gateway.facts import Facts
+from sekisho.recording.record import Record
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -31,8 +32,8 @@ class Measures:
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
 
-    def show(self, admission: Admission, facts: Facts) -> None:
-        """Show what is under way, and how old the knowledge of the cluster is."""
+    def show(self, admission: Admission, facts: Facts, record: Record) -> None:
+        """Show what is under way, how old the knowledge of the cluster is, and how far the record's copy is behind."""
 
         def in_flight(_: CallbackOptions) -> Iterable[Observation]:
             yield Observation(admission.in_flight)
@@ -40,6 +41,10 @@ class Measures:
         def age(_: CallbackOptions) -> Iterable[Observation]:
             yield Observation(min(facts.age_seconds(), 1e9))
 
+        def lag(_: CallbackOptions) -> Iterable[Observation]:
+            yield Observation(record.lag.seconds)
+
+        self._meter.create_observable_gauge(telemetry.GATEWAY_RECORD_LAG, callbacks=[lag])
         self._meter.create_observable_gauge(telemetry.GATEWAY_IN_FLIGHT, callbacks=[in_flight])
         self._meter.create_observable_gauge(telemetry.GATEWAY_FACTS_AGE, callbacks=[age])
 

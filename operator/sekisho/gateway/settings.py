@@ -15,6 +15,7 @@ from sekisho.gateway.admission import AdmissionLimits
 from sekisho.gateway.relay import RelayLimits
 from sekisho.kube.reflecting import Freshness
 from sekisho.recording.record import RecordLimits
+from sekisho.recording.settings import RecordingSettings
 
 PREFIX = "SEKISHO_"
 
@@ -60,6 +61,7 @@ class Settings(BaseModel):
     record_seconds: Seconds = 5.0
     record_segment: Size = 64 << 20
     record_max: Size = 900 << 20
+    recording: RecordingSettings = Field(default_factory=RecordingSettings)
     facts_max_age_seconds: Annotated[float, Field(ge=5, le=600)] = 30.0
     drain_delay_seconds: Annotated[float, Field(ge=0, le=600)] = 3.0
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 45.0
@@ -73,7 +75,7 @@ class Settings(BaseModel):
         """
         given = {key[len(PREFIX) :].lower(): value for key, value in environ.items() if key.startswith(PREFIX)}
         try:
-            return cls.model_validate(given)
+            return cls.model_validate(given | {"recording": RecordingSettings.read(environ)})
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             variable = PREFIX + str(first["loc"][0]).upper()
@@ -99,8 +101,9 @@ class Settings(BaseModel):
     def record(self) -> RecordLimits:
         """Bounds of the record."""
         return RecordLimits(
-            segment_bytes=self.record_segment, max_bytes=self.record_max, commit_seconds=self.record_seconds
-        )
+            segment_bytes=self.record_segment, max_bytes=self.record_max, commit_seconds=self.record_seconds,
+            segment_seconds=self.recording.segment_seconds, checkpoint_seconds=self.recording.checkpoint_seconds,
+        )  # fmt: skip
 
     @property
     def freshness(self) -> Freshness:

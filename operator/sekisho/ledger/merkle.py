@@ -30,6 +30,12 @@ class Frontier:
         self.size = 0
         self._edge: list[tuple[int, bytes]] = []
 
+    def copy(self) -> "Frontier":
+        """Return one that grows by itself."""
+        other = Frontier()
+        other.size, other._edge = self.size, list(self._edge)
+        return other
+
     def append(self, leaf: bytes) -> None:
         """Add the hash of an entry."""
         level = 0

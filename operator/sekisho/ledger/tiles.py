@@ -89,6 +89,12 @@ class Tree:
         """Number of entries."""
         return self._frontier.size
 
+    def copy(self) -> "Tree":
+        """Return one that grows by itself."""
+        other = Tree()
+        other._frontier, other._edge = self._frontier.copy(), [bytearray(data) for data in self._edge]
+        return other
+
     def root(self) -> bytes:
         """Return the root as of now."""
         return self._frontier.root()

@@ -1,1 +1,1 @@
-"""The record on a disk: the gateway writes one of requests, the broker one of releases."""
+"""The ledger on a disk: the gateway writes one of requests, the broker one of releases."""

@@ -1,8 +1,8 @@
-"""The record: every line is on disk before what it speaks of happens.
+"""The record: every entry is on disk before what it speaks of happens.
 
 One thread writes. It takes all entries that wait, writes them at once, and tells those who wait once the disk has
 them (group commit). Where the disk fails, nobody is told that it has; it is tried again with the next entries, from
-the last whole line on.
+the last whole line on. Tiles and checkpoints are written behind that, by the same thread.
 """
 
 import asyncio
@@ -10,24 +10,27 @@ import contextlib
 import hashlib
 import hmac
 import logging
-import os
-import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from sekisho.errors import Reason, SekishoError, UnavailableError
-from sekisho.ledger.chain import Head
-from sekisho.recording.segments import Segments, sync_folder
+from sekisho.ledger.checkpoint import Checkpoint
+from sekisho.ledger.entry import OPENED, encode_entry
+from sekisho.ledger.merkle import EMPTY_ROOT
+from sekisho.ledger.receipt import Written, sign_receipt
+from sekisho.recording.keeper import Keeper, Keeping, Lag
+from sekisho.recording.keys import PUBLIC_KEY, LogKey, read_body_key, read_log_key, write_whole
+from sekisho.recording.logs import LOGS, LogLimits, Logs
 
 _log = logging.getLogger(__name__)
-KEY_FILE: Final = "body.key"
-_KEY_BYTES: Final = 32
+_EMPTY: Final = Checkpoint("", 0, EMPTY_ROOT)
 Entry = Mapping[str, Any]
 
 
@@ -36,34 +39,59 @@ class RecordLimits:
     """Bounds of the record.
 
     Attributes:
-        segment_bytes: Size after which a new file is begun.
+        segment_bytes: Size of a log after which the next is begun.
+        segment_seconds: Age of a log after which the next is begun.
         max_bytes: Size of all files together; nothing is recorded beyond it.
         max_waiting: Entries that may wait for the disk.
         commit_seconds: How long an entry waits for the disk before it is refused.
+        checkpoint_seconds: How far the signed checkpoint may be behind.
     """
 
     segment_bytes: int = 64 << 20
+    segment_seconds: float = 86_400.0
     max_bytes: int = 900 << 20
     max_waiting: int = 4096
     commit_seconds: float = 5.0
     retry_seconds: float = 0.5
+    checkpoint_seconds: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose logs these are.
+
+    Attributes:
+        instance: Which replica writes; part of every entry, and of the origin of its logs.
+        name: Of the installation and process; the origin of a log is NAME/INSTANCE/when it began.
+        key_file: Ed25519 private key in PEM; None: one is made, and kept in the folder.
+    """
+
+    instance: str
+    name: str = "sekisho"
+    key_file: Path | None = None
 
 
 @dataclass(slots=True)
 class _Waiting:
-    entry: Entry
-    loop: asyncio.AbstractEventLoop
-    done: "asyncio.Future[None]"
+    """An entry that waits for the disk; without bytes, somebody waits for a checkpoint."""
+
+    entry: bytes | None
+    done: "asyncio.Future[Any] | Future[Any]"
+    loop: asyncio.AbstractEventLoop | None = None
     at: float = field(default_factory=time.monotonic)
 
 
+_Outcome = tuple["asyncio.Future[Any] | Future[Any]", Any, SekishoError | None]
+
+
 class Record:
-    """Appends entries to a chain of lines over files in one folder. Open it, close it, one process a folder.
+    """Appends entries to logs in one folder. Open it, close it, one process a folder.
 
     Args:
-        folder: Where the files are; made where it is missing.
-        instance: Which replica writes; part of every line.
+        folder: Where keys and logs are; made where it is missing.
+        identity: Whose.
         limits: Bounds.
+        keeping: What becomes of logs that have ended.
         refusal: How a refusal begins while nothing can be recorded: what does not happen then.
         observe: Told how long each commit took, and how many entries it had.
     """
@@ -71,14 +99,15 @@ class Record:
     def __init__(
         self,
         folder: Path,
+        identity: Identity,
         *,
-        instance: str,
         limits: RecordLimits | None = None,
+        keeping: Keeping | None = None,
         refusal: str = "nothing is relayed that cannot be recorded",
         observe: Callable[[float, int], None] = lambda seconds, entries: None,
     ) -> None:
         self._folder = folder
-        self._instance = instance
+        self._identity = identity
         self._limits = limits or RecordLimits()
         self._refusal = refusal
         self._observe = observe
@@ -86,23 +115,31 @@ class Record:
         self._wake = threading.Condition()
         self._closing = False
         self._thread: threading.Thread | None = None
-        self._file = Segments(folder, self._limits.segment_bytes, max_bytes=self._limits.max_bytes)
-        self._key: bytes | None = None
-        self._failed_at = float("-inf")
+        self._keeper = Keeper(folder / LOGS, keeping or Keeping(), note=self._note, active=self._active)
+        self._logs: Logs | None = None
+        self._keys: tuple[LogKey, bytes] | None = None
+        self._failed_at = self._published_at = float("-inf")
         self.problem: str | None = "the record is not open yet"
 
     @property
-    def head(self) -> Head:
-        """The last line that is on disk."""
-        return self._file.head
+    def head(self) -> Checkpoint:
+        """The last signed head: log, number of entries, root of the tree over them."""
+        return (self._logs.published if self._logs is not None else None) or _EMPTY
+
+    @property
+    def lag(self) -> Lag:
+        """How far the copy of the logs is behind."""
+        return self._keeper.lag
 
     def open(self) -> None:
-        """Start the thread; a folder that cannot be used is a problem told, and tried again with every entry."""
+        """Start the threads; a folder that cannot be used is a problem told, and tried again with every entry."""
         self._thread = threading.Thread(target=self._work, name="record", daemon=True)
         self._thread.start()
+        self._keeper.open()
 
     async def close(self) -> None:
-        """Write what waits, and end the thread."""
+        """Write what waits and a last checkpoint, and end the threads."""
+        await asyncio.to_thread(self._keeper.close)
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -115,28 +152,69 @@ class Record:
         Raises:
             UnavailableError: The key is not there.
         """
-        if self._key is None:
+        if self._keys is None:
             raise self._unavailable()
-        return f"hmac-sha256:{hmac.digest(self._key, body, 'sha256').hex()}"
+        return f"hmac-sha256:{hmac.digest(self._keys[1], body, 'sha256').hex()}"
 
-    async def append(self, entry: Entry) -> None:
+    def receipt(self, written: Written) -> str:
+        """Return the log's signed word that an entry is on disk: one line, fit for a header.
+
+        Raises:
+            UnavailableError: The key is not there.
+        """
+        if self._keys is None:
+            raise self._unavailable()
+        key = self._keys[0]
+        at = time.time_ns() // 1_000_000
+        return sign_receipt(written, key.named(written.origin), key.sign, at=at).encode()
+
+    async def append(self, entry: Entry) -> Written:
         """Return once the entry is on disk.
 
         Raises:
+            RefusedError: RecordUnavailable; the entry is too long, or cannot be spelt.
             UnavailableError: RecordUnavailable; what the entry speaks of must not happen.
         """
+        written: Written = await self._wait(encode_entry(self._stamp() | dict(entry)))
+        return written
+
+    async def checkpoint(self) -> bytes:
+        """Return a signed checkpoint over everything that is on disk now.
+
+        Raises:
+            UnavailableError: RecordUnavailable.
+        """
+        data: bytes = await self._wait(None)
+        return data
+
+    async def _wait(self, entry: bytes | None) -> Any:
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(entry, loop, loop.create_future())
+        done: asyncio.Future[Any] = loop.create_future()
+        self._enqueue(_Waiting(entry, done, loop))
+        try:
+            async with asyncio.timeout(self._limits.commit_seconds):
+                return await done
+        except TimeoutError:
+            raise self._unavailable() from None
+
+    def _enqueue(self, waiting: _Waiting) -> None:
         with self._wake:
             if self._closing or len(self._waiting) >= self._limits.max_waiting:
                 raise self._unavailable()
             self._waiting.append(waiting)
             self._wake.notify()
+
+    def _note(self, entry: Entry) -> None:
+        """Record what the keeper does, and wait for the disk."""
+        done: Future[Any] = Future()
+        self._enqueue(_Waiting(encode_entry(self._stamp() | dict(entry)), done))
         try:
-            async with asyncio.timeout(self._limits.commit_seconds):
-                await waiting.done
+            done.result(self._limits.commit_seconds)
         except TimeoutError:
             raise self._unavailable() from None
+
+    def _active(self) -> Path | None:
+        return self._logs.active if self._logs is not None and self._logs.is_open else None
 
     def _unavailable(self) -> UnavailableError:
         return UnavailableError(
@@ -152,23 +230,25 @@ class Record:
                 batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
                 ending = self._closing and not batch
             if ending:
-                self._file.close()
+                self._end()
                 return
             if batch:
                 self._commit(batch)
             elif self.problem is not None:
                 self._prepare()
+            self._publish_behind()
 
     def _prepare(self) -> bool:
-        """Open key and file where they are not open; tell whether all is well."""
+        """Open keys and log where they are not open; tell whether all is well."""
         if time.monotonic() - self._failed_at < self._limits.retry_seconds:
             return False
         try:
-            self._key = self._key or _read_key(self._folder)
-            if not self._file.is_open:
-                torn = self._file.open()
-                note = {"kind": "opened", **self._stamp(), "keyId": hashlib.sha256(self._key).hexdigest()[:16]}
-                self._file.append([note | ({"tornBytes": torn} if torn else {})])
+            if self._keys is None:
+                self._keys = self._read_keys()
+            if self._logs is None:
+                self._logs = self._open_logs(self._keys[0])
+            if not self._logs.is_open:
+                self._logs.open(self._opening())
         except SekishoError as error:
             self._fail(error.message)
             return False
@@ -176,25 +256,81 @@ class Record:
             self._fail(f"{self._folder}: {error.strerror}")
             return False
         if self.problem is not None:
-            _log.info("the record is open", extra={"seq": self._file.head.seq})
+            _log.info("the record is open", extra={"log": self._logs.origin, "entries": self._logs.head.size})
         self.problem = None
         return True
 
+    def _read_keys(self) -> tuple[LogKey, bytes]:
+        body = read_body_key(self._folder)
+        key = read_log_key(self._folder, self._identity.key_file)
+        public = f"{key.named(self._writer).encode()}\n".encode()
+        path = self._folder / PUBLIC_KEY
+        if not path.exists() or path.read_bytes() != public:
+            write_whole(path, public)
+        return key, body
+
+    @property
+    def _writer(self) -> str:
+        return f"{self._identity.name}/{self._identity.instance}"
+
+    def _open_logs(self, key: LogKey) -> Logs:
+        limits = self._limits
+        bounds = LogLimits(limits.segment_bytes, limits.segment_seconds, limits.max_bytes)
+        return Logs(self._folder / LOGS, self._writer, key, bounds)
+
+    def _opening(self) -> dict[str, Any]:
+        assert self._keys is not None  # noqa: S101 -- narrows the type
+        return {"kind": OPENED, **self._stamp(), "keyId": hashlib.sha256(self._keys[1]).hexdigest()[:16]}
+
     def _stamp(self) -> dict[str, str]:
-        return {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "instance": self._instance}
+        return {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "instance": self._identity.instance}
 
     def _commit(self, batch: list[_Waiting]) -> None:
         error: SekishoError | None = None
-        if not self._file.is_open and not self._prepare():
+        results: Sequence[Any] = [None] * len(batch)
+        if (self._logs is None or not self._logs.is_open) and not self._prepare():
             error = self._unavailable()
         else:
             try:
-                self._file.append([self._stamp() | dict(item.entry) for item in batch])
+                results = self._write(batch)
+            except SekishoError as failure:
+                self._fail(failure.message)
+                error = self._unavailable()
             except OSError as failure:
                 self._fail(f"{self._folder}: {failure.strerror}")
                 error = self._unavailable()
-        _tell(batch, error)
+        _tell(batch, results, error)
         self._observe(time.monotonic() - batch[0].at, 0 if error else len(batch))
+
+    def _write(self, batch: list[_Waiting]) -> Sequence[Any]:
+        assert self._logs is not None  # noqa: S101 -- narrows the type
+        entries = [item.entry for item in batch if item.entry is not None]
+        written = iter(self._logs.append(entries, self._opening()) if entries else ())
+        checkpoint = self._publish() if len(entries) < len(batch) else None
+        return [checkpoint if item.entry is None else next(written) for item in batch]
+
+    def _publish(self) -> bytes:
+        assert self._logs is not None  # noqa: S101 -- narrows the type
+        self._published_at = time.monotonic()
+        return self._logs.publish()
+
+    def _publish_behind(self) -> None:
+        """Write tiles and a checkpoint now and then; where that fails, entries are recorded all the same."""
+        if self._logs is None or self._logs.is_published or not self._logs.is_open:
+            return
+        if time.monotonic() - self._published_at >= self._limits.checkpoint_seconds:
+            try:
+                self._publish()
+            except OSError as error:
+                _log.error("a checkpoint cannot be written", extra={"detail": error.strerror})
+
+    def _end(self) -> None:
+        if self._logs is None:
+            return
+        if self._logs.is_open and not self._logs.is_published:
+            with contextlib.suppress(OSError):
+                self._logs.publish()
+        self._logs.close()
 
     def _fail(self, problem: str) -> None:
         if problem != self.problem:
@@ -203,39 +339,21 @@ class Record:
         self._failed_at = time.monotonic()
 
 
-def _tell(batch: list[_Waiting], error: SekishoError | None) -> None:
+def _tell(batch: list[_Waiting], results: Sequence[Any], error: SekishoError | None) -> None:
     """Wake all who wait for a commit, each event loop once."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
-    for item in batch:
-        by_loop.setdefault(item.loop, []).append(item.done)
-    for loop, futures in by_loop.items():
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
+    for item, result in zip(batch, results, strict=True):
+        outcome = item.done, result, error
+        if item.loop is None:
+            _settle([outcome])
+        else:
+            by_loop.setdefault(item.loop, []).append(outcome)
+    for loop, outcomes in by_loop.items():
         with contextlib.suppress(RuntimeError):  # the loop may have ended
-            loop.call_soon_threadsafe(_settle, futures, error)
+            loop.call_soon_threadsafe(_settle, outcomes)
 
 
-def _settle(futures: "list[asyncio.Future[None]]", error: SekishoError | None) -> None:
-    for future in futures:
+def _settle(outcomes: list[_Outcome]) -> None:
+    for future, result, error in outcomes:
         if not future.done():
-            future.set_exception(error) if error else future.set_result(None)
-
-
-def _read_key(folder: Path) -> bytes:
-    """Return the key of this installation's digests of bodies; made once."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / KEY_FILE
-    if not path.exists():
-        fresh = folder / f"{KEY_FILE}.new"
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, secrets.token_bytes(_KEY_BYTES))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        fresh.rename(path)
-        sync_folder(folder)
-    key = path.read_bytes()
-    if len(key) != _KEY_BYTES:
-        raise UnavailableError(
-            Reason.RECORD_UNAVAILABLE, f"{KEY_FILE} has {len(key)} bytes, {_KEY_BYTES} expected; restore or remove it"
-        )
-    return key
+            future.set_exception(error) if error else future.set_result(result)

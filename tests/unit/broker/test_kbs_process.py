@@ -10,13 +10,12 @@ from opentelemetry.metrics import NoOpMeter
 
 from sekisho.broker.process import Surface, run_broker
 from sekisho.broker.settings import BrokerSettings
-from sekisho.ledger.chain import verify_records
-from sekisho.recording.segments import list_lines
 from tests.unit.broker.parts import DATA_KEY, START, Agent
 from tests.unit.broker.test_kbs import Pods
 from tests.unit.broker.test_kbs_release import AUTH, GuestWorld
 from tests.unit.broker.test_process import SimulatedRules
 from tests.unit.depot.parts import build_keys
+from tests.unit.recording.reading import read_record
 
 
 async def test_a_guest_gets_its_key_from_the_whole_broker(tmp_path: Path) -> None:
@@ -49,7 +48,6 @@ async def test_a_guest_gets_its_key_from_the_whole_broker(tmp_path: Path) -> Non
                 assert response.status == 404
             async with client.post(f"https://127.0.0.1:{running.https_port}/v1/challenge", data=b"{}") as response:
                 assert response.status == 401
-    lines = list_lines(tmp_path / "record")
-    verify_records(lines)
-    assert [json.loads(line)["kind"] for line in lines] == ["opened", "kbs-release", "kbs-release-end"]
-    assert DATA_KEY.hex() not in b"".join(lines).decode()
+    entries = read_record(tmp_path / "record")
+    assert [entry["kind"] for entry in entries] == ["opened", "kbs-release", "kbs-release-end"]
+    assert DATA_KEY.hex() not in json.dumps(entries)

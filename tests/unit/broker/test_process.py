@@ -21,12 +21,11 @@ from sekisho.broker.process import RunningBroker, Surface, run_broker
 from sekisho.broker.releasefacts import ReleaseRules
 from sekisho.broker.settings import BrokerSettings
 from sekisho.errors import Reason, RefusedError, UnavailableError
-from sekisho.ledger.chain import verify_records
-from sekisho.recording.segments import list_lines
 from sekisho.seal.canonical import encode_canonical
 from sekisho.telemetry import render_metrics, setup_metrics
 from tests.unit.broker.parts import DATA_KEY, POD, TOKEN, Agent, Raw, World, identity_of
 from tests.unit.depot.parts import Keys, build_keys, settle
+from tests.unit.recording.reading import read_record
 
 
 @dataclass
@@ -149,10 +148,9 @@ async def test_a_pod_gets_its_key_renews_and_lets_go_over_one_wire(
     status, gone, _ = await scene.answer("/v1/evicted", "evicted")
     assert (status, gone) == (200, {})
     await scene.running.broker.settle()
-    lines = list_lines(scene.folder / "record")
-    verify_records(lines)
-    assert [json.loads(line)["kind"] for line in lines] == ["opened", "release", "renew", "evicted"]
-    told = b"".join(lines).decode() + "".join(f"{item.getMessage()}{item.__dict__}" for item in caplog.records)
+    entries = read_record(scene.folder / "record")
+    assert [entry["kind"] for entry in entries] == ["opened", "release", "renew", "evicted"]
+    told = json.dumps(entries) + "".join(f"{item.getMessage()}{item.__dict__}" for item in caplog.records)
     for secret in (DATA_KEY.hex(), base64.b64encode(DATA_KEY).decode(), TOKEN):
         assert secret not in told
 

@@ -24,10 +24,9 @@ from sekisho import telemetry
 from sekisho.gateway.main import Gateway
 from sekisho.gateway.settings import Settings
 from sekisho.kube.credentials import Credentials
-from sekisho.ledger.chain import verify_records
-from sekisho.recording.segments import list_lines
 from tests.unit.gateway.api_server import ApiServer
 from tests.unit.gateway.engine import Engine
+from tests.unit.recording.reading import read_record
 
 USER = "system:serviceaccount:legal:app"
 MODEL = "legal/contract-review"
@@ -158,12 +157,10 @@ class House:
         raise AssertionError(f"waited 10 s for {what}")
 
     async def entries(self) -> list[dict[str, Any]]:
-        """Return the record, once every relayed request has its end in it; the chain holds."""
+        """Return the record, once every relayed request has its end in it."""
 
         def read() -> list[dict[str, Any]]:
-            lines = list_lines(self.folder / "record")
-            verify_records(lines)
-            return [json.loads(line) for line in lines]
+            return read_record(self.folder / "record")
 
         def is_complete() -> bool:
             relayed = {item["id"] for item in read() if item.get("decision") == "relayed"}

@@ -12,6 +12,7 @@ from openai import APIError, AsyncOpenAI, DefaultAsyncHttpxClient, NotFoundError
 
 from tests.unit.gateway.engine import USAGE, WORDS, Engine, answer_well, begin_stream, chunk_of, spell_event
 from tests.unit.gateway.house import MODEL, USER, House, build_chat, build_house, build_service
+from tests.unit.recording.reading import read_record
 
 STREAM = build_chat(stream=True)
 
@@ -171,13 +172,13 @@ async def test_a_request_is_recorded_before_the_engine_sees_it(house: House) -> 
     seen: list[int] = []
 
     async def look(engine: Engine, request: web.Request, body: Any) -> web.StreamResponse:
-        lines = (house.folder / "record/record-00000001.jsonl").read_text().splitlines()
-        seen.extend(json.loads(line)["seq"] for line in lines if '"decision":"relayed"' in line)
+        entries = read_record(house.folder / "record")
+        seen.extend(number for number, entry in enumerate(entries) if entry.get("decision") == "relayed")
         return await answer_well(engine, request, body)
 
     house.engine.behave = look
     assert (await house.chat()).status == 200
-    assert seen == [2]
+    assert seen == [1]
     request, completion = await house.entries()
     assert request["id"] == completion["id"]
     assert request["caller"] == {"username": USER, "uid": f"uid-{USER}"}

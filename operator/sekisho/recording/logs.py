@@ -1,0 +1,309 @@
+"""The logs of one writer, one after the other: the last is written, each begins with what the one before ended with.
+
+Each has a folder that is named by when it began: `journal` while it is not sealed, `checkpoint`, and `tile/…`.
+"""
+
+import base64
+import errno
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from sekisho.errors import Reason, RefusedError
+from sekisho.ledger.checkpoint import Checkpoint, read_signed, sign_checkpoint
+from sekisho.ledger.entry import LINK, encode_entry
+from sekisho.ledger.receipt import Written
+from sekisho.ledger.tiles import CHECKPOINT, Tile, Tree
+from sekisho.recording.journal import JOURNAL, Journal, Line, measure_sound
+from sekisho.recording.keys import LogKey, sync_folder
+
+_log = logging.getLogger(__name__)
+LOGS: Final = "logs"
+_BIRTH: Final = "%Y%m%dT%H%M%S%f"
+
+
+@dataclass(frozen=True, slots=True)
+class LogLimits:
+    """When a log ends, and how much all may hold.
+
+    Attributes:
+        segment_bytes: Size of a log after which the next is begun.
+        segment_seconds: Age of a log after which the next is begun.
+        max_bytes: Size of all logs together; nothing is recorded beyond it.
+    """
+
+    segment_bytes: int = 64 << 20
+    segment_seconds: float = 86_400.0
+    max_bytes: int = 900 << 20
+
+
+class Logs:
+    """Writes entries to the last log, and begins the next.
+
+    Args:
+        folder: Of all logs; made where it is missing.
+        name: Of the writer; the origin of a log is this and when it began.
+        key: Signs checkpoints.
+        limits: Bounds.
+    """
+
+    def __init__(self, folder: Path, name: str, key: LogKey, limits: LogLimits) -> None:
+        self._folder = folder
+        self._name = name
+        self._key = key
+        self._limits = limits
+        self._place = folder
+        self._journal = Journal(folder)
+        self._tree = Tree()
+        self._full: list[tuple[Tile, bytes]] = []
+        self._partial: list[Path] = []
+        self._published = -1
+        self._others = 0
+        self.published: Checkpoint | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something can be appended."""
+        return self._journal.is_open
+
+    @property
+    def origin(self) -> str:
+        """Of the log that is written."""
+        return f"{self._name}/{self._place.name}"
+
+    @property
+    def active(self) -> Path:
+        """Folder of the log that is written."""
+        return self._place
+
+    @property
+    def head(self) -> Checkpoint:
+        """What is on disk by now; for the thread that writes."""
+        return Checkpoint(self.origin, self._tree.size, self._tree.root())
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the checkpoint covers every entry."""
+        return self._published == self._tree.size
+
+    def open(self, note: dict[str, Any]) -> None:
+        """Open the last log behind its last whole entry, or begin one, and note that as an entry.
+
+        Raises:
+            OSError: The disk.
+            RefusedError: RecordBroken; the log is not as it was signed. Nothing is repaired.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if self._tree.size:
+            if not self._reopen():
+                # The files are gone while this process runs: the next log tells what it goes on from, so the gap shows.
+                self._begin(note, self.head)
+        else:
+            self._find(note)
+        self._measure()
+
+    def _find(self, note: dict[str, Any]) -> None:
+        for place in reversed(list_logs(self._folder)):
+            if not (place / JOURNAL).exists():
+                self._begin(note, self._read_checkpoint(place))
+                return
+            torn = self._recover(place)
+            if self._tree.size:
+                self._journal.open()
+                self._put([Line.of(encode_entry(note | ({"tornBytes": torn} if torn else {})))])
+                return
+            # A crash before its first entry: nobody heard of it, and it says nothing of the log before.
+            (place / JOURNAL).unlink()
+            place.rmdir()
+        self._begin(note, None)
+
+    def append(self, entries: Sequence[bytes], note: Mapping[str, Any]) -> list[Written]:
+        """Write entries and wait for the disk; begin the next log first where this one has come to its end.
+
+        Raises:
+            OSError: The disk did not take them; the log is closed, and to be opened anew.
+        """
+        lines = [Line.of(entry) for entry in entries]
+        try:
+            if self._is_full():
+                self._rotate(note)
+            self._check_room(sum(len(line.entry) for line in lines))
+            first, origin = self._tree.size, self.origin
+            self._put(lines)
+        except OSError:
+            self.close()
+            raise
+        return [Written(origin, index, line.leaf) for index, line in enumerate(lines, first)]
+
+    def publish(self) -> bytes:
+        """Write the tiles that the disk lacks, then the checkpoint that speaks of them; return it.
+
+        Raises:
+            OSError: The disk; the checkpoint of before stays.
+        """
+        head = self.head
+        if not self._place.is_dir():
+            # Nothing may come back without its journal, as if it were sealed.
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        data = sign_checkpoint(head, self._key.named(head.origin), self._key.sign)
+        for tile, hashes in self._full:
+            write_file(self._place / tile.path, hashes)
+        self._full.clear()
+        edge = [(self._place / tile.path, hashes) for tile, hashes in self._tree.edge()]
+        for path, hashes in edge:
+            write_file(path, hashes)
+        write_file(self._place / CHECKPOINT, data)
+        self._published, self.published = head.size, head
+        kept = {path for path, _ in edge}
+        for path in self._partial:
+            if path not in kept:
+                path.unlink(missing_ok=True)
+        self._partial = list(kept)
+        return data
+
+    def close(self) -> None:
+        """Close the log; `open` goes on in it."""
+        self._journal.close()
+
+    def _reopen(self) -> bool:
+        """Go on in the log of before, where it still holds what was acknowledged; a full disk costs no reading."""
+        try:
+            self._journal.open()
+        except FileNotFoundError:
+            return False
+        self._measure()
+        return True
+
+    def _recover(self, place: Path) -> int:
+        """Build the tree of a log anew from its journal; return how many torn bytes it has."""
+        data = (place / JOURNAL).read_bytes()
+        sound, lines = measure_sound(data)
+        signed = self._read_checkpoint(place)
+        self._place, self._tree, self._full = place, Tree(), []
+        self._journal = Journal(place / JOURNAL, sound)
+        for line in lines:
+            if signed is not None and self._tree.size == signed.size:
+                _check_root(self._tree, signed)
+            self._full += self._tree.append(line.leaf)
+        if signed is not None and self._tree.size <= signed.size:
+            _check_root(self._tree, signed)
+        self._partial, self._published = list(place.glob("tile/**/*.p/*")), -1
+        return len(data) - sound
+
+    def _read_checkpoint(self, place: Path) -> Checkpoint | None:
+        """Return what was signed of a log; no file of a log that nobody saw yet is none."""
+        try:
+            data = (place / CHECKPOINT).read_bytes()
+        except FileNotFoundError:
+            return None
+        return read_signed(data, self._key.named(f"{self._name}/{place.name}"))[0]
+
+    def _begin(self, note: Mapping[str, Any], link: Checkpoint | None) -> None:
+        """Begin a log whose first entry says what it goes on from."""
+        place = self._folder / self._choose_name()
+        place.mkdir(mode=0o755)
+        sync_folder(self._folder)
+        self._place, self._tree, self._full, self._partial, self._published = place, Tree(), [], [], -1
+        self._journal = Journal(place / JOURNAL)
+        self._journal.create()
+        first = dict(note)
+        if link is not None:
+            first[LINK] = {"origin": link.origin, "size": link.size, "root": base64.b64encode(link.root).decode()}
+        self._put([Line.of(encode_entry(first))])
+
+    def _choose_name(self) -> str:
+        """Return a name that is later than every other, whatever the clock says."""
+        known = [path.name for path in list_logs(self._folder)] + [self._place.name]
+        now = datetime.now(UTC)
+        name = _spell_birth(now)
+        last = max((item for item in known if is_log_name(item)), default="")
+        if name <= last:
+            name = _spell_birth(read_birth(last) + timedelta(milliseconds=1))
+        return name
+
+    def _rotate(self, note: Mapping[str, Any]) -> None:
+        self.publish()
+        link = self.head
+        self.close()
+        self._begin(note, link)
+        self._measure()
+
+    def _is_full(self) -> bool:
+        if self._journal.size >= self._limits.segment_bytes:
+            return True
+        age = datetime.now(UTC) - read_birth(self._place.name)
+        return self._tree.size > 1 and age.total_seconds() >= self._limits.segment_seconds
+
+    def _put(self, lines: Sequence[Line]) -> None:
+        self._journal.append(lines)
+        for line in lines:
+            self._full += self._tree.append(line.leaf)
+
+    def _check_room(self, size: int) -> None:
+        """Stop before the volume's own limit: a pod that exceeds an emptyDir's is evicted, and its record lost."""
+        if (held := self._others + self._journal.size) + size > self._limits.max_bytes:
+            raise OSError(
+                errno.ENOSPC,
+                f"the record holds {held} bytes, {self._limits.max_bytes} are allowed; move finished logs away, have "
+                "them replicated, or raise SEKISHO_RECORD_MAX",
+            )
+
+    def _measure(self) -> None:
+        files = (path for path in self._folder.rglob("*") if path != self._place / JOURNAL)
+        self._others = sum(_size_of(path) for path in files)
+
+
+def list_logs(folder: Path) -> list[Path]:
+    """Return the folders of all logs, oldest first."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and is_log_name(path.name))
+
+
+def is_log_name(name: str) -> bool:
+    """Tell whether a folder is named as a log's."""
+    return len(name) == 19 and name[8] == "T" and name[18] == "Z" and f"{name[:8]}{name[9:18]}".isdigit()
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; the disk is not waited for, since the journal can make it anew."""
+    fresh = path.with_name(f"{path.name}.new")
+    try:
+        fresh.write_bytes(data)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_bytes(data)
+    fresh.replace(path)
+
+
+def _check_root(tree: Tree, signed: Checkpoint) -> None:
+    if tree.size < signed.size:
+        raise RefusedError(
+            Reason.RECORD_BROKEN,
+            f"the record of {signed.origin} has {tree.size} entries, {signed.size} were signed; nothing is recorded "
+            "until the log's folder is moved away and looked at",
+        )
+    if tree.root() != signed.root:
+        raise RefusedError(
+            Reason.RECORD_BROKEN,
+            f"the first {signed.size} entries of {signed.origin} are not those that were signed; nothing is recorded "
+            "until the log's folder is moved away and looked at",
+        )
+
+
+def _spell_birth(at: datetime) -> str:
+    return f"{at.strftime(_BIRTH)[:-3]}Z"
+
+
+def read_birth(name: str) -> datetime:
+    """Return when a log began, by its folder's name."""
+    return datetime.strptime(f"{name[:-1]}000", _BIRTH).replace(tzinfo=UTC)
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except FileNotFoundError:
+        return 0
