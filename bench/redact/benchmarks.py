@@ -1,19 +1,17 @@
 """F1: masking by one pass of RE2 against the standard library's `re`, pattern by pattern; the same rules behind."""
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from bench.harness import Benchmark, Pair, Registry, WrongAnswerError, always
+from bench.redact.plain import detect_in_turn, without_re2
 from bench.redact.prompts import build_prompts
 from sekisho.redact.categories import Category
-from sekisho.redact.detect import CANDIDATES, Detector, judge
-from sekisho.redact.fold import fold
+from sekisho.redact.detect import Detector
 from sekisho.redact.placeholders import derive_key, make_placeholder
-from sekisho.redact.spans import Span, resolve
+from sekisho.redact.spans import Span
 
 PROMPTS = 400
 KEY = derive_key(bytes(range(32)), tenant="bench", conversation="bench")
-_IN_TURN = [re.compile(pattern) for pattern in CANDIDATES.values()]
 
 
 def add_to(registry: Registry) -> None:
@@ -36,29 +34,16 @@ def build_masking(*, count: int = PROMPTS) -> Pair:
     size = sum(len(prompt.encode()) for prompt in prompts)
     detector = Detector(frozenset(Category))
     return Pair(
-        reference=lambda: (size, [mask(prompt, detect_in_turn(prompt)) for prompt in prompts]),
+        reference=lambda: (size, _mask_plainly(prompts)),
         candidate=lambda: (size, [mask(prompt, detector.detect(prompt)) for prompt in prompts]),
         check=demand_same,
         notes=lambda: f"{size / count:.0f} bytes a prompt; a unit is a byte",
     )
 
 
-def detect_in_turn(text: str) -> tuple[Span, ...]:
-    """Detect as the product does, but for the pass: each pattern by itself, over the whole text."""
-    folded = fold(text)
-    spans = judge(folded.text, _candidates(folded.text))
-    return resolve(Span(*folded.span(span.start, span.end), span.category) for span in spans)
-
-
-def _candidates(text: str) -> Iterator[tuple[int, int]]:
-    found = sorted(
-        (m.start(), order, m.end()) for order, pattern in enumerate(_IN_TURN) for m in pattern.finditer(text)
-    )
-    done = 0
-    for start, _, end in found:
-        if start >= done:
-            done = end
-            yield start, end
+def _mask_plainly(prompts: Sequence[str]) -> list[str]:
+    with without_re2():
+        return [mask(prompt, detect_in_turn(prompt)) for prompt in prompts]
 
 
 def mask(text: str, spans: Sequence[Span]) -> str:

@@ -6,9 +6,8 @@ import re
 from enum import Enum, auto
 from typing import Final
 
-import re2
-
 REACH: Final = 40
+POSTAL_MARK: Final = "〒"
 
 
 class Topic(Enum):
@@ -46,7 +45,7 @@ _WORDS: Final[dict[Topic, str]] = {
         "電話 電話番号 携帯 携帯番号 ケータイ スマホ 連絡先 ファックス ファクス ファクシミリ ダイヤル 直通 代表 tel fax phone "
         "telephone mobile cell call dial contact reach answering messages office landline hotline voicemail sms whatsapp"
     ),
-    Topic.POSTAL: "郵便番号 〒 zip postal postcode",
+    Topic.POSTAL: "郵便番号 zip postal postcode",
     Topic.CARD: (
         "カード カード番号 クレジットカード クレカ デビットカード クレジット credit_card card cc visa mastercard jcb amex"
     ),
@@ -60,13 +59,19 @@ _WORDS: Final[dict[Topic, str]] = {
     ),
 }
 TOPIC_OF: Final = {word.replace("_", " "): topic for topic, words in _WORDS.items() for word in words.split()}
-_OPTIONS: Final = re2.Options()
-_OPTIONS.longest_match = True
-# Spelt backwards, so that the first match in a text read backwards is the nearest word. English words are whole words
-# ("hotel" is no "tel"); Japanese has no gaps between words.
-_BACKWARDS: Final = re2.compile(
-    "|".join(rf"\b{re2.escape(word[::-1])}\b" if word.isascii() else word[::-1] for word in TOPIC_OF), _OPTIONS
-)
+
+
+def _index() -> dict[str, tuple[tuple[str, Topic, bool], ...]]:
+    index: dict[str, list[tuple[str, Topic, bool]]] = {}
+    for word in sorted(TOPIC_OF, key=len, reverse=True):
+        index.setdefault(word[-2:], []).append((word, TOPIC_OF[word], word.isascii()))
+    return {signs: tuple(words) for signs, words in index.items()}
+
+
+# Words by their last two signs, the longest first: a text is read backwards, sign by sign, so that the nearest word is
+# met first; at most places no word ends.
+_BY_ENDING: Final = _index()
+_IN_WORDS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 _AFTER: Final = re.compile(r"\s?[(\[<「]([^)\]>」]{1,16})|[ -]((?i:office|fax|mobile|cell|phone))\b")
 
 
@@ -80,6 +85,16 @@ def read_topic(text: str, start: int, end: int) -> Topic | None:
 
 
 def _read_last(text: str) -> Topic | None:
-    flipped = text.lower()[::-1]
-    match = _BACKWARDS.search(flipped)
-    return TOPIC_OF[flipped[slice(*match.span())][::-1]] if match else None
+    low = text.lower()
+    mark = low.rfind(POSTAL_MARK) + 1
+    for end in range(len(low), max(1, mark), -1):
+        for word, topic, latin in _BY_ENDING.get(low[end - 2 : end], ()):
+            start = end - len(word)
+            if low.startswith(word, start) and not (latin and _is_inside(low, start, end)):
+                return topic
+    return Topic.POSTAL if mark else None
+
+
+def _is_inside(low: str, start: int, end: int) -> bool:
+    # English words are whole words ("hotel" is no "tel"); Japanese has no gaps between words.
+    return low[start - 1 : start] in _IN_WORDS or low[end : end + 1] in _IN_WORDS

@@ -59,7 +59,7 @@ _MAX_MEMORY: Final = 64 << 20
 def _compile() -> Any:
     options = re2.Options()
     options.max_mem = _MAX_MEMORY
-    return re2.compile(UNION, options)
+    return re2.compile(UNION.encode(), options)
 
 
 _PASS: Final = _compile()
@@ -127,7 +127,7 @@ class Detector:
         """Return what is found in a text of any content, without overlaps, by offsets of the text itself."""
         folded = fold(text)
         wanted = self.categories | {Category.PLACEHOLDER}
-        spans = [span for span in scan(folded.text) if span.category in wanted]
+        spans = [span for span in scan(folded) if span.category in wanted]
         if self.custom is not None:
             spans.extend(self.custom.find(folded.text))
         if self.names is not None and wanted & BY_TAGGER:
@@ -135,9 +135,25 @@ class Detector:
         return resolve(_original(folded, span) for span in spans)
 
 
-def scan(text: str) -> Iterator[Span]:
+def scan(folded: Folded) -> Iterator[Span]:
     """Yield what every rule finds in folded text; spans may overlap."""
-    return judge(text, (match.span() for match in _PASS.finditer(text)))
+    return judge(folded.text, _candidates(folded))
+
+
+def _candidates(folded: Folded) -> Iterator[tuple[int, int]]:
+    # RE2 tells places in bytes. To count the signs between two of them costs less than to let its wrapper do so.
+    data = folded.data
+    if len(data) == len(folded.text):
+        for match in _PASS.finditer(data):
+            yield match.span()
+        return
+    counted = place = 0
+    for match in _PASS.finditer(data):
+        start, end = match.span()
+        place += len(data[counted:start].decode())
+        length = len(data[start:end].decode())
+        yield place, place + length
+        counted, place = end, place + length
 
 
 def judge(text: str, candidates: Iterator[tuple[int, int]]) -> Iterator[Span]:

@@ -22,9 +22,12 @@ _TABLE: Final = {**dict.fromkeys(map(ord, _DASHES), "-"), **dict.fromkeys(map(or
 _KEPT: Final = (
     r"\x00-\x7f\x{c0}-\x{ff}\x{3001}-\x{3029}\x{3041}-\x{3096}\x{30a1}-\x{30fe}\x{3400}-\x{9fff}\x{ac00}-\x{d7a3}"
 )
-_FOLDABLE: Final = re2.compile(
-    rf'[\x{{3041}}-\x{{30fe}}][\x{{3099}}\x{{309a}}]|[^{_KEPT}]+|\\u[0-9A-Fa-f]{{4}}(?:\\u[0-9A-Fa-f]{{4}})*|\\["\\/bfnrt]'
+# Both RE2 and, for comparison, the standard library read this.
+FOLDABLE: Final = (
+    rf"[\x{{3041}}-\x{{30fe}}][\x{{3099}}\x{{309a}}]|[^{_KEPT}]+"
+    rf'|\\u[0-9A-Fa-f]{{4}}(?:\\u[0-9A-Fa-f]{{4}})*|\\["\\/bfnrt]'
 )
+_FOLDABLE: Final = re2.compile(FOLDABLE.encode())
 _CLUSTER: Final = re.compile(
     r"\\u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\."
     "|.[\u0300-\u036f\u3099\u309a\uff9e\uff9f]?",
@@ -39,18 +42,22 @@ class Folded:
 
     Attributes:
         text: What detectors read.
+        data: The same in UTF-8, which RE2 reads.
         folded: Where pieces begin in `text`, ascending.
         original: Where the same pieces begin in the original.
         whole: Whether a piece only maps as a whole, since it became longer or shorter.
     """
 
     text: str
+    data: bytes
     folded: tuple[int, ...]
     original: tuple[int, ...]
     whole: tuple[bool, ...]
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Return what `text[start:end]`, which is not empty, was in the original."""
+        if len(self.folded) == 1:
+            return start, end
         first = bisect_right(self.folded, start) - 1
         last = bisect_right(self.folded, end - 1) - 1
         begin = self.original[first] + (0 if self.whole[first] else start - self.folded[first])
@@ -60,29 +67,34 @@ class Folded:
 
 def fold(text: str) -> Folded:
     """Fold a text of any content; JSON's escapes count as what they stand for."""
-    # RE2 reads UTF-8, where half a surrogate pair has no spelling.
-    clean = text if text.isascii() else _SURROGATE.sub("\ufffd", text)
-    if clean.isascii() and "\\" not in clean:
-        return Folded(clean, (0,), (0,), (False,))
-    parts: list[str] = []
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        # RE2 reads UTF-8, where half a surrogate pair has no spelling.
+        data = _SURROGATE.sub("\ufffd", text).encode()
+    if len(data) == len(text) and b"\\" not in data:
+        return Folded(text, data, (0,), (0,), (False,))
+    parts: list[bytes] = []
     pieces: list[tuple[int, int, bool]] = [(0, 0, False)]
-    taken = length = 0
-    for match in _FOLDABLE.finditer(clean):
+    taken = counted = place = shift = 0
+    for match in _FOLDABLE.finditer(data):
         start, end = match.span()
-        parts.append(clean[taken:start])
-        length += start - taken
-        for cluster in _CLUSTER.findall(clean[start:end]):
+        parts.append(data[taken:start])
+        for cluster in _CLUSTER.findall(data[start:end].decode()):
             became = _fold_cluster(cluster)
             if len(became) != len(cluster):
-                pieces.append((length, start, True))
-                pieces.append((length + len(became), start + len(cluster), False))
-            parts.append(became)
-            length += len(became)
-            start += len(cluster)
+                place += len(data[counted:start].decode())
+                counted = start
+                pieces.append((place + shift, place, True))
+                shift += len(became) - len(cluster)
+                pieces.append((place + len(cluster) + shift, place + len(cluster), False))
+            parts.append(became.encode())
+            start += len(cluster.encode())
         taken = end
-    parts.append(clean[taken:])
+    parts.append(data[taken:])
     folded, original, whole = zip(*pieces, strict=True)
-    return Folded("".join(parts), folded, original, whole)
+    joined = b"".join(parts)
+    return Folded(joined.decode(), joined, folded, original, whole)
 
 
 @lru_cache(maxsize=4096)
