@@ -32,6 +32,12 @@ CLOSED = {
                 "egress": [{"to": [{"ipBlock": {"cidr": "10.0.9.1/32"}}], "ports": [{"protocol": "TCP", "port": 443}]}],
             },
         },
+        "names": False,
+        "placeholders": {"secret": "masks"},
+        "classifier": {
+            "url": "http://prompt-judge.guards.svc/judge",
+            "egress": [{"to": [{"namespaceSelector": {"matchLabels": {"name": "guards"}}}]}],
+        },
     },
     "depot": {
         "cache": {"storageClass": "fast"},
@@ -97,6 +103,11 @@ def own(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def pod_specs(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [d["spec"]["template"]["spec"] for d in documents if d["kind"] in ("DaemonSet", "Deployment", "StatefulSet")]
+
+
+def test_a_classifier_outside_the_cluster_is_refused(helm: str) -> None:
+    with pytest.raises(ValueError, match="url"):
+        render(helm, {"gateway": {"classifier": {"url": "https://judge.example.com/"}}})
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -1,7 +1,7 @@
 """Decide about one request: what its class is, whether the service and the caller are cleared for it. Pure."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,6 +12,9 @@ from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.classify.lattice import DataClass, Floor, Lattice, join_floors
 from sekisho.classify.rules import rules_of
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
+from sekisho.gateway.guards.inspect import explain
+from sekisho.gateway.guards.rulebook import Rulebook
+from sekisho.redact.detect import Tagger
 
 CLASS_HEADER: Final = "x-sekisho-classification"
 _SERVICE_ACCOUNT: Final = "system:serviceaccount:"
@@ -26,6 +29,7 @@ class Law:
     lattice: Lattice
     digest: str
     policy: ClassificationPolicySpec
+    book: Rulebook = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class ServiceFacts:
         unmet: Why it does not serve, None where it does.
         users: Whom it answers, by its spec; empty: whomever RBAC lets use it.
         granted: Of these, whom the grants of a guarded key name; None where no key is guarded.
+        site: Where the operator placed it; empty before it did.
     """
 
     namespace: str
@@ -49,6 +54,7 @@ class ServiceFacts:
     unmet: str | None
     users: frozenset[str] = frozenset()
     granted: frozenset[str] | None = None
+    site: str = ""
 
     @property
     def full_name(self) -> str:
@@ -67,10 +73,15 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class RequestClass:
-    """The class of a request and every place that asked for it."""
+    """The class of a request and every place that asked for it.
+
+    Attributes:
+        because: What was found in its texts that raised it, in words of a refusal; None where nothing was.
+    """
 
     value: DataClass
     floors: tuple[Floor, ...]
+    because: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +97,22 @@ class Ceiling:
     compartments: frozenset[str]
 
 
-def read_law(spec: Mapping[str, Any], digest: str) -> Law:
+def read_law(spec: Mapping[str, Any], digest: str, names: Tagger | None = None) -> Law:
     """Read the policy in force.
 
+    Args:
+        spec: Of the policy.
+        digest: What records name it by.
+        names: What knows names of people and places; None: nobody does.
+
     Raises:
-        UnavailableError: It cannot be read; without a law nothing is relayed.
+        UnavailableError: It cannot be read or held to; without a law nothing is relayed.
     """
     try:
         policy = ClassificationPolicySpec.model_validate(spec)
-        return Law(Lattice.of(policy), digest, policy)
+        return Law(Lattice.of(policy), digest, policy, Rulebook(policy, names))
+    except RefusedError as error:
+        raise UnavailableError(error.reason, f"nothing is relayed: {error.message}") from None
     except ValidationError:
         raise UnavailableError(
             Reason.POLICY_INVALID, "the ClassificationPolicy cannot be read, so nothing is relayed; its status says why"
@@ -123,6 +141,7 @@ def read_service(raw: Mapping[str, Any]) -> ServiceFacts:
         unmet="it is being deleted" if meta.get("deletionTimestamp") else _find_unmet(status),
         users=frozenset(map(str, spec.get("users") or ())),
         granted=frozenset(map(str, status["users"])) if "users" in status else None,
+        site=str((status.get("placement") or {}).get("site") or ""),
     )
 
 
@@ -144,8 +163,14 @@ def _find_unmet(status: Mapping[str, Any]) -> str | None:
     return None
 
 
-def decide_class(law: Law, service: ServiceFacts, header: str | None) -> RequestClass:
-    """Join the class of the service and what the caller says; the header can only raise.
+def decide_class(law: Law, service: ServiceFacts, header: str | None, found: Sequence[Floor] = ()) -> RequestClass:
+    """Join the class of the service, what the caller says, and what was found in the text; each can only raise.
+
+    Args:
+        law: The policy in force.
+        service: Cleared for the floors of its model and namespace as well.
+        header: What the caller says, None for nothing.
+        found: What the request's texts raise it to, over all turns of the conversation.
 
     Raises:
         RefusedError: The policy does not know what the header says, or the service is not cleared for the result.
@@ -156,14 +181,32 @@ def decide_class(law: Law, service: ServiceFacts, header: str | None) -> Request
     if header is not None:
         said = law.lattice.resolve_label(header.strip(), source=f"header {CLASS_HEADER}")
         floors.append(Floor(f"header {CLASS_HEADER}", said))
-    joined = join_floors(law.lattice, floors)
-    if not cleared.dominates(joined):
-        raise RefusedError(
-            Reason.CLASS_ABOVE_SERVICE,
-            f"the request is {joined} (header {CLASS_HEADER} says {floors[-1].value}); {service.full_name} is cleared "
-            f"for {cleared}. Choose a model of class {joined}, or send less.",
-        )
-    return RequestClass(joined, tuple(floors))
+    said_alone = join_floors(law.lattice, floors)
+    if not cleared.dominates(said_alone):
+        why = f"the request is {said_alone} (header {CLASS_HEADER} says {floors[-1].value})"
+        raise _above_service(service, cleared, said_alone, why=why)
+    raised = explain(floor for floor in found if not said_alone.dominates(floor.value))
+    return RequestClass(join_floors(law.lattice, [*floors, *found]), (*floors, *found), raised)
+
+
+def check_cleared(law: Law, service: ServiceFacts, decided: RequestClass) -> None:
+    """Refuse what was found to be above what the service is cleared for; asked after what the caller may send.
+
+    Raises:
+        RefusedError: ClassAboveService.
+        UnavailableError: The service itself is not ready for the class it has by now.
+    """
+    cleared = _resolve_cleared(law, service)
+    if not cleared.dominates(decided.value):
+        why = f"{decided.because}, which raises it to {decided.value}"
+        raise _above_service(service, cleared, decided.value, why=why)
+
+
+def _above_service(service: ServiceFacts, cleared: DataClass, wanted: DataClass, *, why: str) -> RefusedError:
+    return RefusedError(
+        Reason.CLASS_ABOVE_SERVICE,
+        f"{why}; {service.full_name} is cleared for {cleared}. Choose a model of class {wanted}, or send less.",
+    )
 
 
 def _resolve_cleared(law: Law, service: ServiceFacts) -> DataClass:
@@ -257,8 +300,14 @@ def levels_that_grant(lattice: Lattice, wanted: DataClass) -> tuple[str, ...]:
     return lattice.levels[wanted.rank :]
 
 
-def check_ceiling(lattice: Lattice, wanted: DataClass, ceiling: Ceiling) -> None:
+def check_ceiling(lattice: Lattice, wanted: DataClass, ceiling: Ceiling, *, because: str | None = None) -> None:
     """Refuse a class that the caller's grants do not reach.
+
+    Args:
+        lattice: Of the policy in force.
+        wanted: The class of the request.
+        ceiling: What the caller is granted.
+        because: What was found that raised the class, None where nothing was.
 
     Raises:
         RefusedError: ClassAboveCeiling, with both facts and what helps.
@@ -268,10 +317,12 @@ def check_ceiling(lattice: Lattice, wanted: DataClass, ceiling: Ceiling) -> None
         return
     missing = [] if high_enough else [f"classificationlevels/{wanted.level}"]
     missing += [f"compartments/{name}" for name in sorted(wanted.compartments - ceiling.compartments)]
+    lead = f"{because}, which raises it to {wanted}" if because else f"the request is {wanted}"
+    advice = "Remove the item" if because else "Use a model of a lower class"
     held = "+".join([ceiling.level, *sorted(ceiling.compartments)]) if ceiling.level else "below every level"
     raise RefusedError(
         Reason.CLASS_ABOVE_CEILING,
-        f"the request is {wanted}; your ceiling is {held}. Use a model of a lower class, or ask the administrators "
+        f"{lead}; your ceiling is {held}. {advice}, or ask the administrators "
         f'for the right to "use" {" and ".join(missing)} of inference.sekisho.dev.',
     )
 

@@ -13,18 +13,15 @@ from sekisho.errors import Reason, UnavailableError
 from sekisho.gateway.decide import Law, ServiceFacts, read_law, read_service
 from sekisho.kube.client import KubeClient
 from sekisho.kube.reflecting import Freshness, Reflector
-from sekisho.kube.resources import INFERENCE_SERVICES, POLICIES, RUNTIMES
+from sekisho.kube.resources import INFERENCE_SERVICES, POLICIES, RUNTIMES, SITES
+from sekisho.redact.detect import Tagger
 from sekisho.render.digest import digest_of
 
 Raw = Mapping[str, Any]
 
 
-def _keep_policy(raw: Raw) -> Law | UnavailableError:
-    try:
-        spec = raw.get("spec") or {}
-        return read_law(spec, digest_of(spec))
-    except UnavailableError as error:
-        return error
+def _keep_tier(raw: Raw) -> str:
+    return str((raw.get("spec") or {}).get("tier") or "")
 
 
 def _keep_port(raw: Raw) -> int:
@@ -32,24 +29,39 @@ def _keep_port(raw: Raw) -> int:
 
 
 class Facts:
-    """Services, the law and ports, as of now; refuses to answer where it does not know how things are now."""
+    """Services, the law, ports and sites, as of now; refuses to answer where it does not know how things are now.
 
-    def __init__(self, client: KubeClient, times: Freshness) -> None:
+    Args:
+        client: Of the API server.
+        times: How old knowledge may be.
+        names: What knows names of people and places; None: policies that need it are not held to, and nothing relayed.
+    """
+
+    def __init__(self, client: KubeClient, times: Freshness, names: Tagger | None = None) -> None:
         self._times = times
+        self._names = names
         self._services = Reflector(client, INFERENCE_SERVICES, read_service, times=times)
-        self._policies = Reflector(client, POLICIES, _keep_policy, times=times)
+        self._policies = Reflector(client, POLICIES, self._keep_policy, times=times)
         self._runtimes = Reflector(client, RUNTIMES, _keep_port, times=times)
+        self._sites = Reflector(client, SITES, _keep_tier, times=times)
 
     async def run(self) -> None:
         """Keep everything fresh until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for reflector in (self._services, self._policies, self._runtimes):
+            for reflector in (self._services, self._policies, self._runtimes, self._sites):
                 group.create_task(reflector.run())
 
     def age_seconds(self) -> float:
         """Return the age of the oldest knowledge."""
-        heard = (self._services.heard_at, self._policies.heard_at, self._runtimes.heard_at)
+        heard = (item.heard_at for item in (self._services, self._policies, self._runtimes, self._sites))
         return time.monotonic() - min(heard)
+
+    def _keep_policy(self, raw: Raw) -> Law | UnavailableError:
+        try:
+            spec = raw.get("spec") or {}
+            return read_law(spec, digest_of(spec), self._names)
+        except UnavailableError as error:
+            return error
 
     def check_fresh(self) -> None:
         """Refuse to go on where knowledge is too old.
@@ -89,6 +101,10 @@ class Facts:
     def ports(self) -> Mapping[str, int]:
         """Port of each Runtime."""
         return {name: port for (_, name), port in self._runtimes.objects.items()}
+
+    def tier_of(self, service: ServiceFacts) -> str | None:
+        """Return the tier of the site that a service was placed at, None where that is not known."""
+        return self._sites.objects.get(("", service.site)) or None
 
     def find(self, namespace: str, name: str) -> ServiceFacts | None:
         """Return a service; None where there is none."""

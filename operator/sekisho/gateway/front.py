@@ -19,6 +19,7 @@ from sekisho.gateway.decide import (
     Backend,
     RequestClass,
     ServiceFacts,
+    check_cleared,
     check_opaque,
     check_ready,
     check_user,
@@ -35,6 +36,8 @@ from sekisho.gateway.dialects.listing import render_model, render_models
 from sekisho.gateway.dialects.refusals import http_status, render_error
 from sekisho.gateway.dialects.strict import BodyLimits, FieldError
 from sekisho.gateway.facts import Facts
+from sekisho.gateway.guards.guarding import Guarded, Guards, Way, guard_answerer
+from sekisho.gateway.guards.masking import name_tenant
 from sekisho.gateway.identity import Caller, Identity
 from sekisho.gateway.measures import Measures
 from sekisho.gateway.relay import Outcome, Relay, Sink
@@ -85,6 +88,7 @@ class Trail:
     model: str | None = None
     stream: bool = False
     request_class: RequestClass | None = None
+    guarded: Guarded = field(default_factory=Guarded)
     policy: str | None = None
     body_digest: str | None = None
     body_bytes: int = 0
@@ -100,6 +104,7 @@ class Trail:
             entry["caller"] = {"username": caller.username[:_MAX_RECORDED], "uid": caller.uid[:_MAX_RECORDED]}
         if decided is not None:
             entry |= {"class": decided.value.label(), "classFrom": describe_floors(decided.floors)}
+        entry |= self.guarded.describe()
         return entry | {"policy": self.policy, "body": self.body_digest, "bodyBytes": self.body_bytes}
 
 
@@ -146,6 +151,7 @@ class Parts:
     relay: Relay
     admission: Admission
     measures: Measures
+    guards: Guards
     cluster_domain: str = ""
     body_limits: BodyLimits = field(default_factory=BodyLimits)
 
@@ -256,12 +262,19 @@ class Front:
         service = await self._find(caller, asked.namespace, asked.service)
         law = parts.facts.law
         trail.policy = law.digest
-        trail.request_class = decide_class(law, service, _read_class(call))
-        await parts.identity.check_class(caller, law.lattice, trail.request_class.value)
-        check_opaque(law, trail.request_class.value, asked.images)
+        trail.guarded = guarded = await parts.guards.look(law.book, asked.body, body_bytes=len(body))
+        trail.request_class = decided = decide_class(law, service, _read_class(call), guarded.inspection.floors)
+        await parts.identity.check_class(caller, law.lattice, decided.value, because=decided.because)
+        check_cleared(law, service, decided)
+        check_opaque(law, decided.value, asked.images)
+        rules = law.book.rules(decided.value)
+        await parts.guards.judge(rules, guarded)
         check_ready(service)
         backend = find_backend(service, parts.facts.ports, domain=parts.cluster_domain)
-        return _Cleared(backend, asked, asked.render(backend.served_name), build_answerer(asked, None))
+        way = Way(parts.facts.tier_of(service), frozenset(), name_tenant(service.namespace, caller.username))
+        sent = await parts.guards.mask(law.book, rules, way, body=asked.body, guarded=guarded)
+        answerer = guard_answerer(build_answerer(asked, guarded.text_filter), guarded)
+        return _Cleared(backend, asked, asked.render(backend.served_name, sent), answerer)
 
     def _complete(self, trail: Trail, ended: str) -> None:
         """Record what became of a relayed request; the caller does not wait for it, and may have gone."""
@@ -271,6 +284,8 @@ class Front:
             "sentBytes": outcome.sent_bytes, "events": outcome.events, "tokens": outcome.usage,
             "milliseconds": round((time.monotonic() - trail.began_at) * 1000),
         }  # fmt: skip
+        entry |= trail.guarded.describe_end()
+        self._parts.measures.guarded(trail.guarded)
         self._parts.measures.ended(ended)
         task = asyncio.create_task(self._append(entry))
         self._completions.add(task)
@@ -287,6 +302,7 @@ class Front:
         status = http_status(error.reason)
         if trail.outcome.reason is None:
             self._parts.measures.refused(error.reason)
+            self._parts.measures.guarded(trail.guarded)
         # Strangers are counted, not recorded: whoever has no token must not be able to fill the disk.
         if trail.caller is not None and trail.outcome.reason is None:
             refusal = {"decision": "refused", "reason": error.reason, "status": status}

@@ -108,8 +108,16 @@ class Identity:
         """Tell whether the caller may use a service, whether or not it exists."""
         return await self._may(_Question(caller, _SERVICES, namespace, name))
 
-    async def check_class(self, caller: Caller, lattice: Lattice, wanted: DataClass) -> None:
+    async def check_class(
+        self, caller: Caller, lattice: Lattice, wanted: DataClass, *, because: str | None = None
+    ) -> None:
         """Refuse a class above what the caller is granted: one level at least as high, and every compartment.
+
+        Args:
+            caller: Who asks.
+            lattice: Of the policy in force.
+            wanted: The class of the request.
+            because: What was found that raised it, for the refusal.
 
         Raises:
             RefusedError: ClassAboveCeiling.
@@ -122,7 +130,7 @@ class Identity:
             wanted.level if granted else await self._find_level(caller, lattice, wanted),
             frozenset(name for name, right in zip(names, held, strict=True) if right),
         )
-        check_ceiling(lattice, wanted, ceiling)
+        check_ceiling(lattice, wanted, ceiling, because=because)
 
     async def _find_level(self, caller: Caller, lattice: Lattice, wanted: DataClass) -> str | None:
         """Return a higher level that is granted, or else the highest one below, for the advice."""

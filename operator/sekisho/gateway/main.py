@@ -17,12 +17,16 @@ from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.gateway.admission import Admission
 from sekisho.gateway.facts import Facts
 from sekisho.gateway.front import Front, Parts
+from sekisho.gateway.guards.classifier import Classifier, ClassifierLimits
+from sekisho.gateway.guards.guarding import Guards
+from sekisho.gateway.guards.masterkey import MasterKey
 from sekisho.gateway.health import State
 from sekisho.gateway.identity import Identity, IdentityLimits
 from sekisho.gateway.measures import Measures
 from sekisho.gateway.relay import HttpRelay
 from sekisho.gateway.server import HttpServer, WireLimits
 from sekisho.gateway.settings import Settings
+from sekisho.gateway.tagging import load_tagger
 from sekisho.gateway.tls import ServingCertificate
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials, find_credentials
@@ -83,7 +87,9 @@ class Gateway:
     async def _start(self) -> None:
         settings, stack, measures = self._settings, self._stack, self._measures
         client = await stack.enter_async_context(KubeClient(self._credentials, process=PROCESS))
-        facts = Facts(client, settings.freshness)
+        # Loading takes seconds, which nothing under way has to wait for: there is nothing yet.
+        names = await asyncio.to_thread(load_tagger) if settings.names else None
+        facts = Facts(client, settings.freshness, names)
         admission = Admission(settings.admission)
         record = build_record(
             Writer(settings.record_dir, PROCESS, settings.pod_name, settings.record), settings.recording,
@@ -100,6 +106,7 @@ class Gateway:
             relay=relay,
             admission=admission,
             measures=measures,
+            guards=Guards(MasterKey(settings.placeholder_key_file), await self._open_classifier()),
             cluster_domain=settings.cluster_domain,
         )
         measures.show(admission, facts, record)
@@ -122,6 +129,12 @@ class Gateway:
             server.drain, delay_seconds=settings.drain_delay_seconds, seconds=settings.drain_seconds
         )
         self.ports = Ports(port, _port_of(runner))
+
+    async def _open_classifier(self) -> Classifier | None:
+        if not self._settings.classifier_url:
+            return None
+        limits = ClassifierLimits(seconds=self._settings.classifier_seconds)
+        return await self._stack.enter_async_context(Classifier(self._settings.classifier_url, limits))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -8,6 +8,7 @@ from sekisho import telemetry
 from sekisho.errors import Reason
 from sekisho.gateway.admission import Admission
 from sekisho.gateway.facts import Facts
+from sekisho.gateway.guards.guarding import Guarded
 from sekisho.recording.record import Record
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -24,6 +25,13 @@ class Measures:
             telemetry.GATEWAY_SECONDS,
             description="Time from a request to the first byte of its answer.",
             explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self._found = meter.create_counter(
+            telemetry.GATEWAY_FOUND, description="Items found in requests and answers, and what was taken out."
+        )
+        self._attacks = meter.create_counter(telemetry.GATEWAY_ATTACKS, description="Requests that look like attacks.")
+        self._placeholders = meter.create_counter(
+            telemetry.GATEWAY_PLACEHOLDERS, description="Placeholders met in answers."
         )
         self._records = meter.create_counter(telemetry.GATEWAY_RECORDS, description="Records on disk.")
         self._record_seconds = meter.create_histogram(
@@ -56,6 +64,26 @@ class Measures:
     def ended(self, outcome: str) -> None:
         """Count a request that was relayed or answered by the gateway itself."""
         self._requests.add(1, {telemetry.KEY_OUTCOME: outcome})
+
+    def guarded(self, guarded: Guarded) -> None:
+        """Count what the guards found in one request and its answer."""
+        text_filter = guarded.text_filter
+        told = text_filter.watch.counts if text_filter is not None and text_filter.watch is not None else {}
+        places = {"request": guarded.inspection.counts, "redacted": guarded.redacted, "answer": told}
+        for place, counts in places.items():
+            for category, count in counts.items():
+                self._found.add(count, {telemetry.KEY_CATEGORY: category.value, telemetry.KEY_PLACE: place})
+        for rule in {verdict.rule for verdict in guarded.verdicts}:
+            self._attacks.add(1, {telemetry.KEY_RULE: rule})
+        if guarded.judgement is not None:
+            said = {True: "classifier", False: None, None: "classifier-failed"}[guarded.judgement.attack]
+            if said is not None:
+                self._attacks.add(1, {telemetry.KEY_RULE: said})
+        if text_filter is not None:
+            tally = text_filter.tally
+            for state, count in (("restored", tally.restored), ("invented", tally.invented), ("half", tally.halves)):
+                if count:
+                    self._placeholders.add(count, {telemetry.KEY_STATE: state})
 
     def first_byte(self, seconds: float) -> None:
         """Note the time to the first byte of a relayed answer."""

@@ -5,8 +5,9 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from sekisho.api.meta import parse_quantity
 from sekisho.api.names import HEALTH_PORT, HTTPS_TARGET_PORT
@@ -41,6 +42,10 @@ class Settings(BaseModel):
     tls_dir: Path = Path("/etc/sekisho/tls")
     record_dir: Path = Path("/var/lib/sekisho")
     pod_name: str = Field(default_factory=socket.gethostname)
+    names: bool = False
+    placeholder_key_file: Path = Path("/etc/sekisho/placeholders/key")
+    classifier_url: Annotated[str, Field(max_length=1024)] = ""
+    classifier_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
     cluster_domain: Annotated[str, Field(max_length=253)] = ""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -66,6 +71,16 @@ class Settings(BaseModel):
     drain_delay_seconds: Annotated[float, Field(ge=0, le=600)] = 3.0
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 45.0
 
+    @model_validator(mode="after")
+    def _check_classifier(self) -> Self:
+        """Texts go there before anything is taken out of them, so it is a Service of this cluster or this very host."""
+        parts = urlsplit(self.classifier_url)
+        host, ends = parts.hostname or "", (".svc", f".svc.{self.cluster_domain}" if self.cluster_domain else ".svc")
+        inside = parts.scheme in {"http", "https"} and (host.endswith(ends) or host in {"127.0.0.1", "localhost"})
+        if self.classifier_url and not inside:
+            raise ValueError("SEKISHO_CLASSIFIER_URL must be http or https to NAME.NAMESPACE.svc, or to this host")
+        return self
+
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read the settings.
@@ -78,8 +93,8 @@ class Settings(BaseModel):
             return cls.model_validate(given | {"recording": RecordingSettings.read(environ)})
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            variable = PREFIX + str(first["loc"][0]).upper()
-            raise RefusedError(Reason.INVALID_SPEC, f"environment variable {variable}: {first['msg']}") from error
+            variable = f"environment variable {PREFIX}{str(first['loc'][0]).upper()}: " if first["loc"] else ""
+            raise RefusedError(Reason.INVALID_SPEC, f"{variable}{first['msg']}") from error
 
     @property
     def admission(self) -> AdmissionLimits:

@@ -26,7 +26,7 @@ class ApiServer:
     """Holds objects, tokens and rights; each may be changed while it serves."""
 
     objects: dict[str, dict[tuple[str, str], dict[str, Any]]] = field(
-        default_factory=lambda: {"inferenceservices": {}, "classificationpolicies": {}, "runtimes": {}}
+        default_factory=lambda: {"inferenceservices": {}, "classificationpolicies": {}, "runtimes": {}, "sites": {}}
     )
     tokens: dict[str, str] = field(default_factory=dict)
     rights: set[tuple[str, str, str, str]] = field(default_factory=set)

@@ -80,6 +80,7 @@ def build_service(
     compartments: tuple[str, ...] = ("gdpr",),
     unmet: Mapping[str, str] | None = None,
     spec: Mapping[str, Any] | None = None,
+    site: str = "",
 ) -> dict[str, Any]:
     """Build an InferenceService as the operator leaves it."""
     conditions = [{"type": kind, "status": "True", "reason": "x", "message": ""} for kind in ("Isolated", "Ready")]
@@ -91,6 +92,7 @@ def build_service(
         "status": {
             "class": {"level": level, "compartments": list(compartments)},
             "runtime": "llamacpp",
+            "placement": {"site": site},
             "conditions": conditions,
         },
     }
@@ -192,14 +194,18 @@ def build_settings(folder: Path, **changed: Any) -> Settings:
 
 
 @asynccontextmanager
-async def build_house(folder: Path, **changed: Any) -> AsyncIterator[House]:
+async def build_house(
+    folder: Path, *, policy: Mapping[str, Any] = POLICY, service: Mapping[str, Any] | None = None, **changed: Any
+) -> AsyncIterator[House]:
     """Bring everything up: one caller who may use one model of class confidential+gdpr."""
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(ApiServer())
         engine = await stack.enter_async_context(Engine())
-        api.put("classificationpolicies", {"metadata": {"name": "default"}, "spec": POLICY})
+        api.put("classificationpolicies", {"metadata": {"name": "default"}, "spec": policy})
         api.put("runtimes", {"metadata": {"name": "llamacpp"}, "spec": {"port": engine.port}})
-        api.put("inferenceservices", build_service())
+        for tier in ("Closed", "OwnCloud", "ManagedApi"):
+            api.put("sites", {"metadata": {"name": tier.lower()}, "spec": {"tier": tier, "jurisdiction": "JP"}})
+        api.put("inferenceservices", service or build_service())
         api.grant(USER, "inferenceservices", "contract-review", "legal")
         api.grant(USER, "classificationlevels", "confidential")
         api.grant(USER, "compartments", "gdpr")

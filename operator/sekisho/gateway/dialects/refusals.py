@@ -14,6 +14,8 @@ _HTTP: Final[Mapping[Reason, int]] = {
     Reason.CLASS_ABOVE_CEILING: 403,
     Reason.CLASS_ABOVE_SERVICE: 403,
     Reason.OPAQUE_NOT_ALLOWED: 403,
+    Reason.PROMPT_ATTACK: 403,
+    Reason.ANSWER_REFUSED: 403,
     Reason.MODEL_UNKNOWN: 404,
     Reason.ENDPOINT_UNKNOWN: 404,
     Reason.REQUEST_INVALID: 400,
@@ -23,6 +25,8 @@ _HTTP: Final[Mapping[Reason, int]] = {
     Reason.REQUEST_TOO_LARGE: 413,
     Reason.OVERLOADED: 429,
     Reason.INTERNAL_ERROR: 500,
+    Reason.REDACTION_UNAVAILABLE: 503,
+    Reason.CLASSIFIER_UNAVAILABLE: 503,
     Reason.UPSTREAM_FAILED: 502,
     Reason.UPSTREAM_TIMEOUT: 504,
 }

@@ -7,6 +7,8 @@ Texts are folded (see `sekisho.redact.fold`) before; every reach is bounded. Nam
 
 from typing import Final
 
+# What is said by whoever set the model up is not an attack on it.
+TRUSTED: Final = frozenset({"system", "developer", "tools"})
 _ORDERS: Final = (
     r"(?:instructions?|prompts?|rules|directives|guidelines|guardrails|commands|orders|constraints|restrictions|programming|"
     r"training|system message|safety (?:policy|policies))"

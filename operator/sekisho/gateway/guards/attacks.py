@@ -12,15 +12,13 @@ from typing import Any, Final
 
 import re2
 
-from sekisho.gateway.guards.attack_rules import RULES, TOOL, TOOL_RULE
+from sekisho.gateway.guards.attack_rules import RULES, TOOL, TOOL_RULE, TRUSTED
 from sekisho.gateway.guards.texts import Text
 from sekisho.redact.fold import fold
 
 _MAX_ENCODED: Final = 8
 _MAX_ENCODED_LENGTH: Final = 8192
 _MAX_VERDICTS: Final = 16
-# What is said by whoever set the model up is not an attack on it.
-_TRUSTED: Final = frozenset({"system", "developer", "tools"})
 _BASE64: Final = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{24,}={0,2}")
 _HEX: Final = re.compile(r"(?<![0-9A-Fa-f])(?:[0-9A-Fa-f]{2}[ :]?){16,}")
 _PERCENT: Final = re.compile(r"(?:[A-Za-z0-9.+-]{0,64}%[0-9A-Fa-f]{2}){4,}[A-Za-z0-9.+-]{0,64}")
@@ -57,7 +55,7 @@ def find_attacks(texts: Iterable[Text]) -> tuple[Verdict, ...]:
     """Return what the rules find in the texts that did not come from whoever set the model up."""
     found: list[Verdict] = []
     for text in texts:
-        if text.role not in _TRUSTED:
+        if text.role not in TRUSTED:
             found.extend(_look(text))
         if len(found) >= _MAX_VERDICTS:
             break

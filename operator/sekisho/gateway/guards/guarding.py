@@ -1,0 +1,171 @@
+"""The guards of one gateway: look into a request, judge it, mask it, and watch its answer.
+
+Long texts are looked into beside the loop, so that one caller's do not hold up the streams of others.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, ParamSpec, TypeVar
+
+from sekisho.classify.rules import EffectiveRules
+from sekisho.errors import Reason, RefusedError, UnavailableError
+from sekisho.gateway.dialects.answers import Answerer
+from sekisho.gateway.guards.answering import AnswerFilter, HeldAnswerer
+from sekisho.gateway.guards.attacks import Verdict, find_attacks
+from sekisho.gateway.guards.classifier import Classifier, Judgement
+from sekisho.gateway.guards.inspect import Inspection, inspect_request
+from sekisho.gateway.guards.masking import find_words, mask_body, open_redaction
+from sekisho.gateway.guards.masterkey import MasterKey
+from sekisho.gateway.guards.rulebook import Rulebook
+from sekisho.gateway.guards.texts import Text, find_opaque, find_texts
+from sekisho.redact.categories import Category
+
+_LONG_BYTES: Final = 16 << 10
+_MAX_RECORDED: Final = 8
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class Guarded:
+    """What the guards know of one request by now; its texts are secret, what `describe` tells is not."""
+
+    body_bytes: int = 0
+    texts: tuple[Text, ...] = field(default=(), repr=False)
+    inspection: Inspection = field(default_factory=Inspection)
+    opaque: int = 0
+    verdicts: tuple[Verdict, ...] = ()
+    judgement: Judgement | None = None
+    words: frozenset[str] = frozenset()
+    redacted: Mapping[Category, int] = field(default_factory=dict)
+    text_filter: AnswerFilter | None = field(default=None, repr=False)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the record says before the request is relayed."""
+        told = {
+            "found": self.inspection.describe(),
+            "opaque": self.opaque,
+            "attacks": [str(verdict) for verdict in self.verdicts[:_MAX_RECORDED]],
+            "classifier": self.judgement.describe() if self.judgement is not None else None,
+            "redactedFor": sorted(self.words),
+            "redacted": {category.value: count for category, count in sorted(self.redacted.items())},
+        }
+        return {key: value for key, value in told.items() if value}
+
+    def describe_end(self) -> dict[str, Any]:
+        """Return what the record says of the answer."""
+        if self.text_filter is None:
+            return {}
+        tally, watch = self.text_filter.tally, self.text_filter.watch
+        told = {
+            "restored": tally.restored,
+            "inventedPlaceholders": tally.invented,
+            "halfPlaceholders": tally.halves,
+            "answerFound": dict(watch.describe()) if watch is not None else {},
+        }
+        return {key: value for key, value in told.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where a request is about to go.
+
+    Attributes:
+        tier: Of the site that answers; None where the site is not known.
+        profile: Words that the caller's access policies have taken out wherever it goes.
+        tenant: Whose placeholders these are.
+    """
+
+    tier: str | None
+    profile: frozenset[str]
+    tenant: str
+
+
+class Guards:
+    """Looks into requests and answers; see the module.
+
+    Args:
+        key: Of placeholders.
+        classifier: Of prompt attacks; None: the rules are alone.
+    """
+
+    def __init__(self, key: MasterKey, classifier: Classifier | None = None) -> None:
+        self._key = key
+        self._classifier = classifier
+
+    async def look(self, book: Rulebook, body: Mapping[str, Any], *, body_bytes: int) -> Guarded:
+        """Find and inspect every text of a request."""
+        return await _beside(body_bytes, _look, book, body, body_bytes)
+
+    async def judge(self, rules: EffectiveRules, guarded: Guarded) -> None:
+        """Look for prompt attacks, as the class of the request wants it.
+
+        Raises:
+            RefusedError: `PromptAttack`.
+            UnavailableError: `ClassifierUnavailable`, attacks are refused and the classifier did not say.
+        """
+        if rules.prompt_attacks == "Off":
+            return
+        guarded.verdicts = await _beside(guarded.body_bytes, find_attacks, guarded.texts)
+        refuses = rules.prompt_attacks == "Refuse"
+        if refuses and guarded.verdicts:
+            raise _attack(f"{guarded.verdicts[0]}")
+        if self._classifier is None:
+            return
+        guarded.judgement = said = await self._classifier.judge(guarded.texts)
+        if refuses and said.attack is None:
+            raise UnavailableError(
+                Reason.CLASSIFIER_UNAVAILABLE,
+                f"the class of this request wants attacks refused, and the classifier did not say: {said.problem};"
+                " try again shortly",
+            )
+        if refuses and said.attack:
+            raise _attack(f"the classifier says so{f' ({said.label})' if said.label else ''}")
+
+    async def mask(
+        self, book: Rulebook, rules: EffectiveRules, way: Way, *, body: Mapping[str, Any], guarded: Guarded
+    ) -> Mapping[str, Any]:
+        """Return the body that may go this way, and set up what its answer goes through.
+
+        Raises:
+            SekishoError: It may go redacted only, and cannot be redacted; nothing of it may be sent.
+        """
+        guarded.words = words = find_words(rules, way.tier, way.profile)
+        watch = book.watch(rules.answers)
+        values: Mapping[str, str] | None = None
+        if words:
+            redaction = open_redaction(book.redactor(words), self._key.read(), tenant=way.tenant, body=body)
+            body = await _beside(guarded.body_bytes, mask_body, body, redaction)
+            guarded.redacted, values = redaction.counts, redaction.values
+        if values or watch is not None:
+            guarded.text_filter = AnswerFilter(values or None, watch, held=rules.answers.examine == "Held")
+        # They hold what may have to be forgotten first.
+        guarded.texts = ()
+        return body
+
+
+def guard_answerer(answerer: Answerer | None, guarded: Guarded) -> Answerer | None:
+    """Return an answerer that says nothing before its end, where the class wants that."""
+    held = guarded.text_filter is not None and guarded.text_filter.held
+    return HeldAnswerer(answerer) if held and answerer is not None else answerer
+
+
+def _look(book: Rulebook, body: Mapping[str, Any], body_bytes: int) -> Guarded:
+    texts = find_texts(body)
+    inspection = inspect_request(texts, book.find, book.raisings)
+    return Guarded(body_bytes, texts, inspection, len(find_opaque(body)))
+
+
+def _attack(why: str) -> RefusedError:
+    return RefusedError(
+        Reason.PROMPT_ATTACK,
+        f"the request looks like an attack on the model's instructions ({why}), which its class refuses; say it "
+        "another way, or ask who answers for the policy",
+    )
+
+
+async def _beside(size: int, work: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs) -> Result:
+    if size < _LONG_BYTES:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)

@@ -1,0 +1,72 @@
+"""What one policy asks of guards, read once and used for every request under it. Pure."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
+from sekisho.classify.lattice import DataClass
+from sekisho.classify.rules import EffectiveAnswers, EffectiveRules, rules_of
+from sekisho.gateway.guards.inspect import Raising, read_raisings
+from sekisho.gateway.guards.window import Watch
+from sekisho.redact.categories import BY_TAGGER, Category, Selection, select
+from sekisho.redact.detect import Tagger
+from sekisho.redact.redactor import Redactor
+from sekisho.redact.spans import Span
+
+_MAX_KEPT: Final = 512
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Rulebook:
+    """The guards' side of a policy.
+
+    Args:
+        spec: The policy.
+        names: What knows names of people and places; None: nobody does.
+
+    Raises:
+        RefusedError: `PolicyInvalid`, a class is to be raised for names, and nothing here knows any.
+    """
+
+    def __init__(self, spec: ClassificationPolicySpec, names: Tagger | None = None) -> None:
+        self._spec = spec
+        self._names = names
+        self.raisings: tuple[Raising, ...] = read_raisings(spec)
+        raised = frozenset(category for rule in self.raisings for category in rule.categories)
+        # Names cost more than all else together: they are looked for where the policy asks for them.
+        wanted = frozenset(Category) - BY_TAGGER | raised
+        self._inspector = Redactor(Selection(wanted), None, names)
+        self._rules: dict[DataClass, EffectiveRules] = {}
+        self._redactors: dict[frozenset[str], Redactor] = {}
+
+    def find(self, text: str) -> Sequence[Span]:
+        """Return what stands in a text of a request."""
+        return self._inspector.inspect(text)
+
+    def rules(self, value: DataClass) -> EffectiveRules:
+        """Return what a class may do."""
+        return _keep(self._rules, value, lambda: rules_of(self._spec, value))
+
+    def redactor(self, words: frozenset[str]) -> Redactor:
+        """Return what takes out what the words name.
+
+        Raises:
+            RefusedError: `PolicyInvalid`, a word is unknown, or asks for names, and nothing here knows any.
+        """
+        return _keep(self._redactors, words, lambda: Redactor(select(words), None, self._names))
+
+    def watch(self, answers: EffectiveAnswers) -> Watch | None:
+        """Return what looks into an answer, None where nobody does; refuses like `redactor`."""
+        if answers.examine == "Off":
+            return None
+        return Watch(self.redactor(answers.detect).inspect, ends=answers.found == "End")
+
+
+def _keep(kept: dict[Key, Value], key: Key, make: Callable[[], Value]) -> Value:
+    value: Any = kept.get(key)
+    if value is None:
+        if len(kept) >= _MAX_KEPT:
+            kept.clear()
+        value = kept[key] = make()
+    return value  # type: ignore[no-any-return]
