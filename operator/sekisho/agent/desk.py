@@ -14,7 +14,7 @@ from sekisho.agent.journal import log_event
 from sekisho.agent.release import KeySource, wipe
 from sekisho.agent.unseal import open_data_key
 from sekisho.agent.volume import check_memory_backed
-from sekisho.agent.waiting import wait_refused, wait_unavailable
+from sekisho.agent.waiting import Failures, is_lasting, wait_refused, wait_unavailable
 from sekisho.errors import Reason, RefusedError, SekishoError
 from sekisho.loader.handover import WEIGHTS_SUFFIX, Handover, hand_over_on_demand, is_handed_over
 from sekisho.seal.segments import derive_file_key
@@ -40,7 +40,7 @@ class KeyDesk:
     trouble: SekishoError | None = None
     _over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
-    _failures: int = 0
+    _failures: Failures = field(default_factory=Failures)
 
     def check(self) -> None:
         """Refuse what an engine could not start with, before anything large is brought.
@@ -94,7 +94,7 @@ class KeyDesk:
         return handover
 
     def _recover(self) -> None:
-        self._failures = 0
+        self._failures = Failures()
         if self.trouble is not None:
             self.trouble = None
             self.changed()
@@ -115,6 +115,7 @@ class KeyDesk:
         log_event("warning", f"no keys for the engine: {error.message}", reason=error.reason)
         self.trouble = error
         self.changed()
-        wait = wait_unavailable(self._failures) if error.retry else wait_refused(self._failures)
-        self._failures += 1
+        failures = self._failures
+        failures.note(refused=is_lasting(error))
+        wait = wait_refused(failures.before) if failures.refused else wait_unavailable(failures.before)
         self._over.wait(wait)

@@ -14,7 +14,7 @@ from sekisho.agent.release import KeySource
 from sekisho.agent.state import AgentState
 from sekisho.agent.transport import ServerAccess, ask_weights, post_report
 from sekisho.agent.unseal import Order, unseal_model
-from sekisho.agent.waiting import wait_refused, wait_unavailable
+from sekisho.agent.waiting import Failures, is_lasting, wait_refused, wait_unavailable
 from sekisho.agent.weights import WeightList, bring_weights, parse_weight_list
 from sekisho.attest.unsealing import REPORTABLE, UnsealReport
 from sekisho.errors import Reason, SekishoError
@@ -54,7 +54,7 @@ class Fetch:
     def _run(self) -> None:
         if self.weights.sealed is not None:
             _tell_openssl()
-        failures = 0
+        failures = Failures()
         while not self.stop.is_set():
             try:
                 if self._try_once():
@@ -62,7 +62,6 @@ class Fetch:
                 wait = _POLL_SECONDS
             except SekishoError as error:
                 wait = self._fail(error, failures)
-                failures += 1
             except OSError as error:
                 message = f"weights cannot be written to the volume: {error.strerror}"
                 self.state.record_weights(Reason.SIZE_EXCEEDED, message, ready=False)
@@ -70,16 +69,16 @@ class Fetch:
                 wait = _VOLUME_SECONDS
             self.stop.wait(wait)
 
-    def _fail(self, error: SekishoError, failures: int) -> float:
+    def _fail(self, error: SekishoError, failures: Failures) -> float:
         """Note a failure and return how long to wait: long where only a person can help with sealed weights."""
+        # Else the depot does not answer, or refuses to be asked before the next proof.
+        reportable = self.weights.sealed is not None and error.reason in REPORTABLE
+        failures.note(refused=reportable and is_lasting(error))
         self.state.record_weights(error.reason, error.message, ready=False)
         log_event("warning", error.message, reason=error.reason)
-        if self.weights.sealed is None or self.stop.is_set():
-            return wait_unavailable(failures)
-        if error.reason not in REPORTABLE:  # the depot does not answer, or refuses to be asked before the next proof
-            return wait_unavailable(failures)
-        self._report(error.reason, error.message)
-        return wait_unavailable(failures) if error.retry else wait_refused(failures)
+        if reportable and not self.stop.is_set():
+            self._report(error.reason, error.message)
+        return wait_refused(failures.before) if failures.refused else wait_unavailable(failures.before)
 
     def _try_once(self) -> bool:
         answer = ask_weights(self.access)

@@ -9,12 +9,12 @@ import hashlib
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
-from sekisho.api.names import BROKER_AUDIENCE, NODE_AK_ANNOTATION, SITE_LABEL, name_child
+from sekisho.api.names import BROKER_AUDIENCE, NODE_AK_ANNOTATION, NODE_REFUSAL_ANNOTATION, SITE_LABEL, name_child
 from sekisho.attest.isolation import ExpectedCanary, parse_canaries
 from sekisho.broker.workload import LivePod, Owner, choose_expected, mismatch, read_owner, read_pod
 from sekisho.errors import Reason, RefusedError
@@ -49,6 +49,22 @@ class Node:
     def chip_id(self) -> bytes | None:
         """What claims of its TPM name as their chip."""
         return None if self.tpm_key is None else hashlib.sha256(self.tpm_key).digest()
+
+    def keys_for(self, kinds: Iterable[str]) -> frozenset[bytes]:
+        """Return the names of the attestation keys by which evidence of these kinds counts from this node.
+
+        Raises:
+            RefusedError: ChipUnknown; there is a quote of a TPM, and none is enrolled for the node.
+        """
+        if self.tpm_key is not None:
+            return frozenset((self.tpm_key,))
+        if "tpm" in kinds:
+            raise RefusedError(
+                Reason.CHIP_UNKNOWN,
+                f"node {self.name} is enrolled with no TPM, so a quote from it names nobody; have the trust controller "
+                f"enrol it (annotation {NODE_REFUSAL_ANNOTATION} of the Node tells why it has not)",
+            )
+        return frozenset()
 
 
 @dataclass(frozen=True, slots=True)

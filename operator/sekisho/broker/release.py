@@ -17,7 +17,7 @@ from sekisho.attest.evidence import KINDS
 from sekisho.attest.isolation import Verdict, appraise_isolation, parse_proof
 from sekisho.broker.announcing import Announcer
 from sekisho.broker.challenges import Challenge, ChallengeBook
-from sekisho.broker.cluster import Cluster, Surroundings
+from sekisho.broker.cluster import Cluster, Node, Surroundings
 from sekisho.broker.conditions import Grant, tell_grant, tell_refusal
 from sekisho.broker.decide import Decision, ReleaseFacts, ReleaseRules, policy_digest, wanted_evidence
 from sekisho.broker.describing import decide_on_record, describe_asker, describe_decision, describe_evidence
@@ -203,8 +203,7 @@ class Broker:
         parts, entry = self._parts, self._begin(EVICTED, pod, proof)
         challenge = self._take(EVICTED, pod, proof)
         binding = _bind(EVICTED, pod, proof, challenge)
-        node = await parts.cluster.read_node_of(pod)
-        claims = await self._verify(proof, node.tpm_key)
+        claims = await self._verify(proof, await parts.cluster.read_node_of(pod))
         check_bound(claims, binding)
         await parts.record.append(entry | {"decision": "noted"} | describe_evidence(claims))
         sentence = "the pod proved that it dropped key and weights"
@@ -228,7 +227,7 @@ class Broker:
         """Put together all that is decided on; rules are read last, so that none is older than the decision."""
         parts = self._parts
         around = await parts.cluster.read_surroundings(pod)
-        claims = await self._verify(proof, around.node.tpm_key)
+        claims = await self._verify(proof, around.node)
         now, rules = parts.now(), parts.rules()
         return ReleaseFacts(
             question=read_question(proof.question),
@@ -241,8 +240,8 @@ class Broker:
             now=now,
         )
 
-    async def _verify(self, proof: Proof, tpm_key: bytes | None) -> tuple[Claims, ...]:
-        enrolled = frozenset(() if tpm_key is None else (tpm_key,))
+    async def _verify(self, proof: Proof, node: Node) -> tuple[Claims, ...]:
+        enrolled = node.keys_for(piece.kind for piece in proof.evidence)
         return await self._parts.verifier.verify(proof.evidence, at=self._parts.now(), enrolled=enrolled)
 
     def _take(self, purpose: str, pod: PodFacts, proof: Proof) -> Challenge:

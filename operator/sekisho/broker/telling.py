@@ -63,7 +63,7 @@ _SENTENCES: Final[Mapping[Reason, tuple[int, str]]] = {
     Reason.TCB_TOO_OLD: (FINAL, "a security version is lower than a policy allows"),
     Reason.DEBUG_ENABLED: (FINAL, "the environment can be looked into"),
     Reason.MEASUREMENT_UNKNOWN: (FINAL, "no policy knows what was launched"),
-    Reason.CHIP_UNKNOWN: (FINAL, "no policy knows this machine"),
+    Reason.CHIP_UNKNOWN: (FINAL, "no policy knows this machine, or its TPM is not enrolled for the node"),
     Reason.APPRAISAL_FAILED: (FINAL, "the evidence is not good enough for a policy"),
     Reason.RELEASE_NOT_GRANTED: (FINAL, "owner and tenant have not both granted this release"),
     Reason.GRANT_EXPIRED: (FINAL, "a grant has ended or is suspended"),

@@ -14,6 +14,8 @@ Raw = Mapping[str, Any]
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _KINDS: Final = (("initContainers", "initContainerStatuses"), ("containers", "containerStatuses"))
 _MOST_CONTAINERS: Final = 64
+# The API server counts the changes of a pod's spec from here; one that does not count them gives no number.
+_NEVER_CHANGED: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def read_pod(raw: Raw) -> LivePod:
         node=str(spec["nodeName"]),
         site=str(labels.get(names.SITE_LABEL, "")),
         class_label=str(labels.get(names.CLASS_LABEL, "")),
-        images=_read_images(spec, status, name),
+        images=_read_images(spec, status, name, unchanged=meta.get("generation") == _NEVER_CHANGED),
         template_digest=digest_pod(labels, meta.get("annotations") or {}, spec),
         owner=read_owner(raw, kind="ReplicaSet"),
         isolated=_is_true(status, names.ISOLATED_POD_CONDITION),
@@ -128,11 +130,12 @@ def _count_gpus(container: Raw) -> int:
     return int(amount) if amount.isascii() and amount.isdigit() and len(amount) < 4 else 0
 
 
-def _read_images(spec: Raw, status: Raw, name: str) -> frozenset[str]:
+def _read_images(spec: Raw, status: Raw, name: str, *, unchanged: bool) -> frozenset[str]:
     found: set[str] = set()
     for container, told in _pair(spec, status):
         label = f"container {str(container.get('name', ''))[:63]} of pod {name}"
-        found.add(_read_image(str(container.get("image", "")), str(told.get("imageID") or ""), label))
+        asked, runs = str(container.get("image", "")), str(told.get("imageID") or "")
+        found.add(_read_image(asked, runs, label, unchanged=unchanged))
     if not found:
         raise mismatch(f"pod {name} has no container")
     return frozenset(found)
@@ -150,13 +153,22 @@ def _pair(spec: Raw, status: Raw) -> Iterator[tuple[Raw, Raw]]:
             yield container, statuses.get(container.get("name")) or {}
 
 
-def _read_image(asked: str, runs: str, label: str) -> str:
-    """Return the digest of a container's image: what the node says it runs must be what the pod asks for."""
+def _read_image(asked: str, runs: str, label: str, *, unchanged: bool) -> str:
+    """Return the digest of a container's image: what the node says it runs must be what the pod asks for.
+
+    A node that has one image under two digests (the same content in two manifests) tells either of them. Where the pod
+    was never changed, its containers run what it asks for, whatever that is called.
+    """
     wanted, there = _find_digest(asked), _find_digest(runs)
     if runs and not there:
         raise mismatch(f"{label}: the node tells no digest of the image it runs")
     if there and wanted and there != wanted:
-        raise mismatch(f"{label} asks for {wanted} and the node runs {there}")
+        if unchanged:
+            return wanted
+        raise mismatch(
+            f"{label} asks for {wanted} and the node runs {there}, and the pod was changed after it was made, or the "
+            "API server does not count changes; let the pod be made anew"
+        )
     digest = there or wanted
     if not digest:
         raise mismatch(f"{label} has not started and names its image by a tag; name it by digest")

@@ -226,13 +226,32 @@ async def test_a_quote_of_the_tpm_that_the_pods_node_is_enrolled_with_counts() -
     assert world.vault.unwrapped == 1
 
 
-@pytest.mark.parametrize("annotation", ["", "zz", "00" * 67, (b"\x00\x0b" + b"\x08" * 32).hex()])
-async def test_a_quote_of_another_nodes_tpm_releases_nothing(annotation: str) -> None:
+async def test_a_quote_of_another_nodes_tpm_releases_nothing() -> None:
     world, agent = tpm_world()
-    world.api.objects["nodes", "", "tk-1"]["metadata"]["annotations"] = {names.NODE_AK_ANNOTATION: annotation}
+    other = {names.NODE_AK_ANNOTATION: (b"\x00\x0b" + b"\x08" * 32).hex()}
+    world.api.objects["nodes", "", "tk-1"]["metadata"]["annotations"] = other
     error = await refuse(world, agent)
     assert error.reason is Reason.EVIDENCE_UNTRUSTED
     assert world.vault.unwrapped == 0
+
+
+@pytest.mark.parametrize("annotation", [None, "", "zz", "00" * 67])
+async def test_a_quote_from_a_node_that_is_not_enrolled_is_refused_by_name_and_the_pod_says_so(
+    annotation: str | None,
+) -> None:
+    world, agent = tpm_world()
+    told = {} if annotation is None else {names.NODE_AK_ANNOTATION: annotation}
+    world.api.objects["nodes", "", "tk-1"]["metadata"]["annotations"] = told
+    error = await refuse(world, agent)
+    assert error.reason is Reason.CHIP_UNKNOWN
+    assert "node tk-1 is enrolled with no TPM" in error.message
+    assert "have the trust controller enrol it" in error.message
+    assert world.vault.unwrapped == 0
+    (patch,) = world.api.patches
+    conditions = {item["type"]: (item["status"], item["reason"]) for item in patch["status"]["conditions"]}
+    assert conditions == dict.fromkeys(
+        (names.ATTESTED_POD_CONDITION, names.KEY_RELEASED_POD_CONDITION), ("False", "ChipUnknown")
+    )
 
 
 async def test_a_quote_of_a_pod_that_moved_to_another_node_is_one_of_another_tpm() -> None:
@@ -240,7 +259,7 @@ async def test_a_quote_of_a_pod_that_moved_to_another_node_is_one_of_another_tpm
     other = world.api.objects["nodes", "", "tk-1"]["metadata"] | {"name": "tk-2", "annotations": {}}
     world.api.put("nodes", {"metadata": other})
     world.pod()["spec"]["nodeName"] = "tk-2"
-    assert (await refuse(world, agent)).reason is Reason.EVIDENCE_UNTRUSTED
+    assert (await refuse(world, agent)).reason is Reason.CHIP_UNKNOWN
     assert TPM_NAME.hex() not in str(other)
 
 

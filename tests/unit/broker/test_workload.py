@@ -11,6 +11,7 @@ from tests.unit.broker.parts import build_pod
 from tests.unit.broker.release_cases import AGENT, IMAGE
 
 Raw = dict[str, Any]
+OTHER = f"sha256:{'e' * 64}"
 
 
 def test_a_pod_is_read_whole() -> None:
@@ -35,6 +36,39 @@ def test_gpus_are_counted(value: str, count: int) -> None:
     raw = build_pod()
     limits(value)(raw)
     assert read_pod(raw).gpus == count
+
+
+def twin(raw: Raw) -> None:
+    """Let the node tell the engine's image by another digest than the pod asks for."""
+    name = raw["spec"]["containers"][0]["name"]
+    raw["status"]["containerStatuses"] = [{"name": name, "imageID": f"r.test/engine@{OTHER}"}]
+
+
+def test_an_image_that_the_node_has_under_two_digests_is_the_one_asked_for_while_the_pod_was_never_changed() -> None:
+    raw = build_pod()
+    twin(raw)
+    raw["metadata"]["generation"] = 1
+    assert read_pod(raw).images == {IMAGE, AGENT}
+
+
+@pytest.mark.parametrize("generation", [None, 0, 2, 7])
+def test_a_pod_that_was_changed_runs_what_its_node_says(generation: int | None) -> None:
+    raw = build_pod()
+    twin(raw)
+    raw["metadata"].update({} if generation is None else {"generation": generation})
+    with pytest.raises(
+        RefusedError, match=f"asks for {IMAGE} and the node runs {OTHER}, and the pod was changed"
+    ) as no:
+        read_pod(raw)
+    assert no.value.reason is Reason.WORKLOAD_MISMATCH
+
+
+def test_an_image_by_tag_is_what_the_node_says_though_the_pod_was_never_changed() -> None:
+    raw = build_pod()
+    twin(raw)
+    raw["metadata"]["generation"] = 1
+    raw["spec"]["containers"][0]["image"] = "r.test/engine:1"
+    assert read_pod(raw).images == {OTHER, AGENT}
 
 
 BROKEN: dict[str, tuple[Callable[[Raw], object], str]] = {
