@@ -14,10 +14,12 @@ SHARING = {
     "e2e/sealed": "lifecycle",
     "e2e/isolation": "isolation",
     "e2e/weights": "isolation",
+    "e2e/release": "release",
 }
 LONGEST = (
     "isolation",
     "lifecycle",
+    "release",
     "inference-images/vllm/test_sealed_loader.py",
     "tests/integration/controller/test_drift.py",
     "tests/integration/controller/test_crash.py",

@@ -86,7 +86,7 @@ class Installation:
         file.write_text(json.dumps(merged))
         self.cluster.helm(
             "upgrade", "--install", "sekisho", str(CHART), "--namespace", NAMESPACE, "--create-namespace",
-            "--values", str(file), "--wait", "--timeout", "180s",
+            "--values", str(file), "--wait", "--timeout", "300s",
         )  # fmt: skip
 
     def uninstall(self) -> None:

@@ -16,7 +16,7 @@ BUSYBOX = "/bin/busybox"
 T = TypeVar("T")
 
 
-def wait_for(look: Callable[[], T | None], what: str, *, seconds: float = 60) -> T:
+def wait_for(look: Callable[[], T | None], what: str, *, seconds: float = 120) -> T:
     """Look again and again until what is seen is true, and return it.
 
     Raises:
@@ -85,7 +85,7 @@ def writes_of_controller(cluster: Cluster, since: int, *, namespaces: tuple[str,
 def fetch(place: Place, port: int, path: str, *, post: dict[str, Any] | None = None) -> str:
     """Ask something that listens in a pod, from within the pod's own network."""
     body = () if post is None else (f"--post-data={json.dumps(post)}", "--header=Content-Type: application/json")
-    return place.run("timeout", "20", BUSYBOX, "wget", "-q", "-O", "-", *body, f"http://127.0.0.1:{port}{path}")
+    return place.run("timeout", "60", BUSYBOX, "wget", "-q", "-O", "-", *body, f"http://127.0.0.1:{port}{path}")
 
 
 def ask_engine(cluster: Cluster, pod: str, *, namespace: str) -> str:
@@ -108,10 +108,15 @@ def read_numbers(cluster: Cluster, pod: str, metric: str) -> dict[str, float]:
 
 
 def find_pod(cluster: Cluster, component: str) -> str:
-    """Return the running pod of one of our processes."""
-    selector = f"app.kubernetes.io/component={component}"
-    pods = read_all(cluster, "pods", "-n", NAMESPACE, "-l", selector, "--field-selector=status.phase=Running")
-    return str(next(pod["metadata"]["name"] for pod in pods if not pod["metadata"].get("deletionTimestamp")))
+    """Return the running pod of one of our processes, as soon as there is one."""
+    arguments = ("-n", NAMESPACE, "-l", f"app.kubernetes.io/component={component}")
+
+    def look() -> str:
+        pods = read_all(cluster, "pods", *arguments, "--field-selector=status.phase=Running")
+        names = (str(pod["metadata"]["name"]) for pod in pods if not pod["metadata"].get("deletionTimestamp"))
+        return next(names, "")
+
+    return wait_for(look, f"a {component} that runs", seconds=120)
 
 
 def tell_story(cluster: Cluster, name: str, *, namespace: str) -> str:

@@ -35,7 +35,7 @@ def attempt_all(installation: Installation) -> bool:
     """Make the three attempts; return whether every one failed and every control worked."""
     cluster = installation.cluster
     installation.apply(INTRUDER % TOOLS_IMAGE)
-    cluster.kubectl("wait", "pod/intruder", "-n", "elsewhere", "--for=condition=Ready", "--timeout=60s")
+    cluster.kubectl("wait", "pod/intruder", "-n", "elsewhere", "--for=condition=Ready", "--timeout=180s")
     return all([_from_elsewhere(cluster), _to_the_outside(cluster), _to_the_cloud(installation)])
 
 
@@ -95,7 +95,7 @@ def _to_the_cloud(installation: Installation) -> bool:
     path = ROOT / "examples" / "quickstart" / "60-refused.yaml"
     screen.command("kubectl apply -f examples/quickstart/60-refused.yaml")
     screen.output(installation.apply(render_example(path, {})))
-    condition = installation.wait_condition("review-in-the-cloud", "Placed", "False", namespace="legal", seconds=30)
+    condition = installation.wait_condition("review-in-the-cloud", "Placed", "False", namespace="legal", seconds=90)
     screen.stopped(f"Placed=False {condition['reason']}: {condition['message']}")
     pods = installation.cluster.kubectl(
         "get", "pods", "-n", "legal", "-l", "sekisho.dev/service=review-in-the-cloud", "-o", "name"

@@ -22,7 +22,7 @@ PROOF_MAX_AGE_SECONDS = 15
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:  # what is built and installed first is not the test's own time
-            item.add_marker(pytest.mark.timeout(240, func_only=True))
+            item.add_marker(pytest.mark.timeout(600, func_only=True))
 
 
 @pytest.fixture(scope="package")
@@ -53,7 +53,7 @@ def scene(cluster: Cluster, short_proofs: Quickstart) -> Iterator[Scene]:
     pods += [render_tools_pod(f"control-{n}", namespace=namespace, args=["pause"], node=n) for n in (own, other)]
     for pod in pods:
         cluster.kubectl("create", "-f", "-", stdin=pod)
-    cluster.kubectl("wait", "--for=condition=Ready", "pod", "--all", "-n", namespace, "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod", "--all", "-n", namespace, "--timeout=180s")
     targets = find_targets(cluster, stranger=(namespace, "stranger"))
     archive = next(path for path in ensure_images(binaries_dir()) if path.name == "tools.tar")
     short_proofs.installation.apply(render_runtime(cluster.load_image(archive), targets))

@@ -106,7 +106,7 @@ def _wait_lasted(cluster: Cluster, namespace: str, name: str) -> float:
         logs = cluster.kubectl("logs", "-n", namespace, name, "-c", "tools", check=False)
         return logs if len(read_attempts(logs)) == 3 else ""
 
-    logs = wait_until(read, f"{name} is done", seconds=60)
+    logs = wait_until(read, f"{name} is done", seconds=180)
     said = [line.split(maxsplit=3) for line in logs.splitlines() if line.startswith("attack ")]
     return max(float(json.loads(text)["lastMs"]) for _, _, protocol, text in said if protocol != "icmp")
 

@@ -18,7 +18,7 @@ Pod = dict[str, Any]
 CTR = ("ctr", "--namespace", "k8s.io")
 
 
-def wait_until(condition: Callable[[], Any], what: str, *, seconds: float = 60, interval: float = 0.25) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, *, seconds: float = 120, interval: float = 0.25) -> Any:
     """Return the first true value of `condition`.
 
     Raises:
@@ -124,7 +124,7 @@ class Scene:
     def wait_gone(self, name: str, *, namespace: str) -> None:
         """Wait until no pod of a service is left, not even one on its way out."""
         selector = f"sekisho.dev/service={name}"
-        self.cluster.kubectl("wait", "--for=delete", "pod", "-n", namespace, "-l", selector, "--timeout=90s")
+        self.cluster.kubectl("wait", "--for=delete", "pod", "-n", namespace, "-l", selector, "--timeout=180s")
 
     def kill_container(self, pod: Pod, container: str) -> None:
         """Kill a container of a pod from its node, as running out of memory would."""
@@ -155,10 +155,12 @@ class Scene:
         """Stop the operator, or start it, and wait until that is so."""
         self.cluster.kubectl("scale", "deployment", "sekisho-controller", "-n", NAMESPACE, f"--replicas={replicas}")
         if replicas:
-            self.cluster.kubectl("rollout", "status", "deployment/sekisho-controller", "-n", NAMESPACE, "--timeout=90s")
+            self.cluster.kubectl(
+                "rollout", "status", "deployment/sekisho-controller", "-n", NAMESPACE, "--timeout=180s"
+            )
             return
         selector = "app.kubernetes.io/component=controller"
-        self.cluster.kubectl("wait", "--for=delete", "pod", "-n", NAMESPACE, "-l", selector, "--timeout=60s")
+        self.cluster.kubectl("wait", "--for=delete", "pod", "-n", NAMESPACE, "-l", selector, "--timeout=180s")
 
 
 def container_id(pod: Pod, container: str) -> str:

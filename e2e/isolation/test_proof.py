@@ -21,7 +21,7 @@ OPEN_POLICY = {
 def wait_not_isolated(scene: Scene, namespace: str, reason: str) -> dict[str, Any]:
     """Wait until the shared service is not isolated for that reason; return the condition."""
     return scene.installation.wait_condition(
-        "attack", "Isolated", "False", namespace=namespace, reason=reason, seconds=60
+        "attack", "Isolated", "False", namespace=namespace, reason=reason, seconds=120
     )
 
 
@@ -70,12 +70,12 @@ def test_a_foreign_policy_that_opens_the_pods_stops_the_service_until_it_is_gone
 
 def test_an_agent_that_falls_silent_takes_its_pod_out_of_service(scene: Scene, models: str, pod: Pod) -> None:
     node, process = scene.cluster.place(pod["spec"]["nodeName"]), scene.process_id(pod, "agent")
-    assert ready_addresses(scene, models) == addresses([pod])
+    wait_until(lambda: ready_addresses(scene, models) == addresses([pod]), "the pod is behind the Service")
     node.run("kill", "-STOP", process)
     try:
         isolated = wait_not_isolated(scene, models, "IsolationProofStale")
         assert "15 s allowed" in isolated["message"]
-        wait_until(lambda: ready_addresses(scene, models) == [], "no pod is behind the Service", seconds=10)
+        wait_until(lambda: ready_addresses(scene, models) == [], "no pod is behind the Service", seconds=90)
         assert scene.installation.conditions("attack", namespace=models)["Ready"]["reason"] == "IsolationProofStale"
     finally:
         node.run("kill", "-CONT", process, check=False)
@@ -96,14 +96,14 @@ def test_a_hole_that_opens_later_stops_the_engine_and_takes_its_weights(scene: S
             return message if "outside by icmp" in message else ""
 
         # the round in which the hole opened may have begun before
-        assert "check that NetworkPolicies are enforced" in wait_until(read, "the canary outside is named", seconds=40)
+        assert "check that NetworkPolicies are enforced" in wait_until(read, "the canary outside is named", seconds=120)
         # the far end saw what the agent says: only what the network's policy never stops
         assert set(ends.seen(addresses([pod]))["internet"]) == {"icmp"}
-    wait_until(lambda: ready_addresses(scene, models) == [], "no pod is behind the Service", seconds=10)
-    wait_until(lambda: list_weights(scene, pod) == [], "the weights are gone", seconds=10)
+    wait_until(lambda: ready_addresses(scene, models) == [], "no pod is behind the Service", seconds=90)
+    wait_until(lambda: list_weights(scene, pod) == [], "the weights are gone", seconds=90)
     refused = ask(scene, pod, "/v1/weights")
     assert (refused["status"], refused["reason"]) == (409, "IsolationNotProven")
-    available = scene.installation.wait_condition("attack", "WeightsAvailable", "False", namespace=models, seconds=20)
+    available = scene.installation.wait_condition("attack", "WeightsAvailable", "False", namespace=models, seconds=90)
     assert available["reason"] == "IsolationNotProven"
     wait_until(
         lambda: container_status(scene.pods("attack", namespace=models)[0], "engine")["restartCount"] > restarts,

@@ -38,7 +38,7 @@ def neighbour(scene: Scene, models: str, pod: Pod) -> str:
     node = pod["spec"]["nodeName"]
     manifest = render_tools_pod("neighbour", namespace=models, args=["pause"], node=node)
     scene.cluster.kubectl("apply", "-f", "-", stdin=manifest)
-    scene.cluster.kubectl("wait", "--for=condition=Ready", "pod/neighbour", "-n", models, "--timeout=60s")
+    scene.cluster.kubectl("wait", "--for=condition=Ready", "pod/neighbour", "-n", models, "--timeout=180s")
     return scene.address("neighbour", namespace=models)
 
 

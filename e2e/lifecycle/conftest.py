@@ -51,7 +51,7 @@ def gateway(examples: Installation) -> Iterator[GatewayAddress]:
 
 def wait_gateway(installation: Installation) -> None:
     """Wait until the gateway is ready."""
-    installation.cluster.kubectl("rollout", "status", "statefulset/sekisho-gateway", "-n", NAMESPACE, "--timeout=60s")
+    installation.cluster.kubectl("rollout", "status", "statefulset/sekisho-gateway", "-n", NAMESPACE, "--timeout=180s")
 
 
 def small_spec(quickstart: Quickstart, **predictor: Any) -> dict[str, Any]:

@@ -180,4 +180,4 @@ def test_a_service_that_is_put_right_becomes_ready(
     installation.wait_condition("mended", "Accepted", "False", namespace=namespace, reason="RuntimeNotFound")
     installation.apply(small_service("mended", namespace, good))
     installation.wait_condition("mended", "Ready", "True", namespace=namespace)
-    wait_for(lambda: len(pods_of(installation.cluster, "mended", namespace=namespace)) == 1, "one pod", seconds=10)
+    wait_for(lambda: len(pods_of(installation.cluster, "mended", namespace=namespace)) == 1, "one pod", seconds=90)

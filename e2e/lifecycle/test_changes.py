@@ -61,9 +61,9 @@ def test_what_others_change_or_delete_is_put_back(
     cluster.kubectl("delete", "networkpolicy", "steady-predictor", "-n", namespace, check=False)
     cluster.kubectl("delete", "service", "steady-predictor", "-n", namespace, check=False)
     cluster.kubectl("delete", "poddisruptionbudget", "steady-predictor", "-n", namespace, check=False)
-    wait_for(lambda: _spec(installation, "networkpolicy", namespace) == policy, "the policy is back", seconds=30)
-    wait_for(lambda: _spec(installation, "service", namespace), "the Service is back", seconds=30)
-    wait_for(lambda: _spec(installation, "poddisruptionbudget", namespace), "the budget is back", seconds=30)
+    wait_for(lambda: _spec(installation, "networkpolicy", namespace) == policy, "the policy is back", seconds=120)
+    wait_for(lambda: _spec(installation, "service", namespace), "the Service is back", seconds=120)
+    wait_for(lambda: _spec(installation, "poddisruptionbudget", namespace), "the budget is back", seconds=120)
     installation.wait_condition("steady", "Ready", "True", namespace=namespace)
     assert lives_of(pods_of(cluster, "steady", namespace=namespace)) == before
 

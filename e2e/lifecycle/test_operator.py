@@ -1,9 +1,5 @@
 """What models feel of the operator's own life: nothing, whether it restarts, is upgraded, killed or removed."""
 
-import hashlib
-import io
-import json
-import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +25,7 @@ from e2e.observe import (
     writes_of_controller,
 )
 from e2e.quickstart import Quickstart
+from e2e.repacking import repack
 
 Lives = dict[str, tuple[str, dict[str, int]]]
 
@@ -185,38 +182,6 @@ def _kill(cluster: Cluster) -> bool:
     except ClusterError:  # the kubelet has not told yet that this one is gone
         return False
     return True
-
-
-def repack(source: Path, target: Path) -> None:
-    """Copy an image's archive with a note in its manifest: the same image under another digest."""
-    with tarfile.open(source) as old, tarfile.open(target, "w") as new:
-        index = _read_json(old, "index.json")
-        name = index["manifests"][0]["digest"].partition(":")[2]
-        manifest = _read_json(old, f"blobs/sha256/{name}")
-        manifest["annotations"] = {**manifest.get("annotations", {}), "test": "the same image under another digest"}
-        data = json.dumps(manifest).encode()
-        digest = hashlib.sha256(data).hexdigest()
-        described = {**index["manifests"][0], "digest": f"sha256:{digest}", "size": len(data)}
-        described.pop("annotations", None)
-        for member in old.getmembers():
-            plain = member.name.removeprefix("./")
-            if member.isfile() and plain not in {"index.json", f"blobs/sha256/{name}"}:
-                new.addfile(member, old.extractfile(member))
-        for path, content in (
-            ("index.json", json.dumps({**index, "manifests": [described]}).encode()),
-            (f"blobs/sha256/{digest}", data),
-        ):
-            entry = tarfile.TarInfo(path)
-            entry.size = len(content)
-            new.addfile(entry, io.BytesIO(content))
-
-
-def _read_json(archive: tarfile.TarFile, path: str) -> dict[str, Any]:
-    member = next(item for item in archive.getmembers() if item.name.removeprefix("./") == path)
-    file = archive.extractfile(member)
-    assert file is not None
-    content: dict[str, Any] = json.loads(file.read())
-    return content
 
 
 def _policies(cluster: Cluster, namespace: str) -> list[Any]:

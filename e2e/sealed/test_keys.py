@@ -23,7 +23,7 @@ def no_release(vault: Vault) -> Iterator[None]:
     kubectl = vault.installation.cluster.kubectl
     kubectl("scale", RELEASE, "-n", NAMESPACE, "--replicas=0")
     kubectl("wait", "--for=delete", "pod", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=unsafe-release",
-            "--timeout=60s")  # fmt: skip
+            "--timeout=180s")  # fmt: skip
     yield
     bring_back(vault)
 
@@ -32,7 +32,7 @@ def bring_back(vault: Vault) -> None:
     """Start the release, and wait until it answers."""
     kubectl = vault.installation.cluster.kubectl
     kubectl("scale", RELEASE, "-n", NAMESPACE, "--replicas=1")
-    kubectl("rollout", "status", RELEASE, "-n", NAMESPACE, "--timeout=60s")
+    kubectl("rollout", "status", RELEASE, "-n", NAMESPACE, "--timeout=180s")
 
 
 def test_a_key_service_that_does_not_answer_is_told_and_the_service_heals(
@@ -78,7 +78,7 @@ def renew_key(vault: Vault) -> None:
     put_key(vault.installation, vault.owner)
     kubectl = vault.installation.cluster.kubectl
     kubectl("rollout", "restart", RELEASE, "-n", NAMESPACE)
-    kubectl("rollout", "status", RELEASE, "-n", NAMESPACE, "--timeout=90s")
+    kubectl("rollout", "status", RELEASE, "-n", NAMESPACE, "--timeout=180s")
 
 
 def test_an_agent_that_is_killed_leaves_nothing_on_a_disk_and_starts_clean(vault: Vault, closed: str) -> None:

@@ -1,15 +1,14 @@
 """A depot on each node: pods are served by their own node's depot, and of the depots one inspects for all."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from e2e.cluster.local import LocalCluster
 from e2e.installation import NAMESPACE, Installation
-from e2e.observe import ask_engine, pods_of, read_numbers
+from e2e.observe import ask_engine, condition_of, pods_of, read_all, read_numbers, wait_for
 from e2e.sealed.conftest import Vault
 from e2e.services import model_object, small_service
 
@@ -33,23 +32,24 @@ def read(installation: Installation, *words: str) -> Any:
 
 
 def depots(installation: Installation) -> dict[str, dict[str, Any]]:
-    """Return the running depots by node."""
-    pods = read(installation, "pods", *DEPOTS)["items"]
-    return {pod["spec"]["nodeName"]: pod for pod in pods if not pod["metadata"].get("deletionTimestamp")}
+    """Return the depots of nodes that are ready, by node; the one depot of before may take a while to go."""
+    pods = [pod for pod in read_all(installation.cluster, "pods", *DEPOTS) if is_ready_on_node(pod)]
+    return {pod["spec"]["nodeName"]: pod for pod in pods}
+
+
+def is_ready_on_node(pod: dict[str, Any]) -> bool:
+    meta = pod["metadata"]
+    of_node = any(owner["kind"] == "DaemonSet" for owner in meta.get("ownerReferences", []))
+    return of_node and "deletionTimestamp" not in meta and condition_of(pod, "Ready").get("status") == "True"
 
 
 def holder(installation: Installation) -> str:
-    """Return the pod that holds the Lease."""
-    return str(read(installation, "lease", "sekisho-depot", "-n", NAMESPACE)["spec"]["holderIdentity"]).partition("_")[
-        0
-    ]
-
-
-def wait(condition: Callable[[], bool], what: str, *, seconds: float = 90) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, f"{what} was not so within {seconds:.0f} s"
-        time.sleep(0.5)
+    """Return the running depot that holds the Lease; empty while it names one that is gone, as for a while it may."""
+    leases = read_all(installation.cluster, "leases", "-n", NAMESPACE)
+    named = [item["spec"].get("holderIdentity") or "" for item in leases if item["metadata"]["name"] == "sekisho-depot"]
+    pods = {pod["metadata"]["name"] for pod in depots(installation).values()}
+    name = named[0].partition("_")[0] if named else ""
+    return name if name in pods else ""
 
 
 def served_bytes(cluster: LocalCluster, pod: str) -> float:
@@ -62,8 +62,12 @@ def test_pods_are_served_by_the_depot_of_their_own_node_and_one_depot_inspects(
 ) -> None:
     cluster = per_node.cluster
     assert isinstance(cluster, LocalCluster)
-    found = depots(per_node)
-    assert len(found) >= 2, "one on each real node"
+
+    def both() -> dict[str, dict[str, Any]] | None:
+        ready = depots(per_node)
+        return ready if len(ready) >= 2 else None
+
+    found = wait_for(both, "a depot that is ready on each real node", seconds=180)
     per_node.apply(model_object("tiny", closed, vault.uri))
     per_node.apply(small_service("spread", closed, {"modelRef": {"name": "tiny"}}, minReplicas=1))
     per_node.wait_condition("spread", "Ready", "True", namespace=closed, seconds=180)
@@ -80,8 +84,7 @@ def test_pods_are_served_by_the_depot_of_their_own_node_and_one_depot_inspects(
 
 
 def test_when_the_inspecting_depot_is_gone_another_inspects(vault: Vault, closed: str, per_node: Installation) -> None:
-    wait(lambda: bool(holder(per_node)), "a holder of the Lease")
-    leader = holder(per_node)
+    leader = wait_for(lambda: holder(per_node), "a depot that runs holds the Lease", seconds=180)
     per_node.cluster.kubectl("delete", "pod", leader, "-n", NAMESPACE, "--grace-period=0", "--force")
     per_node.apply(model_object("tiny", closed, vault.uri))
 
@@ -89,5 +92,6 @@ def test_when_the_inspecting_depot_is_gone_another_inspects(vault: Vault, closed
         status = per_node.get("model", "tiny", namespace=closed).get("status", {})
         return bool(status.get("inspection", {}).get("sealed"))
 
-    wait(inspected, "an inspection by another depot")
-    assert holder(per_node) != leader
+    wait_for(inspected, "an inspection by another depot", seconds=180)
+    successor = wait_for(lambda: holder(per_node), "another depot holds the Lease", seconds=180)
+    assert successor != leader

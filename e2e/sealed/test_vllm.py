@@ -106,7 +106,7 @@ def assert_decrypts(installation: Installation, namespace: str) -> None:
 def assert_answers(installation: Installation, namespace: str) -> None:
     """Ask whole and in a stream; at temperature 0 both are the same."""
     cluster = installation.cluster
-    cluster.kubectl("rollout", "status", "statefulset/sekisho-gateway", "-n", NAMESPACE, "--timeout=60s")
+    cluster.kubectl("rollout", "status", "statefulset/sekisho-gateway", "-n", NAMESPACE, "--timeout=180s")
     token = make_token(cluster, namespace=namespace, account="default")
     messages: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "Say something."}]
     name = f"{namespace}/answers"

@@ -129,6 +129,6 @@ def test_failing_fetches_are_tried_again_without_haste(broken: Broken) -> None:
 
 def _fetches(broken: Broken) -> float:
     numbers = wait_for(
-        lambda: read_numbers(broken.sources.installation.cluster, DEPOT, "sekisho_depot_fetches"), "metrics", seconds=10
+        lambda: read_numbers(broken.sources.installation.cluster, DEPOT, "sekisho_depot_fetches"), "metrics", seconds=90
     )
     return sum(numbers.values())
