@@ -34,6 +34,7 @@ _AT_ONCE: Final = 4
 _LOOK_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 600.0
 _RETRY_SECONDS: Final = 5.0
+_LOST_SECONDS: Final = 10.0
 _MOST_RETRY_SECONDS: Final = 300.0
 _UNSTABLE: Final = frozenset({"inspectedAt"})
 
@@ -45,6 +46,7 @@ class _Job:
     due_at: float
     failures: int = 0
     task: "asyncio.Task[None] | None" = None
+    lost_at: float | None = None
 
 
 @dataclass(slots=True)
@@ -92,7 +94,7 @@ class Inspector:
             mark = _mark(raw, digest)
             if job is None or job.mark != mark:
                 job = self._renew(name, raw, mark)
-            if job.question is not None and job.task is None and job.due_at <= self.clock():
+            if job.question is not None and job.task is None and self._is_due(job, raw, job.question):
                 job.task = asyncio.create_task(self._inspect(name, job, job.question, lambda: read_signers(policy)))
 
     def _renew(self, name: Name, raw: Raw, mark: Mark) -> _Job:
@@ -103,6 +105,18 @@ class Inspector:
         wait = _AGAIN_SECONDS * random.random() if known else 0.0  # noqa: S311 - only spreads load
         job = self._jobs[name] = _Job(mark, question, self.clock() + wait)
         return job
+
+    def _is_due(self, job: _Job, raw: Raw, question: Question) -> bool:
+        """Tell whether to look now: as planned, or because what was published is not there, or not there any more.
+
+        A write for an earlier question may arrive after ours, and services wait for the answer to this one.
+        """
+        now = self.clock()
+        if job.failures or _find_old(raw, question) is not None:
+            job.lost_at = None
+        elif job.lost_at is None:
+            job.lost_at = now
+        return job.due_at <= now or (job.lost_at is not None and now - job.lost_at >= _LOST_SECONDS)
 
     def _forget(self, name: Name) -> None:
         job = self._jobs.pop(name, None)
@@ -124,7 +138,7 @@ class Inspector:
             again = self._fail(job)
             _LOG.warning(error.message, extra={"model": "/".join(name), "reason": error.reason})
         finally:
-            job.task = None
+            job.task, job.lost_at = None, None
             job.due_at = self.clock() + again * random.uniform(0.8, 1.2)  # noqa: S311
 
     async def _ask(self, name: Name, question: Question, signers: Signers) -> Inspection | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from sekisho.api import names
 from sekisho.api.meta import ClassRef
@@ -10,7 +11,9 @@ from sekisho.classify.lattice import DataClass, Floor, Lattice, join_floors
 from sekisho.classify.rules import EffectiveRules, rules_of
 from sekisho.errors import Reason, RefusedError, Rejection
 from sekisho.plan.inspection import read_inspection
-from sekisho.plan.world import ModelObject, ServiceObject, World
+from sekisho.plan.world import Manifest, ModelObject, ServiceObject, World
+
+_MOUNTED: Final = "pvc://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ def classify_service(obj: ServiceObject, world: World, *, spec: ClassRef | None)
     floors = [*_floors(lattice, "the service", spec, obj.labels)]
     if world.model is not None:
         floors += _floors_of_model(lattice, world.model)
+        floors += _floors_of_running(lattice, world.model, world.children.get("Deployment"))
     floors += _floors(lattice, f"namespace {obj.namespace}", None, world.namespace_labels)
     return _join(policy, lattice, floors)
 
@@ -78,6 +82,14 @@ def _floors_of_model(lattice: Lattice, model: ModelObject) -> Iterator[Floor]:
         level, *compartments = found.class_.split("+")
         source = f"seal of model {model.name}"
         yield Floor(source, lattice.resolve(level, compartments, source=source))
+
+
+def _floors_of_running(lattice: Lattice, model: ModelObject, running: Manifest | None) -> Iterator[Floor]:
+    """Keep the class of what runs while nothing is known of a Model that was made anew: it may be sealed higher."""
+    if isinstance(model.spec, Rejection) or model.spec.storage_uri.startswith(_MOUNTED):
+        return
+    if running is not None and read_inspection(model.status) is None:
+        yield from _floors(lattice, "what runs of the service", None, running["metadata"].get("labels") or {})
 
 
 def _floors(lattice: Lattice, who: str, spec: ClassRef | None, labels: Mapping[str, str]) -> Iterator[Floor]:

@@ -27,20 +27,38 @@ class Server:
     stored: dict[str, dict[str, Any]] = field(default_factory=dict)
     applied: int = 0
     status: int = 0
+    outrun: bool = False
 
     async def answer(self, request: web.Request) -> web.Response:
         if self.status:
             return web.json_response({"kind": "Status", "code": self.status, "message": "no"}, status=self.status)
+        if request.method == "GET" and request.path.rpartition("/")[2] in self.stored:
+            return web.json_response(self.stored[request.path.rpartition("/")[2]])
         if request.method == "GET":
             assert request.query["labelSelector"] == "sekisho.dev/versions=accepted"
             assert request.path == f"/api/v1/namespaces/{SYSTEM}/configmaps"
             items = [self.stored[name] for name in sorted(self.stored)]
             return web.json_response({"items": items, "metadata": {"resourceVersion": "1"}})
         assert request.method == "PATCH"
-        self.applied += 1
         manifest = json.loads(await request.read())
-        self.stored[manifest["metadata"]["name"]] = manifest
-        return web.json_response(manifest)
+        return self.put(manifest)
+
+    def put(self, manifest: dict[str, Any]) -> web.Response:
+        """Keep it, as an API server does: only where it builds on what is there, or nothing is there."""
+        name, wanted = manifest["metadata"]["name"], manifest["metadata"]["resourceVersion"]
+        if self.outrun:
+            self.stored[name]["metadata"]["resourceVersion"] += "0"
+        if name in self.stored and self.stored[name]["metadata"]["resourceVersion"] != wanted:
+            return web.json_response({"kind": "Status", "code": 409, "message": "it was changed"}, status=409)
+        self.applied += 1
+        metadata = {**manifest["metadata"], "resourceVersion": str(100 + self.applied)}
+        self.stored[name] = {**manifest, "metadata": metadata}
+        return web.json_response(self.stored[name])
+
+    def versions(self) -> dict[str, int]:
+        """Return the versions that are stored, by namespace."""
+        entries = (json.loads(text) for item in self.stored.values() for text in item["data"].values())
+        return {entry["namespace"]: entry["version"] for entry in entries}
 
     @asynccontextmanager
     async def ledger(self) -> AsyncIterator[VersionLedger]:
@@ -157,3 +175,45 @@ async def test_what_an_administrator_removed_is_written_again_while_the_leader_k
         ((_, manifest),) = server.stored.items()
         assert [json.loads(text)["version"] for text in manifest["data"].values()] == [8]
         assert manifest["metadata"]["namespace"] == SYSTEM
+
+
+def one(version: int) -> Accepted:
+    return Accepted("legal/reviewer", ("release",), version)
+
+
+async def test_a_write_that_builds_on_what_was_there_before_takes_nothing_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(versions, "SHARDS", 1)
+    server = Server()
+    async with server.ledger() as first, server.ledger() as second:
+        await first.note("a", one(7))  # what the other had not seen when it was made
+        await second.note("b", one(3))
+        assert server.versions() == {"a": 7, "b": 3}
+        assert second.of("a").highest == {("legal/reviewer", "release"): 7}
+        await first.note("c", one(1))
+        assert server.versions() == {"a": 7, "b": 3, "c": 1}
+
+
+async def test_a_lower_version_that_is_written_late_lowers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "SHARDS", 1)
+    server = Server()
+    async with server.ledger() as first, server.ledger() as second:
+        await first.note("a", one(7))
+        await second.note("a", one(6))
+        assert server.versions() == {"a": 7}
+        assert second.of("a").highest == {("legal/reviewer", "release"): 7}
+
+
+async def test_who_is_outrun_again_and_again_remembers_nothing_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "SHARDS", 1)
+    server = Server()
+    async with server.ledger() as ledger:
+        await ledger.note("a", one(7))
+        server.outrun = True
+        with pytest.raises(UnavailableError):
+            await ledger.note("b", one(3))
+        assert ledger.of("b") == Versions({})
+        server.outrun = False
+        await ledger.note("b", one(3))
+        assert server.versions() == {"a": 7, "b": 3}

@@ -257,6 +257,40 @@ async def test_a_seal_that_does_not_hold_undoes_what_was_found(rig: Rig) -> None
     assert rig.register.writes[0][2] is refused
 
 
+async def test_an_answer_that_was_written_over_by_a_late_one_is_given_again(rig: Rig) -> None:
+    rig.register.show(model())
+    await settle(lambda: rig.register.writes)
+    late = found("oci://registry.example/models/x:0")
+    rig.register.show(model(status={"inspection": dump(late)}))
+    await rig.rest()
+    rig.forward(9)
+    await rig.rest()
+    assert len(rig.asked) == 1
+    for _ in range(100):  # seconds of the rig's clock; the next look that was planned is further away
+        rig.forward(2)
+        await rig.rest()
+        if len(rig.register.writes) == 2:
+            break
+    assert rig.register.writes[1][2].uri == URI
+    rig.forward(20)
+    await rig.rest()
+    assert len(rig.asked) == 2
+
+
+async def test_a_watch_that_shows_an_answer_late_makes_nobody_look_again(rig: Rig) -> None:
+    rig.register.show(model())
+    await settle(lambda: rig.register.writes)
+    rig.register.show(model())  # as it was before the write
+    await rig.rest()
+    rig.forward(9)
+    await rig.rest()
+    rig.register.show(model(status={"inspection": dump(found())}))
+    await rig.rest()
+    rig.forward(9)
+    await rig.rest()
+    assert len(rig.asked) == 1
+
+
 async def test_a_write_that_fails_is_tried_again(rig: Rig) -> None:
     rig.register.refuse = UnavailableError(Reason.API_UNAVAILABLE, "no answer")
     rig.register.show(model())

@@ -23,7 +23,16 @@ from tests.unit.plan.seals import (
     sealed_model,
 )
 from tests.unit.plan.test_conditions import check_laws
-from tests.unit.plan.worlds import NOW, build_policy, build_runtime, build_service, build_world, condition, settle
+from tests.unit.plan.worlds import (
+    NOW,
+    build_policy,
+    build_runtime,
+    build_service,
+    build_world,
+    condition,
+    refused,
+    settle,
+)
 from tests.unit.render.blueprints import RELEASED
 
 STRICT = demanding(**DEMANDS)
@@ -135,6 +144,27 @@ def test_a_source_that_turns_silent_takes_no_key_and_no_class_from_what_runs_sea
     assert decided.status["class"]["display"] == "confidential+gdpr"
     assert decided.status["template"] == template
     assert condition(decided, "Accepted")["reason"] == Reason.SOURCE_UNREACHABLE
+
+
+def test_a_model_that_was_made_anew_takes_no_class_from_what_runs_before_the_depot_has_looked() -> None:
+    sealed = sealed_model(build_inspection(**{"class": "confidential+gdpr"}))
+    obj, world = settle(build_service(), build_world(model=sealed, settings=RELEASED))
+    decided = plan(obj, replace(world, model=sealed_model({})))
+    assert (decided.workload, decided.prune) == ((), ())
+    assert decided.status["class"]["display"] == "confidential+gdpr"
+    assert "label of what runs of the service" in [item["source"] for item in decided.status["class"]["from"]]
+    plain = plan(obj, replace(world, model=sealed_model(plain_inspection())))
+    assert plain.status["class"]["display"] == "internal"
+
+
+@pytest.mark.parametrize("changes", [{"storageUri": "pvc://claim/models"}, None], ids=["a claim", "no spec"])
+def test_the_class_of_what_runs_counts_only_where_the_depot_will_look(changes: dict[str, Any] | None) -> None:
+    sealed = sealed_model(build_inspection(**{"class": "confidential+gdpr"}))
+    obj, world = settle(build_service(), build_world(model=sealed, settings=RELEASED))
+    model = sealed_model({}, **(changes or {}))
+    if changes is None:
+        model = replace(model, spec=refused("InvalidSpec", "spec.owner: missing"))
+    assert plan(obj, replace(world, model=model)).status["class"]["display"] == "internal"
 
 
 def test_a_service_whose_model_is_not_there_is_not_rendered_at_all() -> None:
