@@ -80,6 +80,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--ctx", type=int, default=2048, help="tokens of context for each request")
     parser.add_argument("--parallel", type=int, default=2, help="requests answered at once; the rest wait")
     parser.add_argument("--threads", type=int, default=0, help="0: as many as the container may use")
+    parser.add_argument("--embeddings", action="store_true", help="answer /v1/embeddings too: the mean over all tokens")
     parser.add_argument("--drain-seconds", type=float, default=25.0, help="longest wait for running answers at the end")
     return parser.parse_args(arguments)
 
@@ -105,6 +106,9 @@ def start_server(options: argparse.Namespace, model: Path) -> object:
     params.offline = True
     # the default keeps up to 8 GiB of prompts of earlier callers in memory
     params.cache_ram_mib = 0
+    if options.embeddings:
+        params.embedding = True
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     return xllamacpp.Server(params)
 
 

@@ -80,6 +80,37 @@ async def answer_well(engine: "Engine", request: web.Request, body: dict[str, An
     return response
 
 
+THOUGHT, ARGUMENTS, FORECAST = ("Look ", "it up"), ('{"ci', 'ty": "東', '京"}'), "Sunny in Tokyo."
+
+
+async def call_tools(engine: "Engine", request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    """Think, and call the first tool; say what came of it once its result is in the conversation."""
+    model, usage = body["model"], {"usage": USAGE}
+    if body["messages"][-1]["role"] == "tool":
+        message: dict[str, Any] = {"role": "assistant", "content": FORECAST}
+        deltas, reason = [{"content": FORECAST[:5]}, {"content": FORECAST[5:]}], "stop"
+    else:
+        name = body["tools"][0]["function"]["name"]
+        call = {"id": "call-1", "type": "function", "function": {"name": name, "arguments": "".join(ARGUMENTS)}}
+        message = {"role": "assistant", "content": None, "reasoning_content": "".join(THOUGHT), "tool_calls": [call]}
+        begin = {"index": 0, **call, "function": {"name": name, "arguments": ""}}
+        pieces = [{"tool_calls": [{"index": 0, "function": {"arguments": piece}}]} for piece in ARGUMENTS]
+        deltas = [*({"reasoning_content": piece} for piece in THOUGHT), {"tool_calls": [begin]}, *pieces]
+        reason = "tool_calls"
+    if not body["stream"]:
+        choice = {"index": 0, "message": message, "finish_reason": reason}
+        answer = {"id": "c1", "object": "chat.completion", "created": 1, "model": model, "choices": [choice]}
+        return web.json_response(answer | usage)
+    response = await begin_stream(request)
+    for delta in deltas:
+        choice = {"index": 0, "delta": delta, "finish_reason": None}
+        await response.write(spell_event(chunk_of("", model) | {"choices": [choice]}))
+    await response.write(spell_event(chunk_of("", model) | {"choices": [FINISHED | {"finish_reason": reason}]}))
+    await response.write(spell_event(chunk_of("", model) | {"choices": []} | usage))
+    await response.write(spell_event(b"[DONE]"))
+    return response
+
+
 @dataclass
 class Engine:
     """Serves one behaviour; notes what reached it, and which callers left."""

@@ -195,14 +195,22 @@ def build_settings(folder: Path, **changed: Any) -> Settings:
 
 @asynccontextmanager
 async def build_house(
-    folder: Path, *, policy: Mapping[str, Any] = POLICY, service: Mapping[str, Any] | None = None, **changed: Any
+    folder: Path,
+    *,
+    policy: Mapping[str, Any] = POLICY,
+    service: Mapping[str, Any] | None = None,
+    engine_port: int = 0,
+    **changed: Any,
 ) -> AsyncIterator[House]:
-    """Bring everything up: one caller who may use one model of class confidential+gdpr."""
+    """Bring everything up: one caller who may use one model of class confidential+gdpr.
+
+    With `engine_port` a real engine answers there in place of the simulator.
+    """
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(ApiServer())
         engine = await stack.enter_async_context(Engine())
         api.put("classificationpolicies", {"metadata": {"name": "default"}, "spec": policy})
-        api.put("runtimes", {"metadata": {"name": "llamacpp"}, "spec": {"port": engine.port}})
+        api.put("runtimes", {"metadata": {"name": "llamacpp"}, "spec": {"port": engine_port or engine.port}})
         for tier in ("Closed", "OwnCloud", "ManagedApi"):
             api.put("sites", {"metadata": {"name": tier.lower()}, "spec": {"tier": tier, "jurisdiction": "JP"}})
         api.put("inferenceservices", service or build_service())
