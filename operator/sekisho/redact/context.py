@@ -72,15 +72,23 @@ def _index() -> dict[str, tuple[tuple[str, Topic, bool], ...]]:
 # met first; at most places no word ends.
 _BY_ENDING: Final = _index()
 _IN_WORDS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
-_AFTER: Final = re.compile(r"\s?[(\[<「]([^)\]>」]{1,16})|[ -]((?i:office|fax|mobile|cell|phone))\b")
+_LABEL_AFTER: Final = re.compile(r"[ -](?i:office|fax|mobile|cell|phone|work|home|direct)\b")
+_AFTER: Final = re.compile(r"\s?[(\[<「]([^)\]>」]{1,16})")
 
 
 def read_topic(text: str, start: int, end: int) -> Topic | None:
-    """Return what the nearest word before `start` says, or else one right after `end`, such as "(携帯)"."""
+    """Return what the nearest word before `start` says, or else one right after `end`, such as "(携帯)".
+
+    A label right behind, such as "office", counts before words of another line.
+    """
+    if _LABEL_AFTER.match(text, end) and text[start - 1 : start] in {"", "\n"}:
+        return Topic.PHONE
     topic = _read_last(text[max(0, start - REACH) : start])
     if topic is None:
+        if _LABEL_AFTER.match(text, end):
+            return Topic.PHONE
         after = _AFTER.match(text, end)
-        topic = _read_last(after[1] or after[2]) if after else None
+        topic = _read_last(after[1]) if after else None
     return topic
 
 

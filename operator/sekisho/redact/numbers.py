@@ -13,9 +13,12 @@ from sekisho.redact.phones import is_phone
 from sekisho.redact.spans import Span
 
 _GROUP: Final = re.compile(r"\d+", re.ASCII)
-_LETTERS_BEFORE: Final = re.compile(r"(?:^|[^A-Za-z0-9_])([A-Za-z]{1,5})([-. ]?)$")
-_TOKEN_BEFORE: Final = re.compile(r"[A-Za-z0-9_]$|[A-Za-z0-9]-$")
+_LETTERS_BEFORE: Final = re.compile(r"(?:^|[^A-Za-z0-9_])([A-Za-z]{1,5})([-. ]?)\Z")
+_TOKEN_BEFORE: Final = re.compile(r"[A-Za-z0-9_]\Z|[A-Za-z0-9]-\Z")
 _LETTERS_AFTER: Final = re.compile(r"[A-Za-z_]{1,3}")
+_EXTENSION: Final = re.compile(
+    r"(?:,? ?(?:ext\.?|extension|x|内線) ?:?|#)\d{1,6}(?![A-Za-z0-9])", re.IGNORECASE | re.ASCII
+)
 _CARD_END: Final = re.compile(r"[ -]?[A-Za-z]{2}(?![A-Za-z0-9_])")
 _GLUED: Final = frozenset({"tel", "fax", "phone", "no", "card", "zip"})
 _PLACE_AFTER: Final = re.compile(r"\s{0,2}[一-鿿]{1,4}[都道府県市区]")
@@ -60,7 +63,9 @@ def find_numbers(text: str, start: int, end: int) -> Iterator[Span]:
             continue
         begin = groups[first][0]
         signs = text[max(start, begin - 2) : begin]
-        yield Span(begin - (len(signs) - len(signs.rstrip("+("))), groups[last][1], category)
+        end = groups[last][1]
+        extension = _EXTENSION.match(text, end) if category is Category.PHONE else None
+        yield Span(begin - (len(signs) - len(signs.rstrip("+("))), extension.end() if extension else end, category)
         first = last + 1
 
 
@@ -71,7 +76,7 @@ def _take_free(text: str, groups: list[tuple[int, int]]) -> list[tuple[int, int]
     before = _LETTERS_BEFORE.search(text[max(0, begin - 7) : begin])
     after = _LETTERS_AFTER.match(text, end)
     low, high = 0, len(groups)
-    if after and after[0].lower() not in _GLUED:
+    if after and after[0].lower() not in _GLUED and not _EXTENSION.match(text, end):
         high = loose[-1] if loose else 0
     if _TOKEN_BEFORE.search(text[max(0, begin - 2) : begin]) and not (before and before[1].lower() in _GLUED):
         low = loose[0] if loose else high

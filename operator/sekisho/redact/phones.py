@@ -26,14 +26,31 @@ def is_phone(digits: str, sizes: tuple[int, ...], *, plus: bool, named: bool) ->
     if digits.startswith("81") and sizes[0] == 2 and len(sizes) > 2:
         return _is_japanese(_nationalise(digits[2:]))
     if _is_japanese(digits):
-        return named or sizes in (_FIXED if len(digits) == 10 else _MOBILE)
+        grouped = sizes in (_FIXED if len(digits) == 10 else _MOBILE)
+        return named or grouped or (len(sizes) > 2 and _is_european(digits, sizes))
+    if digits.startswith("00") and len(sizes) > 1 and _is_country(digits[2:], sizes[0] - 2):
+        return _is_abroad(digits[2:])
     if sizes == _AMERICAN or (sizes == (1, *_AMERICAN) and digits[0] == "1"):
         return digits[-10] in "23456789"
+    if _is_european(digits, sizes):
+        return True
     return named and 7 <= len(digits) <= 15
 
 
 def _nationalise(rest: str) -> str:
     return rest if rest.startswith("0") else f"0{rest}"
+
+
+def _is_country(rest: str, length: int) -> bool:
+    # 0044 20 …, 00 44 …, 001-518-…: what stands with the prefix is the code of a country.
+    return length in {0, 2, 3} or (length == 1 and rest[0] in "17")
+
+
+def _is_european(digits: str, sizes: tuple[int, ...]) -> bool:
+    # A trunk prefix, an area and groups: 024 971 50 30. Few other numbers begin with a zero and are grouped.
+    if not 9 <= len(digits) <= 11 or digits[0] != "0" or digits[1] == "0" or len(sizes) < 2:
+        return False
+    return 2 <= sizes[0] <= 5 and all(2 <= size <= 7 for size in sizes)
 
 
 def _is_abroad(digits: str) -> bool:

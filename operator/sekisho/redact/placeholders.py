@@ -23,7 +23,7 @@ _CODE: Final = "|".join(sorted(meaning.code for meaning in MEANINGS.values()))
 # A whole one, or else the beginning of one that is not.
 PLACEHOLDER: Final = re.compile(rf"\[\[(?:{_CODE})-(?:[0-9A-Z]{{12}}\]\])?")
 _BODY: Final = re.compile(r"[A-Z]{3}-[0-9A-Z]{12}\]")
-_OPENED: Final = re.compile(r"\[(?:\[([A-Z0-9\]-]*))?$")
+_OPENED: Final = re.compile(r"\[(?:\[([A-Z0-9\]-]*))?\Z")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,14 @@ from sekisho.redact.categories import Category
 from sekisho.redact.context import Topic, read_topic
 from sekisho.redact.spans import Span
 
-_LOCAL: Final = re.compile(r"[A-Za-z0-9_%+'~-](?:\.?[A-Za-z0-9_%+'~-]){0,63}$", re.ASCII)
+_LOCAL: Final = re.compile(r"[A-Za-z0-9_%+'~-](?:\.?[A-Za-z0-9_%+'~-]){0,63}\Z", re.ASCII)
 _DOMAIN: Final = re.compile(r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}", re.ASCII)
 _PLUS_TOKEN: Final = re.compile(r"[A-Za-z0-9_]")
 MAX_PEM: Final = 16384
 _PEM_END: Final = re.compile(r"-----END [A-Z0-9 ]{0,40}-----")
 _PEM_LINES: Final = re.compile(r"[A-Za-z0-9+/=\s:,-]*")
 _ASSIGNED: Final = re.compile(r"[\"']?\s{0,2}(?:[:=]|は|is)\s{0,2}[\"'「]?(?:Bearer\s)?([^\s\"'、。,;」]{8,256})")
-_VERSION: Final = re.compile(r"(?:v|ver\.?|version|バージョン|版)\s?:?$", re.IGNORECASE)
+_VERSION: Final = re.compile(r"(?:v|ver\.?|version|バージョン|版)\s?:?\Z", re.IGNORECASE)
 _HARMLESS: Final = frozenset({"127.0.0.1", "0.0.0.0", "255.255.255.255", "::1", "::"})
 
 
