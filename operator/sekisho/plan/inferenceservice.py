@@ -34,6 +34,7 @@ from sekisho.render.storage import BESIDE_BYTES, bound_weights_bytes
 
 _MIN_LOOK_SECONDS = 5.0
 _TRUST_LOOK_SECONDS = 60.0
+_TEMPLATE_HASH = "pod-template-hash"  # the ReplicaSet that a pod is of, by Kubernetes' own label
 
 
 def plan(obj: ServiceObject, world: World) -> Plan:
@@ -186,7 +187,14 @@ def _draw(outcome: Outcome, design: Design, spec: InferenceServiceSpec, *, runti
         agent_image=outcome.world.settings.agent_image,
         settings=outcome.world.settings,
         sealed=weights.sealed,
+        yields=_serves_nobody_while_it_changes(outcome.pods),
     )
+
+
+def _serves_nobody_while_it_changes(pods: tuple[Pod, ...]) -> bool:
+    """Tell whether there are pods of several templates and none of them serves: so none is lost by going first."""
+    templates = {pod.labels[_TEMPLATE_HASH] for pod in pods if _TEMPLATE_HASH in pod.labels}
+    return len(templates) > 1 and not any(pod.is_ready for pod in pods)
 
 
 def _conclude(

@@ -23,7 +23,8 @@ _TOKEN_SECONDS = 600
 def render_deployment(blueprint: Blueprint) -> dict[str, Any]:
     """Render the Deployment.
 
-    GPUs and nodes of one's own cannot be had twice, so there the old pod goes before the new one comes.
+    GPUs and nodes of one's own cannot be had twice, so there the old pod goes before the new one comes. Elsewhere it
+    goes first only where it serves nobody: a pod that never gets ready would else keep the room of the one to follow.
     """
     scarce = blueprint.needs.gpus > 0 or blueprint.tenancy == "Dedicated"
     template = render_template(blueprint)
@@ -42,7 +43,10 @@ def render_deployment(blueprint: Blueprint) -> dict[str, Any]:
                 "selector": {"matchLabels": selector_labels(blueprint.name)},
                 "strategy": {
                     "type": "RollingUpdate",
-                    "rollingUpdate": {"maxSurge": 0 if scarce else 1, "maxUnavailable": 1 if scarce else 0},
+                    "rollingUpdate": {
+                        "maxSurge": 0 if scarce else 1,
+                        "maxUnavailable": 1 if scarce or blueprint.yields else 0,
+                    },
                 },
                 "template": template,
             },

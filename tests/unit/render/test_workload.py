@@ -206,9 +206,16 @@ def test_the_engine_starts_only_after_the_agent_and_lives_while_the_agent_vouche
 
 @pytest.mark.parametrize(
     ("changes", "surge", "unavailable"),
-    [({}, 1, 0), ({"tenancy": "SharedByOwner"}, 1, 0), ({"tenancy": "Dedicated"}, 0, 1), ({"gpus": 1}, 0, 1)],
+    [
+        ({}, 1, 0),
+        ({"tenancy": "SharedByOwner"}, 1, 0),
+        ({"tenancy": "Dedicated"}, 0, 1),
+        ({"gpus": 1}, 0, 1),
+        ({"yields": True}, 1, 1),
+        ({"yields": True, "tenancy": "Dedicated"}, 0, 1),
+    ],
 )
-def test_scarce_nodes_and_gpus_are_given_back_before_they_are_taken_anew(
+def test_scarce_nodes_and_gpus_and_the_room_of_pods_that_serve_nobody_are_given_back_first(
     changes: dict[str, Any], surge: int, unavailable: int
 ) -> None:
     predictor = build_predictor(resources={"gpus": changes.pop("gpus", 0)})
