@@ -341,6 +341,27 @@ def test_a_registry_that_does_not_answer_is_told_and_waited_for(house: House, sp
     house.await_deployment()
 
 
+def medium_of(deployment: dict[str, Any]) -> str:
+    volumes = {item["name"]: item for item in deployment["spec"]["template"]["spec"]["volumes"]}
+    return str(volumes["weights"]["emptyDir"].get("medium", ""))
+
+
+@pytest.mark.usefixtures("running")
+def test_what_runs_is_left_alone_until_another_source_was_read_and_then_replaced(house: House) -> None:
+    house.register(house.push({"model.gguf": b"weights"}, tag="1"))
+    house.serve()
+    before = house.await_deployment()
+    assert medium_of(before) == ""
+    uri = house.push(sealed_blobs("release", identity=identity(data_class="internal")), tag="2")
+    house.server.status = 503
+    house.register(uri)
+    house.await_service("SourceUnreachable")
+    after = house.await_deployment()
+    assert (after["metadata"]["uid"], after["spec"]) == (before["metadata"]["uid"], before["spec"])
+    house.server.status = 0
+    wait_for(lambda: medium_of(house.await_deployment()) == "Memory", what="pods that unseal")
+
+
 RELEASE = "sekisho-unsafe-development-release"
 
 
