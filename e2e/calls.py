@@ -50,7 +50,7 @@ def gateway_open(cluster: Cluster) -> Iterator[GatewayAddress]:
             yield GatewayAddress(int(match.group(1)), ca_file)
         finally:
             forward.terminate()
-            forward.wait(timeout=10)
+            forward.wait(timeout=60)
             if forward.stdout is not None:
                 forward.stdout.close()
 

@@ -65,7 +65,7 @@ class LocalNode:
         patch = json.dumps(render_node_addresses(self.name, self.addressing, self.index))
         kubectl("patch", "node", self.name, "--subresource=status", "-p", patch)
         self._spawn_init()
-        self._await("containerd", lambda: "Server:" in self.run(*CTR, "version", check=False), seconds=30)
+        self._await("containerd", lambda: "Server:" in self.run(*CTR, "version", check=False), seconds=120)
         for archive in archives:
             self.run(*CTR, "images", "import", str(archive))
         self.paths.images_ready.touch()
@@ -161,7 +161,7 @@ class LocalNode:
             pid_file=self.directory / "pid" / "node",
         )
         children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
-        self._await("init", lambda: children.exists() and bool(children.read_text().split()), seconds=10)
+        self._await("init", lambda: children.exists() and bool(children.read_text().split()), seconds=60)
         init = ProcessId.of(int(children.read_text().split()[0]))
         if init is None:
             raise self._failure("init", f"process 1 of node {self.name} ended at once")

@@ -88,7 +88,7 @@ class Registry:
             port = _free_port()
             control_plane.forward(f"{self.name}-forward", port, self.host)
             (self.directory / "port").write_text(str(port))
-        if not poll(self._answers, seconds=20):
+        if not poll(self._answers, seconds=60):
             log = self.cluster.directory / "log" / f"{self.name}.log"
             raise ClusterError(f"the registry does not answer; its last words:\n{tail(log)}", remedy=f"read {log}")
 

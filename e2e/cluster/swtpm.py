@@ -104,7 +104,7 @@ class SoftwareTpm:
             "--server", f"type=unixio,path={self.socket},mode=0666", "--flags", "not-need-init,startup-clear",
         )  # fmt: skip
         spawn(command, log=self._log, pid_file=self._pid_file)
-        if not poll(self._listens, seconds=20):
+        if not poll(self._listens, seconds=60):
             raise ClusterError(f"swtpm did not start:\n{tail(self._log)}", remedy=f"read {self._log}")
         for number in range(8):
             self.extend(number, f"boot {number}".encode())

@@ -87,7 +87,7 @@ def running_stage(folder: Path) -> Iterator[SealedStage]:
     thread = threading.Thread(target=lambda: asyncio.run(play()))
     thread.start()
     try:
-        assert ready.wait(60)
+        assert ready.wait(240)
         yield found[0]
     finally:
         over.set()
@@ -119,11 +119,11 @@ def real_agent(stage: SealedStage, volume: Path) -> Iterator[None]:
         assert process.poll() is None
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
 
 def wait_until(there: Callable[[], bool], *, is_alive: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not there():
         assert is_alive(), "the agent ended; its output says why"
         assert time.monotonic() < deadline, "the agent handed nothing over within 60 s"

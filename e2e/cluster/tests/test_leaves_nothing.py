@@ -101,4 +101,4 @@ def test_what_a_killed_run_left_is_removed_by_the_next_cluster_that_starts() -> 
     with LocalCluster(Options(name=f"{NAME}-next", control_plane_only=True)):
         assert state.Record.read(f"{NAME}-killed") is None
         assert not directory.exists()
-    assert poll(lambda: not traces(prefix, directory)["processes"], seconds=5)
+    assert poll(lambda: not traces(prefix, directory)["processes"], seconds=60)

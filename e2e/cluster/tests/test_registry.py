@@ -34,7 +34,7 @@ def status(registry: Registry, password: str) -> int:
         urllib.request.HTTPSHandler(context=context), urllib.request.HTTPBasicAuthHandler(passwords)
     )
     try:
-        with opener.open(f"{registry.url}/v2/", timeout=5) as response:
+        with opener.open(f"{registry.url}/v2/", timeout=60) as response:
             return int(response.status)
     except urllib.error.HTTPError as error:
         with error:

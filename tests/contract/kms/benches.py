@@ -79,7 +79,7 @@ class Bao:
     def send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Reply:
         asked = urllib.request.Request(self.address + path, data=body, headers=headers, method=method)
         try:
-            with urllib.request.urlopen(asked, timeout=10) as answer:
+            with urllib.request.urlopen(asked, timeout=60) as answer:
                 return Reply(answer.status, answer.read())
         except urllib.error.HTTPError as error:
             with error:

@@ -71,7 +71,7 @@ def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bao]:
         yield server
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.fixture(scope="session")
@@ -137,7 +137,7 @@ def bao_bench(bao: Bao, stack: ExitStack, tmp_path: Path, *, derived: bool) -> B
     token.write_text(bao.root)
     web = stack.enter_context(serve(bao))
 
-    def open_(minimum_version: int = 1, timeout_seconds: float = 10) -> OpenBaoTransit:
+    def open_(minimum_version: int = 1, timeout_seconds: float = 60) -> OpenBaoTransit:
         return OpenBaoTransit(
             OpenBaoSettings(
                 address=f"http://127.0.0.1:{web.port}", login=TokenFile(token), timeout_seconds=timeout_seconds,
@@ -186,7 +186,7 @@ def aws_bench(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> Bench:
     simulator.create("other")
     web = stack.enter_context(serve(simulator))
 
-    def open_(minimum_version: int = 1, timeout_seconds: float = 10) -> AwsKms:
+    def open_(minimum_version: int = 1, timeout_seconds: float = 60) -> AwsKms:
         return AwsKms(
             AwsSettings(
                 region=aws.REGION, endpoint=f"http://127.0.0.1:{web.port}", timeout_seconds=timeout_seconds,
@@ -219,7 +219,7 @@ def gcp_bench(stack: ExitStack, tmp_path: Path) -> Bench:
     simulator.create("other")
     web = stack.enter_context(serve(simulator))
 
-    def open_(minimum_version: int = 1, timeout_seconds: float = 10) -> GoogleKms:
+    def open_(minimum_version: int = 1, timeout_seconds: float = 60) -> GoogleKms:
         return GoogleKms(
             GoogleSettings(
                 endpoint=f"http://127.0.0.1:{web.port}", credentials_file=file, timeout_seconds=timeout_seconds,
@@ -250,7 +250,7 @@ def azure_bench(stack: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     tls, roots = server_tls(tmp_path)
     web = stack.enter_context(serve(simulator, tls=tls))
 
-    def open_(minimum_version: int = 1, timeout_seconds: float = 10) -> AzureKeyVault:
+    def open_(minimum_version: int = 1, timeout_seconds: float = 60) -> AzureKeyVault:
         address = f"https://127.0.0.1:{web.port}"
         return AzureKeyVault(
             AzureSettings(

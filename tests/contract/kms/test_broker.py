@@ -40,7 +40,7 @@ class Scene:
         environment = {
             "BAO_ADDR": bao.tls_address, "BAO_CACERT": str(bao.ca_file), "SEKISHO_BAO_TOKEN_FILE": str(self.token_file),
         }  # fmt: skip
-        self.keys = Keys(ConfiguredServices(environment).open, limits=KeyLimits(seconds=30))
+        self.keys = Keys(ConfiguredServices(environment).open, limits=KeyLimits(seconds=60))
         self.world = World()
         self.world.wrapped = self.owner.wrap(DATA_KEY, key_id=self.key_id, context=CONTEXT)
         key = {"kms": "openbao", "keyId": self.key_id, "minVersion": 4}

@@ -85,7 +85,7 @@ async def unsafe_development(folder: Path) -> AsyncIterator[Scene]:
     async with run_release(settings, cluster, meter=NoOpMeter("test")) as running:
         access = ServerAccess(
             ServerAddress("127.0.0.1", running.https_port, RELEASE), token_file=token, ca_file=tls.ca,
-            what="release of keys", unreachable=Reason.KMS_UNAVAILABLE, total_seconds=30.0,
+            what="release of keys", unreachable=Reason.KMS_UNAVAILABLE, total_seconds=60.0,
         )  # fmt: skip
         wanted = KeyRequest(
             encode_wrapped(wrapped), f"sha256:{'a' * 64}", CONTEXT.model, CONTEXT.version, CONTEXT.data_class
@@ -105,13 +105,13 @@ async def broker(folder: Path) -> AsyncIterator[Scene]:
     world.clock.seconds = (datetime.now(UTC) - START).total_seconds()
     settings = BrokerSettings(
         bind="127.0.0.1", https_port=0, health_port=0, tls_dir=folder / "tls", record_dir=folder / "record",
-        collateral_dir=folder / "collateral", pod_name="broker-0", kms_seconds=20,
+        collateral_dir=folder / "collateral", pod_name="broker-0", kms_seconds=60,
     )  # fmt: skip
     surface = Surface(world.cluster, SimulatedRules(world), world.vault.open, world.maker.verify)
     async with run_broker(settings, surface, meter=NoOpMeter("test")) as running:
         access = ServerAccess(
             ServerAddress("127.0.0.1", running.https_port, name), token_file=token, ca_file=tls.ca, what="broker",
-            unreachable=Reason.BROKER_UNAVAILABLE, total_seconds=30.0,
+            unreachable=Reason.BROKER_UNAVAILABLE, total_seconds=60.0,
         )  # fmt: skip
         pod = Pod(BROKER_NAMESPACE, POD, "uid-1")
         client = Broker(access, pod, (MachineAttester(world),), BrokerAgent(world).build_isolation)

@@ -79,7 +79,7 @@ class ApiServer:
         person: Person | None = None,
         content_type: str = "application/json",
     ) -> Answer:
-        connection = http.client.HTTPSConnection(*self._address, context=self._context, timeout=20)
+        connection = http.client.HTTPSConnection(*self._address, context=self._context, timeout=60)
         try:
             connection.putrequest(method, path)
             connection.putheader("Accept", "application/json")

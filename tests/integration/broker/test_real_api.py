@@ -74,7 +74,7 @@ class Stage:
         request = urllib.request.Request(url, data=body, headers=headers, method="POST")
         try:
             context = ssl.create_default_context(cafile=str(self.tls.ca))
-            with urllib.request.urlopen(request, timeout=20, context=context) as answer:
+            with urllib.request.urlopen(request, timeout=60, context=context) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             with error:

@@ -60,7 +60,7 @@ def stand_between(registry: str) -> Iterator[Middleman]:
             headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
             if middleman.forgets_ranges:
                 headers.pop("Range", None)
-            connection = http.client.HTTPConnection(registry, timeout=20)
+            connection = http.client.HTTPConnection(registry, timeout=60)
             with contextlib.closing(connection):
                 connection.request(self.command, self.path, body or None, headers)
                 answer = connection.getresponse()

@@ -265,7 +265,7 @@ def test_other_ciphertext_than_the_manifest_names_is_refused_before_it_is_fetche
     request = urllib.request.Request(
         f"http://{registry.host}/v2/{REPOSITORY}/manifests/7", headers={"Accept": MANIFEST}
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         manifest = json.load(answer)
     other = registry.push_blob(REPOSITORY, bytes(1000))
     layer = next(item for item in manifest["layers"] if BLOB in item["annotations"].values())

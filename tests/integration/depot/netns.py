@@ -44,7 +44,7 @@ def lay_wire() -> Iterator[Wire]:
     made: list[str] = []
     try:
         for place in ("pod", "node", "far"):
-            subprocess.run(["ip", "netns", "add", wire.name(place)], check=True, timeout=20)
+            subprocess.run(["ip", "netns", "add", wire.name(place)], check=True, timeout=60)
             made.append(wire.name(place))
             wire.run(place, "ip", "link", "set", "lo", "up")
             wire.run(place, "sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0")
@@ -60,13 +60,13 @@ def lay_wire() -> Iterator[Wire]:
         yield wire
     finally:
         for name in made:
-            subprocess.run(["ip", "netns", "del", name], check=False, timeout=20)
+            subprocess.run(["ip", "netns", "del", name], check=False, timeout=60)
 
 
 def _join(wire: Wire, one: tuple[str, str], other: tuple[str, str]) -> None:
     (place, device), (peer_place, peer) = one, other
     words = ["ip", "link", "add", device, "netns", wire.name(place), "type", "veth", "peer", "name", peer]
-    subprocess.run([*words, "netns", wire.name(peer_place)], check=True, timeout=20)
+    subprocess.run([*words, "netns", wire.name(peer_place)], check=True, timeout=60)
     wire.run(place, "ip", "link", "set", device, "up")
     wire.run(peer_place, "ip", "link", "set", peer, "up")
 

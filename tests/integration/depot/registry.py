@@ -47,7 +47,7 @@ class Registry:
             word = base64.b64encode(f"reader:{self.password}".encode()).decode()
             request.add_header("Authorization", f"Basic {word}")
         context = ssl.create_default_context(cafile=str(self.keys.ca)) if self.keys else None
-        with urllib.request.urlopen(request, timeout=10, context=context) as response:
+        with urllib.request.urlopen(request, timeout=60, context=context) as response:
             response.read()
             return response
 
@@ -104,7 +104,7 @@ def run_registry(
     if password:
         # The C library hashes by bcrypt; perl, which every Debian has, is the shortest way to it.
         words = ["perl", "-e", "print crypt($ARGV[0], $ARGV[1])", password, "$2b$05$abcdefghijklmnopqrstuu"]
-        line = subprocess.run(words, capture_output=True, text=True, check=True, timeout=20).stdout
+        line = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
         (folder / "htpasswd").write_text(f"reader:{line}\n")
         config["auth"] = {"htpasswd": {"realm": "test", "path": str(folder / "htpasswd")}}
     (folder / "config.json").write_text(json.dumps(config | dict(more or {})))

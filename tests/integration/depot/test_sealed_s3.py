@@ -71,7 +71,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     endpoint = "http://{}:{}".format(*server.get_host_and_port())
-    urllib.request.urlopen(f"{endpoint}/moto-api/reset", data=b"", timeout=10)  # its buckets are those of the process
+    urllib.request.urlopen(f"{endpoint}/moto-api/reset", data=b"", timeout=60)  # its buckets are those of the process
     yield Store(endpoint, tmp_path / "secret")
     server.stop()
 

@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -434,9 +433,7 @@ def test_without_a_drivers_library_or_with_an_old_one_there_is_nothing(tmp_path:
 def test_a_driver_that_fails_is_an_outage(
     build_library: Callable[..., str], change: dict[str, Any], message: str
 ) -> None:
-    started = time.monotonic()
     with pytest.raises(UnavailableError) as caught:
-        NvidiaGpus(build_library(**change), seconds=0.4).collect(BINDING)
+        NvidiaGpus(build_library(**change), seconds=0.4 if "SLEEP" in change else 60).collect(BINDING)
     assert caught.value.reason is Reason.EVIDENCE_MISSING
     assert message in caught.value.message
-    assert time.monotonic() - started < 1.5

@@ -64,7 +64,7 @@ def place(stage: SealedStage) -> Path:
     return stage.volume / "run" / "keys"
 
 
-def start_engine(stage: SealedStage, *, seconds: float = 10) -> dict[str, bytes]:
+def start_engine(stage: SealedStage, *, seconds: float = 60) -> dict[str, bytes]:
     """Do what the engine's load format does: get the keys, open the sealed folder, load the tensors."""
     handover = fetch_file_keys(place(stage), seconds=seconds)
     assert sorted(handover.keys) == ["model.safetensors"]

@@ -67,7 +67,7 @@ class Scene:
         request = urllib.request.Request(url, data=body, headers=headers, method="POST")
         try:
             context = ssl.create_default_context(cafile=str(self.tls.ca))
-            with urllib.request.urlopen(request, timeout=10, context=context) as answer:
+            with urllib.request.urlopen(request, timeout=60, context=context) as answer:
                 return answer.status, json.loads(answer.read()), dict(answer.headers)
         except urllib.error.HTTPError as error:
             with error:
@@ -89,7 +89,7 @@ class Scene:
     async def health(self, path: str) -> tuple[int, dict[str, Any]]:
         def ask() -> tuple[int, dict[str, Any]]:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.running.health_port}{path}", timeout=5) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.running.health_port}{path}", timeout=60) as answer:
                     return answer.status, json.loads(answer.read())
             except urllib.error.HTTPError as error:
                 with error:

@@ -78,7 +78,7 @@ async def test_it_follows_its_folder(tmp_path: Path, caplog: pytest.LogCaptureFi
     store.load()
     following = asyncio.create_task(store.follow(seconds=0.01))
     (tmp_path / "notes.txt").write_bytes(b"x")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not store.problems:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)

@@ -67,7 +67,7 @@ async def test_an_earlier_wish_brings_a_delayed_key_forward() -> None:
 
 async def test_a_waiting_worker_wakes_for_a_key_that_comes_later() -> None:
     queue: KeyQueue[str] = KeyQueue()
-    queue.add("late", after_seconds=0.05)
+    queue.add("late", after_seconds=0.4)
     taken = asyncio.create_task(queue.take())
     await asyncio.sleep(0)
     queue.add("a")

@@ -63,7 +63,7 @@ class Rig:
         await asyncio.sleep(0.02)
         found = set()
         while len(self.queue) or self.queue.delayed:
-            key = await asyncio.wait_for(self.queue.take(), 1)
+            key = await asyncio.wait_for(self.queue.take(), 60)
             found.add((key[0].kind, *key[1]))
             self.queue.done(key)
         return found

@@ -45,14 +45,14 @@ def test_a_process_of_its_pid_file_is_ended_and_reaped(sleeper: ProcessId, tmp_p
 def test_a_process_that_ignores_the_first_signal_is_killed(tmp_path: Path) -> None:
     script = "trap '' TERM; echo ready; while :; do sleep 0.05; done"
     stubborn = spawn(("sh", "-c", script), log=tmp_path / "log", pid_file=tmp_path / "pid")
-    assert poll(lambda: "ready" in (tmp_path / "log").read_text(), seconds=10)
+    assert poll(lambda: "ready" in (tmp_path / "log").read_text(), seconds=60)
     end(tmp_path / "pid", grace_seconds=0.2)
     assert not stubborn.is_alive()
 
 
 def test_an_ended_process_that_nobody_reaped_is_not_alive(sleeper: ProcessId) -> None:
     os.kill(sleeper.pid, signal.SIGKILL)
-    assert poll(lambda: ProcessId.of(sleeper.pid) is None, seconds=10)
+    assert poll(lambda: ProcessId.of(sleeper.pid) is None, seconds=60)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": 1}'])
@@ -68,7 +68,7 @@ def test_a_process_runs_in_a_session_of_its_own_and_writes_to_its_log(tmp_path: 
         ("sh", "-c", "echo out; echo err >&2; sleep 1000"), log=tmp_path / "log", pid_file=tmp_path / "pid"
     )
     assert os.getsid(identity.pid) == identity.pid
-    assert poll(lambda: tail(tmp_path / "log") == "out\nerr", seconds=10)
+    assert poll(lambda: tail(tmp_path / "log") == "out\nerr", seconds=60)
     end(tmp_path / "pid")
 
 

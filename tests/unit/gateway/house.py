@@ -3,6 +3,7 @@
 import asyncio
 import json
 import ssl
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -151,12 +152,13 @@ class House:
             return response.status, await response.json()
 
     async def settle(self, is_so: Any, *, what: str) -> None:
-        for _ in range(500):
+        until = time.monotonic() + 60
+        while True:
             found = is_so()
             if await found if asyncio.iscoroutine(found) else found:
                 return
+            assert time.monotonic() < until, f"waited 60 s for {what}"
             await asyncio.sleep(0.02)
-        raise AssertionError(f"waited 10 s for {what}")
 
     async def entries(self) -> list[dict[str, Any]]:
         """Return the record, once every relayed request has its end in it."""

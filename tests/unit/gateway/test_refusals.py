@@ -59,7 +59,7 @@ async def test_an_expired_token_is_refused(house: House) -> None:
 
 @pytest.mark.slow
 async def test_a_token_is_not_remembered_for_longer_than_it_lives(house: House) -> None:
-    token = house.api.token(USER, seconds=1.5)
+    token = house.api.token(USER, seconds=3)
     assert (await house.chat(token=token)).status == 200
 
     async def is_refused() -> bool:

@@ -40,7 +40,7 @@ async def test_an_engine_that_is_silent_is_given_up_after_the_time_set(tmp_path:
         house.engine.behave = sleep
         answer = await house.chat()
         assert (answer.status, answer.code) == (504, "upstream_timeout")
-        await asyncio.wait_for(house.engine.left.wait(), 10)
+        await asyncio.wait_for(house.engine.left.wait(), 60)
 
 
 async def test_a_stream_that_stalls_ends_with_an_error_event(tmp_path: Path) -> None:
@@ -61,17 +61,22 @@ async def test_a_stream_that_stalls_ends_with_an_error_event(tmp_path: Path) -> 
 async def test_an_engine_that_dies_in_a_stream_ends_it_with_one_error_and_no_half_event(
     house: House, half: bytes
 ) -> None:
+    arrived = asyncio.Event()
+
     async def die(_: Engine, request: web.Request, body: Any) -> web.StreamResponse:
         response = await begin_stream(request)
         await response.write(spell_event(chunk_of("a", body["model"])) + half)
-        await asyncio.sleep(0.05)
+        await arrived.wait()
         assert request.transport is not None
         request.transport.abort()
         return response
 
     house.engine.behave = die
-    answer = await house.chat(STREAM)
-    first, last = events_of(answer.text)
+    headers = {"Authorization": f"Bearer {house.token}"}
+    async with house.session.post(house.url + "/v1/chat/completions", json=STREAM, headers=headers) as response:
+        begun = await response.content.readuntil(b"\n\n")
+        arrived.set()
+        first, last = events_of((begun + await response.content.read()).decode())
     assert json.loads(first)["choices"]
     assert json.loads(last)["error"]["code"] == "upstream_failed"
     assert json.loads(last)["error"]["message"] == f"the engine of {MODEL} ended in the middle of its answer"
@@ -225,7 +230,7 @@ async def test_a_caller_who_leaves_cancels_the_engine(house: House, stream: bool
             await house.settle(lambda: house.engine.under_way, what="the engine to be asked")
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-    await asyncio.wait_for(house.engine.left.wait(), 10)
+    await asyncio.wait_for(house.engine.left.wait(), 60)
     assert (await house.entries())[-1]["ended"] == "cancelled"
     assert "sekisho_gateway_in_flight 0" in house.metrics()
 
@@ -244,7 +249,7 @@ async def test_a_caller_who_does_not_read_slows_the_engine_and_is_given_up(tmp_p
         house.engine.behave = flood
         headers = {"Authorization": f"Bearer {house.token}"}
         async with house.session.post(house.url + "/v1/chat/completions", json=STREAM, headers=headers):
-            await asyncio.wait_for(house.engine.left.wait(), 20)
+            await asyncio.wait_for(house.engine.left.wait(), 60)
         assert house.engine.pause_seconds < 40 << 20
         assert (await house.entries())[-1]["ended"] == "cancelled"
 
@@ -303,10 +308,12 @@ async def test_the_openai_client_talks_streams_lists_and_understands_refusals(ho
 
 
 async def test_the_openai_client_raises_when_the_engine_dies_in_a_stream(house: House) -> None:
+    arrived = asyncio.Event()
+
     async def die(_: Engine, request: web.Request, body: Any) -> web.StreamResponse:
         response = await begin_stream(request)
         await response.write(spell_event(chunk_of("a", body["model"])))
-        await asyncio.sleep(0.05)
+        await arrived.wait()
         assert request.transport is not None
         request.transport.abort()
         return response
@@ -318,8 +325,11 @@ async def test_the_openai_client_raises_when_the_engine_dies_in_a_stream(house: 
         stream = await client.chat.completions.create(
             model=MODEL, messages=[{"role": "user", "content": "x"}], stream=True
         )
+        chunks = aiter(stream)
+        assert (await anext(chunks)).choices
+        arrived.set()
         with pytest.raises(APIError) as failure:
-            _ = [chunk async for chunk in stream]
+            _ = [chunk async for chunk in chunks]
         assert "ended in the middle of its answer" in failure.value.message
 
 

@@ -18,7 +18,7 @@ from sekisho.kube.pace import TokenBucket
 from sekisho.kube.resources import CONFIG_MAPS, DEPLOYMENTS, NODES, SECRETS, resource_of
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
-LIMITS = ClientLimits(request_seconds=5, connect_seconds=5, max_response_bytes=10_000, max_list_items=5)
+LIMITS = ClientLimits(request_seconds=60, connect_seconds=60, max_response_bytes=10_000, max_list_items=5)
 MANIFEST = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "a"}, "data": {"k": "v"}}
 
 
@@ -129,7 +129,7 @@ async def test_after_a_silent_connection_no_other_old_one_is_used(server: tuple[
         return web.json_response({})
 
     server[0].answer = answer
-    async with KubeClient(Credentials(server[1]), process="test", limits=replace(LIMITS, request_seconds=1)) as hasty:
+    async with KubeClient(Credentials(server[1]), process="test", limits=replace(LIMITS, request_seconds=2)) as hasty:
         await asyncio.gather(*(hasty.get(NODES, f"n{index}") for index in range(3)))
         old = set(peers)
         silent = True

@@ -42,7 +42,7 @@ def serving(place: Path, handover: Handover, **options: Any) -> Iterator[list[in
     """Serve in a thread; the list gets how many were answered once it ends."""
     answered: list[int] = []
     thread = threading.Thread(
-        target=lambda: answered.append(serve_file_keys(place, handover, **{"seconds": 20, **options}))
+        target=lambda: answered.append(serve_file_keys(place, handover, **{"seconds": 60, **options}))
     )
     thread.start()
     yield answered
@@ -54,7 +54,7 @@ def test_keys_go_from_agent_to_engine_and_are_wiped_after_the_last(tmp_path: Pat
     key = handover.keys["model.safetensors"]
     with serving(tmp_path / "keys", handover, times=2) as answered:
         for _ in range(2):
-            found = fetch_file_keys(tmp_path / "keys", seconds=10)
+            found = fetch_file_keys(tmp_path / "keys", seconds=60)
             assert found.manifest_digest == DIGEST
             assert found.keys == {"model.safetensors": bytearray(range(32))}
     assert answered == [2]
@@ -65,7 +65,7 @@ def test_keys_go_from_agent_to_engine_and_are_wiped_after_the_last(tmp_path: Pat
 
 def test_an_engine_that_starts_first_waits_for_the_agent(tmp_path: Path) -> None:
     found: list[Handover] = []
-    waiting = threading.Thread(target=lambda: found.append(fetch_file_keys(tmp_path / "keys", seconds=20)))
+    waiting = threading.Thread(target=lambda: found.append(fetch_file_keys(tmp_path / "keys", seconds=60)))
     waiting.start()
     time.sleep(0.2)
     with serving(tmp_path / "keys", make_handover()):
@@ -93,7 +93,7 @@ def test_a_socket_that_an_earlier_agent_left_is_replaced_and_a_file_is_not(tmp_p
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "keys"))
     with serving(tmp_path / "keys", make_handover()):
-        assert fetch_file_keys(tmp_path / "keys", seconds=10).keys
+        assert fetch_file_keys(tmp_path / "keys", seconds=60).keys
     (tmp_path / "file").write_text("")
     handover = make_handover()
     with pytest.raises(RefusedError, match="is there and is no socket; name another place") as caught:
@@ -150,7 +150,7 @@ def test_a_sender_without_end_is_cut_off(tmp_path: Path) -> None:
         thread = threading.Thread(target=send)
         thread.start()
         with pytest.raises(RefusedError, match="has more than 16777216 bytes") as caught:
-            fetch_file_keys(tmp_path / "keys", seconds=10)
+            fetch_file_keys(tmp_path / "keys", seconds=60)
         thread.join()
     assert caught.value.reason is Reason.SEAL_INVALID
 
@@ -209,7 +209,7 @@ def test_each_process_has_its_keys_brought_anew_and_wiped_at_once(tmp_path: Path
 
     with on_demand(tmp_path / "keys", bring):
         for _ in range(3):
-            assert fetch_file_keys(tmp_path / "keys", seconds=10).keys == {"model.safetensors": bytearray(range(32))}
+            assert fetch_file_keys(tmp_path / "keys", seconds=60).keys == {"model.safetensors": bytearray(range(32))}
     assert len(brought) == 3
     assert not any(handover.keys for handover in brought)
 
@@ -228,7 +228,7 @@ def test_nothing_is_brought_for_another_user(tmp_path: Path) -> None:
 def test_keys_that_cannot_be_had_now_are_asked_for_again_by_who_waits(tmp_path: Path) -> None:
     answers = [None, None, make_handover()]
     with on_demand(tmp_path / "keys", lambda: answers.pop(0)):
-        assert fetch_file_keys(tmp_path / "keys", seconds=10).keys
+        assert fetch_file_keys(tmp_path / "keys", seconds=60).keys
     assert answers == []
 
 
@@ -260,5 +260,5 @@ def test_who_goes_away_before_the_answer_harms_nobody(tmp_path: Path) -> None:
     with on_demand(tmp_path / "keys", bring):
         with socket.socket(socket.AF_UNIX) as hasty:
             hasty.connect(str(tmp_path / "keys"))
-        assert fetch_file_keys(tmp_path / "keys", seconds=10).keys
+        assert fetch_file_keys(tmp_path / "keys", seconds=60).keys
     assert not any(handover.keys for handover in brought)

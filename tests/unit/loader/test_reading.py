@@ -197,7 +197,7 @@ def test_an_interrupt_while_waiting_for_another_thread_wipes_only_after_that_has
     def read(descriptor: int, buffers: object, offset: int) -> int:
         count = os.preadv(descriptor, buffers, offset)  # type: ignore[arg-type]
         if threading.get_ident() == main:
-            taken.wait(10)  # each thread has a segment
+            taken.wait(60)  # each thread has a segment
         else:
             taken.set()
             time.sleep(0.1)  # the first has ended and waits

@@ -100,7 +100,7 @@ async def open_house(folder: Path, **changes: Any) -> AsyncIterator[House]:
             yield house
 
 
-async def settle(is_so: Any, *, seconds: float = 5.0) -> None:
+async def settle(is_so: Any, *, seconds: float = 60.0) -> None:
     """Wait until it is so."""
     async with asyncio.timeout(seconds):
         while not is_so():

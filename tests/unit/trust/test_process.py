@@ -145,7 +145,7 @@ async def test_what_cannot_be_taken_back_at_once_is_taken_back_later(house: Hous
         assert raised.value.reason is Reason.MEASUREMENT_UNKNOWN
         assert "tpm-attested-at" in house.api.said("n1")
         house.api.forbid = False
-        await settle(lambda: "tpm-attested-at" not in house.api.said("n1"), seconds=15)
+        await settle(lambda: "tpm-attested-at" not in house.api.said("n1"))
         assert house.api.said("n1")["refusal"].startswith("MeasurementUnknown: ")
         tpm.pcrs[4] = good
         await attestation.attest()
@@ -205,7 +205,7 @@ async def test_an_attestation_that_was_not_renewed_is_taken_back(house: House) -
     node = house.api.objects["nodes"]["n1"]
     node["metadata"]["labels"] |= labels | {"sekisho.node-restriction.kubernetes.io/site": "tokyo"}
     house.api.put("nodes", node)
-    await settle(lambda: "attested" not in house.api.said("n1"), seconds=15)
+    await settle(lambda: "attested" not in house.api.said("n1"))
     said = house.api.said("n1")
     assert said.keys() == {"ak-name", "refusal", "site"}
     assert said["refusal"].startswith("EvidenceStale: the last attestation ended")

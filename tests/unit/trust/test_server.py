@@ -32,7 +32,7 @@ async def ask(house: House, what: str, body: Any, *, token: str = "") -> tuple[i
         request = urllib.request.Request(url, data=data, headers=headers, method="POST")
         context = ssl.create_default_context(cafile=str(house.tls.ca))
         try:
-            with urllib.request.urlopen(request, timeout=5, context=context) as answer:
+            with urllib.request.urlopen(request, timeout=60, context=context) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             with error:
