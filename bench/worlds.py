@@ -10,7 +10,7 @@ from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.api.v1alpha1.inferenceservice import Toleration
 from sekisho.api.v1alpha1.site import SiteSpec
 from sekisho.classify.lattice import DataClass
-from sekisho.classify.rules import EffectiveRules, EffectiveTrust, EffectiveWeights, rules_of
+from sekisho.classify.rules import EffectiveAnswers, EffectiveRules, EffectiveTrust, EffectiveWeights, rules_of
 from sekisho.placement.requirement import Demand
 from sekisho.placement.snapshot import NodeFacts, PodUsage, Taint
 
@@ -78,7 +78,10 @@ def build_full_demand(rng: random.Random, world: MadeUpWorld) -> Demand:
         redact=frozenset(),
         tenancy=rng.choice(("SharedByOwner", "Dedicated")),
         images_by_digest=True,
+        opaque="Refused",
         log="Digest",
+        prompt_attacks="Record",
+        answers=EffectiveAnswers(),
     )
     demand = build_demand(rng, world)
     return replace(
