@@ -3,9 +3,12 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 _DOMAIN: Final = b"sekisho evidence binding v1\n"
+_MOST_HELD: Final = 64
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +39,7 @@ class Binding:
 
     def encode(self) -> bytes:
         """Spell the binding, domain separated; the same facts always give the same bytes."""
-        fields = {
-            "isolation": self.isolation_digest,
-            "key": self.public_key.hex(),
-            "namespace": self.namespace,
-            "nonce": self.nonce.hex(),
-            "pod": self.pod,
-            "policy": self.policy_digest,
-            "purpose": self.purpose,
-            "question": self.question_digest,
-            "uid": self.uid,
-        }
-        return _DOMAIN + json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+        return _encode(self)
 
     def digest(self, size: int) -> bytes:
         """Return what hardware signs: 64 bytes (SNP, TDX, Nitro) by SHA-512, 32 bytes (TPM, GPU nonces) by SHA-256.
@@ -72,6 +64,23 @@ class Binding:
             return True
         short = hashlib.sha256(data).digest()
         return bound_data in (short, short + bytes(32), short.hex().encode())
+
+
+@lru_cache(_MOST_HELD)
+def _encode(binding: Binding) -> bytes:
+    """Spell a binding once for all who ask during one release; nothing in it is secret."""
+    fields = {
+        "isolation": binding.isolation_digest,
+        "key": binding.public_key.hex(),
+        "namespace": binding.namespace,
+        "nonce": binding.nonce.hex(),
+        "pod": binding.pod,
+        "policy": binding.policy_digest,
+        "purpose": binding.purpose,
+        "question": binding.question_digest,
+        "uid": binding.uid,
+    }
+    return _DOMAIN + _ENCODER.encode(fields).encode()
 
 
 def digest_bytes(data: bytes) -> str:

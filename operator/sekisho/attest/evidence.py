@@ -4,6 +4,7 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from sekisho.errors import Reason, RefusedError
@@ -17,6 +18,8 @@ KINDS: Final = (
 )  # fmt: skip
 _FIELDS: Final = frozenset({"kind", "report", "certificates", "extras"})
 _MAX_NAME: Final = 64
+_MOST_HELD: Final = 512
+_MOST_HELD_LETTERS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,11 @@ class UnverifiedEvidence:
     report: bytes
     certificates: tuple[bytes, ...] = ()
     extras: tuple[tuple[str, bytes], ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of everything that came."""
+        return len(self.report) + sum(map(len, self.certificates)) + sum(len(value) for _, value in self.extras)
 
     def part(self, name: str) -> bytes:
         """Return a part by name.
@@ -69,7 +77,7 @@ def parse_evidence(value: Any) -> tuple[UnverifiedEvidence, ...]:
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_PIECES:
         raise _invalid(f"evidence is not a list of 1 to {MAX_PIECES} pieces")
     pieces = tuple(_parse_piece(item) for item in value)
-    size = sum(_size(piece) for piece in pieces)
+    size = sum(piece.size for piece in pieces)
     if size > MAX_EVIDENCE_BYTES:
         raise _invalid(f"evidence has {size} bytes, {MAX_EVIDENCE_BYTES} allowed")
     return pieces
@@ -90,13 +98,21 @@ def _parse_piece(value: Any) -> UnverifiedEvidence:
     return UnverifiedEvidence(
         kind=kind,
         report=_decode(value.get("report"), f"report of {kind} evidence"),
-        certificates=tuple(_decode(item, f"certificate of {kind} evidence") for item in certificates),
+        certificates=tuple(_decode_certificate(item, f"certificate of {kind} evidence") for item in certificates),
         extras=tuple((name, _decode(item, f"extra of {kind} evidence")) for name, item in sorted(extras.items())),
     )
 
 
-def _size(piece: UnverifiedEvidence) -> int:
-    return len(piece.report) + sum(map(len, piece.certificates)) + sum(len(value) for _, value in piece.extras)
+def _decode_certificate(value: Any, what: str) -> bytes:
+    """Decode what machines bring again and again; texts up to the length of usual certificates are remembered."""
+    if isinstance(value, str) and len(value) <= _MOST_HELD_LETTERS:
+        return _decode_once(value, what)
+    return _decode(value, what)
+
+
+@lru_cache(_MOST_HELD)
+def _decode_once(value: str, what: str) -> bytes:
+    return _decode(value, what)
 
 
 def _encode(data: bytes) -> str:
@@ -107,7 +123,7 @@ def _decode(value: Any, what: str) -> bytes:
     if not isinstance(value, str) or len(value) > MAX_EVIDENCE_BYTES * 4 // 3 + 4:
         raise _invalid(f"the {what} is not base64 of at most {MAX_EVIDENCE_BYTES} bytes")
     try:
-        return base64.b64decode(value, validate=True)
+        return binascii.a2b_base64(value, strict_mode=True)
     except (binascii.Error, ValueError) as error:
         raise _invalid(f"the {what} is not base64") from error
 

@@ -151,12 +151,17 @@ class KubeCluster:
     async def read_surroundings(self, pod: PodFacts) -> Surroundings:
         """Read pod, owners, service, node and configuration at once."""
         live = read_pod(await self._get_pod(pod))
-        made_by, service, node, config = await asyncio.gather(
-            self._find_service(live),
-            self._get(INFERENCE_SERVICES, live.service, live.namespace),
-            self._read_node(live.node),
-            self._get(CONFIG_MAPS, name_child(live.service), live.namespace),
+        # Who made it is known mostly: what is read at once are the other three, of which two take a task.
+        reads = (
+            asyncio.create_task(self._read_node(live.node)),
+            asyncio.create_task(self._get(CONFIG_MAPS, name_child(live.service), live.namespace)),
         )
+        try:
+            made_by = await self._find_service(live)
+            service = await self._get(INFERENCE_SERVICES, live.service, live.namespace)
+            node, config = await reads[0], await reads[1]
+        finally:
+            _let_go(*reads)
         service = _check_service(live, service, made_by)
         published = (service.get("status") or {}).get("template") or {}
         return Surroundings(
@@ -217,6 +222,13 @@ class KubeCluster:
     async def _get(self, resource: Resource, name: str, namespace: str = "") -> Raw | None:
         with own_trouble(_WHO):
             return await self._client.get(resource, name, namespace=namespace)
+
+
+def _let_go(*tasks: "asyncio.Task[Any]") -> None:
+    """End tasks that nobody waits for any more; what one failed with before is of no interest."""
+    for task in tasks:
+        if not task.cancel() and not task.cancelled():
+            task.exception()
 
 
 def _check_service(pod: LivePod, service: Raw | None, made_by: Owner) -> Raw:

@@ -43,7 +43,8 @@ def tell_grant(pod: PodFacts, grant: Grant, *, now: datetime, renewal: bool) -> 
     if renewal and _tells_enough(pod, grant, now):
         return []
     reasons = {ATTESTED_POD_CONDITION: Reason.ATTESTED, KEY_RELEASED_POD_CONDITION: Reason.KEY_RELEASED}
-    return [_build(pod, kind, reason, grant.spell(), now=now, ok=True) for kind, reason in reasons.items()]
+    message = grant.spell()
+    return [_build(pod, kind, reason, message, now=now, ok=True) for kind, reason in reasons.items()]
 
 
 def tell_refusal(pod: PodFacts, reason: Reason, sentence: str, *, now: datetime) -> list[PodCondition]:

@@ -91,8 +91,14 @@ def _read_law(facts: ReleaseFacts) -> tuple[Case, EffectiveRules]:
             Reason.POLICY_MISSING, "there is no ClassificationPolicy that can be read, so no key is released"
         )
     lattice = facts.rules.once(("lattice",), lambda: Lattice.of(law))
-    cleared = lattice.resolve_label(workload.service_class, source=f"class of {workload.full_name}")
-    sealed = _resolve_display(lattice, question.data_class, source=f'seal of model "{question.model}"')
+    cleared = facts.rules.once(
+        ("cleared", workload.service_class),
+        lambda: lattice.resolve_label(workload.service_class, source=f"class of {workload.full_name}"),
+    )
+    sealed = facts.rules.once(
+        ("sealed", question.data_class),
+        lambda: _resolve_display(lattice, question.data_class, source=f'seal of model "{question.model}"'),
+    )
     if not cleared.dominates(sealed):
         raise RefusedError(
             Reason.CLASS_MISMATCH,

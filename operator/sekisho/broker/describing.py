@@ -5,11 +5,12 @@ from typing import Any, Final
 
 from sekisho.attest.claims import Claims
 from sekisho.broker.decide import Decision, ReleaseFacts, decide_release
-from sekisho.broker.replay import encode_facts, measure_facts
+from sekisho.broker.replay import spell_facts
 from sekisho.broker.verifying import digest_evidence
 from sekisho.broker.wire import Lease, Question, spell_time
 from sekisho.errors import RefusedError
 from sekisho.kube.pods import PodFacts
+from sekisho.ledger.entry import Spelt
 
 _MOST_TEXT: Final = 512
 _MOST_FACTS_BYTES: Final = 48 * 1024
@@ -53,9 +54,8 @@ def describe_decision(decision: Decision, lease: Lease) -> dict[str, Any]:
 
 def describe_facts(facts: ReleaseFacts) -> dict[str, Any]:
     """Spell all that was decided on, so that it can be replayed; only its size where it is too large for a line."""
-    spelt = encode_facts(facts)
-    size = measure_facts(spelt, facts)
-    return {"facts": spelt} if size <= _MOST_FACTS_BYTES else {"factsBytes": size}
+    text = spell_facts(facts)
+    return {"facts": Spelt(text)} if len(text) <= _MOST_FACTS_BYTES else {"factsBytes": len(text)}
 
 
 def decide_on_record(facts: ReleaseFacts, entry: dict[str, Any], *, keep: bool) -> Decision:

@@ -5,10 +5,10 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from sekisho.broker.threads import Threads
 from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.kms import failures, unsafe_development
 from sekisho.kms.choose import open_key_service, parse_key_address, read_key_settings
@@ -81,13 +81,13 @@ class Keys:
     ) -> None:
         self._opener, self._clock = opener, clock
         self._limits = limits or KeyLimits()
-        self._pool = ThreadPoolExecutor(self._limits.threads, thread_name_prefix="keys")
+        self._threads = Threads(self._limits.threads, name="keys")
         self._waiting = 0
         self._states: OrderedDict[tuple[str, str, int], tuple[float, KeyState]] = OrderedDict()
 
     def close(self) -> None:
         """End the threads; a call that runs is left to its own time limit."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     async def unwrap(self, wrapped: WrappedKey, *, context: KeyContext, minimum_version: int) -> bytes:
         """Return the data key, 32 secret bytes.
@@ -139,7 +139,7 @@ class Keys:
         self._waiting += 1
         try:
             async with asyncio.timeout(self._limits.seconds):
-                return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+                return await self._threads.run(work)
         except TimeoutError:
             text = f"none came within {self._limits.seconds:g} s"
             raise failures.unavailable(kms, text) from None

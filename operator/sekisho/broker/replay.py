@@ -4,7 +4,6 @@ The format is described in docs/reference/release-facts.md. What is read back de
 rules that can decide about the service are written, and the digest of the rules speaks of these alone.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from sekisho.attest.isolation import Verdict
 from sekisho.broker.decide import choose_grants, policy_digest
 from sekisho.broker.releasefacts import OwnerPolicy, Question, ReleaseFacts, ReleaseRules, TenantGrant, Workload
 from sekisho.errors import Reason, RefusedError
+from sekisho.ledger.entry import Spelt, spell
 
 FORMAT: Final = "sekisho-release-facts-v1"
 _MAX_DEPTH: Final = 4
@@ -30,12 +30,23 @@ _MAX_DEPTH: Final = 4
 
 def encode_facts(facts: ReleaseFacts) -> dict[str, Any]:
     """Spell facts as a JSON object."""
+    return {**_encode_case(facts), "rules": _encode_rules(facts)}
+
+
+def spell_facts(facts: ReleaseFacts) -> str:
+    """Spell facts as the record does; the text of the rules about a service is made once."""
+    key = ("text", facts.workload.namespace, facts.workload.service)
+    rules = facts.rules.once(key, lambda: spell(_encode_rules(facts)))
+    return spell({**_encode_case(facts), "rules": Spelt(rules)})
+
+
+def _encode_case(facts: ReleaseFacts) -> dict[str, Any]:
+    """Spell all but the rules."""
     isolation = facts.isolation
     return {
         "format": FORMAT,
         "question": _encode_question(facts.question),
         "workload": _encode_workload(facts.workload),
-        "rules": _encode_rules(facts),
         "binding": _encode_binding(facts.binding),
         "isolation": {"ok": isolation.ok, "reason": isolation.reason.value, "message": isolation.message},
         "claims": [_encode_claims(piece) for piece in facts.claims],
@@ -75,24 +86,8 @@ def _encode_workload(workload: Workload) -> dict[str, Any]:
     }
 
 
-def measure_facts(spelt: Mapping[str, Any], facts: ReleaseFacts) -> int:
-    """Return the length of spelt facts as one line of JSON; that of the rules is known from the time before."""
-    workload = facts.workload
-    key = ("length", workload.namespace, workload.service)
-    return _measure({**spelt, "rules": 0}) - 1 + facts.rules.once(key, lambda: _measure(spelt["rules"]))
-
-
-def _measure(value: Any) -> int:
-    return len(json.dumps(value, ensure_ascii=True, separators=(",", ":")))
-
-
 def _encode_rules(facts: ReleaseFacts) -> dict[str, Any]:
-    """Spell the rules about a service once; nobody may change what comes of it."""
     rules, namespace, service = facts.rules, facts.workload.namespace, facts.workload.service
-    return rules.once(("spelt", namespace, service), lambda: _spell_rules(rules, namespace, service))
-
-
-def _spell_rules(rules: ReleaseRules, namespace: str, service: str) -> dict[str, Any]:
     owners, tenants = choose_grants(rules, namespace, service)
     return {
         "classificationPolicy": None if rules.law is None else _dump(rules.law),

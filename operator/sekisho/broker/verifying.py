@@ -1,37 +1,45 @@
-"""Verify evidence beside the event loop, and hold it against what it had to be made for."""
+"""Verify evidence without holding up other requests, and hold it against what it had to be made for."""
 
-import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Final
 
 from sekisho.attest.binding import Binding, digest_bytes
 from sekisho.attest.claims import Claims
 from sekisho.attest.evidence import UnverifiedEvidence
+from sekisho.broker.threads import Threads
+from sekisho.broker.turns import Turns
 from sekisho.errors import Reason, RefusedError, UnavailableError
 
 _MOST_WAITING: Final = 512
+_MOST_SHORT: Final = 8 * 1024
+"""Bytes of evidence that takes a millisecond or two: an SNP report with its chain, a TPM's quote."""
+
 Verify = Callable[[UnverifiedEvidence, datetime, frozenset[bytes]], Claims]
 """Verify one piece at a time, with the names of attestation keys that belong to the pod's node."""
 
 
 class Verifier:
-    """Verifies in threads: signatures are computed without holding up other requests.
+    """Verifies short evidence on the event loop, some milliseconds a turn, and all other in threads.
+
+    Python's library of cryptography holds the interpreter's lock while it computes a signature: in a thread it holds up
+    the event loop all the same, and the two hand the lock to and fro. What threads are for is evidence that takes long.
 
     Args:
         verify: Verifies one piece; raises RefusedError.
-        threads: How many at once.
+        threads: How many at most for what takes long.
     """
 
     def __init__(self, verify: Verify, *, threads: int) -> None:
         self._verify = verify
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="verifier")
+        self._threads = Threads(threads, name="verifier")
+        self._turns = Turns()
         self._waiting = 0
 
     def close(self) -> None:
-        """End the threads."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """End the threads; what waits is cancelled."""
+        self._threads.close()
+        self._turns.close()
 
     async def verify(
         self, pieces: Sequence[UnverifiedEvidence], *, at: datetime, enrolled: frozenset[bytes]
@@ -48,10 +56,9 @@ class Verifier:
             )
         self._waiting += 1
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(
-                self._pool, lambda: tuple(self._verify(piece, at, enrolled) for piece in pieces)
-            )
+            short = sum(piece.size for piece in pieces) <= _MOST_SHORT
+            beside = self._turns if short else self._threads
+            return await beside.run(lambda: tuple(self._verify(piece, at, enrolled) for piece in pieces))
         finally:
             self._waiting -= 1
 

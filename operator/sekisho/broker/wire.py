@@ -139,7 +139,7 @@ def encode_lease(lease: Lease) -> dict[str, Any]:
 
 def spell_time(at: datetime) -> str:
     """Spell a UTC time in whole seconds."""
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{at.replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 def parse_question(value: object) -> Question:

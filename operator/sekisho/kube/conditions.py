@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from sekisho.errors import Reason, RefusedError
 from sekisho.kube.client import KubeClient
@@ -32,8 +33,8 @@ def render_condition(condition: PodCondition) -> dict[str, str]:
         "status": "True" if condition.ok else "False",
         "reason": condition.reason.value,
         "message": condition.message[:MAX_MESSAGE],
-        "lastTransitionTime": _spell_time(condition.since_at),
-        "lastProbeTime": _spell_time(condition.probed_at),
+        "lastTransitionTime": _spell_second(int(condition.since_at)),
+        "lastProbeTime": _spell_second(int(condition.probed_at)),
     }
 
 
@@ -53,5 +54,6 @@ async def write_conditions(client: KubeClient, pod: PodFacts, conditions: Sequen
         raise
 
 
-def _spell_time(at: float) -> str:
-    return datetime.fromtimestamp(int(at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+@lru_cache(64)
+def _spell_second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sekisho.errors import Reason, RefusedError
@@ -9,6 +10,33 @@ from sekisho.ledger.tiles import MAX_ENTRY
 
 LINK: Final = "previous"
 OPENED: Final = "opened"
+# Made once: json.dumps makes one anew each time it is told anything.
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Spelt:
+    """A member that is spelt already, as `spell` does."""
+
+    text: str
+
+
+def spell(value: Mapping[str, Any]) -> str:
+    """Spell an object: keys sorted, no spaces, ASCII alone. Members that are `Spelt` are taken as they are.
+
+    Raises:
+        ValueError, TypeError, RecursionError: It holds what JSON has no spelling for.
+    """
+    names = sorted(name for name, member in value.items() if isinstance(member, Spelt))
+    parts: list[str] = []
+    others = sorted(value.keys() - names)
+    for name in names:
+        before = {key: value[key] for key in others if key < name}
+        others = others[len(before) :]
+        parts += [_ENCODER.encode(before)[1:-1]] if before else []
+        parts.append(f"{_ENCODER.encode(name)}:{value[name].text}")
+    parts += [_ENCODER.encode({key: value[key] for key in others})[1:-1]] if others else []
+    return f"{{{','.join(parts)}}}"
 
 
 def encode_entry(entry: Mapping[str, Any]) -> bytes:
@@ -18,7 +46,7 @@ def encode_entry(entry: Mapping[str, Any]) -> bytes:
         RefusedError: RecordUnavailable; it is too long, or holds what JSON has no spelling for.
     """
     try:
-        text = json.dumps(entry, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        text = spell(entry)
     except (TypeError, ValueError, RecursionError):
         raise RefusedError(Reason.RECORD_UNAVAILABLE, "an entry of the record has no spelling as JSON") from None
     if len(text) > MAX_ENTRY:

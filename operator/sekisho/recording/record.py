@@ -113,6 +113,7 @@ class Record:
         self._observe = observe
         self._waiting: deque[_Waiting] = deque()
         self._wake = threading.Condition()
+        self._calling: asyncio.AbstractEventLoop | None = None
         self._closing = False
         self._thread: threading.Thread | None = None
         self._keeper = Keeper(folder / LOGS, keeping or Keeping(), note=self._note, active=self._active)
@@ -202,6 +203,16 @@ class Record:
             if self._closing or len(self._waiting) >= self._limits.max_waiting:
                 raise self._unavailable()
             self._waiting.append(waiting)
+            if (loop := waiting.loop) is None:
+                self._wake.notify()
+            elif self._calling is not loop:
+                # Woken once for all that this turn of the event loop brings, which then share a commit.
+                self._calling = loop
+                loop.call_soon(self._call)
+
+    def _call(self) -> None:
+        with self._wake:
+            self._calling = None
             self._wake.notify()
 
     def _note(self, entry: Entry) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 
 from sekisho.api import names
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
 
 def encode_canonical(value: Any) -> bytes:
     """Encode as JSON with sorted keys and nothing between tokens."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def digest_of(value: Any) -> str:

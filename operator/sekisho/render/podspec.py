@@ -150,13 +150,15 @@ def _spell_amount(value: Any) -> str:
 
 
 def _describe(value: Any, *, defaults: Fields = _DEFAULTS) -> Any:
+    if isinstance(value, str):  # most are; the two below cost more to ask for
+        return value
     if isinstance(value, Mapping):
         return {
             key: _describe(item, defaults=_defaults_of(key))
             for key, item in value.items()
             if not _is_default(item, defaults.get(key))
         }
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence):
         return [_describe(item, defaults=defaults) for item in value]
     return value
 

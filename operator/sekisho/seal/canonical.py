@@ -10,6 +10,8 @@ from sekisho.errors import Reason, RefusedError
 
 MAX_INTEGER: Final = 2**53 - 1
 _MAX_DIGITS: Final = 16
+# Made once: json.dumps and json.loads make one anew each time they are told anything.
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
 def encode_canonical(value: object) -> bytes:
@@ -27,8 +29,7 @@ def encode_canonical(value: object) -> bytes:
 
 def _spell(value: object) -> bytes:
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
-        return text.encode()
+        return _ENCODER.encode(value).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise _no_spelling() from error
 
@@ -51,9 +52,7 @@ def parse_canonical(data: bytes, *, name: str, max_bytes: int) -> dict[str, Any]
     if len(data) > max_bytes:
         raise _refuse(name, f"has {len(data)} bytes, {max_bytes} are allowed")
     try:
-        value = json.loads(
-            data.decode(), parse_float=_refuse_number, parse_constant=_refuse_number, parse_int=_read_int
-        )
+        value = _DECODER.decode(data.decode())
     except (ValueError, RecursionError) as error:
         raise _refuse(name, "is not JSON of the kind that can be signed: UTF-8, integers up to 2^53 - 1") from error
     if not isinstance(value, dict):
@@ -82,6 +81,9 @@ def _read_int(text: str) -> int:
 
 def _refuse_number(_: str) -> NoReturn:
     raise ValueError
+
+
+_DECODER: Final = json.JSONDecoder(parse_float=_refuse_number, parse_constant=_refuse_number, parse_int=_read_int)
 
 
 def _refuse(name: str, text: str) -> RefusedError:

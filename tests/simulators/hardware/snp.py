@@ -75,6 +75,9 @@ def make_authority_key(role: str) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65537, 4096)
 
 
+_AUTHORITIES: Final[dict[tuple[str, str, str], bytes]] = {}
+
+
 @dataclass
 class SimulatedSnp:
     """One chip, with the authorities above it.
@@ -226,7 +229,11 @@ class SimulatedSnp:
         return make_authority_key(f"{role} of {self.world}")
 
     def _authority(self, name: str, role: str, *, issuer: str, by: str, serial: int) -> bytes:
-        return self._once(("authority", role), lambda: self._make_authority(name, role, issuer, by, serial))
+        """Issue a certificate once a world: as in the real one, all chips of a product have the same above them."""
+        what = (self.product, self.world, role)
+        if what not in _AUTHORITIES:
+            _AUTHORITIES[what] = self._make_authority(name, role, issuer, by, serial)
+        return _AUTHORITIES[what]
 
     def _make_authority(self, name: str, role: str, issuer: str, by: str, serial: int) -> bytes:
         key = self._authority_key(role).public_key()

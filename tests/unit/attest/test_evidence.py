@@ -50,6 +50,15 @@ def test_evidence_beyond_its_size_is_refused() -> None:
         parse_evidence([{**GOOD, "report": half}, {**GOOD, "report": half}])
 
 
+def test_certificates_are_read_alike_whether_they_are_remembered_or_too_long_for_it() -> None:
+    short, long = b"\x01" * 1500, b"\x02" * 4000
+    for _ in range(2):
+        texts = [base64.b64encode(der).decode() for der in (short, long, short)]
+        assert parse_evidence([{**GOOD, "certificates": texts}])[0].certificates == (short, long, short)
+        with pytest.raises(RefusedError, match="the certificate of snp evidence is not base64"):
+            parse_evidence([{**GOOD, "certificates": [texts[0][:-2] + "=x"]}])
+
+
 def test_a_part_that_did_not_come_along_is_named() -> None:
     piece = UnverifiedEvidence("tpm", b"quote", extras=(("signature", b"s"),))
     assert piece.part("signature") == b"s"

@@ -37,6 +37,7 @@ from sekisho.kube.client import KubeClient
 from sekisho.kube.failures import ApiRefusedError
 from sekisho.kube.pods import PodFacts
 from sekisho.kube.resources import Resource
+from sekisho.ledger.entry import encode_entry, parse_entry
 from sekisho.render.podspec import digest_template
 from sekisho.seal.canonical import encode_canonical
 from sekisho.seal.keys import KeyContext, WrappedKey, encode_wrapped
@@ -237,7 +238,7 @@ class Book:
         await asyncio.sleep(0)
         if self.full:
             raise UnavailableError(Reason.RECORD_UNAVAILABLE, "no key is released that cannot be recorded: disk full")
-        self.entries.append(dict(entry))
+        self.entries.append(parse_entry(encode_entry(entry)))
 
 
 def build_template() -> Raw:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sekisho.attest.claims import Claims
 from sekisho.attest.evidence import UnverifiedEvidence
 from sekisho.broker import announcing, verifying
 from sekisho.broker.announcing import Announcer
@@ -96,6 +97,29 @@ async def test_more_evidence_than_can_be_verified_is_sent_away(monkeypatch: pyte
     assert caught.value.reason is Reason.OVERLOADED
     go_on.set()
     assert await first == (SNP,)
+    verifier.close()
+
+
+async def test_short_evidence_is_verified_in_place_and_long_evidence_in_a_thread() -> None:
+    threads: list[threading.Thread] = []
+
+    def verify(piece: UnverifiedEvidence, _at: object, _enrolled: object) -> Claims:
+        threads.append(threading.current_thread())
+        if piece.kind == "tdx":
+            raise RefusedError(Reason.EVIDENCE_UNTRUSTED, "the signature does not hold")
+        return SNP
+
+    verifier = Verifier(verify, threads=1)
+    most = UnverifiedEvidence("snp", bytes(4096), (bytes(2048),), (("eventLog", bytes(2048)),))
+    one = UnverifiedEvidence("snp", b"1")
+    for pieces, here in (([one], True), ([most], True), ([most, one], False)):
+        threads.clear()
+        assert await verifier.verify(pieces, at=NOW, enrolled=frozenset()) == (SNP,) * len(pieces)
+        assert [thread is threading.current_thread() for thread in threads] == [here] * len(pieces)
+    for size in (1, 9000):
+        with pytest.raises(RefusedError, match="the signature does not hold") as caught:
+            await verifier.verify([UnverifiedEvidence("tdx", bytes(size))], at=NOW, enrolled=frozenset())
+        assert caught.value.reason is Reason.EVIDENCE_UNTRUSTED
     verifier.close()
 
 

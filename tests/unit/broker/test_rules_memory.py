@@ -10,9 +10,10 @@ import pytest
 from sekisho.broker.decide import decide_release
 from sekisho.broker.describing import describe_facts
 from sekisho.broker.releasefacts import ReleaseFacts, ReleaseRules
-from sekisho.broker.replay import encode_facts, measure_facts
+from sekisho.broker.replay import encode_facts, spell_facts
 from sekisho.broker.wire import parse_question
 from sekisho.errors import Reason, RefusedError
+from sekisho.ledger.entry import Spelt
 from tests.unit.attest.claims import NOW
 from tests.unit.broker.parts import CANARY, NAMESPACE, Agent, World
 from tests.unit.broker.release_cases import build_evidence, build_facts, build_owner, build_rules
@@ -47,19 +48,38 @@ def test_a_class_that_was_read_once_is_read_anew_under_another_law() -> None:
 
 def test_rules_that_were_spelt_once_are_spelt_anew_when_they_are_others() -> None:
     facts = build_facts()
-    first, again = encode_facts(facts)["rules"], encode_facts(facts)["rules"]
-    assert first is again
+    assert json.loads(spell_facts(facts)) == json.loads(spell_facts(facts)) == encode_facts(facts)
     other = replace(facts, rules=replace(facts.rules, tenants=()))
-    assert encode_facts(other)["rules"]["dataGrants"] == []
-    assert first["dataGrants"] != []
+    assert json.loads(spell_facts(other)) == encode_facts(other)
+    assert (encode_facts(other)["rules"]["dataGrants"] == [], encode_facts(facts)["rules"]["dataGrants"] == []) == (
+        True, False,
+    )  # fmt: skip
 
 
-def test_facts_are_as_long_as_their_spelling(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_that_were_spelt_for_one_service_are_not_told_of_another() -> None:
     facts = build_facts()
-    size = measure_facts(encode_facts(facts), facts)
-    assert describe_facts(facts) == {"facts": encode_facts(facts)}
+    spell_facts(facts)
+    other = replace(facts, workload=replace(facts.workload, service="another"))
+    assert json.loads(spell_facts(other))["rules"]["keyReleasePolicies"] == []
+
+
+def test_facts_are_told_up_to_a_length_and_by_it_beyond(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = build_facts()
+    size = len(spell_facts(facts))
+    monkeypatch.setattr("sekisho.broker.describing._MOST_FACTS_BYTES", size)
+    assert describe_facts(facts) == {"facts": Spelt(spell_facts(facts))}
     monkeypatch.setattr("sekisho.broker.describing._MOST_FACTS_BYTES", size - 1)
     assert describe_facts(facts) == {"factsBytes": size}
+
+
+def test_classes_that_were_read_once_are_still_held_against_each_other() -> None:
+    facts = build_facts()
+    decide_release(facts)
+    higher = replace(facts, question=replace(facts.question, data_class="restricted+gdpr"))
+    refused(higher, Reason.CLASS_MISMATCH, "is sealed for class restricted")
+    lower = replace(facts, workload=replace(facts.workload, service_class="public"))
+    refused(lower, Reason.CLASS_MISMATCH, "legal/chat is of class public")
+    decide_release(facts)
 
 
 async def test_canaries_that_were_read_once_are_read_anew_where_the_controller_names_others() -> None:

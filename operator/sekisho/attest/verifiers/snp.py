@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from cryptography.hazmat.primitives.hashes import SHA384
@@ -24,6 +25,7 @@ from sekisho.attest.verifiers.snp_report import NO_KEY, VCEK, UnverifiedReport, 
 from sekisho.errors import Reason, RefusedError
 
 _DEBUG_BIT: Final = 19
+_MOST_HELD: Final = 256
 # Families and models of processors, by AMD's revision guides; the first and the last model count.
 _MODELS: Final = (
     ("Milan", 0x19, 0x00, 0x0F),
@@ -163,27 +165,33 @@ def _claim(report: UnverifiedReport, endorsement: Endorsement, chain: Chain) -> 
         chip_id=report.chip_id if any(report.chip_id) else None,
         evidence_digest=f"sha256:{hashlib.sha256(report.signed).hexdigest()}",
         window=chain.window,
-        tcb=_list_tcb(report, endorsement.product),
+        tcb=_list_tcb(
+            report.reported_tcb,
+            report.committed_tcb,
+            report.current_tcb,
+            report.launch_tcb,
+            product=endorsement.product,
+        ),
         configuration=report.host_data,
         facts=tuple(sorted([*_list_facts(report), *_list_origin(report, endorsement, chain)])),
     )
 
 
-def _list_tcb(report: UnverifiedReport, product: str) -> tuple[tuple[str, int], ...]:
-    others = (("committed", report.committed_tcb), ("current", report.current_tcb), ("launch", report.launch_tcb))
-    listed = list(decode_tcb(report.reported_tcb, product))
-    for prefix, data in others:
+@lru_cache(_MOST_HELD)
+def _list_tcb(
+    reported: bytes, committed: bytes, current: bytes, launch: bytes, *, product: str
+) -> tuple[tuple[str, int], ...]:
+    listed = list(decode_tcb(reported, product))
+    for prefix, data in (("committed", committed), ("current", current), ("launch", launch)):
         listed += [(f"{prefix}.{name}", version) for name, version in decode_tcb(data, product)]
     return tuple(sorted(listed))
 
 
 def _list_facts(report: UnverifiedReport) -> list[tuple[str, str]]:
-    policy = [(name, _say(_bit(report.policy, bit))) for name, bit in _POLICY_FACTS]
-    platform = [(name, _say(_bit(report.platform_info, bit))) for name, bit in _PLATFORM_FACTS]
     mitigations = zip(("mitigations.launch", "mitigations.current"), report.mitigations or (), strict=False)
     return [
-        *policy,
-        *platform,
+        *_list_bits(report.policy, _POLICY_FACTS),
+        *_list_bits(report.platform_info, _PLATFORM_FACTS),
         *((name, f"{vector:016x}") for name, vector in mitigations),
         ("policy.abi", f"{report.policy >> 8 & 255}.{report.policy & 255}"),
         ("vmpl", str(report.vmpl)),
@@ -199,6 +207,11 @@ def _list_facts(report: UnverifiedReport) -> list[tuple[str, str]]:
         ("firmware.current", ".".join(map(str, report.current_version))),
         ("firmware.committed", ".".join(map(str, report.committed_version))),
     ]
+
+
+@lru_cache(_MOST_HELD)
+def _list_bits(value: int, names: tuple[tuple[str, int], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, _say(_bit(value, bit))) for name, bit in names)
 
 
 def _list_origin(report: UnverifiedReport, endorsement: Endorsement, chain: Chain) -> list[tuple[str, str]]:

@@ -149,7 +149,7 @@ def _check_reserved(data: bytes, version: int) -> None:
         (SIGNED_BYTES + 2 * _NUMBER_BYTES, REPORT_BYTES),
     ]
     for begin, end in spans:
-        if any(data[begin:end]):
+        if data[begin:end] != bytes(end - begin):
             raise _invalid(f"has version {version} and reserved bytes 0x{begin:x} to 0x{end - 1:x} that are not zero")
 
 
