@@ -66,7 +66,7 @@ RULES: Final = {
         (r"<\|(?:im_start|im_end|im_sep|system|user|assistant|tool|endoftext|eot_id|eom_id|start_header_id|end_header_id|"
         r"begin_of_text|end_of_text|channel|message|return|call|python_tag)\|>"),
         r"\[/?inst\]", r"<</?sys>>", r"<(?:start|end)_of_turn>", r"</?\|?(?:begin|end)▁of▁sentence\|?>", r"<｜(?:user|assistant)｜>",
-        r"\[system\](?:\(#[a-z]*\))?\s*:?\s*(?:you|ignore|new)", r"(?:^|\n)\s*#{2,4} ?(?:system|assistant)(?: (?:prompt|message))?\s*:",
+        r"\[system\](?:\(#[a-z]*\))?\s*:?\s*(?:you|ignore|new)", r"(?:^| )#{2,4} ?(?:system|assistant)(?: (?:prompt|message))?\s*:",
         r"</?system(?:[-_ ]?(?:prompt|message|instructions?))?>",
     )),
     "encoded-order": (

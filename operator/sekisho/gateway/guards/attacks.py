@@ -37,6 +37,10 @@ def _compile(pattern: str) -> Any:
 _COMPILED: Final = {name: _compile(pattern) for name, pattern in RULES.items()}
 _ANY: Final = _compile("|".join(f"(?:{pattern})" for pattern in RULES.values()))
 _COMPILED_TOOL: Final = _compile(TOOL)
+# Whether there may be any of these: RE2 tells in one pass.
+_ENCODED: Final = _compile(
+    r"[A-Za-z0-9+/_-]{24}|(?:[0-9A-Fa-f]{2}[ :]?){16}|%[0-9A-Fa-f]{2}[A-Za-z0-9.+-]{0,64}%[0-9A-Fa-f]{2}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +67,18 @@ def find_attacks(texts: Iterable[Text]) -> tuple[Verdict, ...]:
 
 
 def _look(text: Text) -> Iterator[Verdict]:
-    folded = _spell(text.value)
-    yield from (Verdict(rule, text.path, offset) for rule, offset in _match(folded))
-    if text.role == "tool" and (match := _COMPILED_TOOL.search(folded)):
+    folded = fold(text.value).text
+    spelt = _set_close(folded)
+    yield from (Verdict(rule, text.path, offset) for rule, offset in _match(spelt))
+    if text.role == "tool" and (match := _COMPILED_TOOL.search(spelt)):
         yield Verdict(TOOL_RULE, text.path, match.start())
-    for offset, inner in _decode(text.value):
-        yield from (Verdict(f"encoded-{rule}", text.path, offset) for rule, _ in _match(_spell(inner)))
+    for offset, inner in _decode(folded):
+        yield from (Verdict(f"encoded-{rule}", text.path, offset) for rule, _ in _match(_set_close(fold(inner).text)))
 
 
-def _spell(text: str) -> str:
-    """Fold a text, with every run of white space but an end of line as one space."""
-    return re.sub(r"[ \t\r\f\v]*\n\s*|[ \t\r\f\v]+", lambda gap: "\n" if "\n" in gap[0] else " ", fold(text).text)
+def _set_close(text: str) -> str:
+    """Return a text with every run of white space as one space."""
+    return " ".join(text.split())
 
 
 def _match(text: str) -> Iterator[tuple[str, int]]:
@@ -85,6 +90,8 @@ def _match(text: str) -> Iterator[tuple[str, int]]:
 
 def _decode(text: str) -> Iterator[tuple[int, str]]:
     """Yield what stands encoded in a text: base64, hexadecimal and per cent signs, a bounded number of each."""
+    if not _ENCODED.search(text):
+        return
     for pattern, decode in ((_BASE64, _from_base64), (_HEX, _from_hex), (_PERCENT, _from_percent)):
         for count, match in enumerate(pattern.finditer(text)):
             if count >= _MAX_ENCODED:
