@@ -1,6 +1,7 @@
 """Every benchmark that exists; a family is a module with `add_to(registry)`, named here."""
 
 from bench import placement
+from bench.gateway import planted
 from bench.harness import Registry
 from bench.operators import benchmarks as operators
 from bench.redact import benchmarks as redact
@@ -18,4 +19,5 @@ def build_registry() -> Registry:
     release.add_to(registry)
     trust.add_to(registry)
     redact.add_to(registry)
+    planted.add_to(registry)
     return registry

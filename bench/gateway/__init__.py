@@ -1,0 +1,1 @@
+"""The gateway, measured beside others and checked for what it lets through."""
