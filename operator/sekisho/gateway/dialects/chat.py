@@ -3,10 +3,18 @@
 A field that nobody here understands could ask an engine to run a template, to fetch an address or to keep the text.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sekisho.gateway.dialects.parts import check_chat_part, read_objects
+from sekisho.gateway.dialects.shapes import (
+    check_logit_bias,
+    check_response_format,
+    check_stop,
+    check_tool_calls,
+    check_tool_choice,
+    check_tools,
+)
 from sekisho.gateway.dialects.strict import (
     BOOL,
     COUNT,
@@ -18,7 +26,6 @@ from sekisho.gateway.dialects.strict import (
     Kind,
     check_fields,
     check_names,
-    not_served,
     quote,
 )
 
@@ -61,6 +68,12 @@ FIELDS: Final[Mapping[str, Kind]] = {
     "reasoning_effort": WORD,
 }
 
+_INSIDE: Final[Mapping[str, Callable[[Any], None]]] = {
+    "response_format": check_response_format,
+    "tools": check_tools,
+    "tool_choice": check_tool_choice,
+}
+
 
 def read_chat(raw: Mapping[str, Any], limits: BodyLimits) -> dict[str, Any]:
     """Return the body for an engine, without the model's name.
@@ -70,6 +83,9 @@ def read_chat(raw: Mapping[str, Any], limits: BodyLimits) -> dict[str, Any]:
     """
     check_fields(raw, FIELDS)
     check_sampling(raw, limits)
+    for name, check in _INSIDE.items():
+        if raw.get(name) is not None:
+            check(raw[name])
     messages = read_turns(raw.get("messages"), most=limits.max_messages)
     return keep_fields(raw) | {"messages": messages}
 
@@ -84,17 +100,17 @@ def keep_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_sampling(raw: Mapping[str, Any], limits: BodyLimits) -> None:
-    """Check how many choices are asked for, and the options of a stream."""
+    """Check how many choices are asked for, what ends and bends them, and the options of a stream."""
+    check_stop(raw.get("stop"))
+    check_logit_bias(raw.get("logit_bias") or {})
     choices = raw.get("n")
     if choices is not None and not 1 <= choices <= limits.max_choices:
         raise FieldError(f"n is {choices}, 1 to {limits.max_choices} are possible", param="n")
-    for name in raw.get("stream_options") or ():
-        if name != "include_usage":
-            raise not_served(name, "stream_options")
+    check_fields(raw.get("stream_options") or {}, {"include_usage": BOOL}, path="stream_options")
 
 
 def read_turns(messages: Any, *, most: int) -> list[dict[str, Any]]:
-    """Return the conversation: known roles, texts, images, and tool calls whose inside is the engine's matter.
+    """Return the conversation: known roles, texts, images, tool calls.
 
     Raises:
         FieldError: Something in it is unknown; the path is named, never the text.
@@ -123,8 +139,8 @@ def _check_message(message: Mapping[str, Any], path: str) -> None:
     for name in ("name", "tool_call_id", "refusal", "reasoning_content", "reasoning"):
         if not isinstance(message.get(name), str | None):
             raise FieldError(f"{path}.{name} must be a string", param=f"{path}.{name}")
-    if not isinstance(message.get("tool_calls"), list | None):
-        raise FieldError(f"{path}.tool_calls must be a list", param=f"{path}.tool_calls")
+    if message.get("tool_calls") is not None:
+        check_tool_calls(message["tool_calls"], f"{path}.tool_calls")
     content = message.get("content")
     if content is None or isinstance(content, str):
         return

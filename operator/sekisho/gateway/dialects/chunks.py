@@ -178,7 +178,7 @@ def _read_choice(choice: Any, engine_path: str, *, whole: bool) -> Iterator[Part
             raise malformed("a choice says nothing that can be read")
     reason = choice.get("finish_reason")
     if reason is not None:
-        if reason not in _REASONS:
+        if not isinstance(reason, str) or reason not in _REASONS:
             raise malformed("its finish_reason is not known")
         stop = choice.get("stop_reason")
         yield Finished(at, reason, stop if isinstance(stop, str) else None)
@@ -193,7 +193,7 @@ def _read_delta(at: int, delta: Mapping[str, Any], *, whole: bool) -> Iterator[P
             continue
         yield from _read_text(Channel(at, voice), delta.get(name))
     for name, value in delta.items():
-        if name not in _VOICES and name not in _SILENT and value not in (None, "", [], {}):
+        if value and name not in _VOICES and name not in _SILENT:
             raise malformed("it says something in a field that is not known")
     if delta.get("function_call") or delta.get("audio"):
         raise malformed("it says something in a field that is not known")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sekisho.gateway.dialects.parts import Part, build_image, join_parts, read_objects, read_string, unknown_type
+from sekisho.gateway.dialects.shapes import SCHEMA
 from sekisho.gateway.dialects.strict import (
     BOOL,
     COUNT,
@@ -124,8 +125,8 @@ def _read_format(text: Mapping[str, Any]) -> dict[str, Any]:
         return {} if kind == "text" else {"response_format": {"type": kind}}
     if kind != "json_schema":
         raise unknown_type(kind, path)
-    check_names(wanted, {"type", "name", "schema", "strict", "description"}, path=path)
     schema = {name: value for name, value in wanted.items() if name != "type" and value is not None}
+    check_fields(schema, SCHEMA, path=path)
     return {"response_format": {"type": kind, "json_schema": schema}}
 
 

@@ -16,6 +16,7 @@ from sekisho.gateway.dialects.strict import BodyLimits, FieldError, parse_json
 from tests.unit.gateway.house import build_chat
 
 LIMITS = BodyLimits()
+CALL = {"id": "x", "type": "function", "function": {"name": "look", "arguments": "{}"}}
 PIXEL = "data:image/png;base64,AAAA"
 
 
@@ -69,7 +70,7 @@ def test_whatever_stands_in_a_message_is_read_or_refused_by_its_path(name: str, 
 
 def test_parts_of_text_and_fields_that_say_nothing_are_read() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    messages = [{"role": "user", "content": parts}, {"role": "assistant", "content": None, "tool_calls": [{"id": "x"}]}]
+    messages = [{"role": "user", "content": parts}, {"role": "assistant", "content": None, "tool_calls": [CALL]}]
     request = parse_chat(json.dumps(build_chat(messages=messages, temperature=None, user="alice")).encode(), LIMITS)
     assert request.body == {"messages": messages}
     assert (request.namespace, request.service, request.stream) == ("legal", "contract-review", False)
@@ -143,7 +144,8 @@ def test_a_message_that_holds_what_is_not_known_is_refused_by_its_path(messages:
     ("fields", "param"),
     [
         ({"temperature": 3}, "temperature"), ({"temperature": True}, "temperature"), ({"max_tokens": 0}, "max_tokens"),
-        ({"stop": 7}, "stop"), ({"stream_options": {"x": 1}}, "stream_options.x"), ({"store": True}, "store"),
+        ({"stop": 7}, "stop"), ({"stream_options": {"x": 1}}, "stream_options.x"),
+        ({"stream_options": {"include_usage": "x"}}, "stream_options.include_usage"), ({"store": True}, "store"),
         ({"seed": 2**64}, "seed"), ({"n": 0}, "n"), ({"logit_bias": []}, "logit_bias"), ({"tools": {}}, "tools"),
     ],
 )  # fmt: skip
@@ -156,7 +158,8 @@ def test_a_field_outside_its_bounds_is_refused_by_name(fields: dict[str, Any], p
 
 @pytest.mark.parametrize("text", ['"\\ud800"', "1e999"])
 def test_what_cannot_be_carried_is_refused(text: str) -> None:
-    body = json.dumps(build_chat(tool_choice={"x": 0})).replace('"x": 0', f'"x": {text}').encode()
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"x": 0}}}
+    body = json.dumps(build_chat(tools=[tool])).replace('"x": 0', f'"x": {text}').encode()
     with pytest.raises(FieldError, match="cannot carry"):
         parse_chat(body, LIMITS).render("served")
 
@@ -188,3 +191,4 @@ def test_words_of_an_engine_are_short_and_on_one_line() -> None:
     assert read_engine_message(b'{"message":"x"}') == "x"
     for body in (b"", b"[]", b'{"error":7}', b"[" * 9999):
         assert read_engine_message(body) == ""
+    assert read_usage([b'"usage" {"a":', b'[{"usage":1}]']) == {}

@@ -156,3 +156,24 @@ def test_images_are_counted_and_go_on_as_they_are() -> None:
     part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     assert asked.body["messages"][0]["content"] == [{"type": "text", "text": "what is it?"}, part, part]
     assert read().images == 0
+
+
+def test_what_a_user_says_before_and_between_results_keeps_its_place() -> None:
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": "r"}
+    said = {"type": "text", "text": "a"}
+    assert read(**turns(said, result, said, result)).body["messages"] == [
+        {"role": "user", "content": "a"},
+        {"role": "tool", "tool_call_id": "t1", "content": "r"},
+        {"role": "user", "content": "a"},
+        {"role": "tool", "tool_call_id": "t1", "content": "r"},
+    ]
+
+
+def test_a_turn_without_words_and_a_tool_without_a_description_are_read() -> None:
+    call = {"type": "tool_use", "id": "t1", "name": "look", "input": {}}
+    body = read(tools=[{"name": "look", "input_schema": {}}], **turns(call, role="assistant")).body
+    function = {"name": "look", "arguments": "{}"}
+    assert body["messages"] == [
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "t1", "type": "function", "function": function}]}
+    ]
+    assert body["tools"] == [{"type": "function", "function": {"name": "look", "parameters": {}}}]

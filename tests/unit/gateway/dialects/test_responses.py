@@ -62,6 +62,7 @@ def part(**fields: Any) -> dict[str, Any]:
         ({"text": {"format": "x"}}, "text.format", "must be an object"),
         ({"text": {"format": {"type": "grammar"}}}, "text.format.type", '"grammar", which is not served'),
         ({"text": {"format": {"type": "text", "x": 1}}}, "text.format.x", "not served"),
+        ({"text": {"format": {"type": "json_schema", "schema": "x"}}}, "text.format.schema", "must be an object"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type", '"web_search", which is not served'),
         ({"tools": [TOOL | {"defer_loading": True}]}, "tools[0].defer_loading", "not served"),
         ({"tools": [TOOL | {"parameters": "x"}]}, "tools[0].parameters", "must be an object"),
@@ -91,7 +92,7 @@ def part(**fields: Any) -> dict[str, Any]:
         (item(type="reasoning", summary=[{"type": "x"}]), "input[0].summary[0].type", "not served"),
         (item(type="reasoning", summary=[]), "input", "at least one message"),
     ],
-    ids=range(49),
+    ids=range(50),
 )  # fmt: skip
 def test_what_is_not_known_is_refused_by_its_path(fields: dict[str, Any], param: str, said: str) -> None:
     with pytest.raises(FieldError) as refusal:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sekisho.errors import Reason, UnavailableError
 from sekisho.gateway.dialects.answers import Channel
@@ -25,6 +26,11 @@ from tests.unit.gateway.dialects.speaking import (
     spell,
 )
 
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.text(max_size=3) | st.sampled_from(["stop", "length"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=5,
+)
 CHAT = ask(Endpoint.CHAT)
 
 
@@ -76,15 +82,39 @@ def refuse(data: bytes, asked: Any = CHAT) -> str:
         (spell([chunk(call(0, "{}", "a")), chunk(call(1, "{}", "b")), chunk(call(0, "x"))]), "are mixed up"),
         (spell([chunk(call(0, "{}", "a")), chunk(call(0, "{}", "b"))]), "are mixed up"),
         (spell([chunk({"content": "a"}, "because")]), "its finish_reason is not known"),
+        (spell([chunk({}) | {"choices": [{"index": 0, "finish_reason": {}}]}]), "its finish_reason is not known"),
         (spell([chunk({}, "stop"), chunk({"content": "secret"})]), "it went on after its end"),
         (spell([chunk({"content": "a"})]), "it was not finished"),
         (spell([]), "it was not finished"),
         (spell([chunk({}, "stop")]) + spell([chunk({})]), "it went on after its last word"),
     ],
-    ids=range(27),
+    ids=range(28),
 )  # fmt: skip
 def test_an_engine_that_speaks_amiss_ends_the_answer_and_nothing_of_it_is_repeated(event: bytes, said: str) -> None:
     assert said in refuse(event)
+
+
+@given(
+    st.sampled_from([Endpoint.CHAT, Endpoint.MESSAGES, Endpoint.RESPONSES, Endpoint.COMPLETIONS]),
+    st.dictionaries(st.sampled_from(["content", "reasoning", "tool_calls", "function_call", "x"]), JSON, max_size=3),
+    st.dictionaries(st.sampled_from(["index", "delta", "text", "finish_reason", "stop_reason"]), JSON, max_size=3),
+    st.dictionaries(st.sampled_from(["id", "created", "usage", "choices", "error"]), JSON, max_size=2),
+)
+@settings(deadline=None, max_examples=150)
+def test_whatever_an_engine_says_is_told_or_ends_the_answer_and_nothing_else_happens(
+    endpoint: Endpoint, delta: dict[str, Any], choice: dict[str, Any], event: dict[str, Any]
+) -> None:
+    path = Endpoint.COMPLETIONS if endpoint is Endpoint.COMPLETIONS else Endpoint.CHAT
+    kind = "text_completion" if endpoint is Endpoint.COMPLETIONS else "chat.completion.chunk"
+    spoken = chunk(delta) | {"object": kind}
+    spoken["choices"][0] |= choice
+    data, ended = spell([spoken | event], ascii_only=True), False
+    answerer = build(ask(endpoint, path), Holding())
+    try:
+        hear(answerer.feed(data) + answerer.end())
+    except UnavailableError:
+        ended = True
+    assert ended or spoken["choices"][0].get("finish_reason") or event.get("choices")
 
 
 def test_nothing_that_was_held_back_is_told_when_an_answer_fails() -> None:
@@ -225,3 +255,28 @@ def test_completions_are_examined_streaming_and_not() -> None:
     answer = json.loads(build(asked, Holding()).whole(json.dumps(completion("abc", "length")).encode()))
     assert answer["choices"] == [{"index": 0, "text": "abc<content>", "logprobs": None, "finish_reason": "length"}]
     assert hear(build(asked, Holding()).fail(Reason.UPSTREAM_FAILED, "why"))[0]["error"]["message"] == "why"
+
+
+def test_counts_of_what_was_cached_and_thought_are_told_too() -> None:
+    usage = USAGE | {
+        "prompt_tokens_details": {"cached_tokens": 3},
+        "completion_tokens_details": {"reasoning_tokens": 2},
+    }
+    choices = [{"index": 0, "message": {"content": ""}, "finish_reason": "stop"}]
+    body = json.dumps(
+        {"object": "chat.completion", "id": 7, "created": "x", "choices": choices, "usage": usage}
+    ).encode()
+    told = json.loads(build(ask(Endpoint.CHAT, stream=False), Holding()).whole(body))
+    assert told["usage"] == usage
+    assert (told["id"], told["created"]) == ("", 0)
+    assert told["choices"][0]["message"] == {"role": "assistant", "content": None}
+    odd = body.replace(b'"prompt_tokens": 7', b'"prompt_tokens": -7')
+    told = json.loads(build(ask(Endpoint.CHAT, stream=False), Holding()).whole(odd))
+    assert told["usage"]["prompt_tokens"] == 0
+
+
+def test_two_choices_of_a_whole_answer_are_kept_apart() -> None:
+    choices = [{"index": at, "message": {"content": f"a{at}"}, "finish_reason": "stop"} for at in (0, 1)]
+    body = json.dumps({"object": "chat.completion", "choices": choices}).encode()
+    told = json.loads(build(ask(Endpoint.CHAT, stream=False), Holding()).whole(body))
+    assert [item["message"]["content"] for item in told["choices"]] == ["a0<content>", "a1<content>"]
