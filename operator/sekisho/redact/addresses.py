@@ -25,14 +25,21 @@ _NAMED: Final = re.compile(
 _SAID: Final = re.compile(r"(?:住所|所在地)\s?[はが]?\s?")
 _NUMERAL: Final = r"(?:\d{1,5}|[〇一二三四五六七八九十百]{1,5})"
 _BLOCK: Final = re.compile(
-    rf"{_NUMERAL}(?:(?:丁目|番地の?|番町|番|号|[-ー]|の)\s?{_NUMERAL}){{0,4}}(?:丁目|番地|番町|番|号室?)?", re.ASCII
-)
-_BUILDING: Final = re.compile(
-    r"\s?[一-鿿々ァ-ヶーA-Za-z・]{1,20}?"
-    r"(?:ビル|マンション|ハイツ|コーポ|荘|アパート|タワー|レジデンス|ハウス|メゾン|棟|館|寮|団地|プラザ)"
-    r"[一-鿿ァ-ヶー]{0,8}\s?(?:[A-Za-z]?\d{1,4}(?:号室|号|階|F|-\d{1,4})?)?|\s?[A-Za-z]?\d{1,4}(?:号室|階|F)",
+    rf"(?:{_NUMERAL}条[東西南北]?(?={_NUMERAL}))?"
+    rf"{_NUMERAL}(?:(?:丁目|番地の?|番町|番|号|[-ー]|の)\s?{_NUMERAL}){{0,4}}(?:丁目|番地|番町|番|号室?)?",
     re.ASCII,
 )
+_ROOM: Final = r"[A-Za-z]?\d{1,4}(?:号室|号館|号|室|階|F)"
+# Parts of a building: its name, with what says that it is one before or behind, and floors and rooms.
+_BUILDING: Final = re.compile(
+    rf"\s?(?:[一-鿿々ァ-ヶーA-Za-z0-9・]{{1,20}}?"
+    r"(?:ビル(?:ディング)?|マンション|ハイツ|コーポ|荘|アパート|タワー|レジデンス|ハウス|メゾン|棟|号?館|寮|団地|プラザ|庁舎|ヒルズ|コート|パレス|テラス"
+    r"|スクエア|センター|ホール|ガーデン|シティ)"
+    r"|(?:コーポ|シャトー|メゾン|ハイツ|パレス|グラン|ヴィラ|ドミール|サンハイツ)[一-鿿々ァ-ヶー]{1,12})"
+    rf"[一-鿿ァ-ヶー]{{0,8}}\s?(?:{_ROOM}|[A-Za-z]?\d{{1,4}}(?:-\d{{1,4}})?)?|\s?{_ROOM}",
+    re.ASCII,
+)
+_MAX_PARTS: Final = 4
 
 
 def find_address(text: str, start: int) -> Span | None:
@@ -42,12 +49,20 @@ def find_address(text: str, start: int) -> Span | None:
     block = _BLOCK.match(text, start)
     if lead is None or begin is None or block is None or not _is_block(block[0]):
         return None
-    building = _BUILDING.match(text, block.end())
-    return Span(start - len(lead[0]) + begin, building.end() if building else block.end(), Category.JP_ADDRESS)
+    return Span(start - len(lead[0]) + begin, _find_building(text, block.end()), Category.JP_ADDRESS)
+
+
+def _find_building(text: str, end: int) -> int:
+    for _ in range(_MAX_PARTS):
+        part = _BUILDING.match(text, end)
+        if part is None:
+            break
+        end = part.end()
+    return end
 
 
 def _is_block(block: str) -> bool:
-    return any(sign in block for sign in ("丁目", "番", "-", "ー", "号", "の"))
+    return any(sign in block for sign in ("丁目", "番", "-", "ー", "号", "の", "条"))
 
 
 def _find_place(lead: str) -> int | None:

@@ -65,7 +65,10 @@ def _judge(text: str, parts: list[_Part], names: LatinNames, *, titled: bool) ->
     if titled:
         parts = parts[: heads[0]] if heads and heads[0] else parts
         return parts[0].start, parts[-1].end
+    article = parts[0].low in latinwords.ARTICLES
     parts = _drop_common(parts, names)
+    if article or parts[0].low in latinwords.PRONOUNS:
+        return None
     if heads or len(parts) > _MAX_PARTS or all(_is_shouted(part) for part in parts):
         return None
     span = parts[0].start, parts[-1].end

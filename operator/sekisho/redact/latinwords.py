@@ -36,6 +36,9 @@ HEADS: Final = frozenset(
     lake river mountain bay beach valley airport station bridge foundation dam association award prize act law theorem disease syndrome studios
     records press news times post magazine festival cup league club fc united season office""".split()
 )
+# A surname behind an article is a family's, a firm's or a thing's.
+ARTICLES: Final = frozenset("the a an".split())
+PRONOUNS: Final = frozenset("i he she it we you they who this that these those what there".split())
 FIRST_OF_PLACES: Final = frozenset(
     """rua avenida av calle via paseo plaza rue uss usns fort mount mt lake san santa saint st los las new port porto cape isle north south east
     west""".split()

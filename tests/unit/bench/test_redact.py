@@ -1,12 +1,30 @@
 """The benchmark of masking: a side that masks differently, or nothing, is an error."""
 
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
 import pytest
 
 from bench.catalogue import build_registry
 from bench.harness import WrongAnswerError
 from bench.redact.benchmarks import build_masking, demand_same
 from bench.redact.made import KINDS, make
-from bench.redact.quality import measure, read_made
+from bench.redact.quality import (
+    ENGLISH,
+    JAPANESE,
+    Marked,
+    measure,
+    rates,
+    read_english,
+    read_japanese,
+    read_made,
+    show,
+)
+from sekisho.gateway.tagging import load_tagger
+from sekisho.redact.categories import Category
+from sekisho.redact.detect import Detector
 
 
 def test_sides_that_mask_differently_or_nothing_are_wrong() -> None:
@@ -31,15 +49,47 @@ def test_it_is_registered_with_its_goal() -> None:
 def test_quality_counts_what_is_missed_and_what_is_false() -> None:
     items = make(3, 5)
     assert {item.category for item in items} == {None, *KINDS}
-    counts, samples = measure([("nothing here", [(0, 7, next(iter(KINDS)))]), ("090-1234-5678", [])])
-    assert sum(row["missed"] for row in counts.values()) == 1
-    assert sum(row["false"] for row in counts.values()) == 1
-    assert len(samples) == 2
+    texts = [Marked("nothing here", ((0, 7, "phone"),)), Marked("090-1234-5678", ((0, 13, "order"),))]
+    result = measure(texts, {"phone": Category.PHONE})
+    assert (result.counts["phone"]["missed"], result.counts["phone"]["false"]) == (1, 1)
+    assert result.confused == {("phone", "order"): 1}
+    assert len(result.samples) == 2
+
+
+def test_rates_of_nothing_are_no_numbers() -> None:
+    assert all(math.isnan(rate) for rate in rates(Counter()))
+    assert rates(Counter(found=3, whole=2, missed=1, false=1)) == (0.75, 0.5, 0.75)
+
+
+def test_a_table_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    show("title", measure([Marked("090-1234-5678", ())], {"phone": Category.PHONE}))
+    assert "1 times phone where the set has -" in capsys.readouterr().out
 
 
 def test_made_items_are_found_and_look_alikes_are_not() -> None:
-    counts, samples = measure(read_made(make(5, 20)))
-    for category, row in counts.items():
-        found, missed, false = row["found"], row["missed"], row["false"]
-        assert found / (found + missed) >= 0.99, (category, samples)
-        assert found / (found + false) >= 0.97, (category, samples)
+    result = measure(read_made(make(5, 20)), {item.value: item for item in Category})
+    for category, row in result.counts.items():
+        _, whole, precision = rates(row)
+        assert whole >= 0.99, (category, result.samples)
+        assert precision >= 0.97, (category, result.samples)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "read", "words", "recall", "precision"),
+    [("ner_ja_dev.json", read_japanese, JAPANESE, 0.90, 0.75), ("pii_en_dev.json", read_english, ENGLISH, 0.80, 0.75)],
+)
+def test_people_of_the_development_sets_are_found(
+    name: str,
+    read: Callable[[Path], Iterable[Marked]],
+    words: Mapping[str, Category],
+    recall: float,
+    precision: float,
+) -> None:
+    path = Path(__file__).parents[4] / "shared/datasets" / name
+    if not path.exists():
+        pytest.skip(f"the set {name} is not beside the repository")
+    detector = Detector(frozenset({Category.PERSON}), None, load_tagger())
+    found, _, right = rates(measure(read(path), words, detector).counts["person"])
+    assert found >= recall
+    assert right >= precision

@@ -22,7 +22,7 @@ def latin(text: str) -> list[str]:
     [
         "Paris is large", "Please wait", "Jones University", "Reed Street", "6076 Müller u. 97", "Jane 45, Paris", "JANE DOE INC", "DOE",
         "San Müller", "jane@doe.com", "@Jane", "Don't go", "Jo", "Alpha Beta", "Jane Doe Jones Reed Müller", "X", "Mr. is short", "Sent by Xa Bank",
-        "Dr",
+        "Dr", "I want to know", "She said", "The Jones family", "The Doe",
     ],
 )  # fmt: skip
 def test_what_is_no_person_is_left(text: str) -> None:

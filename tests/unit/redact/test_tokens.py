@@ -55,6 +55,24 @@ def test_an_insurers_number_is_found_by_its_check_digit() -> None:
     assert found(f"国保の保険者番号は0613999{hits[0]}") == [(f"0613999{hits[0]}", "jp-health-insurance")]
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "東京都千代田区千代田1番1号 パレスビル3階 301号室", "北海道札幌市中央区北1条西2丁目", "北海道札幌市北区北二十四条西五丁目1番1号", "東京都渋谷区神南1-2-3 シャトー神南203号室",
+        "東京都世田谷区世田谷4-21-27 コーポ山田 102", "埼玉県さいたま市浦和区高砂3-15-1 第2ビルB棟201号", "東京都港区六本木六丁目10番1号 六本木ヒルズ森タワー52階",
+        "京都府京都市中京区寺町通御池上る上本能寺前町488番地", "新潟県南魚沼郡湯沢町大字湯沢123番地4", "愛知県名古屋市中区三の丸３−１−２", "東京都中央区銀座4-5-6 GINZAビル 7F",
+        "東京都港区芝1-2-3 ハイツ桜 1階 2階 3階 4階",
+    ],
+)  # fmt: skip
+def test_an_address_is_found_to_its_last_room(address: str) -> None:
+    assert found(f"送付先は{address}です") == [(address, "jp-address")]
+
+
+@pytest.mark.parametrize("text", ["憲法9条と西側", "第9条西", "東京都の条例2条東", "刑法百条南"])
+def test_articles_of_laws_are_no_addresses(text: str) -> None:
+    assert found(text) == []
+
+
 def test_an_address_and_a_telephone_number_side_by_side_are_both_found() -> None:
     assert [kind for _, kind in found("東京都港区芝1-2-3 03-1234-5678")] == ["jp-address", "phone"]
     assert [kind for _, kind in found("東京都港区芝1-2-3-4-5-6 090-1234-5678")] == ["jp-address", "phone"]
