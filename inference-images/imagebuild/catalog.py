@@ -119,7 +119,9 @@ def _engine(folder: str) -> Image:
 _CATALOGUE: dict[str, Callable[[], Image]] = {
     "agent": lambda: _process("agent", packages=(*debian.AGENT_PYTHON, *debian.NFTABLES)),
     "controller": lambda: _process("controller", packages=(*debian.PYTHON, "libstdc++6")),  # numpy links to it
-    "gateway": lambda: _process("gateway", packages=(*debian.PYTHON, "ca-certificates")),
+    "gateway": lambda: _process(
+        "gateway", packages=(*debian.PYTHON, "ca-certificates", "libstdc++6")
+    ),  # google-re2 links to it
     "depot": lambda: _process("depot", packages=(*debian.PYTHON, "ca-certificates")),
     "broker": lambda: _process(
         "broker", packages=(*debian.PYTHON, "ca-certificates", "libstdc++6")
