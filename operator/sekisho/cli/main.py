@@ -14,6 +14,7 @@ from sekisho.cli.declaring import declaration_options, read_declarations
 from sekisho.cli.evidence_command import collateral, evidence, reference_values
 from sekisho.cli.failures import EXIT_CODES
 from sekisho.cli.key_services import open_keys, open_same
+from sekisho.cli.ledger_command import ledger
 from sekisho.cli.policy_command import policy
 from sekisho.cli.progress import describe_bytes, open_meter
 from sekisho.cli.registry import Registry, parse_reference
@@ -206,7 +207,7 @@ def pull(origin: str, out: Path, plain_http: bool, ca_file: Path | None, as_json
     _run(act, as_json=as_json)
 
 
-for command in (scan, sign, verify, approve, policy, collateral, evidence, reference_values):
+for command in (scan, sign, verify, approve, policy, collateral, evidence, reference_values, ledger):
     cli.add_command(command)
 
 

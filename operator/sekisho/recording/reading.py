@@ -1,7 +1,7 @@
 """Logs as files, wherever they lie: in the folder of a process, in a copy, in an export."""
 
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -93,29 +93,36 @@ class _FolderReader:
 
 def _find_in_tar(source: Path) -> Iterator[LogFiles]:
     try:
-        archive = tarfile.open(source)  # noqa: SIM115 - it is read from as long as its logs are
+        with tarfile.open(source, "r:") as archive:
+            members = archive.getmembers()
     except tarfile.TarError:
         raise RefusedError(Reason.RECORD_BROKEN, f"{source} is no folder and no export (tar)") from None
-    members = {item.name: item for item in archive.getmembers() if item.isreg() and item.size <= MAX_FILE}
-    for name in sorted(members):
+    places = {item.name: (item.offset_data, item.size) for item in members if item.isreg() and item.size <= MAX_FILE}
+    for name in sorted(places):
         folder, _, last = name.rpartition("/")
         if last == CHECKPOINT:
-            read = _tar_reader(archive, members, folder)
-            cosigned = [read(item[len(folder) + 1 :]) for item in members if item.startswith(f"{folder}/{COSIGNED}/")]
-            data = read(CHECKPOINT)
-            assert data is not None  # noqa: S101 -- it is among the members
-            yield LogFiles(f"{source}:{folder}", _read_head(data), read, tuple(item for item in cosigned if item))
+            read = _TarReader(source, places, f"{folder}/" if folder else "")
+            cosigned = sorted(item.removeprefix(read.prefix) for item in places if item.startswith(read.prefix))
+            notes = [read(item) for item in cosigned if item.startswith(f"{COSIGNED}/")]
+            head = _read_head(read(CHECKPOINT) or b"")
+            yield LogFiles(f"{source}:{folder}", head, read, tuple(note for note in notes if note))
 
 
-def _tar_reader(
-    archive: tarfile.TarFile, members: dict[str, tarfile.TarInfo], folder: str
-) -> Callable[[str], bytes | None]:
-    def read(path: str) -> bytes | None:
-        member = members.get(f"{folder}/{path}" if folder else path)
-        file = archive.extractfile(member) if member is not None else None
-        return file.read() if file is not None else None
+@dataclass(frozen=True, slots=True)
+class _TarReader:
+    """Reads the files of one log out of an archive that is not compressed."""
 
-    return read
+    source: Path
+    places: dict[str, tuple[int, int]] = field(repr=False)
+    prefix: str
+
+    def __call__(self, path: str) -> bytes | None:
+        place = self.places.get(f"{self.prefix}{path}")
+        if place is None:
+            return None
+        with self.source.open("rb") as file:
+            file.seek(place[0])
+            return file.read(place[1])
 
 
 def _read_head(data: bytes) -> Checkpoint:

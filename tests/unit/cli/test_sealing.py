@@ -177,6 +177,14 @@ def test_a_sealed_model_verifies_and_rewraps_without_touching_the_weights(bench:
         "evidence verify",
         "evidence explain",
         "reference-values",
+        "ledger",
+        "ledger verify",
+        "ledger search",
+        "ledger prove",
+        "ledger export",
+        "ledger key",
+        "ledger witness",
+        "ledger witness cosign",
     ],
 )
 def test_help_is_what_was_agreed(command: str) -> None:

@@ -1,0 +1,213 @@
+"""Search over verified logs, with an honest count of what was examined and what could not be."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sekisho.classify.lattice import DataClass
+from sekisho.cli.failures import refuse
+from sekisho.cli.ledger_keys import read_log_keys
+from sekisho.cli.ledger_verifying import Found, Kept, verify_sources
+from sekisho.cli.progress import open_meter
+from sekisho.errors import Reason
+from sekisho.ledger.entry import parse_entry
+
+_CLOSED: Final = "Closed"
+_RELAYED: Final = "relayed"
+Entry = Mapping[str, Any]
+Filter = Callable[[Entry], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassWish:
+    """Which classes are searched for: those that dominate one, or that one alone."""
+
+    value: DataClass
+    and_above: bool
+    levels: tuple[str, ...]
+
+    def matches(self, label: object) -> bool | None:
+        """Tell whether an entry's class is meant; None where its level is none of the policy's."""
+        level, *compartments = str(label).split(".")
+        if level not in self.levels:
+            return None
+        found = DataClass(self.levels.index(level), level, frozenset(compartments))
+        return found.dominates(self.value) if self.and_above else found == self.value
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was seen.
+
+    Attributes:
+        matching: Entries that all filters but --left-closed-network let pass.
+        closed: Of those, relayed to a site of tier Closed.
+        unknown: Of those, relayed, and the entry names no tier.
+        unclassed: Entries whose class is none of the levels.
+        ages: The oldest evidence of a Closed site; None where an entry names none.
+    """
+
+    examined: int = 0
+    matching: int = 0
+    closed: int = 0
+    unknown: int = 0
+    unclassed: int = 0
+    hits: int = 0
+    oldest_evidence: float | None = 0.0
+    shown: list[dict[str, Any]] = field(default_factory=list)
+
+
+def search(given: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Search; nothing is told before everything is verified.
+
+    Raises:
+        OSError: A file cannot be read.
+        RefusedError: A log does not verify, or a filter cannot be understood.
+    """
+    wish, filters, tally = _read_class(given), _read_filters(given), Tally()
+
+    def look(origin: str, index: int, data: bytes) -> None:
+        _look(tally, parse_entry(data), given, wish, filters, place={"log": origin, "index": index})
+
+    meter = open_meter(as_json=given["as_json"])
+    found = verify_sources(given["sources"], read_log_keys(given["keys"]), Kept(), meter=meter, look=look)
+    return _describe(found, tally, given, wish)
+
+
+def _look(
+    tally: Tally, entry: Entry, given: Mapping[str, Any], wish: ClassWish | None, filters: list[Filter],
+    *, place: dict[str, Any],
+) -> None:  # fmt: skip
+    tally.examined += 1
+    if wish is not None:
+        matches = wish.matches(entry["class"]) if "class" in entry else False
+        if matches is None:
+            tally.unclassed += 1
+        if not matches:
+            return
+    if not all(fits(entry) for fits in filters):
+        return
+    tally.matching += 1
+    if given["left_closed_network"] and not _left(tally, entry):
+        return
+    tally.hits += 1
+    if len(tally.shown) < given["limit"]:
+        tally.shown.append(place | {"entry": dict(entry)})
+
+
+def _left(tally: Tally, entry: Entry) -> bool:
+    """Tell whether a request left the closed network, and count what did not, or cannot be told."""
+    if entry.get("decision") != _RELAYED:
+        return False
+    backend = entry.get("backend")
+    tier = backend.get("tier") if isinstance(backend, dict) else None
+    if tier is None:
+        tally.unknown += 1
+        return False
+    if tier != _CLOSED:
+        return True
+    tally.closed += 1
+    age = backend.get("evidenceAgeSeconds") if isinstance(backend, dict) else None
+    if not isinstance(age, int | float) or tally.oldest_evidence is None:
+        tally.oldest_evidence = None
+    else:
+        tally.oldest_evidence = max(tally.oldest_evidence, float(age))
+    return False
+
+
+def _read_class(given: Mapping[str, Any]) -> ClassWish | None:
+    text = given["data_class"]
+    if text is None:
+        return None
+    levels = tuple(name.strip() for name in given["levels"].split(",") if name.strip())
+    level, *compartments = text.removeprefix(">=").strip().replace("+", ".").split(".")
+    if level not in levels:
+        raise refuse(f"{level!r} is none of the levels {', '.join(levels)}; see --levels", reason=Reason.UNKNOWN_LEVEL)
+    return ClassWish(
+        DataClass(levels.index(level), level, frozenset(compartments)), text.startswith(">="), levels
+    )  # fmt: skip
+
+
+def _read_filters(given: Mapping[str, Any]) -> list[Filter]:
+    filters: list[Filter] = []
+    if given["service"] is not None:
+        filters.append(lambda entry: entry.get("model") == given["service"] or entry.get("service") == given["service"])
+    if given["decision"] is not None:
+        filters.append(lambda entry: entry.get("decision") == given["decision"])
+    since, until = (_parse_time(given[name], name) for name in ("since", "until"))
+    if since is not None:
+        filters.append(lambda entry: (at := _time_of(entry)) is not None and at >= since)
+    if until is not None:
+        filters.append(lambda entry: (at := _time_of(entry)) is not None and at < until)
+    return filters
+
+
+def _parse_time(text: str | None, name: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise refuse(f"--{name}: {text[:64]!r} is no time", reason=Reason.INVALID_SPEC) from None
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def _time_of(entry: Entry) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(entry.get("at")))
+    except ValueError:
+        return None
+
+
+def _describe(
+    found: Found, tally: Tally, given: Mapping[str, Any], wish: ClassWish | None
+) -> tuple[dict[str, Any], str]:
+    facts = {
+        "records": found.records, "examined": tally.examined, "expired": found.expired, "matching": tally.matching,
+        "hits": tally.hits, "closed": tally.closed, "unknown": tally.unknown, "unclassed": tally.unclassed,
+        "oldestEvidenceSeconds": tally.oldest_evidence if tally.closed else None, "entries": tally.shown,
+    }  # fmt: skip
+    lines = [_spell_hit(hit) for hit in tally.shown]
+    if tally.hits > len(tally.shown):
+        lines.append(f"… and {tally.hits - len(tally.shown):,} more; see --limit")
+    head = f"{tally.hits:,} found." if tally.hits else "none."
+    lines.append(f"{head} ({'; '.join(_prove(found, tally, given, wish))})")
+    return facts, "\n".join(lines)
+
+
+def _prove(found: Found, tally: Tally, given: Mapping[str, Any], wish: ClassWish | None) -> list[str]:
+    whole = tally.examined == found.records
+    proof = [f"proof: {'all ' if whole else ''}{tally.examined:,} records examined"]
+    if not whole:
+        proof.append(f"{found.expired:,} could not be: retention removed their text")
+    if wish is not None:
+        spelt = f"{wish.value} or above" if wish.and_above else str(wish.value)
+        proof.append(f"{tally.matching:,} of class {spelt}")
+    if given["left_closed_network"]:
+        proof += _prove_closed(tally)
+    if tally.unclassed:
+        proof.append(f"{tally.unclassed:,} are of a level that --levels does not name")
+    return proof
+
+
+def _prove_closed(tally: Tally) -> list[str]:
+    told = [f"{tally.closed:,} served at a Closed site"]
+    if tally.closed and tally.oldest_evidence is not None:
+        told[0] += f" with evidence of at most {tally.oldest_evidence:,.0f} s"
+    if tally.unknown:
+        told.append(f"of {tally.unknown:,} it cannot be told: their entries name no tier")
+    return told
+
+
+def _spell_hit(hit: Mapping[str, Any]) -> str:
+    entry = hit["entry"]
+    caller, backend = entry.get("caller"), entry.get("backend")
+    parts = [
+        str(entry.get("at", "-")), str(entry.get("kind", "-")), str(entry.get("decision", "-")),
+        str(entry.get("class", "-")), str(entry.get("model", "-")),
+        str(caller.get("username", "-")) if isinstance(caller, dict) else "-",
+        f"{backend.get('site', '-')} ({backend.get('tier', '-')})" if isinstance(backend, dict) else "-",
+        f"{hit['log']}#{hit['index']}",
+    ]  # fmt: skip
+    return "  ".join(part if part.isprintable() else repr(part) for part in parts)
