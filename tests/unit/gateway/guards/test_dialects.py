@@ -56,6 +56,20 @@ def test_anthropics_messages_get_their_originals_back(pieces: list[int], cuts: l
 
 @settings(max_examples=40, deadline=None)
 @given(PIECES, CUTS)
+def test_responses_get_their_originals_back(pieces: list[int], cuts: list[int]) -> None:
+    body, redaction = mask(chat(SAID))
+    text_filter = AnswerFilter(redaction.values)
+    told = hear(carry(build(ask(Endpoint.RESPONSES), text_filter), speak(masked_of(body), pieces), cuts))
+    assert "".join(event["delta"] for event in told if event["type"] == "response.output_text.delta") == SAID
+    arguments = "".join(event["delta"] for event in told if event["type"] == "response.function_call_arguments.delta")
+    assert json.loads(arguments)["note"] == SAID
+    end = json.dumps(told[-1], ensure_ascii=False)
+    assert "[[" not in end
+    assert end.count("taro@example.co.jp") >= 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(PIECES, CUTS)
 def test_completions_get_their_originals_back(pieces: list[int], cuts: list[int]) -> None:
     body, redaction = mask({"prompt": SAID})
     masked = body["prompt"]
