@@ -66,6 +66,8 @@ class EventFramer:
 
 def split_events(whole: bytes) -> list[bytes]:
     """Return whole events without the empty lines between them."""
+    if whole.endswith(b"\n\n") and b"\r" not in whole:
+        return [event for event in whole.split(b"\n\n") if event]
     return [event for event in _SPLIT.split(whole) if event]
 
 

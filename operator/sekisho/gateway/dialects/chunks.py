@@ -22,6 +22,7 @@ _VOICES: Final[Mapping[str, Voice]] = {
 _REASONS: Final = frozenset({"stop", "length", "tool_calls", "content_filter"})
 # What engines put beside the texts and no caller is told.
 _SILENT: Final = frozenset({"role", "tool_calls", "function_call", "audio", "annotations"})
+_KNOWN: Final = _SILENT.union(_VOICES)
 _OBJECTS: Final = {Endpoint.CHAT: "chat.completion", Endpoint.COMPLETIONS: "text_completion"}
 _MAX_TOOLS: Final = 128
 _MAX_NAME: Final = 256
@@ -92,10 +93,16 @@ def read_events(data: bytes) -> Iterator[Mapping[str, Any] | None]:
         UnavailableError: An event is malformed, or of a type that is not known.
     """
     for event in split_events(data):
-        text = b"\n".join(line for line in map(_read_line, event.splitlines()) if line is not None)
-        if not text:
-            continue
-        yield None if text == b"[DONE]" else read_object(text)
+        text = _read_event(event)
+        if text:
+            yield None if text == b"[DONE]" else read_object(text)
+
+
+def _read_event(event: bytes) -> bytes:
+    """Return the data of an event; most have one line."""
+    if event.startswith(b"data:") and b"\n" not in event and b"\r" not in event:
+        return event[5:].strip()
+    return b"\n".join(line for line in map(_read_line, event.splitlines()) if line is not None)
 
 
 def _read_line(line: bytes) -> bytes | None:
@@ -115,7 +122,7 @@ def read_object(text: bytes) -> Mapping[str, Any]:
         UnavailableError: It is none, or says a thing twice.
     """
     try:
-        raw = json.loads(text.decode("utf-8"), object_pairs_hook=_build, parse_constant=_refuse_constant)
+        raw = _DECODER.decode(text.decode("utf-8"))
     except (ValueError, RecursionError):
         raise malformed("it is not JSON in UTF-8") from None
     if not isinstance(raw, dict):
@@ -132,6 +139,9 @@ def _build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(_: str) -> None:
     raise malformed("it holds a number that JSON does not know")
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_build, parse_constant=_refuse_constant)
 
 
 def read_head(raw: Mapping[str, Any]) -> Head:
@@ -188,12 +198,12 @@ def _read_choice(choice: Any, engine_path: str, *, whole: bool) -> Iterator[Part
 
 def _read_delta(at: int, delta: Mapping[str, Any], *, whole: bool) -> Iterator[Part]:
     for name, voice in _VOICES.items():
-        if voice == "reasoning" and name == "reasoning" and delta.get("reasoning_content") is not None:
-            # Engines that spell it both ways say it twice.
-            continue
-        yield from _read_text(Channel(at, voice), delta.get(name))
-    for name, value in delta.items():
-        if value and name not in _VOICES and name not in _SILENT:
+        text = delta.get(name)
+        # Engines that spell reasoning both ways say it twice.
+        if text and (name != "reasoning" or not delta.get("reasoning_content")):
+            yield from _read_text(Channel(at, voice), text)
+    for name in delta:
+        if name not in _KNOWN and delta[name]:
             raise malformed("it says something in a field that is not known")
     if delta.get("function_call") or delta.get("audio"):
         raise malformed("it says something in a field that is not known")

@@ -131,6 +131,8 @@ def test_a_text_reaches_the_engine_unchanged(text: str) -> None:
         ([{"role": "user", "name": 7}], "messages[0].name"),
         ([{"role": "assistant", "tool_calls": {}}], "messages[0].tool_calls"),
         ([{"role": "user"}] * 1025, "messages"),
+        ([], "messages"),
+        (None, "messages"),
     ],
 )  # fmt: skip
 def test_a_message_that_holds_what_is_not_known_is_refused_by_its_path(messages: Any, param: str) -> None:
@@ -154,6 +156,13 @@ def test_a_field_outside_its_bounds_is_refused_by_name(fields: dict[str, Any], p
         parse_chat(json.dumps(build_chat(**fields)).encode(), LIMITS)
     assert refusal.value.param == param
     assert param.rpartition(".")[2] in refusal.value.message
+
+
+@pytest.mark.parametrize("name", [None, "review", "legal/", "legal/Review", "legal/review/x", "a" * 70 + "/x"])
+def test_a_model_without_a_namespace_or_name_is_refused(name: Any) -> None:
+    with pytest.raises(FieldError, match="it must be namespace/name of an InferenceService") as refusal:
+        parse_chat(json.dumps(build_chat(model=name)).encode(), LIMITS)
+    assert refusal.value.param == "model"
 
 
 @pytest.mark.parametrize("text", ['"\\ud800"', "1e999"])

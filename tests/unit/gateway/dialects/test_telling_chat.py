@@ -183,6 +183,13 @@ def test_counts_are_told_where_they_were_asked_for(wanted: bool) -> None:
     assert ([event["usage"] for event in told if "usage" in event] == [USAGE]) is wanted
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_an_event_may_have_several_lines_and_end_as_it_likes(end: bytes) -> None:
+    first, last = json.dumps(chunk({"content": "a"}, "stop")).encode().split(b",", 1)
+    lines = [b": still there", b"data: " + first + b",", b"data:" + last, b"", b"data: [DONE]", b"", b""]
+    assert deltas(carry(build(CHAT, Holding()), end.join(lines)), "content") == "a<content>"
+
+
 def test_comments_are_passed_over_and_half_a_surrogate_pair_is_mended() -> None:
     half = spell([chunk({"content": "a\ud83d"}), chunk({}, "stop")], ascii_only=True)
     told = carry(build(CHAT, Holding()), b": still there\n\n" + half)
