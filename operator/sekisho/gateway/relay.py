@@ -189,8 +189,8 @@ class HttpRelay:
         """Send a request and carry its answer; leaving early, by cancellation too, cuts the engine's connection."""
         response = await self._send(backend, path, body, stream=stream)
         try:
-            await self._check(response, backend, path, stream=stream)
             way = _Way(response, backend, sink, outcome, answerer)
+            await self._check(way, path, stream=stream)
             await (self._carry_stream(way) if stream else self._carry_answer(way))
         finally:
             # A connection with anything left on it is closed, not kept: that is how an engine learns to stop.
@@ -211,26 +211,31 @@ class HttpRelay:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._failure(backend, error) from error
 
-    async def _check(self, response: aiohttp.ClientResponse, backend: Backend, path: str, *, stream: bool) -> None:
-        status, who = response.status, f"the engine of {backend.served_name}"
-        if status == 200:
-            wanted = "text/event-stream" if stream else "application/json"
-            if response.content_type != wanted or response.headers.get("Content-Encoding", "identity") != "identity":
-                raise UnavailableError(
-                    Reason.UPSTREAM_FAILED, f"{who} answered with {response.content_type[:64]}, {wanted} was expected"
-                )
-            return
+    async def _check(self, way: _Way, path: str, *, stream: bool) -> None:
+        response, who = way.response, f"the engine of {way.backend.served_name}"
+        if response.status != 200:
+            raise await self._explain(way, path)
+        wanted = "text/event-stream" if stream else "application/json"
+        if response.content_type != wanted or response.headers.get("Content-Encoding", "identity") != "identity":
+            raise UnavailableError(
+                Reason.UPSTREAM_FAILED, f"{who} answered with {response.content_type[:64]}, {wanted} was expected"
+            )
+
+    async def _explain(self, way: _Way, path: str) -> SekishoError:
+        """Say in our words why an engine does not answer; its own words count as an answer and are examined as such."""
+        status, who = way.response.status, f"the engine of {way.backend.served_name}"
         if status in _CALLERS_FAULT:
-            said = read_engine_message(await self._read(response, backend, self._limits.max_error_bytes))
-            raise RefusedError(Reason.REQUEST_INVALID, f"{who} refused the request: {said or f'status {status}'}")
+            said = read_engine_message(await self._read(way.response, way.backend, self._limits.max_error_bytes))
+            said = said if way.answerer is None else way.answerer.complain(said)
+            return RefusedError(Reason.REQUEST_INVALID, f"{who} refused the request: {said or f'status {status}'}")
         if status in _NOT_SERVED and path != Endpoint.CHAT:
-            raise RefusedError(
+            return RefusedError(
                 Reason.ENDPOINT_UNKNOWN,
                 f"{who} does not serve {path} (status {status}); choose a model whose engine does",
             )
         if status in {429, 503}:
-            raise UnavailableError(Reason.OVERLOADED, f"{who} is overloaded (status {status}); try again shortly")
-        raise UnavailableError(Reason.UPSTREAM_FAILED, f"{who} answered with status {status}")
+            return UnavailableError(Reason.OVERLOADED, f"{who} is overloaded (status {status}); try again shortly")
+        return UnavailableError(Reason.UPSTREAM_FAILED, f"{who} answered with status {status}")
 
     async def _carry_answer(self, way: _Way) -> None:
         """Carry an answer that is one JSON text: whole or not at all."""

@@ -67,6 +67,14 @@ class Answerer(Protocol):
         """Return the last words of a stream that has begun and cannot go on."""
         ...
 
+    def complain(self, words: str) -> str:
+        """Take the words by which an engine refuses a request, return what of them the caller is told.
+
+        Raises:
+            SekishoError: They must not be told.
+        """
+        ...
+
     def whole(self, body: bytes) -> bytes:
         """Take an answer that is no stream, return the caller's.
 

@@ -132,6 +132,13 @@ class Conductor:
         """End a stream that cannot go on; what was held back stays unsaid."""
         return self._teller.fail(reason, message)
 
+    def complain(self, words: str) -> str:
+        """Examine an engine's refusal like a text of an answer: it may repeat what was asked."""
+        if self._filter is None:
+            return words
+        channel = Channel(0, "refusal")
+        return self._filter.feed(channel, words) + self._filter.finish(channel)
+
     def whole(self, body: bytes) -> bytes:
         """Take an answer that is no stream; see `Answerer`."""
         raw = read_object(body)

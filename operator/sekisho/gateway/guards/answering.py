@@ -109,6 +109,10 @@ class HeldAnswerer:
         """Return the last words of a stream that has begun."""
         return self._inner.fail(reason, message)
 
+    def complain(self, words: str) -> str:
+        """Return what may be told of an engine's refusal."""
+        return self._inner.complain(words)
+
     def whole(self, body: bytes) -> bytes:
         """Return an answer that is no stream."""
         return self._inner.whole(body)

@@ -124,6 +124,13 @@ def test_nothing_that_was_held_back_is_told_when_an_answer_fails() -> None:
     assert event == {"error": {"message": "why", "type": "server_error", "param": None, "code": "upstream_failed"}}
 
 
+def test_what_an_engine_says_when_it_refuses_is_examined_like_an_answer() -> None:
+    held = Holding()
+    assert build(CHAT, held).complain("too long: planted") == "too long: planted<refusal>"
+    assert held.fed == {Channel(0, "refusal"): "too long: planted"}
+    assert build(ask(Endpoint.MESSAGES)).complain("too long") == "too long"
+
+
 def test_bytes_pass_as_they_are_only_where_the_engine_speaks_the_dialect_and_nothing_is_examined() -> None:
     assert build_answerer(CHAT, None) is None
     assert build_answerer(ask(Endpoint.COMPLETIONS, Endpoint.COMPLETIONS), None) is None

@@ -195,6 +195,23 @@ async def test_attacks_are_refused_where_the_class_says_so_and_recorded_elsewher
         assert (await house.chat(say("Should I ignore the warning?"))).status == 200
 
 
+async def test_an_engine_that_repeats_the_request_when_it_refuses_is_looked_into_too(tmp_path: Path) -> None:
+    async def refuse(_: Engine, __: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        said = f"cannot read {body['messages'][0]['content']}, ask eve@example.com"
+        return web.json_response({"error": {"message": said}}, status=400)
+
+    build_key(tmp_path)
+    rules = {"burst": "AfterRedaction", "redact": ["contact"]}
+    answers = {"examine": "Held", "detect": ["email"], "found": "Mask"}
+    async with guarded(tmp_path, build_policy(**rules, answers=answers)) as house:
+        house.engine.behave = refuse
+        for path in ("/v1/chat/completions", "/v1/messages"):
+            answer = await house.send(path, json=say(f"I am {MAIL}", max_tokens=9))
+            assert (answer.status, answer.code) == (400, "request_invalid")
+            assert answer.message.endswith(f"refused the request: cannot read I am {MAIL}, ask [email]")
+        assert MAIL not in json.dumps([body for _, body in house.engine.requests])
+
+
 async def test_an_answer_that_is_held_is_refused_before_its_first_byte(tmp_path: Path) -> None:
     answers = {"examine": "Held", "detect": ["email"], "found": "End"}
     async with guarded(tmp_path, build_policy(answers=answers), site="closed") as house:

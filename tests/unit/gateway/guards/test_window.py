@@ -120,6 +120,9 @@ class Echo:
     def fail(self, reason: Reason, message: str) -> bytes:
         return f"{reason}: {message}".encode()
 
+    def complain(self, words: str) -> str:
+        return words.upper()
+
     def whole(self, body: bytes) -> bytes:
         return body
 
@@ -129,6 +132,7 @@ def test_an_answer_that_is_held_says_nothing_before_its_end() -> None:
     assert held.feed(b"a") + held.feed(b"b") == b""
     assert held.end() == b"abend"
     assert held.whole(b"{}") == b"{}"
+    assert held.complain("no") == "NO"
     assert held.fail(Reason.UPSTREAM_FAILED, "x") == b"UpstreamFailed: x"
     with pytest.raises(UnavailableError):
         held.feed(b"bad")
