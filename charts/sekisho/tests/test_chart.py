@@ -38,6 +38,21 @@ CLOSED = {
             "url": "http://prompt-judge.guards.svc/judge",
             "egress": [{"to": [{"namespaceSelector": {"matchLabels": {"name": "guards"}}}]}],
         },
+        "identity": {
+            "issuers": [
+                {
+                    "name": "corp",
+                    "issuer": "https://id.closed",
+                    "audiences": ["gateway"],
+                    "jwksUrl": "https://id.closed/jwks",
+                },
+                {"name": "partner", "issuer": "https://id.partner", "audiences": ["gateway"], "jwks": {"keys": []}},
+            ],
+            "caConfigMap": "closed-ca",
+            "egress": [{"to": [{"ipBlock": {"cidr": "10.0.8.30/32"}}], "ports": [{"protocol": "TCP", "port": 443}]}],
+            "apiKeysSecret": "gateway-api-keys",
+            "clientCaConfigMap": "callers-ca",
+        },
     },
     "depot": {
         "cache": {"storageClass": "fast"},

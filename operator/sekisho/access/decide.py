@@ -79,6 +79,17 @@ def is_let_in(policies: Iterable[Policy], asker: Asker, model: str, *, now: date
     return not governing or bool(_meaning(governing, asker, model, now))
 
 
+def check_let_in(policies: Iterable[Policy], asker: Asker, model: str, *, now: datetime) -> None:
+    """Refuse a caller who may not know of a model.
+
+    Raises:
+        RefusedError: NotAllowed.
+    """
+    governing = [item for item in policies if item.governs(model)]
+    if governing and not _meaning(governing, asker, model, now):
+        raise _nobody(governing, asker, model, now)
+
+
 def decide_access(
     policies: Iterable[Policy], asker: Asker, question: Question, *, lattice: Lattice, now: datetime
 ) -> Access:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from sekisho.cli.apikey_command import api_key
 from sekisho.cli.artifact import pull_model, push_model
 from sekisho.cli.credentials import find_login
 from sekisho.cli.declaring import declaration_options, read_declarations
@@ -207,7 +208,7 @@ def pull(origin: str, out: Path, plain_http: bool, ca_file: Path | None, as_json
     _run(act, as_json=as_json)
 
 
-for command in (scan, sign, verify, approve, policy, collateral, evidence, reference_values, ledger):
+for command in (scan, sign, verify, approve, policy, collateral, evidence, reference_values, ledger, api_key):
     cli.add_command(command)
 
 

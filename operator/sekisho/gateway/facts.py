@@ -5,15 +5,17 @@ Knowledge that was not confirmed for too long is not used.
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from sekisho.access.policies import Policy, read_policy
 from sekisho.api.names import DEFAULT_POLICY_NAME
 from sekisho.errors import Reason, UnavailableError
 from sekisho.gateway.decide import Law, ServiceFacts, read_law, read_service
 from sekisho.kube.client import KubeClient
 from sekisho.kube.reflecting import Freshness, Reflector
-from sekisho.kube.resources import INFERENCE_SERVICES, POLICIES, RUNTIMES, SITES
+from sekisho.kube.resources import ACCESS_POLICIES, INFERENCE_SERVICES, POLICIES, RUNTIMES, SITES
 from sekisho.redact.detect import Tagger
 from sekisho.render.digest import digest_of
 
@@ -35,26 +37,40 @@ class Facts:
         client: Of the API server.
         times: How old knowledge may be.
         names: What knows names of people and places; None: policies that need it are not held to, and nothing relayed.
+        namespace: Of the installation; AccessPolicies there may name every model.
     """
 
-    def __init__(self, client: KubeClient, times: Freshness, names: Tagger | None = None) -> None:
+    def __init__(
+        self, client: KubeClient, times: Freshness, names: Tagger | None = None, *, namespace: str = "sekisho-system"
+    ) -> None:
         self._times = times
         self._names = names
         self._services = Reflector(client, INFERENCE_SERVICES, read_service, times=times)
         self._policies = Reflector(client, POLICIES, self._keep_policy, times=times)
         self._runtimes = Reflector(client, RUNTIMES, _keep_port, times=times)
         self._sites = Reflector(client, SITES, _keep_tier, times=times)
+        keep = partial(read_policy, system_namespace=namespace)
+        self._access_policies = Reflector(client, ACCESS_POLICIES, keep, times=times)
+
+    @property
+    def _reflectors(self) -> tuple[Reflector[Any], ...]:
+        return self._services, self._policies, self._runtimes, self._sites, self._access_policies
+
+    @property
+    def access_policies(self) -> Sequence[Policy]:
+        """AccessPolicies, those too that let nobody in."""
+        self.check_fresh()
+        return tuple(self._access_policies.objects.values())
 
     async def run(self) -> None:
         """Keep everything fresh until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for reflector in (self._services, self._policies, self._runtimes, self._sites):
+            for reflector in self._reflectors:
                 group.create_task(reflector.run())
 
     def age_seconds(self) -> float:
         """Return the age of the oldest knowledge."""
-        heard = (item.heard_at for item in (self._services, self._policies, self._runtimes, self._sites))
-        return time.monotonic() - min(heard)
+        return time.monotonic() - min(item.heard_at for item in self._reflectors)
 
     def _keep_policy(self, raw: Raw) -> Law | UnavailableError:
         try:

@@ -12,7 +12,10 @@ from typing import Any, Final, Protocol
 from urllib.parse import unquote
 
 from sekisho import telemetry
+from sekisho.access.budgets import BudgetError, Charge
+from sekisho.access.decide import Access, Question
 from sekisho.errors import Reason, RefusedError, SekishoError
+from sekisho.gateway.access import AccessGate
 from sekisho.gateway.admission import Admission
 from sekisho.gateway.decide import (
     CLASS_HEADER,
@@ -44,6 +47,7 @@ from sekisho.gateway.relay import Outcome, Relay, Sink
 from sekisho.recording.record import Record
 
 _log = logging.getLogger(__name__)
+RECEIPT_HEADER: Final = "sekisho-receipt"
 MODELS_PATH: Final = "/v1/models"
 _RETRY_SECONDS: Final = {Reason.OVERLOADED: 1, Reason.RECORD_UNAVAILABLE: 5, Reason.API_UNAVAILABLE: 2}
 _DEFAULT_RETRY_SECONDS: Final = 10
@@ -61,6 +65,11 @@ class Call(Protocol):
     @property
     def path(self) -> str:
         """The path as it was sent, without the query."""
+        ...
+
+    @property
+    def peer(self) -> Mapping[str, Any] | None:
+        """The certificate of the caller that the connection was verified by, None where it sent none."""
         ...
 
     def header(self, name: str) -> Sequence[str]:
@@ -89,6 +98,9 @@ class Trail:
     stream: bool = False
     request_class: RequestClass | None = None
     guarded: Guarded = field(default_factory=Guarded)
+    access: Access = field(default_factory=Access)
+    charge: Charge | None = None
+    backend: Mapping[str, Any] | None = None
     policy: str | None = None
     body_digest: str | None = None
     body_bytes: int = 0
@@ -105,6 +117,10 @@ class Trail:
         if decided is not None:
             entry |= {"class": decided.value.label(), "classFrom": describe_floors(decided.floors)}
         entry |= self.guarded.describe()
+        if self.access.policy is not None:
+            entry["accessPolicy"] = self.access.policy
+        if self.backend is not None:
+            entry["backend"] = self.backend
         return entry | {"policy": self.policy, "body": self.body_digest, "bodyBytes": self.body_bytes}
 
 
@@ -119,9 +135,10 @@ class _Cleared:
 
 
 class _TimedSink:
-    """Notes when the first byte of an answer went out."""
+    """Notes when the first byte of an answer went out; the answer carries the receipt of its request."""
 
-    def __init__(self, sink: Sink, measures: Measures, began_at: float) -> None:
+    def __init__(self, sink: Sink, measures: Measures, began_at: float, receipt: str) -> None:
+        self._receipt = receipt
         self._sink = sink
         self._measures = measures
         self._began_at = began_at
@@ -138,6 +155,7 @@ class _TimedSink:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self._measures.first_byte(time.monotonic() - self._began_at)
+        headers = {**(headers or {}), RECEIPT_HEADER: self._receipt}
         await self._sink.begin(status, content_type, length=length, retry_seconds=retry_seconds, headers=headers)
 
 
@@ -152,6 +170,7 @@ class Parts:
     admission: Admission
     measures: Measures
     guards: Guards
+    access: AccessGate
     cluster_domain: str = ""
     body_limits: BodyLimits = field(default_factory=BodyLimits)
 
@@ -181,7 +200,7 @@ class Front:
 
     async def _serve(self, call: Call, sink: Sink, trail: Trail) -> None:
         parts = self._parts
-        trail.caller = caller = await parts.identity.authenticate(_read_credential(call))
+        trail.caller = caller = await parts.identity.authenticate(_read_credential(call), call.peer)
         with parts.admission.enter_caller(caller.username):
             if trail.endpoint in SERVED and call.method == "POST":
                 await self._ask(call, sink, trail, caller)
@@ -198,7 +217,12 @@ class Front:
 
     async def _list(self, sink: Sink, trail: Trail, caller: Caller) -> None:
         usable, complete = await self._parts.identity.list_usable(caller, list(self._parts.facts.services()))
-        answering = (item for item in usable if is_user(item, caller.username, caller.groups))
+        policies, access = self._parts.facts.access_policies, self._parts.access
+        answering = (
+            item
+            for item in usable
+            if is_user(item, caller.username, caller.groups) and access.is_let_in(policies, caller, item.full_name)
+        )
         names = [(item.namespace, item.name, item.created_at) for item in answering]
         await self._say(sink, render_models(trail.dialect, names, complete=complete))
 
@@ -220,21 +244,28 @@ class Front:
         if service is None or not allowed:
             raise model_unknown(namespace, name)
         check_user(service, caller.username, caller.groups)
+        self._parts.access.check(self._parts.facts.access_policies, caller, service.full_name)
         return service
 
     async def _ask(self, call: Call, sink: Sink, trail: Trail, caller: Caller) -> None:
+        parts = self._parts
         cleared = await self._clear(call, trail, caller)
+        trail.charge = parts.access.charge(trail.access, caller, body_bytes=trail.body_bytes)
         ended = "cancelled"
         try:
-            await self._parts.record.append(trail.describe("request") | {"decision": "relayed"})
+            written = await parts.record.append(trail.describe("request") | {"decision": "relayed"})
+            receipt = parts.record.receipt(written)
         except asyncio.CancelledError:
             # The line may be on disk by now; what it announces did not happen.
             self._complete(trail, ended)
             raise
+        except SekishoError:
+            parts.access.settle(trail.charge, tokens=0, events=0)
+            raise
         try:
-            timed = _TimedSink(sink, self._parts.measures, trail.began_at)
+            timed = _TimedSink(sink, parts.measures, trail.began_at, receipt)
             outcome = trail.outcome
-            await self._parts.relay.relay(
+            await parts.relay.relay(
                 cleared.backend,
                 cleared.asked.engine_path,
                 cleared.body,
@@ -266,12 +297,15 @@ class Front:
         trail.request_class = decided = decide_class(law, service, _read_class(call), guarded.inspection.floors)
         await parts.identity.check_class(caller, law.lattice, decided.value, because=decided.because)
         check_cleared(law, service, decided)
+        question = Question(service.full_name, decided.value, service.site or None)
+        trail.access = access = parts.access.decide(parts.facts.access_policies, caller, question, law.lattice)
         check_opaque(law, decided.value, asked.images)
         rules = law.book.rules(decided.value)
         await parts.guards.judge(rules, guarded)
         check_ready(service)
         backend = find_backend(service, parts.facts.ports, domain=parts.cluster_domain)
-        way = Way(parts.facts.tier_of(service), frozenset(), name_tenant(service.namespace, caller.username))
+        trail.backend = {"name": backend.host, "site": service.site or None, "tier": parts.facts.tier_of(service)}
+        way = Way(parts.facts.tier_of(service), access.redact, name_tenant(service.namespace, caller.username))
         sent = await parts.guards.mask(law.book, rules, way, body=asked.body, guarded=guarded)
         answerer = guard_answerer(build_answerer(asked, guarded.text_filter), guarded)
         return _Cleared(backend, asked, asked.render(backend.served_name, sent), answerer)
@@ -285,6 +319,8 @@ class Front:
             "milliseconds": round((time.monotonic() - trail.began_at) * 1000),
         }  # fmt: skip
         entry |= trail.guarded.describe_end()
+        tokens = sum(outcome.usage.values()) if outcome.usage else None
+        self._parts.access.settle(trail.charge, tokens=tokens, events=outcome.events)
         self._parts.measures.guarded(trail.guarded)
         self._parts.measures.ended(ended)
         task = asyncio.create_task(self._append(entry))
@@ -308,6 +344,8 @@ class Front:
             refusal = {"decision": "refused", "reason": error.reason, "status": status}
             await self._append(trail.describe("request") | refusal)
         retry = _RETRY_SECONDS.get(error.reason, _DEFAULT_RETRY_SECONDS) if error.retry else None
+        if isinstance(error, BudgetError):
+            retry = error.retry_seconds
         param = error.param if isinstance(error, FieldError) else None
         body = render_error(trail.dialect, error.reason, error.message, param=param)
         await sink.begin(status, "application/json", length=len(body), retry_seconds=retry)
@@ -334,7 +372,9 @@ def find_dialect(call: Call) -> Endpoint | None:
 def _read_credential(call: Call) -> str | None:
     """Return what stands for the Authorization header, which clients of Anthropic spell as x-api-key; never two."""
     given = [*call.header("Authorization"), *(f"Bearer {key}" for key in call.header("x-api-key"))]
-    return given[0] if len(given) == 1 else None
+    if len(given) > 1:
+        return ""  # which of them was meant is not guessed, and a certificate does not stand in for them
+    return given[0] if given else None
 
 
 def _read_class(call: Call) -> str | None:

@@ -1,6 +1,8 @@
-"""Who asks, and what that caller may do: both answered by the API server, both remembered for seconds only.
+"""Who asks, and what that caller may do; remembered for seconds only.
 
-Whatever goes wrong on the way denies.
+Who asks is answered by the API server for its own tokens, and for others by who was configured to vouch for them:
+issuers of tokens, API keys, certificates. What they may do is answered by the API server for all. Whatever goes wrong
+denies.
 """
 
 import asyncio
@@ -10,14 +12,18 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sekisho.access import apikeys
 from sekisho.api.names import GATEWAY_AUDIENCE, GROUP, VERSION
 from sekisho.classify.lattice import DataClass, Lattice
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.gateway.caching import BriefCache
 from sekisho.gateway.decide import Ceiling, ServiceFacts, check_ceiling, levels_that_grant
+from sekisho.gateway.issuers import IssuerSpec
+from sekisho.gateway.peers import read_peer
+from sekisho.gateway.vouching import Vouchers
 from sekisho.kube.client import KubeClient
 
 MAX_TOKEN: Final = 16 << 10
@@ -42,12 +48,19 @@ class IdentityLimits:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whom the API server knows the bearer of a token as."""
+    """Who asks, verified.
+
+    Attributes:
+        issuer: Who vouches for it: "kubernetes", "apikey", "mtls", or the name of a configured issuer.
+        claims: Of its token, verified; not to be logged.
+    """
 
     username: str
     uid: str
-    groups: tuple[str, ...]
-    extra: tuple[tuple[str, tuple[str, ...]], ...]
+    groups: tuple[str, ...] = ()
+    extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    issuer: str = "kubernetes"
+    claims: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +74,30 @@ class _Question:
 
 
 class Identity:
-    """Asks the API server about tokens and rights."""
+    """Asks who vouches about callers, and the API server about their rights."""
 
-    def __init__(self, client: KubeClient, limits: IdentityLimits) -> None:
+    def __init__(self, client: KubeClient, limits: IdentityLimits, vouchers: Vouchers | None = None) -> None:
         self._client = client
+        self._vouchers = vouchers
         self._limits = limits
         self._callers: BriefCache[bytes, Caller | None] = BriefCache(limits.max_tokens)
         self._access: BriefCache[_Question, bool] = BriefCache(limits.max_accesses)
         self._turns = asyncio.Semaphore(limits.max_reviews)
 
-    async def authenticate(self, header: str | None) -> Caller:
-        """Return who sent the value of an Authorization header.
+    async def authenticate(self, header: str | None, peer: Mapping[str, Any] | None = None) -> Caller:
+        """Return who asks, by a token or a key, or else by the certificate of the connection.
+
+        Args:
+            header: Value of the Authorization header.
+            peer: The certificate that the connection was verified by, as `ssl` tells it.
 
         Raises:
-            RefusedError: Unauthenticated: no token, or none that is valid for this gateway.
-            UnavailableError: The API server could not be asked.
+            RefusedError: Unauthenticated: nothing, or nothing that is valid for this gateway.
+            UnavailableError: Who vouches could not be asked.
         """
+        if header is None and peer:
+            name = read_peer(peer)
+            return Caller(name, name, issuer="mtls")
         scheme, _, token = (header or "").partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
@@ -85,14 +106,37 @@ class Identity:
                 f"a bearer token of audience {GATEWAY_AUDIENCE} is needed: kubectl create token NAME "
                 f"--audience={GATEWAY_AUDIENCE}",
             )
-        left = _check_shape(token)
+        if token.startswith(apikeys.PREFIX):
+            return self._find_key(token)
+        claims = _read_claims(token)
         key = hashlib.sha256(token.encode()).digest()
-        caller = await self._callers.get(key, lambda: self._review(token, left))
+        issuer = self._vouchers.find_issuer(claims.get("iss")) if self._vouchers is not None else None
+        if issuer is not None:
+            caller = await self._callers.get(key, lambda: self._verify(token, issuer))
+        else:
+            left = _check_shape(claims)
+            caller = await self._callers.get(key, lambda: self._review(token, left, claims))
         if caller is None:
             raise _stranger("it is not valid")
         return caller
 
-    async def _review(self, token: str, left: float) -> tuple[Caller | None, float]:
+    def _find_key(self, key: str) -> Caller:
+        entry = self._vouchers.find_key(key) if self._vouchers is not None and apikeys.is_key(key) else None
+        if entry is None:
+            raise RefusedError(
+                Reason.UNAUTHENTICATED, "the API key is not accepted: it is not one of this gateway, or has expired"
+            )
+        # Looked up every time: a key that was taken away counts no longer than its file.
+        return Caller(f"apikey:{entry.name}", entry.name, entry.groups, issuer="apikey")
+
+    async def _verify(self, token: str, issuer: IssuerSpec) -> tuple[Caller | None, float]:
+        if self._vouchers is None:
+            return None, 0.0
+        found = await self._vouchers.verify(token, issuer)
+        caller = Caller(found.username, found.uid, found.groups, issuer=issuer.name, claims=found.claims)
+        return caller, min(self._limits.token_seconds, found.left_seconds)
+
+    async def _review(self, token: str, left: float, claims: Mapping[str, Any]) -> tuple[Caller | None, float]:
         review = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenReview",
@@ -100,7 +144,7 @@ class Identity:
         }
         async with self._turns:
             answer = await self._ask(review)
-        caller = _read_caller(answer.get("status") or {})
+        caller = _read_caller(answer.get("status") or {}, claims)
         limits = self._limits
         return caller, limits.refused_seconds if caller is None else min(limits.token_seconds, left)
 
@@ -198,19 +242,29 @@ def _stranger(why: str) -> RefusedError:
     )
 
 
-def _check_shape(token: str) -> float:
-    """Return the seconds a token says it is valid for; refuse what no review could accept.
-
-    Nothing here is verified. It only saves the API server from being asked about nonsense, and keeps an answer from
-    being remembered for longer than the token lives.
-    """
+def _read_claims(token: str) -> Mapping[str, Any]:
+    """Return what a token says; nothing is verified, it only tells whom to ask about it."""
     parts = token.split(".")
     if len(token) > MAX_TOKEN or len(parts) != 3 or not token.isascii():
         raise _stranger("it is not a token of a ServiceAccount")
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, binascii.Error, RecursionError):
+        claims = None
+    if not isinstance(claims, Mapping):
+        raise _stranger("it is not a token of a ServiceAccount")
+    return claims
+
+
+def _check_shape(claims: Mapping[str, Any]) -> float:
+    """Return the seconds a token says it is valid for; refuse what no review could accept.
+
+    Nothing here is verified. It only saves the API server from being asked about nonsense, and keeps an answer from
+    being remembered for longer than the token lives.
+    """
+    try:
         audiences, expires = claims["aud"], float(claims["exp"])
-    except (ValueError, KeyError, TypeError, binascii.Error, RecursionError):
+    except (ValueError, KeyError, TypeError):
         raise _stranger("it is not a token of a ServiceAccount") from None
     if GATEWAY_AUDIENCE not in (audiences if isinstance(audiences, list) else [audiences]):
         raise _stranger("it is for another audience")
@@ -220,7 +274,7 @@ def _check_shape(token: str) -> float:
     return left
 
 
-def _read_caller(status: Mapping[str, Any]) -> Caller | None:
+def _read_caller(status: Mapping[str, Any], claims: Mapping[str, Any]) -> Caller | None:
     if status.get("authenticated") is not True or GATEWAY_AUDIENCE not in (status.get("audiences") or ()):
         return None
     user = status.get("user") or {}
@@ -229,5 +283,9 @@ def _read_caller(status: Mapping[str, Any]) -> Caller | None:
         return None
     extra = {str(key): tuple(map(str, values)) for key, values in (user.get("extra") or {}).items()}
     return Caller(
-        username, str(user.get("uid") or ""), tuple(map(str, user.get("groups") or ())), tuple(sorted(extra.items()))
+        username=username,
+        uid=str(user.get("uid") or ""),
+        groups=tuple(map(str, user.get("groups") or ())),
+        extra=tuple(sorted(extra.items())),
+        claims=claims,
     )

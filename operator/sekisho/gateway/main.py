@@ -14,6 +14,7 @@ from opentelemetry.metrics import Meter
 
 from sekisho import telemetry
 from sekisho.errors import Reason, RefusedError, UnavailableError
+from sekisho.gateway.access import AccessGate
 from sekisho.gateway.admission import Admission
 from sekisho.gateway.facts import Facts
 from sekisho.gateway.front import Front, Parts
@@ -28,6 +29,7 @@ from sekisho.gateway.server import HttpServer, WireLimits
 from sekisho.gateway.settings import Settings
 from sekisho.gateway.tagging import load_tagger
 from sekisho.gateway.tls import ServingCertificate
+from sekisho.gateway.vouching import Vouchers
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials, find_credentials
 from sekisho.kube.probes import build_health, serve_health
@@ -89,7 +91,9 @@ class Gateway:
         client = await stack.enter_async_context(KubeClient(self._credentials, process=PROCESS))
         # Loading takes seconds, which nothing under way has to wait for: there is nothing yet.
         names = await asyncio.to_thread(load_tagger) if settings.names else None
-        facts = Facts(client, settings.freshness, names)
+        facts = Facts(client, settings.freshness, names, namespace=settings.namespace)
+        vouchers = Vouchers(settings.issuers_file, settings.api_keys_file, settings.record_dir)
+        vouchers.load()
         admission = Admission(settings.admission)
         record = build_record(
             Writer(settings.record_dir, PROCESS, settings.pod_name, settings.record), settings.recording,
@@ -98,15 +102,19 @@ class Gateway:
         record.open()
         stack.push_async_callback(record.close)
         self._spawn(facts.run())
+        self._spawn(vouchers.follow())
+        access = AccessGate(settings.record_dir, replicas=max(1, settings.replicas))
+        self._spawn(access.keep())
         relay = await stack.enter_async_context(HttpRelay(settings.relay, resolver=self._resolver))
         parts = Parts(
             facts=facts,
-            identity=Identity(client, IdentityLimits()),
+            identity=Identity(client, IdentityLimits(), vouchers),
             record=record,
             relay=relay,
             admission=admission,
             measures=measures,
             guards=Guards(MasterKey(settings.placeholder_key_file), await self._open_classifier()),
+            access=access,
             cluster_domain=settings.cluster_domain,
         )
         measures.show(admission, facts, record)
@@ -118,7 +126,7 @@ class Gateway:
             settings.caller_stall_seconds,
         )
         server = HttpServer(Front(parts), admission, wire)
-        certificate = ServingCertificate(settings.tls_dir)
+        certificate = ServingCertificate(settings.tls_dir, client_roots=settings.client_roots_file)
         state = State(facts, record, certificate, server)
         runner = await serve_health(build_health(state), host=settings.bind, port=settings.health_port)
         stack.push_async_callback(runner.cleanup)

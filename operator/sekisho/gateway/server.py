@@ -46,6 +46,11 @@ class _AiohttpCall:
         self.method = request.method
         self.path = request.rel_url.raw_path
 
+    @property
+    def peer(self) -> Mapping[str, Any] | None:
+        transport = self._request.transport
+        return transport.get_extra_info("peercert") if transport is not None else None
+
     def header(self, name: str) -> Sequence[str]:
         return self._request.headers.getall(name, [])
 

@@ -41,6 +41,11 @@ class Settings(BaseModel):
     health_port: Port = HEALTH_PORT
     tls_dir: Path = Path("/etc/sekisho/tls")
     record_dir: Path = Path("/var/lib/sekisho")
+    issuers_file: Path = Path("/etc/sekisho/identity/issuers.json")
+    api_keys_file: Path = Path("/etc/sekisho/api-keys/keys.json")
+    client_roots_file: Path | None = None
+    namespace: Annotated[str, Field(max_length=63)] = "sekisho-system"
+    replicas: Annotated[int, Field(ge=0, le=64)] = 1
     pod_name: str = Field(default_factory=socket.gethostname)
     names: bool = False
     placeholder_key_file: Path = Path("/etc/sekisho/placeholders/key")

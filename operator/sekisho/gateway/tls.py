@@ -11,15 +11,27 @@ _LOOK_SECONDS: Final = 5.0
 
 
 class ServingCertificate:
-    """Holds the one TLS context of the server. New handshakes use what was loaded last."""
+    """Holds the one TLS context of the server. New handshakes use what was loaded last.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: With `tls.crt` and `tls.key`.
+        client_roots: Roots of callers' certificates, PEM; read once. None: callers' certificates are not asked for.
+
+    Raises:
+        OSError: The roots cannot be read.
+    """
+
+    def __init__(self, folder: Path, *, client_roots: Path | None = None) -> None:
         self._certificate = folder / "tls.crt"
         self._key = folder / "tls.key"
         self._seen: tuple[bytes, bytes] | None = None
         self.context: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.context.set_alpn_protocols(["http/1.1"])
+        if client_roots is not None:
+            # Who sends no certificate may still send a token; who sends one that does not verify gets no connection.
+            self.context.load_verify_locations(client_roots)
+            self.context.verify_mode = ssl.CERT_OPTIONAL
 
     @property
     def is_loaded(self) -> bool:

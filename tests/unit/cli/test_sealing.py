@@ -169,6 +169,7 @@ def test_a_sealed_model_verifies_and_rewraps_without_touching_the_weights(bench:
         "pull",
         "policy",
         "policy test",
+        "api-key",
         "collateral",
         "collateral list",
         "collateral export",

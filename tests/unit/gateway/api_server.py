@@ -26,7 +26,13 @@ class ApiServer:
     """Holds objects, tokens and rights; each may be changed while it serves."""
 
     objects: dict[str, dict[tuple[str, str], dict[str, Any]]] = field(
-        default_factory=lambda: {"inferenceservices": {}, "classificationpolicies": {}, "runtimes": {}, "sites": {}}
+        default_factory=lambda: {
+            "inferenceservices": {},
+            "classificationpolicies": {},
+            "runtimes": {},
+            "sites": {},
+            "accesspolicies": {},
+        }
     )
     tokens: dict[str, str] = field(default_factory=dict)
     rights: set[tuple[str, str, str, str]] = field(default_factory=set)

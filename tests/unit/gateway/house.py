@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -202,6 +202,7 @@ async def build_house(
     policy: Mapping[str, Any] = POLICY,
     service: Mapping[str, Any] | None = None,
     engine_port: int = 0,
+    access: Sequence[Mapping[str, Any]] = (),
     **changed: Any,
 ) -> AsyncIterator[House]:
     """Bring everything up: one caller who may use one model of class confidential+gdpr.
@@ -216,6 +217,8 @@ async def build_house(
         for tier in ("Closed", "OwnCloud", "ManagedApi"):
             api.put("sites", {"metadata": {"name": tier.lower()}, "spec": {"tier": tier, "jurisdiction": "JP"}})
         api.put("inferenceservices", service or build_service())
+        for item in access:
+            api.put("accesspolicies", item)
         api.grant(USER, "inferenceservices", "contract-review", "legal")
         api.grant(USER, "classificationlevels", "confidential")
         api.grant(USER, "compartments", "gdpr")

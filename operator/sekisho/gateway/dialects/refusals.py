@@ -24,6 +24,7 @@ _HTTP: Final[Mapping[Reason, int]] = {
     Reason.LABEL_INVALID: 400,
     Reason.REQUEST_TOO_LARGE: 413,
     Reason.OVERLOADED: 429,
+    Reason.BUDGET_EXHAUSTED: 429,
     Reason.INTERNAL_ERROR: 500,
     Reason.REDACTION_UNAVAILABLE: 503,
     Reason.CLASSIFIER_UNAVAILABLE: 503,
