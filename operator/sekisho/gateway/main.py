@@ -113,7 +113,7 @@ class Gateway:
             relay=relay,
             admission=admission,
             measures=measures,
-            guards=Guards(MasterKey(settings.placeholder_key_file), await self._open_classifier()),
+            guards=await self._open_guards(),
             access=access,
             cluster_domain=settings.cluster_domain,
         )
@@ -138,11 +138,14 @@ class Gateway:
         )
         self.ports = Ports(port, _port_of(runner))
 
-    async def _open_classifier(self) -> Classifier | None:
-        if not self._settings.classifier_url:
-            return None
-        limits = ClassifierLimits(seconds=self._settings.classifier_seconds)
-        return await self._stack.enter_async_context(Classifier(self._settings.classifier_url, limits))
+    async def _open_guards(self) -> Guards:
+        settings, classifier = self._settings, None
+        if settings.classifier_url:
+            limits = ClassifierLimits(seconds=settings.classifier_seconds)
+            classifier = await self._stack.enter_async_context(Classifier(settings.classifier_url, limits))
+        guards = Guards(MasterKey(settings.placeholder_key_file), classifier)
+        self._stack.callback(guards.close)
+        return guards
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -25,11 +25,13 @@ class AnswerFilter:
         values: Originals by placeholder; secret. None: nothing was taken out of the request.
         watch: What must not be told; None: nobody looks.
         held: Whether nothing goes on before all of a text was looked into.
+        json_content: Whether the content itself is to be a JSON document, as the request's `response_format` says.
     """
 
     values: Mapping[str, str] | None = field(default=None, repr=False)
     watch: Watch | None = None
     held: bool = False
+    json_content: bool = False
     _ways: dict[Channel, _Way] = field(default_factory=dict, init=False, repr=False)
     _done: Tally = field(default_factory=Tally, init=False)
 
@@ -62,7 +64,7 @@ class AnswerFilter:
         return total
 
     def _begin(self, channel: Channel) -> _Way:
-        in_json = channel.kind == _DOCUMENT
+        in_json = channel.kind == _DOCUMENT or (self.json_content and channel.kind == "content")
         lens: Lens | None = None
         if self.watch is not None:
             lens = Whole(self.watch, in_json=in_json) if self.held or in_json else Window(self.watch)

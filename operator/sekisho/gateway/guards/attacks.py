@@ -4,7 +4,6 @@ They catch what is plain, and are never the only gate: what a model may reach is
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -96,27 +95,20 @@ def _decode(text: str) -> Iterator[tuple[int, str]]:
         for count, match in enumerate(pattern.finditer(text)):
             if count >= _MAX_ENCODED:
                 break
-            inner = decode(match[0][:_MAX_ENCODED_LENGTH])
-            if inner:
-                yield match.start(), inner
+            yield match.start(), decode(match[0][:_MAX_ENCODED_LENGTH])
 
 
-def _from_base64(text: str) -> str | None:
+def _from_base64(text: str) -> str:
     plain = text.rstrip("=").translate({ord("-"): "+", ord("_"): "/"})
     plain = plain[: len(plain) - (len(plain) % 4 == 1)]
-    try:
-        return base64.b64decode(plain + "=" * (-len(plain) % 4)).decode("utf-8", "replace")
-    except (binascii.Error, ValueError):
-        return None
+    return base64.b64decode(plain + "=" * (-len(plain) % 4)).decode("utf-8", "replace")
 
 
-def _from_hex(text: str) -> str | None:
-    try:
-        return bytes.fromhex(text.replace(":", " ").strip()).decode("utf-8", "replace")
-    except ValueError:
-        return None
+def _from_hex(text: str) -> str:
+    digits = text.translate({ord(" "): None, ord(":"): None})
+    return bytes.fromhex(digits[: len(digits) & ~1]).decode("utf-8", "replace")
 
 
-def _from_percent(text: str) -> str | None:
+def _from_percent(text: str) -> str:
     plain = _ESCAPED.sub(lambda sign: bytes.fromhex(sign[1].decode()), text.encode())
     return plain.decode("utf-8", "replace")

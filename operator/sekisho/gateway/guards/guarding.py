@@ -5,8 +5,9 @@ Long texts are looked into beside the loop, so that one caller's do not hold up 
 
 import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, TypeVar
 
 from sekisho.classify.rules import EffectiveRules
 from sekisho.errors import Reason, RefusedError, UnavailableError
@@ -18,12 +19,13 @@ from sekisho.gateway.guards.inspect import Inspection, inspect_request
 from sekisho.gateway.guards.masking import find_words, mask_body, open_redaction
 from sekisho.gateway.guards.masterkey import MasterKey
 from sekisho.gateway.guards.rulebook import Rulebook
-from sekisho.gateway.guards.texts import Text, find_opaque, find_texts
+from sekisho.gateway.guards.texts import Text, find_opaque, find_texts, wants_json
 from sekisho.redact.categories import Category
 
 _LONG_BYTES: Final = 16 << 10
 _MAX_RECORDED: Final = 8
-Args = ParamSpec("Args")
+# More would not go faster: one interpreter runs them all by turns.
+_THREADS: Final = 2
 Result = TypeVar("Result")
 
 
@@ -93,10 +95,15 @@ class Guards:
     def __init__(self, key: MasterKey, classifier: Classifier | None = None) -> None:
         self._key = key
         self._classifier = classifier
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="guards")
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
 
     async def look(self, book: Rulebook, body: Mapping[str, Any], *, body_bytes: int) -> Guarded:
         """Find and inspect every text of a request."""
-        return await _beside(body_bytes, _look, book, body, body_bytes)
+        return await self._beside(body_bytes, lambda: _look(book, body, body_bytes))
 
     async def judge(self, rules: EffectiveRules, guarded: Guarded) -> None:
         """Look for prompt attacks, as the class of the request wants it.
@@ -107,7 +114,7 @@ class Guards:
         """
         if rules.prompt_attacks == "Off":
             return
-        guarded.verdicts = await _beside(guarded.body_bytes, find_attacks, guarded.texts)
+        guarded.verdicts = await self._beside(guarded.body_bytes, lambda: find_attacks(guarded.texts))
         refuses = rules.prompt_attacks == "Refuse"
         if refuses and guarded.verdicts:
             raise _attack(f"{guarded.verdicts[0]}")
@@ -136,13 +143,20 @@ class Guards:
         values: Mapping[str, str] | None = None
         if words:
             redaction = open_redaction(book.redactor(words), self._key.read(), tenant=way.tenant, body=body)
-            body = await _beside(guarded.body_bytes, mask_body, body, redaction)
+            given = body
+            body = await self._beside(guarded.body_bytes, lambda: mask_body(given, redaction))
             guarded.redacted, values = redaction.counts, redaction.values
         if values or watch is not None:
-            guarded.text_filter = AnswerFilter(values or None, watch, held=rules.answers.examine == "Held")
+            held, in_json = rules.answers.examine == "Held", wants_json(body)
+            guarded.text_filter = AnswerFilter(values or None, watch, held=held, json_content=in_json)
         # They hold what may have to be forgotten first.
         guarded.texts = ()
         return body
+
+    async def _beside(self, size: int, work: Callable[[], Result]) -> Result:
+        if size < _LONG_BYTES:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
 def guard_answerer(answerer: Answerer | None, guarded: Guarded) -> Answerer | None:
@@ -163,9 +177,3 @@ def _attack(why: str) -> RefusedError:
         f"the request looks like an attack on the model's instructions ({why}), which its class refuses; say it "
         "another way, or ask who answers for the policy",
     )
-
-
-async def _beside(size: int, work: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs) -> Result:
-    if size < _LONG_BYTES:
-        return work(*args, **kwargs)
-    return await asyncio.to_thread(work, *args, **kwargs)

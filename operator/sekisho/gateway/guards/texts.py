@@ -93,6 +93,12 @@ def find_opaque(body: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def wants_json(body: Mapping[str, Any]) -> bool:
+    """Tell whether the content of the answer is to be a JSON document."""
+    wanted = body.get("response_format")
+    return isinstance(wanted, dict) and wanted.get("type") in {"json_object", "json_schema"}
+
+
 def _has_tokens(value: Any) -> bool:
     return isinstance(value, list) and any(_is_number(item) or _has_tokens(item) for item in value)
 

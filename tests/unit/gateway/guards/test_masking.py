@@ -14,6 +14,7 @@ from sekisho.gateway.dialects.answers import Channel
 from sekisho.gateway.dialects.strict import FieldError
 from sekisho.gateway.guards.answering import AnswerFilter
 from sekisho.gateway.guards.masking import find_words, mask_body, name_conversation, name_tenant, open_redaction
+from sekisho.gateway.guards.texts import wants_json
 from sekisho.redact.categories import BY_TAGGER, Category, Selection
 from sekisho.redact.redactor import Redactor
 from sekisho.redact.session import Redaction
@@ -186,3 +187,15 @@ def test_each_text_of_an_answer_is_restored_by_itself_and_may_begin_again() -> N
     assert back.feed(CONTENT, f"{name}!") == f"{MAIL}!"
     assert back.tally.restored == 3
     assert MAIL not in repr(back)
+
+
+def test_content_that_is_to_be_json_gets_its_originals_back_as_json() -> None:
+    value = "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----"
+    body, redaction = mask(chat(value) | {"response_format": {"type": "json_object"}})
+    assert wants_json(body)
+    assert not wants_json(chat("x"))
+    masked = json.dumps({"key": body["messages"][0]["content"]})
+    back = AnswerFilter(redaction.values, json_content=True)
+    assert json.loads(back.feed(CONTENT, masked) + back.finish(CONTENT)) == {"key": value}
+    thought = Channel(0, "reasoning")
+    assert back.feed(thought, body["messages"][0]["content"]) + back.finish(thought) == value

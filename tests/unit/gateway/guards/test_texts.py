@@ -4,9 +4,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sekisho.gateway.dialects.strict import FieldError
 from sekisho.gateway.guards.texts import Text, find_opaque, find_texts, replace_texts
 
 MARK = "taro@example.co.jp"
@@ -116,6 +118,27 @@ def test_an_address_of_an_image_elsewhere_is_a_text() -> None:
     part = {"type": "image_url", "image_url": {"url": f"https://example.com/{MARK}"}}
     body = {"messages": [{"role": "user", "content": [part]}]}
     assert any(MARK in text.value for text in find_texts(body))
+
+
+def test_strings_that_hold_escapes_are_read_inside_of_the_document_they_stand_in() -> None:
+    inner = json.dumps({"a": MARK, "b": "\\u0041 \n"})
+    outer = json.dumps({"list": [inner, 1, None], inner: "x", "plain": "y"})
+    body = {"prompt": outer}
+    paths = [text.path for text in find_texts(body)]
+    assert paths[-1] == "prompt"
+    assert set(paths) == {"prompt", "prompt/", "prompt//"}
+    said = replace_texts(body, lambda text: text.value.replace(MARK, "X"))["prompt"]
+    assert json.loads(said) == json.loads(outer.replace(MARK, "X"))
+
+
+def test_a_find_that_takes_a_string_apart_which_is_read_inside_refuses() -> None:
+    outer = json.dumps({"a": json.dumps({"b": "\n", "c": MARK})})
+
+    def swallow(text: Text) -> str:
+        return '{"a": "gone"}' if text.path == "prompt" else text.value
+
+    with pytest.raises(FieldError, match="prompt cannot be taken apart"):
+        replace_texts({"prompt": outer}, swallow)
 
 
 def test_nesting_without_end_is_a_plain_text() -> None:
