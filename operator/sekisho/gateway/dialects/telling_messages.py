@@ -23,6 +23,7 @@ class MessagesTeller:
         self._model = asked.model
         self._stops = asked.body.get("stop") or ()
         self._index = -1
+        self._called = False
 
     def begin(self, head: Head) -> bytes:
         """Begin; how long the prompt is becomes known at the end."""
@@ -32,6 +33,7 @@ class MessagesTeller:
     def open(self, channel: Channel, call: Called | None) -> bytes:
         """Begin a block."""
         self._index += 1
+        self._called = self._called or call is not None
         block = _spell_block(channel, call, "")
         return _event("content_block_start", index=self._index, content_block=block)
 
@@ -64,6 +66,7 @@ class MessagesTeller:
 
     def whole(self, told: Told) -> bytes:
         """Spell a whole answer."""
+        self._called = any(block.call is not None for block in told.blocks)
         content = [_spell_whole(block) for block in told.blocks]
         message = self._spell(told.head, content, None) | self._spell_end(told)
         return encode(message | {"usage": _spell_usage(told.usage or Usage())})
@@ -83,6 +86,9 @@ class MessagesTeller:
         finished = told.finishes[0]
         if finished.reason == "stop" and finished.sequence in self._stops:
             return {"stop_reason": "stop_sequence", "stop_sequence": finished.sequence}
+        if finished.reason == "stop" and self._called:
+            # So engines end a call of a tool that was chosen by its name; a client would not call it.
+            return {"stop_reason": "tool_use", "stop_sequence": None}
         return {"stop_reason": _STOPS[finished.reason], "stop_sequence": None}
 
 

@@ -113,6 +113,11 @@ def test_why_an_answer_ended_is_told_in_the_dialects_words(reason: str, stop: st
     assert (end["delta"]["stop_reason"], end["delta"]["stop_sequence"]) == told
 
 
+def test_a_call_that_an_engine_ends_like_a_text_is_told_as_a_call() -> None:
+    _, end = gather(carry(build(ASKED), spell([chunk(call(0, "{}", "look")), chunk({}, "stop")])))
+    assert end["delta"] == {"stop_reason": "tool_use", "stop_sequence": None}
+
+
 def answer(message: dict[str, Any], reason: str = "stop") -> bytes:
     choice = {"index": 0, "message": message, "finish_reason": reason}
     usage = {"prompt_tokens": 7, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 3}}
@@ -147,5 +152,6 @@ def test_a_call_without_arguments_and_an_answer_without_words_are_told() -> None
     calls = [{"id": "t1", "function": {"name": "look", "arguments": ""}}]
     told = json.loads(build(ASKED).whole(answer({"content": "", "tool_calls": calls})))
     assert told["content"] == [{"type": "tool_use", "id": "t1", "name": "look", "input": {}}]
+    assert told["stop_reason"] == "tool_use"
     blocks, _ = gather(carry(build(ASKED), spell([chunk({}, "stop")])))
     assert blocks == []
