@@ -44,7 +44,10 @@ _MAX_PARTS: Final = 4
 
 def find_address(text: str, start: int) -> Span | None:
     """Return the address whose first number stands at `start`; None where what stands before names no place."""
-    lead = _LEAD_SIGNS.match(text[max(0, start - REACH) : start][::-1])
+    before = text[max(0, start - REACH) : start]
+    if before.isascii():
+        return None
+    lead = _LEAD_SIGNS.match(before[::-1])
     begin = _find_place(lead[0][::-1]) if lead else None
     block = _BLOCK.match(text, start)
     if lead is None or begin is None or block is None or not _is_block(block[0]):

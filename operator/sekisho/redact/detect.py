@@ -51,7 +51,16 @@ CANDIDATES: Final = {
     "numbered": numbered.PATTERN,
 }
 UNION: Final = "|".join(CANDIDATES.values())
-_KINDS: Final = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in CANDIDATES.items()))
+
+
+def _name(kinds: Iterable[str]) -> "re.Pattern[str]":
+    return re.compile("|".join(f"(?P<{kind}>{CANDIDATES[kind]})" for kind in kinds))
+
+
+_KINDS: Final = _name(CANDIDATES)
+# Most candidates begin with a digit, and few kinds do.
+_KINDS_OF_DIGITS: Final = _name(("ip6", "ip", "block", "run", "short"))
+_DIGITS: Final = frozenset("0123456789+(")
 _ANY_RUN: Final = re.compile(_RUN)
 _MAX_MEMORY: Final = 64 << 20
 
@@ -162,9 +171,7 @@ def judge(text: str, candidates: Iterator[tuple[int, int]]) -> Iterator[Span]:
     for start, end in candidates:
         if start < done:
             continue
-        kind = _KINDS.match(text, start)
-        name = str(kind.lastgroup) if kind else "run"
-        found = False
+        name, found = _read_kind(text, start), False
         for span in _RULES[name](text, start, end):
             found = True
             done = max(done, span.end)
@@ -174,6 +181,14 @@ def judge(text: str, candidates: Iterator[tuple[int, int]]) -> Iterator[Span]:
             if run and run.start() < end:
                 done = run.end()
                 yield from find_numbers(text, *run.span())
+
+
+def _read_kind(text: str, start: int) -> str:
+    sign = text[start]
+    if sign == "@":
+        return "email"
+    kind = (_KINDS_OF_DIGITS if sign in _DIGITS else _KINDS).match(text, start)
+    return str(kind.lastgroup) if kind else "run"
 
 
 def _original(folded: Folded, span: Span) -> Span:

@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from sekisho.redact import checks
 from sekisho.redact.categories import Category
@@ -14,7 +13,7 @@ from sekisho.redact.spans import Span
 
 _GROUP: Final = re.compile(r"\d+", re.ASCII)
 _LETTERS_BEFORE: Final = re.compile(r"(?:^|[^A-Za-z0-9_])([A-Za-z]{1,5})([-. ]?)\Z")
-_TOKEN_BEFORE: Final = re.compile(r"[A-Za-z0-9_]\Z|[A-Za-z0-9]-\Z")
+_TOKEN_SIGNS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 _LETTERS_AFTER: Final = re.compile(r"[A-Za-z_]{1,3}")
 _EXTENSION: Final = re.compile(
     r"(?:,? ?(?:ext\.?|extension|x|内線) ?:?|#)\d{1,6}(?![A-Za-z0-9])", re.IGNORECASE | re.ASCII
@@ -27,9 +26,8 @@ MAX_DIGITS: Final = 19
 MAX_GROUPS: Final = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
-    """Some neighbouring groups of a run, and what stands around.
+class Number(NamedTuple):
+    """Some neighbouring groups of a run, and what stands around; a tuple, since thousands are made.
 
     Attributes:
         digits: All of them, ASCII.
@@ -72,15 +70,26 @@ def find_numbers(text: str, start: int, end: int) -> Iterator[Span]:
 def _take_free(text: str, groups: list[tuple[int, int]]) -> list[tuple[int, int]]:
     # Groups that hang on letters belong to a longer token, such as a hash or a product's number.
     begin, end = groups[0][0], groups[-1][1]
+    hangs_before, hangs_after = _hangs_before(text, begin), _hangs_after(text, end)
+    if not hangs_before and not hangs_after:
+        return groups
     loose = [index for index, (one, two) in enumerate(pairwise(groups), 1) if _is_loose(text[one[1] : two[0]])]
-    before = _LETTERS_BEFORE.search(text[max(0, begin - 7) : begin])
-    after = _LETTERS_AFTER.match(text, end)
-    low, high = 0, len(groups)
-    if after and after[0].lower() not in _GLUED and not _EXTENSION.match(text, end):
-        high = loose[-1] if loose else 0
-    if _TOKEN_BEFORE.search(text[max(0, begin - 2) : begin]) and not (before and before[1].lower() in _GLUED):
-        low = loose[0] if loose else high
+    high = (loose[-1] if loose else 0) if hangs_after else len(groups)
+    low = (loose[0] if loose else high) if hangs_before else 0
     return groups[low:high]
+
+
+def _hangs_before(text: str, begin: int) -> bool:
+    sign = text[begin - 1 : begin]
+    if sign not in _TOKEN_SIGNS and not (sign == "-" and text[max(0, begin - 2) : begin - 1] in _TOKEN_SIGNS):
+        return False
+    before = _LETTERS_BEFORE.search(text[max(0, begin - 7) : begin])
+    return not (before and before[1].lower() in _GLUED)
+
+
+def _hangs_after(text: str, end: int) -> bool:
+    after = _LETTERS_AFTER.match(text, end)
+    return after is not None and after[0].lower() not in _GLUED and not _EXTENSION.match(text, end)
 
 
 def _longest(text: str, groups: list[tuple[int, int]], *, first: int) -> tuple[int, Category | None]:

@@ -1,14 +1,13 @@
 """What was found where, and who wins where two things overlap."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sekisho.redact.categories import MEANINGS, Category
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """One find: `start` to `end` of a text, the end exclusive."""
+class Span(NamedTuple):
+    """One find: `start` to `end` of a text, the end exclusive; a tuple, since thousands are made and sorted."""
 
     start: int
     end: int
@@ -22,7 +21,7 @@ def resolve(spans: Iterable[Span]) -> tuple[Span, ...]:
     own first, then the longest, then the category of the higher rank.
     """
     chosen: list[Span] = []
-    for span in sorted(set(spans), key=lambda item: (item.start, item.end, item.category)):
+    for span in sorted(set(spans)):
         if not chosen or chosen[-1].end <= span.start:
             chosen.append(span)
             continue

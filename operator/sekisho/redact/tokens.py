@@ -18,6 +18,8 @@ _PEM_END: Final = re.compile(r"-----END [A-Z0-9 ]{0,40}-----")
 _PEM_LINES: Final = re.compile(r"[A-Za-z0-9+/=\s:,-]*")
 _ASSIGNED: Final = re.compile(r"[\"']?\s{0,2}(?:[:=]|は|is)\s{0,2}[\"'「]?(?:Bearer\s)?([^\s\"'、。,;」]{8,256})")
 _VERSION: Final = re.compile(r"(?:v|ver\.?|version|バージョン|版)\s?:?\Z", re.IGNORECASE)
+_INSIDE_BEFORE: Final = re.compile(r"[A-Za-z0-9_.:]")
+_INSIDE_AFTER: Final = re.compile(r"[A-Za-z0-9_:]|\.\d", re.ASCII)
 _HARMLESS: Final = frozenset({"127.0.0.1", "0.0.0.0", "255.255.255.255", "::1", "::"})
 
 
@@ -45,8 +47,7 @@ def find_iban(text: str, start: int, end: int) -> Iterator[Span]:
 def find_ip(text: str, start: int, end: int) -> Iterator[Span]:
     """Yield the IP address at `start`, unless a version, the host itself, or part of a longer token stands there."""
     plain = text[start:end]
-    edges = text[max(0, start - 1) : start], text[end : end + 2]
-    if re.search(r"[A-Za-z0-9_.:]", edges[0], re.ASCII) or re.match(r"[A-Za-z0-9_:]|\.\d", edges[1], re.ASCII):
+    if _INSIDE_BEFORE.match(text, max(0, start - 1), start) or _INSIDE_AFTER.match(text, end):
         return
     if ":" in plain and (len(plain) < 7 or not any(sign.isdigit() for sign in plain)):
         return

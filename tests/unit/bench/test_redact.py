@@ -11,6 +11,7 @@ from bench.catalogue import build_registry
 from bench.harness import WrongAnswerError
 from bench.redact.benchmarks import build_masking, demand_same
 from bench.redact.made import KINDS, make
+from bench.redact.presidio import demand_same_items, mask_here
 from bench.redact.quality import (
     ENGLISH,
     JAPANESE,
@@ -34,6 +35,19 @@ def test_sides_that_mask_differently_or_nothing_are_wrong() -> None:
         demand_same(["a", "b"], ["a", "b"])
 
 
+def test_presidio_that_finds_other_items_or_none_is_wrong() -> None:
+    with pytest.raises(WrongAnswerError, match="different items"):
+        demand_same_items([[(0, 1, "US_SSN")]], [[]])
+    with pytest.raises(WrongAnswerError, match="hardly anything"):
+        demand_same_items([[], []], [[], []])
+
+
+def test_presidios_entities_are_masked_here() -> None:
+    found = mask_here(["write to jane.doe@example.com. my SSN is 536-90-4399."])
+    assert [name for _, _, name in found[0]] == ["EMAIL_ADDRESS", "US_SSN"]
+    demand_same_items(found, found)
+
+
 def test_both_sides_mask_the_same() -> None:
     pair = build_masking(count=8)
     (size, expected), (other, found) = pair.reference(), pair.candidate()
@@ -42,8 +56,8 @@ def test_both_sides_mask_the_same() -> None:
 
 
 def test_it_is_registered_with_its_goal() -> None:
-    (item,) = build_registry().choose(["F1"])
-    assert (item.goal, item.direction) == (10, "min")
+    items = build_registry().choose(["F1", "F2"])
+    assert [(item.goal, item.direction) for item in items] == [(10, "min"), (30, "min")]
 
 
 def test_quality_counts_what_is_missed_and_what_is_false() -> None:
