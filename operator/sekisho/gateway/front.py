@@ -370,10 +370,16 @@ def find_dialect(call: Call) -> Endpoint | None:
 
 
 def _read_credential(call: Call) -> str | None:
-    """Return what stands for the Authorization header, which clients of Anthropic spell as x-api-key; never two."""
+    """Return what stands for the Authorization header, which clients of Anthropic spell as x-api-key.
+
+    Raises:
+        RefusedError: Unauthenticated: there are several, and nobody here chooses between them.
+    """
     given = [*call.header("Authorization"), *(f"Bearer {key}" for key in call.header("x-api-key"))]
     if len(given) > 1:
-        return ""  # which of them was meant is not guessed, and a certificate does not stand in for them
+        raise RefusedError(
+            Reason.UNAUTHENTICATED, f"{len(given)} tokens or keys were sent; send one, in Authorization or in x-api-key"
+        )
     return given[0] if given else None
 
 

@@ -94,6 +94,7 @@ async def test_a_key_in_the_dialects_place_is_a_token_like_any_other_but_never_b
     assert (answer.status, answer.json["error"]["type"]) == (401, "authentication_error")
     answer = await house.send("/v1/messages", json=MESSAGE, headers={"x-api-key": house.token})
     assert (answer.status, answer.code) == (401, "unauthenticated")
+    assert answer.message == "2 tokens or keys were sent; send one, in Authorization or in x-api-key"
     answer = await house.send("/v1/messages", json=MESSAGE, token=None, headers={"x-api-key": house.token})
     assert answer.status == 200
     assert answer.json["content"] == [{"type": "text", "text": "".join(WORDS)}]
