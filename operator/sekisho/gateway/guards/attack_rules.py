@@ -33,7 +33,9 @@ RULES: Final = {
         rf"\b{_DROP} (?:(?:all|any|every|of|the|these|those|my|everything|in) ){{0,4}}{_EARLIER}\b.{{0,24}}?\b{_ORDERS}\b",
         rf"\b{_DROP} (?:(?:all|any|of|the|these|those) ){{1,3}}{_ORDERS} (?:above|before|given|you (?:were|have|got|received))",
         rf"\b{_DROP} (?:all|any|everything|anything)(?: of)?(?: the)? (?:previous|prior|above|earlier|preceding|you were told|you have been told)",
-        r"\b(?:forget|disregard|ignore) (?:everything|all) (?:you|that) (?:know|were|was|have been|came)\b",
+        (r"\b(?:ignore|forget|disregard) (?:everything |all )?(?:the )?(?:above|previous)(?: (?:text|messages?|conversation))?"
+        r"(?:,|\.|;| and| then| instead)+ (?:instead )?(?:say|print|output|tell|write|respond|answer|repeat|return|reply|translate|reveal)\b"),
+        r"\b(?:forget|disregard|ignore) (?:everything|all) (?:before\b|i (?:said|wrote|told you)\b|(?:you|that) (?:know|were|was|have been|came)\b)",
         r"\b(?:new|updated|real) (?:system )?(?:instructions?|prompt)\s?:\s?(?:you|from now|ignore|forget)",
         (rf"{_PAST}(?:に|で)?(?:与えられた|受けた|出した|言った|いった)?(?:まで)?の?.{{0,8}}?{_LAW}.{{0,6}}?(?:を|は)?.{{0,4}}?"
         r"(?:無視|忘れ|破棄|取り消|無効|従わな|守らな|捨て)"),
@@ -53,7 +55,8 @@ RULES: Final = {
     "prompt-extraction": "|".join((
         (rf"\b{_TELL}\b.{{0,40}}?\b(?:your|the|its) (?:entire |full |exact |whole |complete |original |initial |hidden |secret |internal )*"
         r"(?:system (?:prompt|message|instructions?)|(?:initial|hidden|original|secret|internal|developer) (?:prompt|instructions?|message))"),
-        rf"\b{_TELL} (?:me )?(?:all )?(?:of )?your (?:prompt|instructions|rules|guidelines)\b",
+        rf"\b{_TELL} (?:me )?(?:all )?(?:of )?your (?:(?:current|exact|full|entire|complete|original|initial|first|own) ){{0,2}}(?:prompts?|instructions|rules|guidelines)\b",
+        r"\bhow do your (?:current |initial |original )?(?:prompts?|instructions|rules) (?:look|read|begin|start)\b",
         rf"\b{_TELL} (?:out )?(?:all|everything|the)\b.{{0,16}}?\b(?:instructions|text|words|prompt|messages?) (?:above|given|so far|you (?:were|have|got)|before this)",
         r"\b(?:print|output|repeat|write)(?: out)? all instructions\b",
         r"\brepeat everything (?:above|before)\b",

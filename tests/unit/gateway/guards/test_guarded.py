@@ -150,6 +150,23 @@ async def test_elsewhere_it_goes_redacted_and_comes_back_whole(tmp_path: Path, s
         assert 'sekisho_gateway_placeholders_total{state="restored"} 4.0' in house.metrics()
 
 
+async def test_what_an_access_policy_redacts_leaves_no_site_and_a_closed_one_neither(tmp_path: Path) -> None:
+    build_key(tmp_path)
+    access = {
+        "metadata": {"name": "careful", "namespace": "legal"},
+        "spec": {"subjects": [{"user": "serviceaccount:legal:app"}], "models": ["legal/*"], "redact": ["contact"]},
+    }
+    service = build_service(site="closed")
+    key = tmp_path / "placeholders"
+    async with build_house(
+        tmp_path, policy=build_policy(), service=service, access=[access], placeholder_key_file=key
+    ) as house:
+        house.engine.behave = echo
+        answer = await house.chat(say(f"I am {MAIL}", stream=True))
+        assert heard(answer.text) == f"I am {MAIL}"
+        assert MAIL not in json.dumps(house.engine.requests[0][1])
+
+
 async def test_a_new_key_is_read_without_a_restart(tmp_path: Path) -> None:
     build_key(tmp_path)
     async with guarded(tmp_path, REDACTING) as house:
