@@ -109,7 +109,7 @@ class Installation:
         return {condition["type"]: condition for condition in status.get("conditions", [])}
 
     def wait_condition(
-        self, name: str, condition: str, wanted: str, *, namespace: str, reason: str = "", seconds: float = 120
+        self, name: str, condition: str, wanted: str, *, namespace: str, reason: str = "", seconds: float = 240
     ) -> dict[str, Any]:
         """Wait until a condition has the wanted status, and reason where given; return it.
 

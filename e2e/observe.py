@@ -16,7 +16,7 @@ BUSYBOX = "/bin/busybox"
 T = TypeVar("T")
 
 
-def wait_for(look: Callable[[], T | None], what: str, *, seconds: float = 120) -> T:
+def wait_for(look: Callable[[], T | None], what: str, *, seconds: float = 120, pause: float = 0.5) -> T:
     """Look again and again until what is seen is true, and return it.
 
     Raises:
@@ -29,7 +29,7 @@ def wait_for(look: Callable[[], T | None], what: str, *, seconds: float = 120) -
             return seen
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {seconds:.0f} s: {what}; last seen: {seen!r}")
-        time.sleep(0.5)
+        time.sleep(pause)
 
 
 def read_all(cluster: Cluster, *arguments: str) -> list[dict[str, Any]]:

@@ -34,3 +34,9 @@ def runtime_object(name: str, image: str, *args: str, **spec: Any) -> str:
     """Return a Runtime that serves gguf to those who name it."""
     whole = {"formats": [{"name": "gguf"}], "image": image, "args": list(args), "autoSelect": False, **spec}
     return yaml.safe_dump({"apiVersion": API, "kind": "Runtime", "metadata": {"name": name}, "spec": whole})
+
+
+def namespace_object(name: str, data_class: str) -> str:
+    """Return a Namespace that has its class from the beginning: nobody sees it without."""
+    metadata = {"name": name, "labels": {"sekisho.dev/classification": data_class}}
+    return yaml.safe_dump({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})

@@ -18,7 +18,7 @@ def built(request: pytest.FixtureRequest, need_root: None) -> tuple[str, Path]:
 
 def run_to_end(archive: Path, work: Path, command: list[str]) -> tuple[int, str]:
     with run_image(archive, work, entrypoint=command[:1], arguments=command[1:]) as running:
-        code = running.process.wait(timeout=60)
+        code = running.process.wait(timeout=240)
         return code, running.printed
 
 

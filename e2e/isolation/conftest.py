@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,15 +13,8 @@ from e2e.isolation.scene import Pod, Scene, render_tools_pod
 from e2e.isolation.targets import find_targets
 from e2e.quickstart import Quickstart
 
-HERE = Path(__file__).parent
 PROOF_INTERVAL_SECONDS = 5
 PROOF_MAX_AGE_SECONDS = 15
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if HERE in item.path.parents:  # what is built and installed first is not the test's own time
-            item.add_marker(pytest.mark.timeout(600, func_only=True))
 
 
 @pytest.fixture(scope="package")

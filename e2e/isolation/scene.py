@@ -64,7 +64,7 @@ class Scene:
         spec = {"predictor": {"minReplicas": replicas, "maxReplicas": replicas, "model": model}}
         self.quickstart.serve(name, namespace=namespace, spec=spec)
 
-    def wait_ready(self, name: str, *, namespace: str, seconds: float = 120) -> list[Pod]:
+    def wait_ready(self, name: str, *, namespace: str, seconds: float = 240) -> list[Pod]:
         """Wait until a service is ready and return its pods."""
         self.installation.wait_condition(name, "Ready", "True", namespace=namespace, seconds=seconds)
         return self.pods(name, namespace=namespace)
@@ -85,7 +85,7 @@ class Scene:
             )
             return pods if fine else []
 
-        found: list[Pod] = wait_until(read, f"{count} ready pods of {namespace}/{name}", seconds=120)
+        found: list[Pod] = wait_until(read, f"{count} ready pods of {namespace}/{name}", seconds=240)
         return found
 
     def attack_from_engine(self, pod: Pod) -> list[Attempt]:

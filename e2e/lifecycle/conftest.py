@@ -26,7 +26,7 @@ def examples(quickstart: Quickstart, installation: Installation) -> Iterator[Ins
     for _, text in quickstart.manifests("[345]0-*.yaml"):
         installation.apply(text)
     for namespace, name in SERVICES:
-        installation.wait_condition(name, "Ready", "True", namespace=namespace, seconds=120)
+        installation.wait_condition(name, "Ready", "True", namespace=namespace, seconds=240)
     yield installation
     namespaces = [namespace for namespace, _ in SERVICES]
     # Pods first: a namespace with pods in it is looked at again only after half of their grace period.

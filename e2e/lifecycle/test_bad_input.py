@@ -44,7 +44,7 @@ class Broken:
         """Return the condition that tells what is wrong."""
         kind, reason = TOLD[name]
         return self.installation.wait_condition(
-            name, kind, "False", namespace=self.namespace(name), reason=reason, seconds=90
+            name, kind, "False", namespace=self.namespace(name), reason=reason, seconds=240
         )
 
 

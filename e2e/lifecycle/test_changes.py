@@ -20,7 +20,7 @@ def test_a_deleted_service_leaves_nothing(quickstart: Quickstart, installation: 
     assert set(KINDS) <= found, "the list below proves nothing if it does not see what is there"
 
     cluster.kubectl("delete", "inferenceservice", "brief", "-n", namespace)
-    wait_for(lambda: not list_labelled(cluster, "brief", namespace=namespace), "nothing is left", seconds=90)
+    wait_for(lambda: not list_labelled(cluster, "brief", namespace=namespace), "nothing is left", seconds=240)
     assert "brief" not in cluster.kubectl("get", "inferenceservices,networkpolicies,configmaps", "-n", namespace)
 
 
@@ -33,7 +33,7 @@ def test_more_replicas_come_beside_the_running_one(
     first = lives_of(pods_of(cluster, "growing", namespace=namespace))
 
     quickstart.serve("growing", namespace=namespace, spec=small_spec(quickstart, minReplicas=2, maxReplicas=2))
-    wait_for(lambda: _summary(installation, "growing", namespace) == "2/2", "two replicas are ready", seconds=90)
+    wait_for(lambda: _summary(installation, "growing", namespace) == "2/2", "two replicas are ready", seconds=240)
     condition = installation.wait_condition("growing", "Ready", "True", namespace=namespace)
     assert condition["reason"] == "Ready"
     second = lives_of(pods_of(cluster, "growing", namespace=namespace))
@@ -43,8 +43,8 @@ def test_more_replicas_come_beside_the_running_one(
     assert budget["spec"]["minAvailable"] == 1
 
     quickstart.serve("growing", namespace=namespace, spec=small_spec(quickstart, minReplicas=0))
-    installation.wait_condition("growing", "Ready", "True", namespace=namespace, reason="ScaledToZero", seconds=90)
-    wait_for(lambda: not pods_of(cluster, "growing", namespace=namespace), "the pods are gone", seconds=90)
+    installation.wait_condition("growing", "Ready", "True", namespace=namespace, reason="ScaledToZero", seconds=240)
+    wait_for(lambda: not pods_of(cluster, "growing", namespace=namespace), "the pods are gone", seconds=240)
     assert installation.get("networkpolicy", "growing-predictor", namespace=namespace)
 
 

@@ -76,6 +76,7 @@ def test_a_caller_is_shown_the_models_it_may_use_and_no_others(examples: Install
 
 
 def test_a_service_tells_its_class_its_site_and_why_nowhere_else(examples: Installation) -> None:
+    examples.wait_condition("contract-review", "Ready", "True", namespace="legal")
     status = examples.get("inferenceservice", "contract-review", namespace="legal")["status"]
     assert status["class"]["display"] == "confidential+gdpr"
     assert status["placement"]["site"] == "tokyo-closed"
@@ -89,6 +90,7 @@ def test_a_service_tells_its_class_its_site_and_why_nowhere_else(examples: Insta
 
 
 def test_the_pods_of_a_confidential_service_are_where_its_class_allows_it(examples: Installation) -> None:
+    examples.wait_condition("contract-review", "Ready", "True", namespace="legal")
     (pod,) = pods_of(examples.cluster, "contract-review", namespace="legal")
     node = examples.get("node", pod["spec"]["nodeName"])
     assert node["metadata"]["labels"]["sekisho.node-restriction.kubernetes.io/site"] == "tokyo"

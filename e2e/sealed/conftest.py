@@ -15,6 +15,7 @@ from e2e.installation import NAMESPACE, Installation, load_images, make_model
 from e2e.quickstart import Quickstart
 from e2e.sealed.marks import mark_model
 from e2e.sealed.owner import BOARD, KEY, SIGNER, Owner
+from e2e.services import namespace_object
 
 SECRET = "unsafe-development-key"
 
@@ -90,7 +91,6 @@ def demand(installation: Installation, owner: Owner, policy: dict[str, Any]) -> 
 def closed(cluster: Cluster) -> Iterator[str]:
     """A namespace whose label makes everything in it internal+vault."""
     name = f"v-{uuid.uuid4().hex[:8]}"
-    cluster.kubectl("create", "namespace", name)
-    cluster.kubectl("label", "namespace", name, "sekisho.dev/classification=internal.vault")
+    cluster.kubectl("create", "-f", "-", stdin=namespace_object(name, "internal.vault"))
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")

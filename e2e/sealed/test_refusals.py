@@ -49,7 +49,7 @@ def test_a_model_that_nobody_trusted_signed_is_refused(vault: Vault, closed: str
     change(vault.owner, copy)
     uri = push_as_is(vault.owner, copy, tag=name)
     serve(vault, closed, name, uri)
-    told = vault.installation.wait_condition(name, "Ready", "False", namespace=closed, reason=reason, seconds=90)
+    told = vault.installation.wait_condition(name, "Ready", "False", namespace=closed, reason=reason, seconds=240)
     for fact in facts:
         assert fact in told["message"]
     assert_nothing_runs(vault, closed, name)
@@ -102,7 +102,7 @@ def test_a_volume_of_the_depot_that_was_tampered_with_opens_nowhere(vault: Vault
     try:
         serve(vault, closed, "tampered", vault.uri)
         told = vault.installation.wait_condition(
-            "tampered", "WeightsAvailable", "False", namespace=closed, reason="SealBroken", seconds=120
+            "tampered", "WeightsAvailable", "False", namespace=closed, reason="SealBroken", seconds=240
         )
         assert "segment" in told["message"]
         assert_no_engine(vault, closed, "tampered")
@@ -123,7 +123,7 @@ def test_a_file_that_the_manifest_does_not_name_is_refused(vault: Vault, closed:
     uri = push_as_is(vault.owner, vault.sealed, tag="more", extra={"files/00001.sealed": b"more"})
     serve(vault, closed, "more", uri)
     told = vault.installation.wait_condition(
-        "more", "Ready", "False", namespace=closed, reason="NotSealed", seconds=120
+        "more", "Ready", "False", namespace=closed, reason="NotSealed", seconds=240
     )
     assert "files/00001.sealed" in told["message"]
     assert_no_engine(vault, closed, "more")

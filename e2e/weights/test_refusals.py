@@ -40,7 +40,7 @@ class Broken:
     def told(self, name: str) -> dict[str, Any]:
         """Return the condition WeightsAvailable once it has the reason that is expected."""
         return self.sources.installation.wait_condition(
-            name, "WeightsAvailable", "False", namespace=self.namespace, reason=REASONS[name], seconds=90
+            name, "WeightsAvailable", "False", namespace=self.namespace, reason=REASONS[name], seconds=240
         )
 
     def assert_nothing_serves(self, name: str) -> None:

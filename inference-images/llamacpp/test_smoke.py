@@ -25,13 +25,13 @@ def engine(need_root: None, archive: Path, tmp_path: Path) -> Iterator[tuple[Run
     port = find_free_port()
     arguments = ["--model", "/models", "--alias", "demo", "--host", "127.0.0.1", "--port", str(port)]
     with run_image(archive, tmp_path, arguments=arguments, models=make_model("tiny-gguf")) as running:
-        assert wait_until_healthy(port, seconds=60, is_alive=lambda: running.process.poll() is None), running.printed
+        assert wait_until_healthy(port, seconds=240, is_alive=lambda: running.process.poll() is None), running.printed
         yield running, port
 
 
 def test_an_engine_without_weights_ends_and_says_so(need_root: None, archive: Path, tmp_path: Path) -> None:
     with run_image(archive, tmp_path) as running:
-        assert running.process.wait(timeout=60) == 2
+        assert running.process.wait(timeout=240) == 2
         assert "error: no .gguf file under /models" in running.printed
 
 
@@ -39,7 +39,7 @@ def test_nothing_is_left_of_an_image_that_was_run(need_root: None, archive: Path
     port = find_free_port()
     arguments = ["--host", "127.0.0.1", "--port", str(port)]
     with run_image(archive, tmp_path, arguments=arguments, models=make_model("tiny-gguf")) as running:
-        assert wait_until_healthy(port, seconds=60, is_alive=lambda: running.process.poll() is None), running.printed
+        assert wait_until_healthy(port, seconds=240, is_alive=lambda: running.process.poll() is None), running.printed
     with pytest.raises(ConnectionRefusedError):
         fetch(port, "/health")
     assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
@@ -80,7 +80,7 @@ def test_a_terminated_engine_finishes_its_answer_first(engine: tuple[RunningImag
     while "processing task" not in running.printed and caller.is_alive():
         time.sleep(0.005)
     running.terminate()
-    caller.join(timeout=60)
-    assert running.process.wait(timeout=60) == 0
+    caller.join(timeout=240)
+    assert running.process.wait(timeout=240) == 0
     assert read_stream(answers[0][1])[-1]["usage"]["completion_tokens"] == 1500
     assert "drained" in running.printed

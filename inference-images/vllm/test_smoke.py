@@ -30,7 +30,7 @@ def engine(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def test_an_engine_without_weights_ends_and_says_so(archive: Path, tmp_path: Path) -> None:
     with run_image(archive, tmp_path) as running:
-        assert running.process.wait(timeout=60) == 2
+        assert running.process.wait(timeout=240) == 2
         assert "error: no config.json in /models: the weights are not there" in running.printed
 
 
