@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.api.v1alpha1.keyreleasepolicy import EvidenceDemand
 from sekisho.attest.appraise import Appraisal
 from sekisho.attest.claims import Tee
@@ -43,6 +44,14 @@ _BRINGS: Final = {
     Tee.NVIDIA_SWITCH: ("nvidia-switch",), Tee.RESULT: ("ear-token", "gcs-token"),
 }  # fmt: skip
 _BEHIND_TPM: Final = {Tee.SNP: ("azure-snp",), Tee.TDX: ("azure-tdx",)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Law:
+    """The law in force, and its lattice; the same as itself alone."""
+
+    spec: ClassificationPolicySpec
+    lattice: Lattice
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,27 +94,29 @@ def decide_release(facts: ReleaseFacts) -> Decision:
 
 
 def _read_law(facts: ReleaseFacts) -> tuple[Case, EffectiveRules]:
-    law, workload, question = facts.rules.law, facts.workload, facts.question
+    law, workload, question = facts.rules.once(_read_spec), facts.workload, facts.question
     if law is None:
         raise RefusedError(
             Reason.POLICY_MISSING, "there is no ClassificationPolicy that can be read, so no key is released"
         )
-    lattice = facts.rules.once(("lattice",), lambda: Lattice.of(law))
-    cleared = facts.rules.once(
-        ("cleared", workload.service_class),
-        lambda: lattice.resolve_label(workload.service_class, source=f"class of {workload.full_name}"),
-    )
-    sealed = facts.rules.once(
-        ("sealed", question.data_class),
-        lambda: _resolve_display(lattice, question.data_class, source=f'seal of model "{question.model}"'),
-    )
+    lattice = law.lattice
+    cleared = lattice.resolve_label(workload.service_class, source=f"class of {workload.full_name}")
+    sealed = _resolve_display(lattice, question.data_class, source=f'seal of model "{question.model}"')
     if not cleared.dominates(sealed):
         raise RefusedError(
             Reason.CLASS_MISMATCH,
             f'model "{question.model}" is sealed for class {sealed}, {workload.full_name} is of class {cleared}',
         )
-    case = Case(question, workload, lattice, law.key_owners, cleared, facts.now)
-    return case, facts.rules.once(("class", cleared), lambda: rules_of(law, cleared))
+    case = Case(question, workload, lattice, law.spec.key_owners, cleared, facts.now)
+    return case, facts.rules.once(_read_rules, law, cleared)
+
+
+def _read_spec(rules: ReleaseRules) -> _Law | None:
+    return None if rules.law is None else _Law(rules.law, Lattice.of(rules.law))
+
+
+def _read_rules(_: ReleaseRules, law: _Law, cleared: DataClass) -> EffectiveRules:
+    return rules_of(law.spec, cleared)
 
 
 def _resolve_display(lattice: Lattice, text: str, *, source: str) -> DataClass:
@@ -181,7 +192,7 @@ def choose_grants(
     rules: ReleaseRules, namespace: str, service: str
 ) -> tuple[tuple[OwnerPolicy, ...], tuple[TenantGrant, ...]]:
     """Return the policies and grants about a service, sorted by name, so that their order decides nothing."""
-    return rules.once(("grants", namespace, service), lambda: _choose(rules, namespace, service))
+    return rules.once(_choose, namespace, service)
 
 
 def _choose(
@@ -252,7 +263,7 @@ def _clamp_lease(
 
 def policy_digest(rules: ReleaseRules, *, namespace: str, service: str) -> str:
     """Return "sha256:…" over every rule that can decide about a service; other services' grants do not count."""
-    return rules.once(("digest", namespace, service), lambda: _digest(rules, namespace, service))
+    return rules.once(_digest, namespace, service)
 
 
 def _digest(rules: ReleaseRules, namespace: str, service: str) -> str:
@@ -276,7 +287,7 @@ def _spell(spec: Any) -> Any:
 
 def wanted_evidence(rules: ReleaseRules, *, namespace: str, service: str, site: str) -> tuple[str, ...]:
     """Return the kinds of evidence that could help a pod of a service at a site, sorted; empty where nothing can."""
-    return rules.once(("wanted", namespace, service, site), lambda: _want(rules, namespace, service, site))
+    return rules.once(_want, namespace, service, site)
 
 
 def _want(rules: ReleaseRules, namespace: str, service: str, site: str) -> tuple[str, ...]:

@@ -3,10 +3,10 @@
 from typing import Final
 
 from sekisho.api.v1alpha1.keyreleasepolicy import EvidenceDemand
-from sekisho.attest.appraise import Appraisal, appraise, find_unacceptable
+from sekisho.attest.appraise import Appraisal, AppraisalPolicy, appraise, find_unacceptable
 from sekisho.attest.claims import Tee
 from sekisho.attest.devices import ExpectedDevices, check_devices
-from sekisho.broker.releasefacts import ReleaseFacts
+from sekisho.broker.releasefacts import ReleaseFacts, ReleaseRules
 from sekisho.classify.rules import EffectiveTrust
 from sekisho.errors import Reason, RefusedError
 from sekisho.plan.evidence import read_evidence_policy
@@ -100,8 +100,7 @@ def appraise_demand(facts: ReleaseFacts, demand: EvidenceDemand, trust: Effectiv
     Raises:
         RefusedError: With the reason of the first rule that does not hold.
     """
-    spec = facts.rules.evidence.get(demand.policy)
-    if spec is None:
+    if demand.policy not in facts.rules.evidence:
         raise RefusedError(Reason.POLICY_MISSING, f'there is no EvidencePolicy "{demand.policy}" that can be read')
     most = min(demand.max_age_seconds, trust.max_age_seconds if trust is not None else demand.max_age_seconds)
     age = (facts.now - facts.challenged_at).total_seconds()
@@ -110,6 +109,9 @@ def appraise_demand(facts: ReleaseFacts, demand: EvidenceDemand, trust: Effectiv
             Reason.EVIDENCE_STALE,
             f'the challenge is {age:.0f} s old, evidence policy "{demand.policy}" is demanded within {most} s of it',
         )
-    name, site = demand.policy, facts.workload.site
-    policy = facts.rules.once(("policy", name, site), lambda: read_evidence_policy(name, spec, site=site))
+    policy = facts.rules.once(_read_policy, demand.policy, facts.workload.site)
     return appraise(facts.claims, policy, now=facts.now)
+
+
+def _read_policy(rules: ReleaseRules, name: str, site: str) -> AppraisalPolicy:
+    return read_evidence_policy(name, rules.evidence[name], site=site)

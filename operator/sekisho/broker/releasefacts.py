@@ -1,6 +1,6 @@
 """The facts that a release of a key is decided on. Frozen values; gathered elsewhere, decided in `decide`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeVar, cast
@@ -126,18 +126,18 @@ class ReleaseRules:
     evidence: Mapping[str, EvidencePolicySpec] = field(default_factory=dict)
     memory: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
-    def once(self, key: tuple[object, ...], compute: Callable[[], ValueT]) -> ValueT:
+    def once(self, compute: Callable[..., ValueT], *others: Hashable) -> ValueT:
         """Return a value that depends on these rules, computed the first time: they never change, new ones are others.
 
         Args:
-            key: Names all besides the rules that the value depends on, and the kind of value. Nothing that depends on
-                the time may be kept.
-            compute: Makes the value.
+            compute: Makes the value of these rules and the others; a function of a module, which reads nothing else.
+            others: All besides the rules that the value depends on. Nothing that depends on the time may be kept.
         """
+        key = (compute, *others)
         if key not in self.memory:
             if len(self.memory) >= _MOST_REMEMBERED:
                 self.memory.clear()
-            self.memory[key] = compute()
+            self.memory[key] = compute(self, *others)
         return cast("ValueT", self.memory[key])
 
 

@@ -30,13 +30,13 @@ _MAX_DEPTH: Final = 4
 
 def encode_facts(facts: ReleaseFacts) -> dict[str, Any]:
     """Spell facts as a JSON object."""
-    return {**_encode_case(facts), "rules": _encode_rules(facts)}
+    workload = facts.workload
+    return {**_encode_case(facts), "rules": _encode_rules(facts.rules, workload.namespace, workload.service)}
 
 
 def spell_facts(facts: ReleaseFacts) -> str:
     """Spell facts as the record does; the text of the rules about a service is made once."""
-    key = ("text", facts.workload.namespace, facts.workload.service)
-    rules = facts.rules.once(key, lambda: spell(_encode_rules(facts)))
+    rules = facts.rules.once(_spell_rules, facts.workload.namespace, facts.workload.service)
     return spell({**_encode_case(facts), "rules": Spelt(rules)})
 
 
@@ -86,8 +86,11 @@ def _encode_workload(workload: Workload) -> dict[str, Any]:
     }
 
 
-def _encode_rules(facts: ReleaseFacts) -> dict[str, Any]:
-    rules, namespace, service = facts.rules, facts.workload.namespace, facts.workload.service
+def _spell_rules(rules: ReleaseRules, namespace: str, service: str) -> str:
+    return spell(_encode_rules(rules, namespace, service))
+
+
+def _encode_rules(rules: ReleaseRules, namespace: str, service: str) -> dict[str, Any]:
     owners, tenants = choose_grants(rules, namespace, service)
     return {
         "classificationPolicy": None if rules.law is None else _dump(rules.law),

@@ -110,7 +110,13 @@ def test_questions_that_differ_in_one_thing_are_different_questions() -> None:
 
 def test_what_is_kept_is_bounded() -> None:
     rules, computed = ReleaseRules(None), list[Any]()
+
+    def compute(about: ReleaseRules, number: int) -> int:
+        assert about is rules
+        computed.append(number)
+        return number
+
     for number in (*range(1025), 1024, 0):
-        assert rules.once((number,), lambda number=number: computed.append(number) or number) == number
+        assert rules.once(compute, number) == number
     assert computed == [*range(1025), 0]
     assert len(rules.memory) == 2
