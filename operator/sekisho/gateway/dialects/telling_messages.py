@@ -1,6 +1,5 @@
 """Anthropic's Messages as their callers hear them. Pure."""
 
-import json
 from typing import Any, Final
 
 from sekisho.errors import Reason
@@ -8,6 +7,7 @@ from sekisho.gateway.dialects.answers import Channel
 from sekisho.gateway.dialects.chunks import Called, Finished, Head, Usage, malformed
 from sekisho.gateway.dialects.form import Asked, Endpoint
 from sekisho.gateway.dialects.refusals import encode, render_error_event
+from sekisho.gateway.dialects.strict import BodyLimits, FieldError, parse_json
 from sekisho.gateway.dialects.telling import Block, Told
 
 _STOPS: Final = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
@@ -67,7 +67,10 @@ class MessagesTeller:
     def whole(self, told: Told) -> bytes:
         """Spell a whole answer."""
         self._called = any(block.call is not None for block in told.blocks)
-        content = [_spell_whole(block) for block in told.blocks]
+        # A call that was cut short is left out: half of its input would be another input.
+        cut = told.finishes[0].reason == "length"
+        spelt = [_spell_whole(block, cut=cut) for block in told.blocks]
+        content = [block for block in spelt if block is not None]
         message = self._spell(told.head, content, None) | self._spell_end(told)
         return encode(message | {"usage": _spell_usage(told.usage or Usage())})
 
@@ -104,16 +107,16 @@ def _spell_block(channel: Channel, call: Called | None, text: str) -> dict[str, 
     return {"type": "text", "text": text}
 
 
-def _spell_whole(block: Block) -> dict[str, Any]:
+def _spell_whole(block: Block, *, cut: bool) -> dict[str, Any] | None:
     spelt = _spell_block(block.channel, block.call, block.text)
     if block.call is None:
         return spelt
     try:
-        given = json.loads(block.text or "{}")
-    except (ValueError, RecursionError):
-        given = None
-    if not isinstance(given, dict):
-        raise malformed("the arguments of a tool call are not a JSON object")
+        given = parse_json(block.text.encode("utf-8") or b"{}", BodyLimits())
+    except FieldError:
+        if cut:
+            return None
+        raise malformed("the arguments of a tool call are not a JSON object") from None
     return spelt | {"input": given}
 
 

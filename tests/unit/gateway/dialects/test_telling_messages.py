@@ -140,12 +140,19 @@ def test_a_whole_answer_is_told_in_blocks_too() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("arguments", ["[1]", '{"a":', "7"])
+@pytest.mark.parametrize("arguments", ["[1]", '{"a":', "7", '{"a":1,"a":2}', '{"a":' * 990 + "1" + "}" * 990],
+                         ids=range(5))  # fmt: skip
 def test_arguments_that_are_no_object_are_not_told_as_one(arguments: str) -> None:
     calls = [{"id": "t1", "function": {"name": "look", "arguments": arguments}}]
     with pytest.raises(UnavailableError, match="the arguments of a tool call are not a JSON object") as failure:
-        build(ASKED).whole(answer({"content": None, "tool_calls": calls}, "length"))
+        build(ASKED).whole(answer({"content": None, "tool_calls": calls}, "tool_calls"))
     assert failure.value.reason is Reason.UPSTREAM_FAILED
+
+
+def test_a_call_that_was_cut_short_is_left_out_and_why_is_told() -> None:
+    calls = [{"id": "t1", "function": {"name": "look", "arguments": '{"a":'}}]
+    told = json.loads(build(ASKED).whole(answer({"content": "let me see", "tool_calls": calls}, "length")))
+    assert (told["content"], told["stop_reason"]) == ([{"type": "text", "text": "let me see"}], "max_tokens")
 
 
 def test_a_call_without_arguments_and_an_answer_without_words_are_told() -> None:
