@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.unit.gateway.engine import USAGE, WORDS, Engine, begin_stream, chunk_of, spell_event
+from tests.unit.gateway.engine import FINISHED, USAGE, WORDS, Engine, begin_stream, chunk_of, spell_event
 from tests.unit.gateway.house import MODEL, POLICY, House
 
 COMPLETION = {"model": MODEL, "prompt": "What is a class?"}
@@ -175,3 +175,23 @@ async def test_an_image_needs_a_class_that_allows_what_nothing_examines(house: H
     await house.settle(is_allowed, what="the policy to be heard of")
     part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     assert house.engine.requests[-1][1]["messages"] == [{"role": "user", "content": [part]}]
+
+
+@pytest.mark.parametrize("size", [1, 7])
+async def test_bytes_that_come_cut_anywhere_are_told_whole(house: House, size: int) -> None:
+    async def dribble(_: Engine, request: web.Request, body: Any) -> web.StreamResponse:
+        response = await begin_stream(request)
+        events = [chunk_of(word, body["model"]) for word in WORDS] + [chunk_of("", body["model"])]
+        events[-1]["choices"] = [FINISHED]
+        lines = [f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode() for event in events]
+        data = b"".join([*lines, b"data: [DONE]\n\n"])
+        for at in range(0, len(data), size):
+            await response.write(data[at : at + size])
+        return response
+
+    house.engine.behave = dribble
+    answer = await house.send("/v1/messages", json=MESSAGE | {"stream": True})
+    events = [json.loads(part.partition("data: ")[2]) for part in answer.text.split("\n\n") if part]
+    told = "".join(event["delta"]["text"] for event in events if event["type"] == "content_block_delta")
+    assert told == "".join(WORDS)
+    assert events[-1]["type"] == "message_stop"
