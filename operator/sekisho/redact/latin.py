@@ -95,6 +95,8 @@ def _is_person(text: str, parts: list[_Part], names: LatinNames, before: str) ->
     # An initial between two words.
     if any(len(part.text) == 1 for part in parts[1:-1]) and len(parts[0].text) > 1:
         return True
+    if len(parts) == 2 and all(fresh) and all(latinwords.ROMANISED.fullmatch(part.low) for part in parts):
+        return True
     return any(
         new and (is_given or part.low in names.family) for new, is_given, part in zip(fresh, given, parts, strict=True)
     )

@@ -39,6 +39,11 @@ HEADS: Final = frozenset(
 # A surname behind an article is a family's, a firm's or a thing's.
 ARTICLES: Final = frozenset("the a an".split())
 PRONOUNS: Final = frozenset("i he she it we you they who this that these those what there".split())
+# Japanese in Hepburn's spelling, of four letters or more; two such words that nobody knows are a name. English has
+# many words of this form that end in e.
+ROMANISED: Final = re.compile(
+    r"(?=\w{4})(?!\w*e$)(?:(?:[knhmr]y|[gbp]y|sh|ch|ts|[kstnhmyrwgzdbpjf])?[aiueoāīūēō]{1,2}|n(?![aiueoy])|m(?=[bp])|k(?=k)|s(?=s)|t(?=[tc])|p(?=p))+"
+)
 FIRST_OF_PLACES: Final = frozenset(
     """rua avenida av calle via paseo plaza rue uss usns fort mount mt lake san santa saint st los las new port porto cape isle north south east
     west""".split()

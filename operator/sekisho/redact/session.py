@@ -1,6 +1,7 @@
 """One request's redaction: its map of originals, which lives as long as the request and no longer."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
@@ -15,6 +16,8 @@ from sekisho.redact.restore import Restorer
 from sekisho.redact.spans import Span, resolve
 
 MAX_VALUES: Final = 10_000
+# Between the parts of a name.
+_PARTS: Final = re.compile(r"[\s・=＝.]+")
 
 
 class Redaction:
@@ -85,7 +88,11 @@ class Redaction:
         return Restorer(self.values, in_json=in_json)
 
     def _known(self) -> Mapping[str, Category]:
-        return dict(self._placeholders.values())
+        """Return what the request's texts lose wherever it stands: values, and the parts of people's names."""
+        known = dict(self._placeholders.values())
+        people = [value for value, category in known.items() if category is Category.PERSON]
+        parts = (part for value in people for part in _PARTS.split(value))
+        return {part: Category.PERSON for part in parts if len(part) >= (3 if part.isascii() else 2)} | known
 
     def _name(self, category: Category, value: str) -> str:
         name = make_placeholder(self._key, category, value)

@@ -22,7 +22,7 @@ def latin(text: str) -> list[str]:
     [
         "Paris is large", "Please wait", "Jones University", "Reed Street", "6076 Müller u. 97", "Jane 45, Paris", "JANE DOE INC", "DOE",
         "San Müller", "jane@doe.com", "@Jane", "Don't go", "Jo", "Alpha Beta", "Jane Doe Jones Reed Müller", "X", "Mr. is short", "Sent by Xa Bank",
-        "Dr", "I want to know", "She said", "The Jones family", "The Doe",
+        "Dr", "I want to know", "She said", "Tomomi Engine", "Nara Eki", "The Jones family", "The Doe",
     ],
 )  # fmt: skip
 def test_what_is_no_person_is_left(text: str) -> None:
@@ -47,6 +47,8 @@ def test_what_is_no_person_is_left(text: str) -> None:
         ("女優Jane Müllerは", ["Jane Müller"]),
         ("join ms. Quinzia", ["Quinzia"]),
         ("Jean-Luc Doe", ["Jean-Luc Doe"]),
+        ("ask Tomomi Nishiyama", ["Tomomi Nishiyama"]),
+        ("担当 Haruto Fujimotoへ", ["Haruto Fujimoto"]),
         ("O'Neil Doe", ["O'Neil Doe"]),
     ],
 )

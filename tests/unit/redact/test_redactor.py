@@ -56,3 +56,23 @@ def test_a_session_masks_and_restores() -> None:
     assert "田中" not in masked
     assert masked.startswith("[[PER-")
     assert session.restorer().feed(masked) == "田中は田中"
+
+
+class Names:
+    """A tagger that knows two names in full."""
+
+    def tag(self, text: str) -> Iterator[Span]:
+        for name in ("﨑山 みほ", "Rubija Liberšar", "Xu O"):
+            start = text.find(name)
+            if start >= 0:
+                yield Span(start, start + len(name), Category.PERSON)
+
+
+def test_a_part_of_a_name_that_the_request_gave_away_is_taken_out_as_well() -> None:
+    session = Redactor(select(["person"]), names=Names()).new_session(KEY)
+    texts = ["﨑山 みほ様とRubija Liberšar、Xu O", "﨑山の件、Rubijaより", "O, Xu and Rubijas"]
+    masked = session.redact_all(texts)
+    assert not any(part in text for part in ("﨑山", "みほ", "Liberšar") for text in masked)
+    assert masked[2] == texts[2]
+    restorer = session.restorer()
+    assert [restorer.feed(text) for text in masked] == texts
