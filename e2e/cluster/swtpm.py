@@ -65,12 +65,14 @@ class SoftwareTpm:
 
     Args:
         folder: Its state and its socket `tpm.sock`; anybody may connect.
-        maker: Who certifies its endorsement key.
+        maker: Who certifies its endorsement keys.
+        rsa_bits: 2048 or 3072.
     """
 
-    def __init__(self, folder: Path, maker: TpmMaker) -> None:
+    def __init__(self, folder: Path, maker: TpmMaker, *, rsa_bits: int = 2048) -> None:
         self.folder = folder
         self.maker = maker
+        self.rsa_bits = rsa_bits
         self.socket = folder / "tpm.sock"
         self._pid_file = folder / "pid"
         self._log = folder / "log"
@@ -83,12 +85,13 @@ class SoftwareTpm:
         self.stop()
 
     def make(self) -> None:
-        """Manufacture it: an endorsement key (RSA 2048) and its certificate."""
+        """Manufacture it: endorsement keys (RSA, and ECC P-384) and their certificates."""
         state = self.folder / "state"
         state.mkdir(parents=True, exist_ok=True)
         command = (
             "swtpm_setup", "--tpm2", "--tpmstate", str(state), "--create-ek-cert", "--overwrite",
-            "--config", str(self.maker.folder / "setup.conf"), "--logfile", str(self._log),
+            "--rsa-keysize", str(self.rsa_bits), "--config", str(self.maker.folder / "setup.conf"),
+            "--logfile", str(self._log),
         )  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from sekisho.attest.tpm2 import commands
-from sekisho.attest.tpm2.structures import AK_TEMPLATE, EK_ECC, EK_RSA, EndorsementKind
+from sekisho.attest.tpm2.structures import AK_TEMPLATE, EK_KINDS, EndorsementKind
+from sekisho.attest.tpm2.wire import PASSWORD
 from sekisho.attester.transport import Channel, open_tpm
 from sekisho.errors import Reason, RefusedError
 
@@ -48,10 +49,12 @@ class Tpm:
 
     Attributes:
         pcrs: What it quotes, of the SHA-256 bank.
+        kinds: Of endorsement keys that are looked for, in that order.
     """
 
     path: Path
     pcrs: tuple[int, ...] = QUOTED_PCRS
+    kinds: tuple[EndorsementKind, ...] = EK_KINDS
 
     def read_endorsement(self) -> Endorsement:
         """Make the endorsement key that the TPM has a certificate of, and read that.
@@ -60,15 +63,16 @@ class Tpm:
             RefusedError: EvidenceMissing; it has no certificate of a key of a known kind, or refuses.
         """
         with open_tpm(self.path) as channel:
-            for kind in (EK_RSA, EK_ECC):
+            for kind in self.kinds:
                 certificate = _read_certificate(channel, kind)
                 if certificate:
                     with _load(channel, kind.template) as key:
                         return Endorsement(kind, key.public, certificate)
+        looked_at = ", ".join(f"{kind.certificate_index:#010x}" for kind in self.kinds)
         raise RefusedError(
             Reason.EVIDENCE_MISSING,
-            f"the TPM at {self.path} holds no certificate of an endorsement key (looked at "
-            f"{EK_RSA.certificate_index:#010x} and {EK_ECC.certificate_index:#010x}); have its maker's written there",
+            f"the TPM at {self.path} holds no certificate of an endorsement key (looked at {looked_at}); have its "
+            "maker's written there",
         )
 
     def read_attestation_key(self) -> commands.LoadedKey:
@@ -104,10 +108,8 @@ class Tpm:
             open_tpm(self.path) as channel,
             _load(channel, AK_TEMPLATE) as attestation,
             _load(channel, kind.template) as endorsement,
-            _start_policy(channel) as session,
+            _authorise(channel, kind) as session,
         ):
-            done = channel.execute(commands.build_policy_secret(session))
-            commands.parse_done(done, "PolicySecret")
             command = commands.build_activate(attestation.handle, endorsement.handle, session, blob=blob, secret=secret)
             return commands.parse_activated(channel.execute(command))
 
@@ -160,9 +162,14 @@ def _load(channel: Channel, template: bytes) -> Iterator[commands.LoadedKey]:
 
 
 @contextmanager
-def _start_policy(channel: Channel) -> Iterator[int]:
+def _authorise(channel: Channel, kind: EndorsementKind) -> Iterator[int]:
+    """Yield what lets an endorsement key open a credential: its own empty password, or a policy session."""
+    if kind.by_password:
+        yield PASSWORD
+        return
     session = commands.parse_session(channel.execute(commands.build_start_policy(secrets.token_bytes(32))))
     try:
+        commands.parse_done(channel.execute(commands.build_policy_secret(session)), "PolicySecret")
         yield session
     finally:
         # A session without "continue" ends with the command that used it; then this is refused, which is as good.

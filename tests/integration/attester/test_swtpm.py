@@ -3,6 +3,7 @@
 import secrets
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,19 @@ from e2e.cluster.host import require_packages
 from e2e.cluster.progress import silent
 from e2e.cluster.swtpm import SoftwareTpm, TpmMaker
 from sekisho.attest.tpm2.credential import make_credential
-from sekisho.attest.tpm2.structures import EK_RSA, check_attestation_key, check_endorsement_key, parse_public
+from sekisho.attest.tpm2.structures import (
+    EK_ECC_384,
+    EK_RSA,
+    EK_RSA_3072,
+    EndorsementKind,
+    check_attestation_key,
+    check_endorsement_key,
+    parse_public,
+)
 from sekisho.attest.tpm2.wire import Reader
 from sekisho.attester.tpm import Tpm
 from sekisho.errors import RefusedError
+from sekisho.trust.enrolment import Makers, verify_endorsement
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +65,36 @@ def test_a_secret_made_for_it_is_opened_by_it_and_for_its_own_key_alone(tpm: Tpm
     other = make_credential(endorsement, key.name[:-1] + b"!", secret, entropy=secrets.token_bytes(48))
     with pytest.raises(RefusedError, match="the credential was made for another key"):
         tpm.activate(found.kind, blob=other.blob, secret=other.secret)
+
+
+@pytest.fixture(scope="module")
+def high(maker: TpmMaker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftwareTpm]:
+    with SoftwareTpm(tmp_path_factory.mktemp("high"), maker, rsa_bits=3072) as tpm:
+        yield tpm
+
+
+@pytest.mark.parametrize("kind", [EK_RSA_3072, EK_ECC_384], ids=["rsa3072", "p384"])
+def test_keys_of_the_larger_kinds_are_those_that_were_certified_and_open_what_is_made_for_them(
+    high: SoftwareTpm, maker: TpmMaker, kind: EndorsementKind
+) -> None:
+    tpm = Tpm(high.socket, kinds=(kind,))
+    found, key = tpm.read_endorsement(), tpm.read_attestation_key()
+    endorsement, secret = parse_public(found.public), secrets.token_bytes(32)
+    check_endorsement_key(endorsement)
+    certificate = x509.load_der_x509_certificate(found.certificate)
+    assert certificate.public_key() == endorsement.public
+    makers = Makers(*(_der(text) for text in (maker.root_pem, maker.intermediate_pem)))
+    verify_endorsement(endorsement, (found.certificate,), makers, at=datetime.now(UTC))
+    made = make_credential(endorsement, key.name, secret, entropy=secrets.token_bytes(48))
+    assert tpm.activate(kind, blob=made.blob, secret=made.secret) == secret
+    other = make_credential(endorsement, key.name[:-1] + b"!", secret, entropy=secrets.token_bytes(48))
+    with pytest.raises(RefusedError, match="the credential was made for another key"):
+        tpm.activate(kind, blob=other.blob, secret=other.secret)
+
+
+def _der(pem: str) -> tuple[bytes, ...]:
+    found = x509.load_pem_x509_certificates(pem.encode())
+    return tuple(item.public_bytes(serialization.Encoding.DER) for item in found)
 
 
 def test_a_secret_made_for_another_tpm_is_not_opened(tpm: Tpm, maker: TpmMaker, tmp_path: Path) -> None:

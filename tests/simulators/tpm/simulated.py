@@ -111,9 +111,9 @@ def sized(data: bytes) -> bytes:
     return struct.pack(">H", len(data)) + data
 
 
-def kdf(key: bytes, label: bytes, context: bytes, bits: int) -> bytes:
+def kdf(key: bytes, label: bytes, context: bytes, bits: int, algorithm: str = "sha256") -> bytes:
     message = struct.pack(">I", 1) + label + b"\0" + context + struct.pack(">I", bits)
-    return hmac.new(key, message, hashlib.sha256).digest()[: bits // 8]
+    return hmac.new(key, message, algorithm).digest()[: bits // 8]
 
 
 def decrypt_cfb(key: bytes, data: bytes) -> bytes:
@@ -127,11 +127,31 @@ def decrypt_cfb(key: bytes, data: bytes) -> bytes:
 
 
 POLICY = bytes.fromhex("837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa")
+HIGH_POLICY = bytes.fromhex(
+    "b26e7d28d11a50bc53d882bcf5fd3a1a074148bb35d3b4e4cb1c0ad9bde419cacb47ba09699646150f9fc000f3f80e12"
+)
 EK_HEADS = {
     "rsa": struct.pack(">HHI", 1, 0xB, 0x300B2) + sized(POLICY) + bytes.fromhex("000600800043 0010 0800 00000000"),
     "ecc": struct.pack(">HHI", 0x23, 0xB, 0x300B2) + sized(POLICY) + bytes.fromhex("000600800043 0010 0003 0010"),
+    "rsa3072": struct.pack(">HHI", 1, 0xC, 0x300F2)
+    + sized(HIGH_POLICY)
+    + bytes.fromhex("000601000043 0010 0c00 00000000"),
+    "ecc384": struct.pack(">HHI", 0x23, 0xC, 0x300F2)
+    + sized(HIGH_POLICY)
+    + bytes.fromhex("000601000043 0010 0004 0010"),
 }
-INDICES = {"rsa": 0x01C00002, "ecc": 0x01C0000A}
+INDICES = {"rsa": 0x01C00002, "ecc": 0x01C0000A, "rsa3072": 0x01C0001C, "ecc384": 0x01C00016}
+CURVES: dict[int, ec.EllipticCurve] = {32: ec.SECP256R1(), 48: ec.SECP384R1()}
+
+
+def make_ek(kind: str) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
+    if kind.startswith("rsa"):
+        return rsa.generate_private_key(public_exponent=65537, key_size=3072 if kind == "rsa3072" else 2048)
+    return ec.generate_private_key(ec.SECP384R1() if kind == "ecc384" else ec.SECP256R1())
+
+
+def name_of(area: bytes) -> bytes:
+    return area[2:4] + hashlib.new("sha384" if area[3] == 0xC else "sha256", area).digest()
 
 
 @dataclass
@@ -139,7 +159,7 @@ class SimulatedTpm:
     """One TPM.
 
     Attributes:
-        kind: Of its endorsement key, "ecc" or "rsa" (slow to make).
+        kind: Of its endorsement key, "ecc", "ecc384", "rsa" or "rsa3072" (slow to make).
         certificate: What lies in its index; None where there is none.
         busy: How many commands are answered by TPM_RC_RETRY first.
     """
@@ -153,11 +173,7 @@ class SimulatedTpm:
     commands: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.ek: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey = (
-            ec.generate_private_key(ec.SECP256R1())
-            if self.kind == "ecc"
-            else rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        )
+        self.ek = make_ek(self.kind)
         self.aks: dict[bytes, ec.EllipticCurvePrivateKey] = {}
         self.loaded: dict[int, tuple[bytes, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey]] = {}
         self.sessions: dict[int, bool] = {}
@@ -223,7 +239,7 @@ class SimulatedTpm:
         area, key = self._derive(template)
         handle = next(h for h in range(0x80000000, 0x80000010) if h not in self.loaded)
         self.loaded[handle] = (area, key)
-        name = b"\x00\x0b" + hashlib.sha256(area).digest()
+        name = name_of(area)
         ticket = struct.pack(">HI", 0x8021, 0x4000000B) + sized(bytes(32))
         parameters = sized(area) + sized(b"made") + sized(bytes(32)) + ticket + sized(name)
         return self._seal(parameters, struct.pack(">I", handle))
@@ -233,7 +249,7 @@ class SimulatedTpm:
         head = EK_HEADS[self.kind]
         if template.startswith(head):
             return head + self._unique(self.ek), self.ek
-        if template.startswith((EK_HEADS["rsa"], EK_HEADS["ecc"])):
+        if template.startswith(tuple(EK_HEADS.values())):
             other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
             return EK_HEADS["rsa"] + self._unique(other), other
         if template[:4] != struct.pack(">HH", 0x23, 0xB) or len(template) < 86:
@@ -244,9 +260,9 @@ class SimulatedTpm:
     @staticmethod
     def _unique(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
         if isinstance(key, rsa.RSAPrivateKey):
-            return sized(key.public_key().public_numbers().n.to_bytes(256, "big"))
-        numbers = key.public_key().public_numbers()
-        return sized(numbers.x.to_bytes(32, "big")) + sized(numbers.y.to_bytes(32, "big"))
+            return sized(key.public_key().public_numbers().n.to_bytes(key.key_size // 8, "big"))
+        numbers, size = key.public_key().public_numbers(), key.key_size // 8
+        return sized(numbers.x.to_bytes(size, "big")) + sized(numbers.y.to_bytes(size, "big"))
 
     def _find(self, handle: int) -> tuple[bytes, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey]:
         if handle not in self.loaded:
@@ -310,37 +326,41 @@ class SimulatedTpm:
 
     def _activate(self, cursor: Cursor) -> bytes:
         area, _ = self._find(cursor.number(4))
-        _, endorsement = self._find(cursor.number(4))
+        parent, endorsement = self._find(cursor.number(4))
         _, session = self._authorise(cursor, 2)
-        if not self.sessions.pop(session, False):
+        has_password = bool(parent[7] & 0x40)  # userWithAuth
+        if not (has_password and session == 0x40000009) and not self.sessions.pop(session, False):
             raise TpmError(0xA9D)  # TPM_RC_POLICY_FAIL
+        algorithm, bits = ("sha384", 256) if parent[3] == 0xC else ("sha256", 128)
         blob, secret = Cursor(cursor.sized()), cursor.sized()
         mac, identity = blob.sized(), blob.data[blob.at :]
-        name = b"\x00\x0b" + hashlib.sha256(area).digest()
-        seed = self._open_seed(endorsement, secret)
-        if len(seed) != 32:
+        name, size = name_of(area), hashlib.new(algorithm).digest_size
+        seed = self._open_seed(endorsement, secret, algorithm)
+        if len(seed) != size:
             raise TpmError(0x2D5)  # TPM_RC_SIZE
-        wanted = hmac.new(kdf(seed, b"INTEGRITY", b"", 256), identity + name, hashlib.sha256).digest()
+        wanted = hmac.new(kdf(seed, b"INTEGRITY", b"", 8 * size, algorithm), identity + name, algorithm).digest()
         if mac != wanted:
             raise TpmError(0x1DF)
-        return self._seal(decrypt_cfb(kdf(seed, b"STORAGE", name, 128), identity), sessions=2)
+        return self._seal(decrypt_cfb(kdf(seed, b"STORAGE", name, bits, algorithm), identity), sessions=2)
 
     @staticmethod
-    def _open_seed(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, secret: bytes) -> bytes:
+    def _open_seed(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, secret: bytes, algorithm: str) -> bytes:
         if isinstance(key, rsa.RSAPrivateKey):
-            oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), b"IDENTITY\0")
+            hashed = hashes.SHA384() if algorithm == "sha384" else hashes.SHA256()
+            oaep = padding.OAEP(padding.MGF1(hashed), hashed, b"IDENTITY\0")
             try:
                 return key.decrypt(secret, oaep)
             except ValueError as error:
                 raise TpmError(0x2D5) from error
         point = Cursor(secret)
         x, y = point.sized(), point.sized()
-        if (len(x), len(y)) != (32, 32):
+        size = key.key_size // 8
+        if (len(x), len(y)) != (size, size):
             raise TpmError(0x2D5)
-        numbers = ec.EllipticCurvePublicNumbers(int.from_bytes(x, "big"), int.from_bytes(y, "big"), ec.SECP256R1())
+        numbers = ec.EllipticCurvePublicNumbers(int.from_bytes(x, "big"), int.from_bytes(y, "big"), CURVES[size])
         shared = key.exchange(ec.ECDH(), numbers.public_key())
-        mine = key.public_key().public_numbers().x.to_bytes(32, "big")
-        return hashlib.sha256(struct.pack(">I", 1) + shared + b"IDENTITY\0" + x + mine).digest()
+        mine = key.public_key().public_numbers().x.to_bytes(size, "big")
+        return hashlib.new(algorithm, struct.pack(">I", 1) + shared + b"IDENTITY\0" + x + mine).digest()
 
     def _flush(self, cursor: Cursor) -> bytes:
         handle = cursor.number(4)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.attest.tpm2.credential import make_credential
-from sekisho.attest.tpm2.structures import EK_ECC, EK_RSA, parse_public
+from sekisho.attest.tpm2.structures import EK_ECC, EK_ECC_384, EK_RSA, EK_RSA_3072, parse_public
 from sekisho.attester.tpm import Tpm, _cut_der
 from sekisho.attester.transport import open_tpm
 from sekisho.errors import Reason, RefusedError, UnavailableError
@@ -87,12 +87,15 @@ def test_a_device_is_written_and_read(tmp_path: Path) -> None:
     assert file.read_bytes() == b"command"
 
 
-@pytest.mark.parametrize("kind", ["ecc", "rsa"])
+KINDS = {"rsa": EK_RSA, "ecc": EK_ECC, "rsa3072": EK_RSA_3072, "ecc384": EK_ECC_384}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_tpm_shows_the_key_its_maker_certified(kind: str, tmp_path: Path) -> None:
     simulated = SimulatedTpm(MAKER, kind=kind)
     with SocketTpm(tmp_path / "tpm.sock", simulated) as served:
         found = Tpm(served.path).read_endorsement()
-    assert found.kind is (EK_RSA if kind == "rsa" else EK_ECC)
+    assert found.kind is KINDS[kind]
     assert found.certificate == simulated.certificate
     assert parse_public(found.public).public == simulated.ek.public_key()
     assert simulated.loaded == {}
@@ -159,7 +162,14 @@ def test_a_busy_tpm_is_asked_again_and_not_for_ever(
         tpm.quote(b"n" * 32)
 
 
-def test_a_credential_made_for_it_is_opened_and_another_is_not(tpm: Tpm, simulated: SimulatedTpm) -> None:
+@pytest.mark.parametrize("kind", ["ecc", "ecc384"])
+def test_a_credential_made_for_it_is_opened_and_another_is_not(kind: str, tmp_path: Path) -> None:
+    simulated = SimulatedTpm(MAKER, kind=kind)
+    with SocketTpm(tmp_path / "tpm.sock", simulated) as served:
+        open_credentials(Tpm(served.path), simulated)
+
+
+def open_credentials(tpm: Tpm, simulated: SimulatedTpm) -> None:
     found, key = tpm.read_endorsement(), tpm.read_attestation_key()
     endorsement = parse_public(found.public)
     made = make_credential(endorsement, key.name, bytes(range(32)), entropy=bytes(48))

@@ -20,6 +20,12 @@ from sekisho.attest.tpm2.wire import pack_sized
 SECRET_BYTES: Final = 32
 ENTROPY_BYTES: Final = 48
 _IDENTITY: Final = b"IDENTITY\0"
+_HASHES: Final[dict[str, hashes.HashAlgorithm]] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384()}
+# Of P-256 and P-384. 384 bits taken modulo either are as good as even.
+_ORDERS: Final = {
+    256: 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+    384: 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +57,29 @@ def make_credential(endorsement: TpmKey, name: bytes, secret: bytes, *, entropy:
     if len(secret) != SECRET_BYTES or len(entropy) != ENTROPY_BYTES:
         raise ValueError(f"a credential takes {SECRET_BYTES} bytes of secret and {ENTROPY_BYTES} of entropy")
     check_endorsement_key(endorsement)
+    by = endorsement.hash_name
     if isinstance(endorsement.public, rsa.RSAPublicKey):
-        seed, wrapped = _seal_seed(endorsement.public, entropy)
+        seed, wrapped = _seal_seed(endorsement.public, entropy, by=by)
     else:
-        seed, wrapped = _agree_seed(endorsement.public, entropy)
-    identity = encrypt_cfb(kdf_a(seed, b"STORAGE", name, b"", 128), pack_sized(secret))
-    key = kdf_a(seed, b"INTEGRITY", b"", b"", 256)
-    return Credential(pack_sized(hmac.digest(key, identity + name, "sha256")) + identity, wrapped)
+        seed, wrapped = _agree_seed(endorsement.public, entropy, by=by)
+    storage = kdf_a(seed, b"STORAGE", name, bits=endorsement.symmetric_bits, by=by)
+    identity = encrypt_cfb(storage, pack_sized(secret))
+    key = kdf_a(seed, b"INTEGRITY", bits=8 * len(seed), by=by)
+    return Credential(pack_sized(hmac.digest(key, identity + name, by)) + identity, wrapped)
 
 
-def kdf_a(key: bytes, label: bytes, first: bytes, second: bytes, bits: int) -> bytes:
-    """Derive up to 256 bits by KDFa of SHA-256 (clause 11.4.10.2): one block of SP 800-108 in counter mode."""
-    fixed = struct.pack(">I", 1) + label + b"\0" + first + second + struct.pack(">I", bits)
-    return hmac.digest(key, fixed, "sha256")[: bits // 8]
+def kdf_a(key: bytes, label: bytes, context: bytes = b"", *, bits: int, by: str = "sha256") -> bytes:
+    """Derive as many bits as the hash `by` has, or fewer, by KDFa (clause 11.4.10.2).
+
+    That is one block of SP 800-108 in counter mode.
+    """
+    fixed = struct.pack(">I", 1) + label + b"\0" + context + struct.pack(">I", bits)
+    return hmac.digest(key, fixed, by)[: bits // 8]
 
 
-def kdf_e(shared: bytes, first: bytes, second: bytes) -> bytes:
-    """Derive 256 bits by KDFe of SHA-256 (clause 11.4.10.3) with the label of a credential."""
-    return hashlib.sha256(struct.pack(">I", 1) + shared + _IDENTITY + first + second).digest()
+def kdf_e(shared: bytes, first: bytes, second: bytes, *, by: str = "sha256") -> bytes:
+    """Derive as many bits as the hash `by` has by KDFe (clause 11.4.10.3) with the label of a credential."""
+    return hashlib.new(by, struct.pack(">I", 1) + shared + _IDENTITY + first + second).digest()
 
 
 def encrypt_cfb(key: bytes, data: bytes) -> bytes:
@@ -82,16 +93,17 @@ def encrypt_cfb(key: bytes, data: bytes) -> bytes:
     return sealed
 
 
-def _seal_seed(public: rsa.RSAPublicKey, entropy: bytes) -> tuple[bytes, bytes]:
-    seed = entropy[:32]
-    oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), _IDENTITY)
+def _seal_seed(public: rsa.RSAPublicKey, entropy: bytes, *, by: str) -> tuple[bytes, bytes]:
+    algorithm = _HASHES[by]
+    seed = entropy[: algorithm.digest_size]
+    oaep = padding.OAEP(padding.MGF1(algorithm), algorithm, _IDENTITY)
     return seed, public.encrypt(seed, oaep)
 
 
-def _agree_seed(public: ec.EllipticCurvePublicKey, entropy: bytes) -> tuple[bytes, bytes]:
-    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-    ephemeral = ec.derive_private_key(int.from_bytes(entropy, "big") % (order - 1) + 1, ec.SECP256R1())
+def _agree_seed(public: ec.EllipticCurvePublicKey, entropy: bytes, *, by: str) -> tuple[bytes, bytes]:
+    curve, size = public.curve, public.key_size // 8
+    ephemeral = ec.derive_private_key(int.from_bytes(entropy, "big") % (_ORDERS[public.key_size] - 1) + 1, curve)
     mine, theirs = ephemeral.public_key().public_numbers(), public.public_numbers()
     shared = ephemeral.exchange(ec.ECDH(), public)
-    x, y = mine.x.to_bytes(32, "big"), mine.y.to_bytes(32, "big")
-    return kdf_e(shared, x, theirs.x.to_bytes(32, "big")), pack_sized(x) + pack_sized(y)
+    x, y = mine.x.to_bytes(size, "big"), mine.y.to_bytes(size, "big")
+    return kdf_e(shared, x, theirs.x.to_bytes(size, "big"), by=by), pack_sized(x) + pack_sized(y)

@@ -17,6 +17,10 @@ AES: Final = 0x0006
 CFB: Final = 0x0043
 ECDSA: Final = 0x0018
 P256: Final = 0x0003
+P384: Final = 0x0004
+SHA384: Final = 0x000C
+HASHES: Final = {SHA256: "sha256", SHA384: "sha384"}
+"""Hashes that keys are named by, as hashlib calls them."""
 
 # TPMA_OBJECT
 FIXED_TPM: Final = 1 << 1
@@ -34,24 +38,35 @@ _EK_USED: Final = _BORN_HERE | DECRYPT | SIGN
 _AK_USED: Final = _BORN_HERE | SIGN | DECRYPT
 
 # TCG EK Credential Profile 2.5, B.3.3 and B.3.4: the policy of templates L-1 and L-2, PolicySecret of the endorsement
-# hierarchy.
+# hierarchy; and B.6.3, that of the templates above them that are named by SHA-384.
 EK_POLICY: Final = bytes.fromhex("837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa")
+EK_POLICY_384: Final = bytes.fromhex(
+    "b26e7d28d11a50bc53d882bcf5fd3a1a074148bb35d3b4e4cb1c0ad9bde419cacb47ba09699646150f9fc000f3f80e12"
+)
 _AES_128_CFB: Final = struct.pack(">HHH", AES, 128, CFB)
+_AES_256_CFB: Final = struct.pack(">HHH", AES, 256, CFB)
+_EK_PROFILES: Final = {("sha256", EK_POLICY, 128), ("sha384", EK_POLICY_384, 256)}
+_CURVES: Final[dict[int, ec.EllipticCurve]] = {P256: ec.SECP256R1(), P384: ec.SECP384R1()}
 # Tells this project's attestation key from others made of the same seed; another value is another key.
 _AK_UNIQUE: Final = hashlib.sha256(b"sekisho attestation key v1").digest()
 
 
 @dataclass(frozen=True, slots=True)
 class EndorsementKind:
-    """One kind of endorsement key: its template (a TPMT_PUBLIC), and where its certificate lies."""
+    """One kind of endorsement key: its template (a TPMT_PUBLIC), and where its certificate lies.
+
+    Attributes:
+        by_password: Whether its empty password opens credentials; else the policy does, by that of the hierarchy.
+    """
 
     name: str
     template: bytes
     certificate_index: int
+    by_password: bool = False
 
 
-def _head(kind: int, attributes: int, policy: bytes) -> bytes:
-    return struct.pack(">HHI", kind, SHA256, attributes) + pack_sized(policy)
+def _head(kind: int, attributes: int, policy: bytes, *, named_by: int = SHA256) -> bytes:
+    return struct.pack(">HHI", kind, named_by, attributes) + pack_sized(policy)
 
 
 EK_RSA: Final = EndorsementKind(
@@ -70,6 +85,27 @@ EK_ECC: Final = EndorsementKind(
     + pack_sized(bytes(32)) * 2,
     0x01C0000A,
 )
+_EK_HIGH: Final = _EK_ATTRIBUTES | USER_WITH_AUTH
+EK_RSA_3072: Final = EndorsementKind(
+    "RSA 3072",
+    _head(RSA, _EK_HIGH, EK_POLICY_384, named_by=SHA384)
+    + _AES_256_CFB
+    + struct.pack(">HHI", ALG_NULL, 3072, 0)
+    + pack_sized(b""),
+    0x01C0001C,
+    by_password=True,
+)
+EK_ECC_384: Final = EndorsementKind(
+    "ECC P-384",
+    _head(ECC, _EK_HIGH, EK_POLICY_384, named_by=SHA384)
+    + _AES_256_CFB
+    + struct.pack(">HHH", ALG_NULL, P384, ALG_NULL)
+    + pack_sized(b"") * 2,
+    0x01C00016,
+    by_password=True,
+)
+EK_KINDS: Final = (EK_RSA, EK_ECC, EK_RSA_3072, EK_ECC_384)
+"""In the order in which they are looked for: a TPM that has several is known by the first."""
 AK_TEMPLATE: Final = (
     _head(ECC, _AK_ATTRIBUTES, b"")
     + struct.pack(">HHHHH", ALG_NULL, ECDSA, SHA256, P256, ALG_NULL)
@@ -85,25 +121,27 @@ class TpmKey:
     Attributes:
         area: The TPMT_PUBLIC as it came.
         attributes: TPMA_OBJECT.
-        policy: The authorisation policy, empty or 32 bytes.
-        symmetric: Whether it is a parent whose children are kept under AES-128 in CFB.
+        policy: The authorisation policy, empty or a digest.
+        symmetric_bits: Of AES in CFB, under which the children of a parent are kept; 0 where it is none.
         public: The key itself.
+        hash_name: The hash that it is named by, as hashlib calls it.
     """
 
     area: bytes
     attributes: int
     policy: bytes
-    symmetric: bool
+    symmetric_bits: int
     public: rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+    hash_name: str = "sha256"
 
     @property
     def name(self) -> bytes:
-        """The TPM Name: nameAlg and the digest of the public area, 34 bytes."""
-        return struct.pack(">H", SHA256) + hashlib.sha256(self.area).digest()
+        """The TPM Name: nameAlg and the digest of the public area, 34 or 50 bytes."""
+        return self.area[2:4] + hashlib.new(self.hash_name, self.area).digest()
 
 
 def parse_public(area: bytes) -> TpmKey:
-    """Read a TPMT_PUBLIC of an RSA 2048 to 4096 key or one on P-256, named by SHA-256.
+    """Read a TPMT_PUBLIC of an RSA 2048 to 4096 key or one on P-256 or P-384, named by SHA-256 or SHA-384.
 
     Raises:
         RefusedError: EvidenceInvalid.
@@ -112,10 +150,10 @@ def parse_public(area: bytes) -> TpmKey:
     if len(area) > MAX_PUBLIC_BYTES:
         raise reader.refuse(f"has {len(area)} bytes, {MAX_PUBLIC_BYTES} are allowed")
     kind, name_algorithm, attributes = reader.u16(), reader.u16(), reader.u32()
-    if name_algorithm != SHA256:
-        raise reader.refuse(f"is named by algorithm {name_algorithm:#06x}, not by SHA-256")
+    if (hash_name := HASHES.get(name_algorithm)) is None:
+        raise reader.refuse(f"is named by algorithm {name_algorithm:#06x}, not by SHA-256 or SHA-384")
     policy = reader.sized(64)
-    symmetric = _read_symmetric(reader)
+    symmetric_bits = _read_symmetric(reader)
     if kind == RSA:
         public: rsa.RSAPublicKey | ec.EllipticCurvePublicKey = _read_rsa(reader)
     elif kind == ECC:
@@ -123,7 +161,7 @@ def parse_public(area: bytes) -> TpmKey:
     else:
         raise reader.refuse(f"is of type {kind:#06x}, neither RSA nor ECC")
     reader.end()
-    return TpmKey(area, attributes, policy, symmetric, public)
+    return TpmKey(area, attributes, policy, symmetric_bits, public, hash_name)
 
 
 def check_endorsement_key(key: TpmKey) -> None:
@@ -133,11 +171,11 @@ def check_endorsement_key(key: TpmKey) -> None:
         RefusedError: EvidenceUntrusted.
     """
     wanted = key.attributes & _EK_USED == _BORN_HERE | DECRYPT
-    if not wanted or key.policy != EK_POLICY or not key.symmetric:
+    if not wanted or (key.hash_name, key.policy, key.symmetric_bits) not in _EK_PROFILES:
         raise RefusedError(
             Reason.EVIDENCE_UNTRUSTED,
             f"the endorsement key (attributes {key.attributes:#010x}) is no restricted decryption key of the TCG's "
-            "templates L-1 or L-2",
+            "templates L-1, L-2, H-3 or H-6",
         )
 
 
@@ -147,22 +185,22 @@ def check_attestation_key(key: TpmKey) -> None:
     Raises:
         RefusedError: EvidenceUntrusted.
     """
-    if key.attributes & _AK_USED != _BORN_HERE | SIGN:
+    if key.attributes & _AK_USED != _BORN_HERE | SIGN or key.hash_name != "sha256":
         raise RefusedError(
             Reason.EVIDENCE_UNTRUSTED,
-            f"the attestation key (attributes {key.attributes:#010x}) is no restricted signing key made in a TPM "
-            "that stays there; it could sign what no TPM said",
+            f"the attestation key (attributes {key.attributes:#010x}, named by {key.hash_name}) is no restricted "
+            "signing key made in a TPM that stays there, named by sha256; it could sign what no TPM said",
         )
 
 
-def _read_symmetric(reader: Reader) -> bool:
+def _read_symmetric(reader: Reader) -> int:
     algorithm = reader.u16()
     if algorithm == ALG_NULL:
-        return False
+        return 0
     bits, mode = reader.u16(), reader.u16()
-    if (algorithm, bits, mode) != (AES, 128, CFB):
-        raise reader.refuse(f"protects children by algorithm {algorithm:#06x} of {bits} bits, not by AES-128 in CFB")
-    return True
+    if (algorithm, mode) != (AES, CFB) or bits not in {128, 256}:
+        raise reader.refuse(f"protects children by algorithm {algorithm:#06x} of {bits} bits, not by AES in CFB")
+    return bits
 
 
 def _read_scheme(reader: Reader) -> None:
@@ -184,21 +222,17 @@ def _read_rsa(reader: Reader) -> rsa.RSAPublicKey:
 def _read_point(reader: Reader) -> ec.EllipticCurvePublicKey:
     _read_scheme(reader)
     curve = reader.u16()
-    if curve != P256:
-        raise reader.refuse(f"is on curve {curve:#06x}, not on P-256")
+    if curve not in _CURVES:
+        raise reader.refuse(f"is on curve {curve:#06x}, not on P-256 or P-384")
     _read_scheme(reader)
-    return load_point(reader)
+    return _load_point(reader, _CURVES[curve])
 
 
-def load_point(reader: Reader) -> ec.EllipticCurvePublicKey:
-    """Read a TPMS_ECC_POINT on P-256.
-
-    Raises:
-        RefusedError: EvidenceInvalid; it is not on the curve.
-    """
-    x, y = reader.sized(32), reader.sized(32)
-    numbers = ec.EllipticCurvePublicNumbers(int.from_bytes(x, "big"), int.from_bytes(y, "big"), ec.SECP256R1())
+def _load_point(reader: Reader, curve: ec.EllipticCurve) -> ec.EllipticCurvePublicKey:
+    size = curve.key_size // 8
+    x, y = reader.sized(size), reader.sized(size)
+    numbers = ec.EllipticCurvePublicNumbers(int.from_bytes(x, "big"), int.from_bytes(y, "big"), curve)
     try:
         return numbers.public_key()
     except ValueError as error:
-        raise reader.refuse("names a point that is not on P-256") from error
+        raise reader.refuse(f"names a point that is not on P-{curve.key_size}") from error

@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 
 from sekisho.attest.tpm2 import commands
 from sekisho.attest.tpm2.credential import Credential, encrypt_cfb, kdf_a, kdf_e, make_credential
-from sekisho.attest.tpm2.structures import AK_TEMPLATE, EK_ECC, EK_RSA, TpmKey, parse_public
+from sekisho.attest.tpm2.structures import AK_TEMPLATE, EK_KINDS, TpmKey, parse_public
+from sekisho.attest.tpm2.wire import PASSWORD
 from sekisho.errors import Reason, RefusedError
 from tests.simulators.tpm.simulated import Maker, SimulatedTpm
 
 MAKER = Maker()
-RSA_TPM, ECC_TPM = SimulatedTpm(MAKER, kind="rsa"), SimulatedTpm(MAKER)
+TPMS = {kind: SimulatedTpm(MAKER, kind=kind) for kind in ("rsa", "ecc", "rsa3072", "ecc384")}
+ECC_TPM = TPMS["ecc"]
+KINDS = dict(zip(TPMS, EK_KINDS, strict=True))
 SECRET = bytes(range(32))
 
 
@@ -25,8 +28,7 @@ def load(tpm: SimulatedTpm, template: bytes) -> commands.LoadedKey:
 
 def keys_of(tpm: SimulatedTpm) -> tuple[commands.LoadedKey, commands.LoadedKey]:
     tpm.loaded.clear()
-    kind = EK_RSA if tpm.kind == "rsa" else EK_ECC
-    return load(tpm, kind.template), load(tpm, AK_TEMPLATE)
+    return load(tpm, KINDS[tpm.kind].template), load(tpm, AK_TEMPLATE)
 
 
 def make(endorsement: TpmKey, name: bytes) -> Credential:
@@ -34,13 +36,15 @@ def make(endorsement: TpmKey, name: bytes) -> Credential:
 
 
 def open_by(tpm: SimulatedTpm, endorsement: int, attestation: int, credential: Credential) -> bytes:
-    session = commands.parse_session(tpm.execute(commands.build_start_policy(bytes(32))))
-    tpm.execute(commands.build_policy_secret(session))
+    session = PASSWORD
+    if not KINDS[tpm.kind].by_password:
+        session = commands.parse_session(tpm.execute(commands.build_start_policy(bytes(32))))
+        tpm.execute(commands.build_policy_secret(session))
     command = commands.build_activate(attestation, endorsement, session, blob=credential.blob, secret=credential.secret)
     return commands.parse_activated(tpm.execute(command))
 
 
-@pytest.mark.parametrize("tpm", [RSA_TPM, ECC_TPM], ids=["rsa", "ecc"])
+@pytest.mark.parametrize("tpm", TPMS.values(), ids=TPMS)
 def test_the_tpm_that_holds_both_keys_opens_it(tpm: SimulatedTpm) -> None:
     endorsement, attestation = keys_of(tpm)
     credential = make(parse_public(endorsement.public), attestation.name)
@@ -69,15 +73,16 @@ def test_a_credential_for_another_tpm_does_not_open() -> None:
         open_by(ECC_TPM, mine.handle, attestation.handle, credential)
 
 
+@pytest.mark.parametrize("tpm", [ECC_TPM, TPMS["ecc384"]], ids=["ecc", "ecc384"])
 @settings(max_examples=25)
-@given(st.data())
-def test_a_credential_with_any_byte_changed_does_not_open(data: st.DataObject) -> None:
-    endorsement, attestation = keys_of(ECC_TPM)
+@given(data=st.data())
+def test_a_credential_with_any_byte_changed_does_not_open(tpm: SimulatedTpm, data: st.DataObject) -> None:
+    endorsement, attestation = keys_of(tpm)
     credential = make(parse_public(endorsement.public), attestation.name)
     blob = bytearray(credential.blob)
     blob[data.draw(st.integers(0, len(blob) - 1))] ^= data.draw(st.integers(1, 255))
     with pytest.raises(RefusedError):
-        open_by(ECC_TPM, endorsement.handle, attestation.handle, Credential(bytes(blob), credential.secret))
+        open_by(tpm, endorsement.handle, attestation.handle, Credential(bytes(blob), credential.secret))
 
 
 def test_nothing_is_wrapped_for_a_key_that_endorses_nothing() -> None:
@@ -95,23 +100,25 @@ def test_lengths_are_fixed(secret: bytes, entropy: bytes) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@given(st.binary(min_size=16, max_size=16), st.binary(max_size=70))
+@given(st.binary(min_size=16, max_size=16) | st.binary(min_size=32, max_size=32), st.binary(max_size=70))
 def test_cfb_is_that_of_the_library(key: bytes, data: bytes) -> None:
     encryptor = Cipher(algorithms.AES(key), CFB(bytes(16))).encryptor()
     assert encrypt_cfb(key, data) == encryptor.update(data) + encryptor.finalize()
 
 
 def test_derivations_depend_on_every_part() -> None:
-    base = kdf_a(b"k" * 32, b"STORAGE", b"one", b"two", 128)
+    base = kdf_a(b"k" * 32, b"STORAGE", b"one", bits=128)
     assert len(base) == 16
     others = [
-        kdf_a(b"x" * 32, b"STORAGE", b"one", b"two", 128),
-        kdf_a(b"k" * 32, b"INTEGRITY", b"one", b"two", 128),
-        kdf_a(b"k" * 32, b"STORAGE", b"One", b"two", 128),
-        kdf_a(b"k" * 32, b"STORAGE", b"one", b"Two", 128),
-        kdf_a(b"k" * 32, b"STORAGE", b"one", b"two", 256)[:16],
+        kdf_a(b"x" * 32, b"STORAGE", b"one", bits=128),
+        kdf_a(b"k" * 32, b"INTEGRITY", b"one", bits=128),
+        kdf_a(b"k" * 32, b"STORAGE", b"One", bits=128),
+        kdf_a(b"k" * 32, b"STORAGE", bits=128),
+        kdf_a(b"k" * 32, b"STORAGE", b"one", bits=256)[:16],
+        kdf_a(b"k" * 32, b"STORAGE", b"one", bits=128, by="sha384"),
     ]
     assert base not in others
+    assert len(kdf_e(b"z", b"a", b"b", by="sha384")) == 48
     assert (
         len({kdf_e(b"z", b"a", b"b"), kdf_e(b"y", b"a", b"b"), kdf_e(b"z", b"b", b"b"), kdf_e(b"z", b"a", b"a")}) == 4
     )

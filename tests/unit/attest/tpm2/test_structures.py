@@ -12,8 +12,12 @@ from sekisho.attest.tpm2 import structures
 from sekisho.attest.tpm2.structures import (
     AK_TEMPLATE,
     EK_ECC,
+    EK_ECC_384,
+    EK_KINDS,
     EK_POLICY,
+    EK_POLICY_384,
     EK_RSA,
+    EK_RSA_3072,
     check_attestation_key,
     check_endorsement_key,
     parse_public,
@@ -24,6 +28,8 @@ from tests.simulators.tpm.simulated import EK_HEADS, Maker, SimulatedTpm, sized
 TPM = SimulatedTpm(Maker())
 POINT = TPM._unique(TPM.ek)
 EK = EK_HEADS["ecc"] + POINT
+HIGH_TPM = SimulatedTpm(Maker(), kind="ecc384")
+HIGH_EK = EK_HEADS["ecc384"] + HIGH_TPM._unique(HIGH_TPM.ek)
 AK = AK_TEMPLATE[:-68] + POINT
 MODULUS = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key().public_numbers().n
 
@@ -43,16 +49,27 @@ def rsa_area(*, bits: int = 2048, exponent: int = 0, modulus: bytes | None = Non
 def test_the_templates_are_those_of_the_profile_and_as_the_specification_spells_them() -> None:
     assert EK_ECC.template.startswith(EK_HEADS["ecc"])
     assert EK_RSA.template == EK_HEADS["rsa"] + sized(bytes(256))
-    assert (EK_RSA.certificate_index, EK_ECC.certificate_index) == (0x01C00002, 0x01C0000A)
+    assert EK_RSA_3072.template == EK_HEADS["rsa3072"] + sized(b"")
+    assert EK_ECC_384.template == EK_HEADS["ecc384"] + sized(b"") * 2
+    indices = [kind.certificate_index for kind in EK_KINDS]
+    assert indices == [0x01C00002, 0x01C0000A, 0x01C0001C, 0x01C00016]
+    assert [kind.by_password for kind in EK_KINDS] == [False, False, True, True]
 
 
 def test_a_key_is_read_with_the_name_its_tpm_gives_it() -> None:
     key = parse_public(EK)
     assert key.name == b"\x00\x0b" + hashlib.sha256(EK).digest()
-    assert (key.attributes, key.policy, key.symmetric) == (0x300B2, EK_POLICY, True)
+    assert (key.attributes, key.policy, key.symmetric_bits) == (0x300B2, EK_POLICY, 128)
     assert isinstance(key.public, ec.EllipticCurvePublicKey)
     attestation = parse_public(AK)
-    assert (attestation.attributes, attestation.policy, attestation.symmetric) == (0x50072, b"", False)
+    assert (attestation.attributes, attestation.policy, attestation.symmetric_bits) == (0x50072, b"", 0)
+
+
+def test_a_key_that_is_named_by_sha384_is_read_with_that_name() -> None:
+    key = parse_public(HIGH_EK)
+    assert key.name == b"\x00\x0c" + hashlib.sha384(HIGH_EK).digest()
+    assert (key.attributes, key.policy, key.symmetric_bits) == (0x300F2, EK_POLICY_384, 256)
+    assert key.public == HIGH_TPM.ek.public_key()
 
 
 @pytest.mark.parametrize(("exponent", "read"), [(0, 65537), (3, 3)])
@@ -66,12 +83,14 @@ def test_an_rsa_key_is_read_with_its_exponent(exponent: int, read: int) -> None:
     ("area", "told"),
     [
         (EK + bytes(1024), "has 1146 bytes, 1024 are allowed"),
-        (EK[:2] + b"\x00\x0c" + EK[4:], "is named by algorithm 0x000c, not by SHA-256"),
+        (EK[:2] + b"\x00\x0d" + EK[4:], "is named by algorithm 0x000d, not by SHA-256 or SHA-384"),
         (b"\x00\x08" + EK[2:], "is of type 0x0008, neither RSA nor ECC"),
         (EK + b"\x00", "goes on for 1 bytes after its end"),
         (EK[:-1], "were expected"),
-        (EK.replace(bytes.fromhex("000600800043"), bytes.fromhex("000601000043")), "by algorithm 0x0006 of 256 bits"),
-        (EK.replace(bytes.fromhex("001000030010"), bytes.fromhex("001000040010")), "is on curve 0x0004, not on P-256"),
+        (EK.replace(bytes.fromhex("000600800043"), bytes.fromhex("000600c00043")), "by algorithm 0x0006 of 192 bits"),
+        (EK.replace(bytes.fromhex("000600800043"), bytes.fromhex("002600800043")), "by algorithm 0x0026 of 128 bits"),
+        (EK.replace(bytes.fromhex("001000030010"), bytes.fromhex("001000050010")), "is on curve 0x0005, not on P-256"),
+        (HIGH_EK[:-1] + bytes([HIGH_EK[-1] ^ 1]), "names a point that is not on P-384"),
         (EK[:-1] + bytes([EK[-1] ^ 1]), "names a point that is not on P-256"),
         (rsa_area(bits=1024), "has a modulus of 256 bytes and says 1024 bits"),
         (rsa_area(modulus=bytes(256)), "has a modulus of 256 bytes and says 2048 bits"),
@@ -106,6 +125,7 @@ def test_a_coordinate_that_is_padded_is_refused(pad: tuple[bytes, bytes]) -> Non
 def test_an_endorsement_key_is_a_restricted_parent_under_the_profiles_policy() -> None:
     check_endorsement_key(parse_public(EK))
     check_endorsement_key(parse_public(rsa_area()))
+    check_endorsement_key(parse_public(HIGH_EK))
 
 
 @pytest.mark.parametrize("bit", [1, 4, 5, 16, 17])
@@ -120,8 +140,10 @@ def test_an_endorsement_key_that_signs_has_another_policy_or_protects_nothing_is
     signing = EK[:4] + struct.pack(">I", 0x300B2 | 1 << 18) + EK[8:]
     other = EK.replace(EK_POLICY, bytes(32))
     bare = EK.replace(bytes.fromhex("000600800043"), bytes.fromhex("0010"))
-    for area in (signing, other, bare):
-        with pytest.raises(RefusedError, match="templates L-1 or L-2"):
+    weaker = HIGH_EK.replace(bytes.fromhex("000601000043"), bytes.fromhex("000600800043"))
+    renamed = EK[:2] + b"\x00\x0c" + EK[4:]
+    for area in (signing, other, bare, weaker, renamed):
+        with pytest.raises(RefusedError, match="templates L-1, L-2, H-3 or H-6"):
             check_endorsement_key(parse_public(area))
 
 
@@ -130,6 +152,12 @@ def test_a_key_that_may_sign_what_no_tpm_said_is_no_attestation_key(bit: int) ->
     check_attestation_key(parse_public(AK))
     with pytest.raises(RefusedError, match="is no restricted signing key") as raised:
         check_attestation_key(parse_public(AK[:4] + struct.pack(">I", 0x50072 ^ (1 << bit)) + AK[8:]))
+    assert raised.value.reason is Reason.EVIDENCE_UNTRUSTED
+
+
+def test_an_attestation_key_is_named_by_sha256() -> None:
+    with pytest.raises(RefusedError, match="named by sha384") as raised:
+        check_attestation_key(parse_public(AK[:2] + b"\x00\x0c" + AK[4:]))
     assert raised.value.reason is Reason.EVIDENCE_UNTRUSTED
 
 
