@@ -18,9 +18,6 @@ from sekisho.redact.fold import fold
 _MAX_ENCODED: Final = 8
 _MAX_ENCODED_LENGTH: Final = 8192
 _MAX_VERDICTS: Final = 16
-_BASE64: Final = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{24,}={0,2}")
-_HEX: Final = re.compile(r"(?<![0-9A-Fa-f])(?:[0-9A-Fa-f]{2}[ :]?){16,}")
-_PERCENT: Final = re.compile(r"(?:[A-Za-z0-9.+-]{0,64}%[0-9A-Fa-f]{2}){4,}[A-Za-z0-9.+-]{0,64}")
 _ESCAPED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
@@ -33,6 +30,9 @@ def _compile(pattern: str) -> Any:
     return re2.compile(pattern.replace(" ", r"\s"), options)
 
 
+_BASE64: Final = _compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
+_HEX: Final = _compile(r"(?:[0-9A-Fa-f]{2}[ :]?){16,}")
+_PERCENT: Final = _compile(r"[A-Za-z0-9.+-]{0,64}(?:%[0-9A-Fa-f]{2}[A-Za-z0-9.+-]{0,64}){4,}")
 _COMPILED: Final = {name: _compile(pattern) for name, pattern in RULES.items()}
 _ANY: Final = _compile("|".join(f"(?:{pattern})" for pattern in RULES.values()))
 _COMPILED_TOOL: Final = _compile(TOOL)
