@@ -22,6 +22,11 @@ _CARD_END: Final = re.compile(r"[ -]?[A-Za-z]{2}(?![A-Za-z0-9_])")
 _GLUED: Final = frozenset({"tel", "fax", "phone", "no", "card", "zip"})
 _PLACE_AFTER: Final = re.compile(r"\s{0,2}[一-鿿]{1,4}[都道府県市区]")
 _DATE: Final = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", re.ASCII)
+# In what groups digits may stand that begin with neither a trunk prefix nor a country's, and that no word is about.
+_PLAIN_SHAPES: Final = frozenset({
+    (3, 3, 4), (1, 3, 3, 4), (4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (4, 4, 4), (1,) * 12, (3, 2, 4),
+    (3, 4),
+})  # fmt: skip
 MAX_DIGITS: Final = 19
 MAX_GROUPS: Final = 6
 
@@ -96,7 +101,11 @@ def _longest(text: str, groups: list[tuple[int, int]], *, first: int) -> tuple[i
     begin = groups[first][0]
     ends = _list_ends(text, groups, first=first)
     topic = read_topic(text, begin, groups[ends[-1]][1]) if ends else None
+    # Where no word and no first sign tells anything, tables of numbers are passed over by the sizes of groups alone.
+    plain = topic is None and text[begin] not in "08" and "+" not in text[max(0, begin - 2) : begin]
     for last in reversed(ends):
+        if plain and last > first and tuple(b - a for a, b in groups[first : last + 1]) not in _PLAIN_SHAPES:
+            continue
         category = _classify(_take(text, groups[first : last + 1], topic))
         if category is not None:
             return last, category
