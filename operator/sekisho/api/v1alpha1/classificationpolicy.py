@@ -268,6 +268,20 @@ def _words_are_known(group: str) -> dict[str, str]:
     }
 
 
+class Dictionary(ApiModel):
+    """What the organisation itself wants found, beside what is known everywhere: the category custom."""
+
+    words: tuple[Annotated[str, Field(min_length=2, max_length=256)], ...] = Field(
+        default=(), max_length=1000, json_schema_extra=SET_LIST,
+        description="Words and phrases, found in any case and width: names of projects and customers.",
+    )  # fmt: skip
+    patterns: tuple[Annotated[str, Field(min_length=1, max_length=256)], ...] = Field(
+        default=(), max_length=64, json_schema_extra=SET_LIST,
+        description="Regular expressions of RE2, which match no empty text: numbers of members or orders. One that "
+        "cannot be compiled lets nothing pass.",
+    )  # fmt: skip
+
+
 class ClassificationPolicySpec(ApiModel):
     """The order of levels, the compartments, and what each may do."""
 
@@ -287,6 +301,9 @@ class ClassificationPolicySpec(ApiModel):
         default=(), max_length=64, json_schema_extra=keyed_list("namespace", "kms", max_items=64),
         description="Which namespaces own which keys. A KeyReleasePolicy of any other namespace releases none of them.",
     )  # fmt: skip
+    dictionary: Dictionary | None = Field(
+        default=None, description="Words and patterns of the organisation that detect and redact call custom."
+    )
 
     validations: ClassVar[list[dict[str, str]]] = [
         {

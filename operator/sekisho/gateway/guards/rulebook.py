@@ -6,9 +6,11 @@ from typing import Any, Final, TypeVar
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.classify.lattice import DataClass
 from sekisho.classify.rules import EffectiveAnswers, EffectiveRules, rules_of
+from sekisho.errors import Reason, RefusedError
 from sekisho.gateway.guards.inspect import Raising, read_raisings
 from sekisho.gateway.guards.window import Watch
 from sekisho.redact.categories import BY_TAGGER, Category, Selection, select
+from sekisho.redact.custom import compile_custom
 from sekisho.redact.detect import Tagger
 from sekisho.redact.redactor import Redactor
 from sekisho.redact.spans import Span
@@ -26,17 +28,21 @@ class Rulebook:
         names: What knows names of people and places; None: nobody does.
 
     Raises:
-        RefusedError: `PolicyInvalid`, a class is to be raised for names, and nothing here knows any.
+        RefusedError: `PolicyInvalid`, a class is to be raised for names, and nothing here knows any; or for what a
+            dictionary says, and there is none, or one that cannot be compiled.
     """
 
     def __init__(self, spec: ClassificationPolicySpec, names: Tagger | None = None) -> None:
         self._spec = spec
         self._names = names
+        own = spec.dictionary
+        self._custom = compile_custom(own.words, own.patterns) if own is not None else None
         self.raisings: tuple[Raising, ...] = read_raisings(spec)
         raised = frozenset(category for rule in self.raisings for category in rule.categories)
         # Names cost more than all else together: they are looked for where the policy asks for them.
         wanted = frozenset(Category) - BY_TAGGER | raised
-        self._inspector = Redactor(Selection(wanted), None, names)
+        self._demand_dictionary(raised)
+        self._inspector = Redactor(Selection(wanted), self._custom, names)
         self._rules: dict[DataClass, EffectiveRules] = {}
         self._redactors: dict[frozenset[str], Redactor] = {}
 
@@ -54,7 +60,20 @@ class Rulebook:
         Raises:
             RefusedError: `PolicyInvalid`, a word is unknown, or asks for names, and nothing here knows any.
         """
-        return _keep(self._redactors, words, lambda: Redactor(select(words), None, self._names))
+        return _keep(self._redactors, words, lambda: self._build(select(words)))
+
+    def _build(self, selection: Selection) -> Redactor:
+        self._demand_dictionary(selection.categories)
+        custom = self._custom if Category.CUSTOM in selection.categories else None
+        return Redactor(selection, custom, self._names)
+
+    def _demand_dictionary(self, categories: frozenset[Category]) -> None:
+        if Category.CUSTOM in categories and self._custom is None:
+            raise RefusedError(
+                Reason.POLICY_INVALID,
+                "the policy asks for custom, and its spec.dictionary holds no word and no pattern; give it some, or "
+                "take the word out",
+            )
 
     def watch(self, answers: EffectiveAnswers) -> Watch | None:
         """Return what looks into an answer, None where nobody does; refuses like `redactor`."""
