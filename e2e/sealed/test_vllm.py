@@ -3,8 +3,8 @@
 import shutil
 import time
 from collections.abc import Iterator
+from typing import Any
 
-import openai
 import pytest
 import yaml
 
@@ -108,7 +108,7 @@ def assert_answers(installation: Installation, namespace: str) -> None:
     cluster = installation.cluster
     cluster.kubectl("rollout", "status", "statefulset/sekisho-gateway", "-n", NAMESPACE, "--timeout=180s")
     token = make_token(cluster, namespace=namespace, account="default")
-    messages: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "Say something."}]
+    messages: Any = [{"role": "user", "content": "Say something."}]
     name = f"{namespace}/answers"
     with gateway_open(cluster) as address, client(address, token) as api:
         assert [item.id for item in api.models.list()] == [name]

@@ -1,3 +1,4 @@
+# ruff: noqa: PLC0415 - the clients take seconds to import, and every worker collects every test
 """Official clients, the gateway between, and llama.cpp itself behind: every dialect against what it really says."""
 
 import asyncio
@@ -10,11 +11,10 @@ import pytest
 from imagebuild.main import build_image
 from imagebuild.probing import find_free_port, wait_until_healthy
 from imagebuild.sandbox import run_image
-from langchain_core.messages import HumanMessage
-from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from models.shelf import make_model
 
 from tests.unit.gateway.callers import (
+    load_clients,
     open_anthropic,
     open_anthropic_sync,
     open_langchain,
@@ -26,6 +26,11 @@ from tests.unit.gateway.house import MODEL, House, build_house
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 QUESTION: Any = {"role": "user", "content": "Which 都市 is the capital of Japan?"}
 TOOL: Any = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def clients() -> None:
+    load_clients()
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +129,9 @@ async def test_clients_that_wait_are_answered_too(house: House) -> None:
 
 @pytest.mark.parametrize("responses", [False, True])
 async def test_langchain_is_answered(house: House, responses: bool) -> None:
+    from langchain_core.messages import HumanMessage
+    from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+
     async with open_langchain(house) as make:
         chat = make(ChatOpenAI, use_responses_api=responses, max_tokens=8, temperature=0)
         whole = await chat.ainvoke([HumanMessage("hello")])

@@ -1,17 +1,15 @@
+# ruff: noqa: PLC0415 - the clients take seconds to import, and every worker collects every test
 """The official clients, and one of the ecosystem, hold whole conversations: what they parse is what was said."""
 
 import asyncio
 import json
 from typing import Any
 
-import anthropic
-import openai
 import pytest
-from langchain_core.messages import HumanMessage, ToolMessage
-from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import BaseModel
 
 from tests.unit.gateway.callers import (
+    load_clients,
     open_anthropic,
     open_anthropic_sync,
     open_langchain,
@@ -29,7 +27,7 @@ from tests.unit.gateway.engine import (
     chunk_of,
     spell_event,
 )
-from tests.unit.gateway.house import MODEL, House
+from tests.unit.gateway.house import MODEL, House, build_service
 
 pytestmark = pytest.mark.slow
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -40,7 +38,14 @@ MESSAGE_TOOLS: Any = [{"name": "weather", "description": "Weather of a city", "i
 QUESTION: Any = {"role": "user", "content": "What is the weather in Tokyo?"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def clients() -> None:
+    load_clients()
+
+
 async def test_openai_raises_its_own_errors_for_refusals(house: House) -> None:
+    import openai
+
     async with open_openai(house) as client:
         with pytest.raises(openai.NotFoundError) as unknown:
             await client.responses.create(model="hr/payroll", input="x")
@@ -58,6 +63,8 @@ async def test_openai_raises_its_own_errors_for_refusals(house: House) -> None:
 
 
 async def test_anthropic_raises_its_own_errors_for_refusals(house: House) -> None:
+    import anthropic
+
     async with open_anthropic(house) as client:
         with pytest.raises(anthropic.NotFoundError) as unknown:
             await client.messages.create(model="hr/payroll", max_tokens=9, messages=[QUESTION])
@@ -74,6 +81,8 @@ async def test_anthropic_raises_its_own_errors_for_refusals(house: House) -> Non
 
 
 async def test_clients_raise_when_the_engine_stops_in_a_stream(house: House) -> None:
+    import anthropic
+
     async def stop_early(_: Any, request: Any, body: Any) -> Any:
         response = await begin_stream(request)
         await response.write(spell_event(chunk_of("a", body["model"])))
@@ -192,6 +201,9 @@ class Weather(BaseModel):
 
 @pytest.mark.parametrize("responses", [False, True])
 async def test_langchain_streams_calls_tools_and_embeds(house: House, responses: bool) -> None:
+    from langchain_core.messages import HumanMessage, ToolMessage
+    from langchain_openai import ChatOpenAI
+
     async with open_langchain(house) as make:
         chat = make(ChatOpenAI, use_responses_api=responses)
         whole = await chat.ainvoke([HumanMessage("hello")])
@@ -206,7 +218,60 @@ async def test_langchain_streams_calls_tools_and_embeds(house: House, responses:
 
 
 async def test_langchain_embeds_texts_that_can_be_examined(house: House) -> None:
+    from langchain_openai import OpenAIEmbeddings
+
     async with open_langchain(house) as make:
         # Without this option it sends numbers of tokens, which nothing here can read.
         vectors = await make(OpenAIEmbeddings, check_embedding_ctx_length=False).aembed_documents(["one", "three"])
     assert vectors == [[3.0, 0.5], [5.0, 0.5]]
+
+
+async def test_the_openai_client_talks_streams_lists_and_understands_refusals(house: House) -> None:
+    import openai
+
+    house.api.put("inferenceservices", build_service("payroll", "hr"))
+    async with open_openai(house) as client:
+        messages: Any = [{"role": "user", "content": "hello"}]
+        answer = await client.chat.completions.create(model=MODEL, messages=messages, temperature=0.2)
+        assert answer.choices[0].message.content == "".join(WORDS)
+        assert answer.usage is not None
+        assert answer.usage.total_tokens == USAGE["total_tokens"]
+        stream = await client.chat.completions.create(
+            model=MODEL, messages=messages, stream=True, stream_options={"include_usage": True}
+        )
+        words = [chunk.choices[0].delta.content async for chunk in stream if chunk.choices]
+        assert "".join(word or "" for word in words) == "".join(WORDS)
+        assert [model.id async for model in client.models.list()] == [MODEL]
+        assert (await client.models.retrieve(MODEL)).owned_by == "legal"
+        with pytest.raises(openai.NotFoundError) as unknown:
+            await client.chat.completions.create(model="hr/payroll", messages=messages)
+        assert unknown.value.code == "model_unknown"
+        with pytest.raises(openai.PermissionDeniedError) as above:
+            await client.chat.completions.create(
+                model=MODEL, messages=messages, extra_headers={"x-sekisho-classification": "restricted"}
+            )
+        assert above.value.code == "class_above_service"
+
+
+async def test_the_openai_client_raises_when_the_engine_dies_in_a_stream(house: House) -> None:
+    import openai
+
+    arrived = asyncio.Event()
+
+    async def die(_: Any, request: Any, body: Any) -> Any:
+        response = await begin_stream(request)
+        await response.write(spell_event(chunk_of("a", body["model"])))
+        await arrived.wait()
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    house.engine.behave = die
+    async with open_openai(house) as client:
+        stream = await client.chat.completions.create(model=MODEL, messages=[QUESTION], stream=True)
+        chunks = aiter(stream)
+        assert (await anext(chunks)).choices
+        arrived.set()
+        with pytest.raises(openai.APIError) as failure:
+            _ = [chunk async for chunk in chunks]
+        assert "ended in the middle of its answer" in failure.value.message

@@ -8,10 +8,9 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from openai import APIError, AsyncOpenAI, DefaultAsyncHttpxClient, NotFoundError, PermissionDeniedError
 
-from tests.unit.gateway.engine import USAGE, WORDS, Engine, answer_well, begin_stream, chunk_of, spell_event
-from tests.unit.gateway.house import MODEL, USER, House, build_chat, build_house, build_service
+from tests.unit.gateway.engine import Engine, answer_well, begin_stream, chunk_of, spell_event
+from tests.unit.gateway.house import MODEL, USER, House, build_chat, build_house
 from tests.unit.recording.reading import read_record
 
 STREAM = build_chat(stream=True)
@@ -278,60 +277,3 @@ async def test_a_replica_that_ends_lets_streams_end_and_takes_no_new_connections
         assert (await house.entries())[-1]["ended"] == "relayed"
         with pytest.raises(aiohttp.ClientConnectorError):
             await house.chat()
-
-
-async def test_the_openai_client_talks_streams_lists_and_understands_refusals(house: House) -> None:
-    house.api.put("inferenceservices", build_service("payroll", "hr"))
-    async with AsyncOpenAI(
-        base_url=f"{house.url}/v1", api_key=house.token, max_retries=0, http_client=build_client(house)
-    ) as client:
-        messages: Any = [{"role": "user", "content": "hello"}]
-        answer = await client.chat.completions.create(model=MODEL, messages=messages, temperature=0.2)
-        assert answer.choices[0].message.content == "".join(WORDS)
-        assert answer.usage is not None
-        assert answer.usage.total_tokens == USAGE["total_tokens"]
-        stream = await client.chat.completions.create(
-            model=MODEL, messages=messages, stream=True, stream_options={"include_usage": True}
-        )
-        words = [chunk.choices[0].delta.content async for chunk in stream if chunk.choices]
-        assert "".join(word or "" for word in words) == "".join(WORDS)
-        assert [model.id async for model in client.models.list()] == [MODEL]
-        assert (await client.models.retrieve(MODEL)).owned_by == "legal"
-        with pytest.raises(NotFoundError) as unknown:
-            await client.chat.completions.create(model="hr/payroll", messages=messages)
-        assert unknown.value.code == "model_unknown"
-        with pytest.raises(PermissionDeniedError) as above:
-            await client.chat.completions.create(
-                model=MODEL, messages=messages, extra_headers={"x-sekisho-classification": "restricted"}
-            )
-        assert above.value.code == "class_above_service"
-
-
-async def test_the_openai_client_raises_when_the_engine_dies_in_a_stream(house: House) -> None:
-    arrived = asyncio.Event()
-
-    async def die(_: Engine, request: web.Request, body: Any) -> web.StreamResponse:
-        response = await begin_stream(request)
-        await response.write(spell_event(chunk_of("a", body["model"])))
-        await arrived.wait()
-        assert request.transport is not None
-        request.transport.abort()
-        return response
-
-    house.engine.behave = die
-    async with AsyncOpenAI(
-        base_url=f"{house.url}/v1", api_key=house.token, max_retries=0, http_client=build_client(house)
-    ) as client:
-        stream = await client.chat.completions.create(
-            model=MODEL, messages=[{"role": "user", "content": "x"}], stream=True
-        )
-        chunks = aiter(stream)
-        assert (await anext(chunks)).choices
-        arrived.set()
-        with pytest.raises(APIError) as failure:
-            _ = [chunk async for chunk in chunks]
-        assert "ended in the middle of its answer" in failure.value.message
-
-
-def build_client(house: House) -> Any:
-    return DefaultAsyncHttpxClient(verify=house.trust)
