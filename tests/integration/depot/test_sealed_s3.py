@@ -8,9 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from sekisho.agent import fetch
 from sekisho.api.v1alpha1.model import Inspection
@@ -35,6 +33,8 @@ class Store:
     """A bucket, as its owner and as the depot see it."""
 
     def __init__(self, endpoint: str, folder: Path) -> None:
+        import boto3  # noqa: PLC0415 - takes seconds, and every worker collects every test
+
         self.endpoint = endpoint
         self.client = boto3.client(
             "s3", endpoint_url=endpoint, region_name="eu-central-1", aws_access_key_id="owner",
@@ -68,6 +68,8 @@ class Store:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - takes seconds, and every worker collects every test
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     endpoint = "http://{}:{}".format(*server.get_host_and_port())
