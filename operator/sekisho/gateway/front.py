@@ -293,7 +293,9 @@ class Front:
         service = await self._find(caller, asked.namespace, asked.service)
         law = parts.facts.law
         trail.policy = law.digest
-        trail.guarded = guarded = await parts.guards.look(law.book, asked.body, body_bytes=len(body))
+        trail.guarded = guarded = await parts.guards.look(
+            law.book, asked.body, body_bytes=len(body), who=caller.username
+        )
         trail.request_class = decided = decide_class(law, service, _read_class(call), guarded.inspection.floors)
         await parts.identity.check_class(caller, law.lattice, decided.value, because=decided.because)
         check_cleared(law, service, decided)

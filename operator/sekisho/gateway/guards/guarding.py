@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
 from sekisho.classify.rules import EffectiveRules
 from sekisho.errors import Reason, RefusedError, UnavailableError
@@ -33,6 +34,7 @@ Result = TypeVar("Result")
 class Guarded:
     """What the guards know of one request by now; its texts are secret, what `describe` tells is not."""
 
+    who: str = ""
     body_bytes: int = 0
     texts: tuple[Text, ...] = field(default=(), repr=False)
     inspection: Inspection = field(default_factory=Inspection)
@@ -95,15 +97,19 @@ class Guards:
     def __init__(self, key: MasterKey, classifier: Classifier | None = None) -> None:
         self._key = key
         self._classifier = classifier
+        # Kept as long as somebody works or waits.
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="guards")
 
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    async def look(self, book: Rulebook, body: Mapping[str, Any], *, body_bytes: int) -> Guarded:
-        """Find and inspect every text of a request."""
-        return await self._beside(body_bytes, lambda: _look(book, body, body_bytes))
+    async def look(self, book: Rulebook, body: Mapping[str, Any], *, body_bytes: int, who: str) -> Guarded:
+        """Find and inspect every text of a request; `who` asks, and takes turns with itself where texts are long."""
+        guarded = Guarded(who, body_bytes)
+        await self._beside(guarded, lambda: _look(book, body, guarded))
+        return guarded
 
     async def judge(self, rules: EffectiveRules, guarded: Guarded) -> None:
         """Look for prompt attacks, as the class of the request wants it.
@@ -114,7 +120,7 @@ class Guards:
         """
         if rules.prompt_attacks == "Off":
             return
-        guarded.verdicts = await self._beside(guarded.body_bytes, lambda: find_attacks(guarded.texts))
+        guarded.verdicts = await self._beside(guarded, lambda: find_attacks(guarded.texts))
         refuses = rules.prompt_attacks == "Refuse"
         if refuses and guarded.verdicts:
             raise _attack(f"{guarded.verdicts[0]}")
@@ -144,7 +150,7 @@ class Guards:
         if words:
             redaction = open_redaction(book.redactor(words), self._key.read(), tenant=way.tenant, body=body)
             given = body
-            body = await self._beside(guarded.body_bytes, lambda: mask_body(given, redaction))
+            body = await self._beside(guarded, lambda: mask_body(given, redaction))
             guarded.redacted, values = redaction.counts, redaction.values
         if values or watch is not None:
             held, in_json = rules.answers.examine == "Held", wants_json(body)
@@ -153,10 +159,15 @@ class Guards:
         guarded.texts = ()
         return body
 
-    async def _beside(self, size: int, work: Callable[[], Result]) -> Result:
-        if size < _LONG_BYTES:
+    async def _beside(self, guarded: Guarded, work: Callable[[], Result]) -> Result:
+        """Work in a thread where there is much to do; one caller never takes more than one."""
+        if guarded.body_bytes < _LONG_BYTES:
             return work()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        turn = self._turns.get(guarded.who)
+        if turn is None:
+            turn = self._turns[guarded.who] = asyncio.Lock()
+        async with turn:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
 def guard_answerer(answerer: Answerer | None, guarded: Guarded) -> Answerer | None:
@@ -165,10 +176,10 @@ def guard_answerer(answerer: Answerer | None, guarded: Guarded) -> Answerer | No
     return HeldAnswerer(answerer) if held and answerer is not None else answerer
 
 
-def _look(book: Rulebook, body: Mapping[str, Any], body_bytes: int) -> Guarded:
-    texts = find_texts(body)
-    inspection = inspect_request(texts, book.find, book.raisings)
-    return Guarded(body_bytes, texts, inspection, len(find_opaque(body)))
+def _look(book: Rulebook, body: Mapping[str, Any], guarded: Guarded) -> None:
+    guarded.texts = find_texts(body)
+    guarded.inspection = inspect_request(guarded.texts, book.find, book.raisings)
+    guarded.opaque = len(find_opaque(body))
 
 
 def _attack(why: str) -> RefusedError:

@@ -14,9 +14,10 @@ from sekisho.gateway.dialects.answers import Channel
 from sekisho.gateway.dialects.strict import FieldError
 from sekisho.gateway.guards.answering import AnswerFilter
 from sekisho.gateway.guards.masking import find_words, mask_body, name_conversation, name_tenant, open_redaction
-from sekisho.gateway.guards.texts import wants_json
+from sekisho.gateway.guards.texts import Text, replace_texts, wants_json
 from sekisho.redact.categories import BY_TAGGER, Category, Selection
 from sekisho.redact.redactor import Redactor
+from sekisho.redact.restore import Restorer
 from sekisho.redact.session import Redaction
 from tests.unit.gateway.guards.test_texts import BODY, plant, strings
 from tests.unit.placement.build import RULES, replace
@@ -199,3 +200,40 @@ def test_content_that_is_to_be_json_gets_its_originals_back_as_json() -> None:
     assert json.loads(back.feed(CONTENT, masked) + back.finish(CONTENT)) == {"key": value}
     thought = Channel(0, "reasoning")
     assert back.feed(thought, body["messages"][0]["content"]) + back.finish(thought) == value
+
+
+_LEAF = st.sampled_from(
+    ["", "x", MAIL, f"個人番号{MY_NUMBER}です", "電話 090-1234-5678", 'say "hi"\n', "[[EML-7Q0C2M9XK4BD]]", "{"]
+)
+_TREE = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | _LEAF,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_LEAF, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def put_back(body: dict[str, Any], values: Any) -> dict[str, Any]:
+    def restore(text: Text) -> str:
+        restorer = Restorer(values, in_json=text.in_json)
+        return restorer.feed(text.value) + restorer.finish()
+
+    return replace_texts(body, restore)
+
+
+@pytest.mark.slow
+@settings(max_examples=80, deadline=None)
+@given(_TREE, _TREE, _LEAF, st.booleans())
+def test_any_body_loses_what_is_found_and_is_itself_once_originals_are_back(
+    tree: Any, other: Any, leaf: str, nested: bool
+) -> None:
+    arguments = json.dumps({"deep": json.dumps(tree)} if nested else {"deep": tree}, ensure_ascii=False)
+    call = {"id": leaf, "type": "function", "function": {"name": "f", "arguments": arguments}}
+    body = {
+        "messages": [{"role": "user", "content": leaf}, {"role": "assistant", "content": None, "tool_calls": [call]}],
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": other}}}}],
+        "stop": [leaf],
+    }
+    masked, redaction = mask(body)
+    said = json.dumps(masked, ensure_ascii=False)
+    assert not any(secret in said for secret in (MAIL, MY_NUMBER, "1234-5678"))
+    assert put_back(masked, redaction.values) == body

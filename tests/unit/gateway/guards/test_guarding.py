@@ -1,0 +1,73 @@
+"""Long texts are looked into beside the loop, by turns of each caller."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
+from sekisho.classify.lattice import DataClass
+from sekisho.gateway.guards import rulebook
+from sekisho.gateway.guards.guarding import Guards
+from sekisho.gateway.guards.masterkey import MasterKey
+from sekisho.gateway.guards.rulebook import Rulebook
+from sekisho.redact.spans import Span
+
+POLICY = ClassificationPolicySpec.model_validate({"unlabelled": "only", "levels": [{"name": "only"}]})
+LONG = 1 << 20
+
+
+class Slow(Rulebook):
+    """Finds nothing, and does not come back from texts of one caller before it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(POLICY)
+        self.begun = 0
+        self.go_on = threading.Event()
+
+    def find(self, text: str) -> Sequence[Span]:
+        if text == "greedy":
+            self.begun += 1
+            assert self.go_on.wait(60)
+        return ()
+
+
+async def test_a_caller_with_many_long_texts_does_not_hold_up_another(tmp_path: Path) -> None:
+    guards, book = Guards(MasterKey(tmp_path / "key")), Slow()
+    try:
+        many = [
+            asyncio.create_task(guards.look(book, {"prompt": "greedy"}, body_bytes=LONG, who="greedy"))
+            for _ in range(6)
+        ]
+        async with asyncio.timeout(60):
+            while not book.begun:
+                await asyncio.sleep(0.01)
+            other = await guards.look(book, {"prompt": "modest"}, body_bytes=LONG, who="modest")
+            assert [text.value for text in other.texts] == ["modest"]
+            assert book.begun == 1
+            book.go_on.set()
+            await asyncio.gather(*many)
+        assert book.begun == 6
+    finally:
+        book.go_on.set()
+        guards.close()
+
+
+async def test_short_texts_are_looked_into_at_once(tmp_path: Path) -> None:
+    guards, book = Guards(MasterKey(tmp_path / "key")), Rulebook(POLICY)
+    guards.close()
+    looked = await guards.look(book, {"prompt": "mail taro@example.co.jp"}, body_bytes=30, who="a")
+    assert looked.describe() == {"found": {"email": 1}}
+    assert "taro" not in repr(looked)
+
+
+def test_what_a_rulebook_keeps_is_bounded() -> None:
+    book = Rulebook(POLICY)
+    limit = rulebook._MAX_KEPT
+    for at in range(limit + 5):
+        book.redactor(frozenset({"email"} if at % 2 else {"card"}))
+    assert book.rules(DataClass(0, "only")) is book.rules(DataClass(0, "only"))
+    kept: dict[int, int] = {}
+    for at in range(limit + 5):
+        assert rulebook._keep(kept, at, lambda: 7) == 7
+    assert len(kept) == 5
