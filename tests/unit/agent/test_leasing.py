@@ -134,6 +134,26 @@ def away(_purpose: str) -> None:
     raise RefusedAnswerError(503, "ApiUnavailable", "nobody is there")
 
 
+@pytest.mark.slow
+async def test_a_pod_that_is_refused_before_the_broker_sees_it_whole_asks_again_soon_and_gets_its_key(
+    leased: Leased, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[tuple[str, int]] = []
+    monkeypatch.setattr(fetch, "wait_refused", lambda n: waits.append(("refused", n)) or 0.05)
+    monkeypatch.setattr(fetch, "wait_unavailable", lambda n: waits.append(("unavailable", n)) or 0.05)
+    answers = iter(["WorkloadMismatch", "ChipUnknown", "ReleaseNotGranted", "WorkloadMismatch"])
+
+    def refuse(purpose: str) -> None:
+        if purpose == "release" and (reason := next(answers, "")):
+            raise RefusedAnswerError(403, reason, f"{reason} it is")
+
+    leased.broker.refuse = refuse
+    await leased.serve()
+    assert [wait for wait in waits if wait[0] == "refused"] == [("refused", 0)]
+    assert waits[-1] == ("unavailable", 0), "counted anew after the refusal"
+    assert len(waits) >= 4
+
+
 async def test_weights_that_need_a_lease_are_served_with_one(leased: Leased) -> None:
     assert leased.agent.state.startup().ok is False
     await leased.serve()
