@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from sekisho.errors import Reason, RefusedError
 from sekisho.gateway.dialects.answers import Answerer, Channel
-from sekisho.gateway.guards.window import MAX_HELD, Lens, Watch, Whole, Window
+from sekisho.gateway.guards.window import Lens, Watch, Whole, Window
 from sekisho.redact.restore import Restorer, Tally
 
 _DOCUMENT = "tool_arguments"
+MAX_HELD_BYTES: Final = 4 << 20
 
 
 @dataclass(slots=True)
@@ -95,10 +97,10 @@ class HeldAnswerer:
         """
         said = self._inner.feed(data)
         self._length += len(said)
-        if self._length > MAX_HELD * 8:
+        if self._length > MAX_HELD_BYTES:
             raise RefusedError(
                 Reason.ANSWER_REFUSED,
-                f"the answer takes more than the {MAX_HELD * 8} bytes that are held; it ends here",
+                f"the answer takes more than the {MAX_HELD_BYTES} bytes that are held; it ends here",
             )
         self._parts.append(said)
         return b""

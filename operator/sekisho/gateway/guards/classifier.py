@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
@@ -13,7 +14,8 @@ from sekisho.gateway.guards.attack_rules import TRUSTED
 from sekisho.gateway.guards.texts import Text
 
 _MAX_ANSWER: Final = 64 << 10
-_MAX_LABEL: Final = 64
+# A word, and no text: it goes into the record.
+_LABEL: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,31}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +122,5 @@ class Classifier:
         if not isinstance(attack, bool):
             raise ValueError("no verdict")
         label = said.get("label")
-        return Judgement(attack, _clean(label) if isinstance(label, str) else "")
-
-
-def _clean(label: str) -> str:
-    return "".join(sign if sign.isascii() and sign.isprintable() else "?" for sign in label[:_MAX_LABEL])
+        named = isinstance(label, str) and _LABEL.fullmatch(label)
+        return Judgement(attack, label if named else "")

@@ -69,8 +69,8 @@ def mask_body(body: Mapping[str, Any], redaction: Redaction) -> dict[str, Any]:
     opaque = find_opaque(body)
     if opaque:
         raise FieldError(
-            f"{opaque[0]} is no text, so nothing can be taken out of it, and this request may only leave redacted; "
-            "send text, or use a model of a closed site",
+            f"{opaque[0]} is no text, so nothing can be taken out of it, and this request may only go on redacted; "
+            "send text, or ask who answers for the policy",
             param=opaque[0],
         )
     texts = find_texts(body)

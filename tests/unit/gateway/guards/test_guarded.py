@@ -316,12 +316,13 @@ class Judge:
 
 
 @pytest.mark.parametrize(("said", "status", "code", "told"), [
-    ({"attack": True, "label": "jail\nbreak"}, 200, "prompt_attack", "the classifier says so (jail?break)"),
+    ({"attack": True, "label": "jailbreak"}, 200, "prompt_attack", "(the classifier says so (jailbreak))"),
+    ({"attack": True, "label": f"it says {MAIL}"}, 200, "prompt_attack", "(the classifier says so)"),
     ({"attack": "yes"}, 200, "classifier_unavailable", "the answer is not what it must be"),
     ("not json", 200, "classifier_unavailable", "the answer is not what it must be"),
     ("x" * 70_000, 200, "classifier_unavailable", "the answer is not what it must be"),
     ({"attack": False}, 500, "classifier_unavailable", "it answered with status 500"),
-], ids=["attack", "no-verdict", "no-json", "too-long", "broken"])  # fmt: skip
+], ids=["attack", "no-word", "no-verdict", "no-json", "too-long", "broken"])  # fmt: skip
 async def test_what_a_classifier_does_not_clear_is_refused(
     tmp_path: Path, said: Any, status: int, code: str, told: str
 ) -> None:

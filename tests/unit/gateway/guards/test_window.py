@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.gateway.dialects.answers import Channel
 from sekisho.gateway.guards import window
-from sekisho.gateway.guards.answering import AnswerFilter, HeldAnswerer
+from sekisho.gateway.guards.answering import MAX_HELD_BYTES, AnswerFilter, HeldAnswerer
 from sekisho.gateway.guards.window import MAX_HELD, WINDOW, Watch, Whole, Window
 from sekisho.redact.categories import Category
 from sekisho.redact.detect import Detector
@@ -137,4 +137,4 @@ def test_an_answer_that_is_held_says_nothing_before_its_end() -> None:
     with pytest.raises(UnavailableError):
         held.feed(b"bad")
     with pytest.raises(RefusedError, match="bytes that are held"):
-        held.feed(b"x" * (MAX_HELD * 8 + 1))
+        held.feed(b"x" * (MAX_HELD_BYTES + 1))
