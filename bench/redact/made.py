@@ -90,7 +90,7 @@ def _insurer(rng: random.Random) -> str:
 
 
 KINDS: dict[Category, tuple[Callable[[random.Random], str], list[str]]] = {
-    Category.JP_MY_NUMBER: (_my_number, ["マイナンバーは{}です。", "個人番号：{}", "私のマイナンバー{}を登録", "番号は{}でした", "My Number: {}"]),
+    Category.JP_MY_NUMBER: (_my_number, ["マイナンバーは{}です。", "個人番号：{}", "私のマイナンバー{}を登録", "番号は{}でした", "My Number: {}", "マイナンバーカードの番号{}", "個人番号（父）：{}", "12桁の番号 {} を確認"]),
     Category.JP_CORPORATE_NUMBER: (
         lambda r: _until(r, 13, checks.is_corporate_number), ["法人番号は{}です", "法人番号：{}", "登録番号T{}"]),
     Category.JP_DRIVERS_LICENCE: (
@@ -105,7 +105,7 @@ KINDS: dict[Category, tuple[Callable[[random.Random], str], list[str]]] = {
     Category.JP_HEALTH_INSURANCE: (_insurer, ["保険者番号は{}です", "保険者番号：{}", "健康保険の保険者番号{}"]),
     Category.BANK_ACCOUNT: (
         lambda r: _digits(r, 7), ["口座番号は{}です", "普通預金 {}", "みずほ銀行 渋谷支店 普通 {}", "振込先口座：{}"]),
-    Category.PHONE: (_phone, ["電話番号は{}です", "お電話{}まで", "TEL：{}", "携帯{}にかけて", "{}に折り返して", "FAX {}"]),
+    Category.PHONE: (_phone, ["電話番号は{}です", "お電話{}まで", "TEL：{}", "携帯{}にかけて", "{}に折り返して", "FAX {}", "FAX番号：{}", "携帯電話番号 {}", "緊急連絡先（母）：{}"]),
     Category.JP_POSTAL_CODE: (
         lambda r: _group(r, _digits(r, 7), (3, 4)), ["〒{}", "郵便番号は{}です", "郵便番号：{}"]),
     Category.JP_ADDRESS: (_address, ["住所は{}です", "{}に住んでいます", "送付先：{}", "本社（{}）"]),
@@ -135,6 +135,8 @@ def _alike(rng: random.Random) -> str:
         f"売上は{rng.randint(1, 999)},{_digits(rng, 3)},{_digits(rng, 3)}円", f"追跡番号：{_digits(rng, 11)}", f"第{rng.randint(1, 99)}条",
         f"型番 {_digits(rng, 3)}-{_digits(rng, 4)} を購入", f"id={rng.getrandbits(128):032x}", f"受付番号{_digits(rng, 10)}",
         f"{rng.randint(1, 12)}-{rng.randint(1, 5)}で勝った", f"ISBN 978-4-{_digits(rng, 4)}-{_digits(rng, 4)}-{_digits(rng, 1)}",
+        f"受注番号 {_digits(rng, 12)}", f"請求No.{_digits(rng, 10)}", f"図面番号 {_group(rng, _digits(rng, 10), (3, 4, 3))}", f"ID:{_digits(rng, 12)}",
+        f"配送番号{_group(rng, _digits(rng, 12), (4, 4, 4))}", f"トランザクションID {_digits(rng, 16)}", f"お客様番号：{_digits(rng, 10)}", f"型式{_digits(rng, 2)}-{_digits(rng, 4)}-{_digits(rng, 4)}",
         f"会員番号 {_digits(rng, 8)}", f"人口は{rng.randint(100, 999)}万{_digits(rng, 4)}人", f"タイムスタンプ 17{_digits(rng, 11)}",
     ])  # fmt: skip
 

@@ -29,7 +29,7 @@ class Topic(Enum):
 
 
 _WORDS: Final[dict[Topic, str]] = {
-    Topic.MY_NUMBER: "マイナンバー 個人番号 個人no my_number mynumber individual_number",
+    Topic.MY_NUMBER: "マイナンバー マイナンバーカード 個人番号 個人no my_number mynumber individual_number",
     Topic.CORPORATE: "法人番号 登録番号 インボイス番号 corporate_number",
     Topic.LICENCE: (
         "免許 ライセンス番号 運転免許 免許証 免許番号 免許の番号 driver's_license driver's_licence driving_licence driver_license driver_licence"
@@ -54,7 +54,7 @@ _WORDS: Final[dict[Topic, str]] = {
         "注文 注文番号 オーダー 伝票 伝票番号 追跡 追跡番号 問い合わせ番号 お問い合わせ番号 問合せ番号 品番 型番 部品番号 商品番号 "
         "商品コード 管理番号 受付番号 整理番号 予約番号 会員番号 社員番号 学籍番号 顧客番号 シリアル シリアル番号 製造番号 ロット "
         "ロット番号 契約番号 請求書番号 請求番号 見積番号 見積 取引番号 案件番号 申請番号 チケット番号 番組コード バーコード "
-        "バージョン ハッシュ タイムスタンプ jan isbn ean order tracking invoice serial sku lot version ticket timestamp build hash "
+        "型式 図番 バージョン ハッシュ タイムスタンプ jan isbn ean order tracking invoice serial sku lot version ticket timestamp build hash "
         "commit"
     ),
 }
@@ -72,6 +72,9 @@ def _index() -> dict[str, tuple[tuple[str, Topic, bool], ...]]:
 # met first; at most places no word ends.
 _BY_ENDING: Final = _index()
 _IN_WORDS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
+# By themselves they say nothing: the number of what?
+_GENERIC: Final = frozenset({"番号", "no", "id", "ード"})
+_NUMBERED: Final = re.compile(r"[一-鿿々ァ-ヶー]")
 _LABEL_AFTER: Final = re.compile(r"[ -](?i:office|fax|mobile|cell|phone|work|home|direct)\b")
 _AFTER: Final = re.compile(r"\s?[(\[<「]([^)\]>」]{1,16})")
 
@@ -96,11 +99,33 @@ def _read_last(text: str) -> Topic | None:
     low = text.lower()
     mark = low.rfind(POSTAL_MARK) + 1
     for end in range(len(low), max(1, mark), -1):
-        for word, topic, latin in _BY_ENDING.get(low[end - 2 : end], ()):
-            start = end - len(word)
-            if low.startswith(word, start) and not (latin and _is_inside(low, start, end)):
-                return topic
+        signs = low[end - 2 : end]
+        topic = _read_word(low, end, signs) or (_read_generic(low, end) if signs in _GENERIC else None)
+        if topic is not None:
+            return topic
     return Topic.POSTAL if mark else None
+
+
+def _read_word(low: str, end: int, signs: str) -> Topic | None:
+    for word, topic, latin in _BY_ENDING.get(signs, ()):
+        start = end - len(word)
+        if low.startswith(word, start) and not (latin and _is_inside(low, start, end)):
+            return topic
+    return None
+
+
+def _read_generic(low: str, end: int) -> Topic | None:
+    """Read 受注番号, 請求No and 受付ID by what stands before: a word that is known, or else something that is numbered."""
+    begin = end - (3 if low.startswith("コード", end - 3) else 2)
+    if low[begin:end] == "ード":
+        return None
+    if low[end - 1].isascii() and low[end : end + 1] in _IN_WORDS:
+        return None
+    known = _read_word(low, begin, low[begin - 2 : begin]) if begin > 1 else None
+    if known is None and begin and _NUMBERED.match(low, begin - 1):
+        return Topic.OTHER
+    alone = low[begin:end] == "id" and low[end : end + 1] in {":", "="} and low[begin - 1 : begin] not in _IN_WORDS
+    return Topic.OTHER if known is None and alone else known
 
 
 def _is_inside(low: str, start: int, end: int) -> bool:

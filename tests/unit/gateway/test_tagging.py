@@ -72,7 +72,7 @@ def test_no_text_takes_more_than_linear_time(tagger: NameTagger, seed: str) -> N
     text = (seed * 20_000)[:20_000]
     began = time.process_time()
     list(tagger.tag(text))
-    assert time.process_time() - began < 5  # of the processor; a pass that were quadratic would take minutes
+    assert time.process_time() - began < 20  # of the processor; a pass that were quadratic would take minutes
 
 
 @pytest.mark.slow
@@ -112,6 +112,7 @@ def test_what_is_no_list_has_no_words() -> None:
     assert _read_words({"Jane": 0.5, "Анна": 0.1, "Ő": 1}) == {"jane"}
 
 
+@pytest.mark.slow
 def test_names_are_of_many_languages(tagger: NameTagger) -> None:
     assert {"jane", "björn", "josé", "yuki"} <= tagger.latin.given | tagger.latin.family
     assert {"monday", "canada"} <= tagger.latin.common

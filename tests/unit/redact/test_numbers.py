@@ -86,3 +86,24 @@ def test_a_detector_without_a_category_is_silent_about_it() -> None:
 )  # fmt: skip
 def test_numbers_of_other_countries_and_extensions_are_found_whole(text: str, value: str) -> None:
     assert found(text) == [(value, "phone")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["受注番号 090-1234-5678", "請求No.0312345678", "受付ID 0312345678", "ID:123456789018", "id=123456789018", "配送番号1234-5678-9018", "会員No 0312345678",
+     "商品コード 123456789018"],
+)  # fmt: skip
+def test_what_is_numbered_is_something_else(text: str) -> None:
+    assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        ("FAX番号：0312345678", "phone"), ("携帯電話番号 09012345678", "phone"), ("番号は123456789018", "jp-my-number"), ("no 090-1234-5678", "phone"),
+        ("nobody 090-1234-5678", "phone"), ("valid 090-1234-5678", "phone"), ("カード 090-1234-5678", "phone"), ("id 090-1234-5678", "phone"),
+        ("の番号は090-1234-5678", "phone"), ("マイナンバーカードの番号5035−6430−5202", "jp-my-number"), ("id123: 090-1234-5678", "phone"), ("番号090-1234-5678", "phone"), ("ガード 090-1234-5678", "phone"),
+    ],
+)  # fmt: skip
+def test_a_number_of_which_nothing_else_is_said_is_judged_by_itself(text: str, category: str) -> None:
+    assert [kind for _, kind in found(text)] == [category]
