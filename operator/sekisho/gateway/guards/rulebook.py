@@ -1,5 +1,6 @@
 """What one policy asks of guards, read once and used for every request under it. Pure."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -16,6 +17,10 @@ from sekisho.redact.redactor import Redactor
 from sekisho.redact.spans import Span
 
 _MAX_KEPT: Final = 512
+# Looking at a shorter text takes no longer than remembering it; with more finds than that a text is looked at anew.
+_SHORT: Final = 128
+_MAX_SPANS: Final = 64
+_MAX_SEEN: Final = 4096
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -43,12 +48,31 @@ class Rulebook:
         wanted = frozenset(Category) - BY_TAGGER | raised
         self._demand_dictionary(raised)
         self._inspector = Redactor(Selection(wanted), self._custom, names)
+        self._seen: dict[bytes, Sequence[Span]] = {}
         self._rules: dict[DataClass, EffectiveRules] = {}
         self._redactors: dict[frozenset[str], Redactor] = {}
 
     def find(self, text: str) -> Sequence[Span]:
-        """Return what stands in a text of a request."""
-        return self._inspector.inspect(text)
+        """Return what stands in a text of a request.
+
+        A conversation brings its earlier turns along each time: where something stands in a text is remembered by the
+        text's digest, never the text.
+        """
+        if len(text) < _SHORT:
+            return self._inspector.inspect(text)
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).digest()
+        found = self._seen.get(digest)
+        if found is None:
+            found = self._inspector.inspect(text)
+            if len(found) <= _MAX_SPANS:
+                self._remember(digest, found)
+        return found
+
+    def _remember(self, digest: bytes, found: Sequence[Span]) -> None:
+        if len(self._seen) >= _MAX_SEEN:
+            # The older half is forgotten.
+            self._seen = dict(list(self._seen.items())[_MAX_SEEN // 2 :])
+        self._seen[digest] = found
 
     def rules(self, value: DataClass) -> EffectiveRules:
         """Return what a class may do."""

@@ -6,8 +6,10 @@ import pytest
 
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.errors import Reason, RefusedError
+from sekisho.gateway.guards import rulebook
 from sekisho.gateway.guards.rulebook import Rulebook
 from sekisho.redact.categories import Category
+from sekisho.redact.spans import Span
 
 
 def build_book(*, detect: tuple[str, ...] = (), **dictionary: Any) -> Rulebook:
@@ -38,3 +40,43 @@ def test_words_and_patterns_of_the_organisation_are_custom() -> None:
     assert [span.category for span in book.find(text)] == [Category.CUSTOM] * 2
     assert len(book.redactor(frozenset({"custom"})).inspect(text)) == 2
     assert book.redactor(frozenset({"phone"})).inspect(text) == ()
+
+
+class Counting:
+    """Knows one name, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def tag(self, text: str) -> list[Span]:
+        self.asked += 1
+        at = text.find("太郎")
+        return [Span(at, at + 2, Category.PERSON)] if at >= 0 else []
+
+
+def test_a_turn_that_comes_again_is_looked_into_once_and_found_the_same() -> None:
+    spec = {"unlabelled": "internal", "levels": [{"name": "internal", "detect": ["person"]}]}
+    names = Counting()
+    book = Rulebook(ClassificationPolicySpec.model_validate(spec), names)
+    turn = "太郎 " + "word " * 40
+    assert book.find(turn) == book.find(turn) == (Span(0, 2, Category.PERSON),)
+    assert names.asked == 1
+    assert book.find(f"{turn}!") == (Span(0, 2, Category.PERSON),)
+    assert names.asked == 2
+    book.find("short")
+    book.find("short")
+    assert names.asked == 4
+    assert book.find("\ud800" * 200) == ()
+
+
+def test_what_is_remembered_is_bounded_and_holds_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rulebook, "_MAX_SEEN", 10)
+    book = build_book()
+    texts = [f"taro{at}@example.co.jp " + "word " * 40 for at in range(25)]
+    found = [book.find(text) for text in texts]
+    assert len(book._seen) <= 10
+    assert [book.find(text) for text in texts] == found
+    assert "taro" not in repr(book._seen)
+    many = "taro@example.co.jp " * 100
+    assert len(book.find(many)) == len(book.find(many)) == 100
+    assert all(len(spans) < 100 for spans in book._seen.values())
