@@ -53,11 +53,13 @@ class SimulatedRegister:
     writes: list[tuple[Name, str, Inspection]] = field(default_factory=list)
     refuse: SekishoError | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    looks: int = 0
 
     async def run(self) -> None:
         await asyncio.Event().wait()
 
     def models(self) -> Mapping[Name, Raw] | None:
+        self.looks += 1
         return self.items
 
     def policy(self) -> Raw | None:
@@ -105,7 +107,10 @@ class Rig:
         self.register.changed.set()
 
     async def rest(self) -> None:
-        """Wait long enough for one more look."""
+        """Wait for one more look, and for what it may begin."""
+        seen = self.register.looks
+        self.register.changed.set()
+        await settle(lambda: self.register.looks > seen)
         await asyncio.sleep(0.06)
 
 
