@@ -180,7 +180,6 @@ class Front:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._completions: set[asyncio.Task[None]] = set()
 
     async def answer(self, call: Call, sink: Sink, *, request_id: str) -> None:
         """Answer one request; every outcome but a caller who has gone ends in an answer."""
@@ -192,11 +191,6 @@ class Front:
             except SekishoError as error:
                 span.set_attribute(telemetry.KEY_REASON, error.reason.value)
                 await self._refuse(sink, trail, error)
-
-    async def settle(self) -> None:
-        """Wait until what became of every request is recorded."""
-        while self._completions:
-            await asyncio.wait(set(self._completions))
 
     async def _serve(self, call: Call, sink: Sink, trail: Trail) -> None:
         parts = self._parts
@@ -325,15 +319,16 @@ class Front:
         self._parts.access.settle(trail.charge, tokens=tokens, events=outcome.events)
         self._parts.measures.guarded(trail.guarded)
         self._parts.measures.ended(ended)
-        task = asyncio.create_task(self._append(entry))
-        self._completions.add(task)
-        task.add_done_callback(self._completions.discard)
+        try:
+            self._parts.record.put(entry)
+        except SekishoError as error:
+            _tell_lost(entry, error)
 
     async def _append(self, entry: Mapping[str, Any]) -> None:
         try:
             await self._parts.record.append(entry)
         except SekishoError as error:
-            _log.error("an end was not recorded", extra={"id": entry.get("id"), "detail": error.message})
+            _tell_lost(entry, error)
 
     async def _refuse(self, sink: Sink, trail: Trail, error: SekishoError) -> None:
         """Tell the caller why not; a refusal that cannot be recorded is a refusal all the same."""
@@ -383,6 +378,10 @@ def _read_credential(call: Call) -> str | None:
             Reason.UNAUTHENTICATED, f"{len(given)} tokens or keys were sent; send one, in Authorization or in x-api-key"
         )
     return given[0] if given else None
+
+
+def _tell_lost(entry: Mapping[str, Any], error: SekishoError) -> None:
+    _log.error("an end was not recorded", extra={"id": entry.get("id"), "detail": error.message})
 
 
 def _read_class(call: Call) -> str | None:

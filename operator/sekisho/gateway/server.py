@@ -207,7 +207,6 @@ class HttpServer:
             await asyncio.sleep(0.05)
         if self._server is not None:
             await self._server.shutdown(0.5)
-        await self._front.settle()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._server is not None:

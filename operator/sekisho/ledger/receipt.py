@@ -1,18 +1,50 @@
-"""Receipts: the log's signed word that an entry stands at a place of it. One line, fit for a header."""
+"""Receipts: the log's signed word that an entry stands at a place of it. One line, fit for a header.
+
+What one commit wrote is signed once, over the root of a small tree of it; each receipt has its path to that root.
+"""
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sekisho.errors import Reason, RefusedError
 from sekisho.ledger.checkpoint import parse_number
-from sekisho.ledger.merkle import HASH_BYTES
+from sekisho.ledger.merkle import HASH_BYTES, find_root, hash_children, prove_inclusion, root_by_inclusion
 from sekisho.ledger.notes import NoteKey, Sign, decode_base64
 
 VERSION: Final = "v1"
-MAX_RECEIPT: Final = 1024
+MAX_RECEIPT: Final = 4096
 _ID_BYTES: Final = 4
-_PARTS: Final = 6
+_PARTS: Final = 8
+_MAX_PATH: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Entries that stand side by side in a log.
+
+    Attributes:
+        first: Place of the first.
+        leaves: Their hashes.
+    """
+
+    origin: str
+    first: int
+    leaves: tuple[bytes, ...] = field(repr=False)
+    _nodes: dict[tuple[int, int], bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def node(self, level: int, index: int) -> bytes:
+        """Return the hash of a whole subtree of these entries; computed once."""
+        if level == 0:
+            return self.leaves[index]
+        if (level, index) not in self._nodes:
+            left, right = self.node(level - 1, 2 * index), self.node(level - 1, 2 * index + 1)
+            self._nodes[level, index] = hash_children(left, right)
+        return self._nodes[level, index]
+
+    def root(self) -> bytes:
+        """Return the root of the tree of these entries."""
+        return find_root(len(self.leaves), self.node)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +55,13 @@ class Written:
         origin: Of its log.
         index: Its place there, from 0.
         leaf: Its hash in the tree.
+        batch: What was written with it; by itself where None.
     """
 
     origin: str
     index: int
     leaf: bytes
+    batch: Batch | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +71,25 @@ class Receipt:
     Attributes:
         at: Unix milliseconds.
         key_id: Of the log's key.
+        first: Place of the first of the entries that were signed together.
+        count: How many those were.
+        path: From the entry to the root over them.
     """
 
     entry: Written
     at: int
     key_id: bytes
     signature: bytes
+    first: int
+    count: int
+    path: tuple[bytes, ...]
 
     def encode(self) -> str:
         """Return the line."""
         entry = self.entry
-        signature = base64.b64encode(self.key_id + self.signature).decode()
-        return f"{VERSION} {entry.origin} {entry.index} {base64.b64encode(entry.leaf).decode()} {self.at} {signature}"
+        signature = _spell(self.key_id + self.signature)
+        head = f"{VERSION} {entry.origin} {entry.index} {_spell(entry.leaf)} {self.at} {signature}"
+        return " ".join([head, str(self.first), str(self.count), *map(_spell, self.path)])
 
     def verify(self, key: NoteKey) -> None:
         """Verify that the log's key signed it.
@@ -61,13 +102,40 @@ class Receipt:
                 Reason.SIGNER_NOT_TRUSTED,
                 f"the receipt is of {self.entry.origin} by key {self.key_id.hex()}, not {key.name} by {key.id.hex()}",
             )
-        if not key.verifies(_message(self.entry, self.at), self.signature):
+        try:
+            root = root_by_inclusion(self.entry.leaf, self.entry.index - self.first, self.count, self.path)
+        except RefusedError:
+            root = b""
+        message = _message(self.entry.origin, self.first, self.count, root=root, at=self.at)
+        if not root or not key.verifies(message, self.signature):
             raise RefusedError(Reason.SIGNATURE_INVALID, f"the receipt was not signed by {key.name} ({key.id.hex()})")
 
 
-def sign_receipt(entry: Written, key: NoteKey, sign: Sign, *, at: int) -> Receipt:
-    """Sign a receipt as of a Unix millisecond."""
-    return Receipt(entry, at, key.id, sign(_message(entry, at)))
+@dataclass(frozen=True, slots=True)
+class SignedBatch:
+    """A batch and the log's signature over it."""
+
+    batch: Batch
+    at: int
+    key_id: bytes
+    signature: bytes
+
+    def receipt(self, entry: Written) -> Receipt:
+        """Return the receipt of one of its entries."""
+        batch, count = self.batch, len(self.batch.leaves)
+        path = prove_inclusion(entry.index - batch.first, count, batch.node)
+        return Receipt(entry, self.at, self.key_id, self.signature, batch.first, count, path)
+
+
+def sign_batch(batch: Batch, key: NoteKey, sign: Sign, *, at: int) -> SignedBatch:
+    """Sign entries as of a Unix millisecond."""
+    message = _message(batch.origin, batch.first, len(batch.leaves), root=batch.root(), at=at)
+    return SignedBatch(batch, at, key.id, sign(message))
+
+
+def batch_of(entry: Written) -> Batch:
+    """Return what an entry is signed with."""
+    return entry.batch or Batch(entry.origin, entry.index, (entry.leaf,))
 
 
 def parse_receipt(text: str) -> Receipt:
@@ -77,14 +145,22 @@ def parse_receipt(text: str) -> Receipt:
         RefusedError: SignatureInvalid; it is none.
     """
     parts = text.strip().split(" ") if len(text) <= MAX_RECEIPT else []
-    if len(parts) == _PARTS and parts[0] == VERSION and parts[1]:
-        index, leaf, at, signed = parse_number(parts[2]), decode_base64(parts[3]), parse_number(parts[4]), parts[5]
-        signature = decode_base64(signed)
-        if index is not None and at is not None and leaf and signature and len(leaf) == HASH_BYTES:
-            return Receipt(Written(parts[1], index, leaf), at, signature[:_ID_BYTES], signature[_ID_BYTES:])
-    raise RefusedError(Reason.SIGNATURE_INVALID, "this is no receipt: it reads v1 LOG INDEX HASH TIME SIGNATURE")
+    if len(parts) >= _PARTS and parts[0] == VERSION and parts[1]:
+        numbers = [found for place in (2, 4, 6, 7) if (found := parse_number(parts[place])) is not None]
+        leaf, signature, *path = map(decode_base64, (parts[3], parts[5], *parts[8:]))
+        whole = [item for item in (leaf, *path) if item is not None and len(item) == HASH_BYTES]
+        if len(numbers) == 4 and signature and len(whole) == len(path) + 1 <= _MAX_PATH:
+            index, at, first, count = numbers
+            signed = signature[:_ID_BYTES], signature[_ID_BYTES:]
+            return Receipt(Written(parts[1], index, whole[0]), at, *signed, first, count, tuple(whole[1:]))
+    raise RefusedError(
+        Reason.SIGNATURE_INVALID, "this is no receipt: it reads v1 LOG INDEX HASH TIME SIGNATURE FIRST COUNT and hashes"
+    )
 
 
-def _message(entry: Written, at: int) -> bytes:
-    leaf = base64.b64encode(entry.leaf).decode()
-    return f"sekisho-receipt/v1\n{entry.origin}\n{entry.index}\n{leaf}\n{at}\n".encode()
+def _message(origin: str, first: int, count: int, *, root: bytes, at: int) -> bytes:
+    return f"sekisho-receipt/v1\n{origin}\n{first}\n{count}\n{_spell(root)}\n{at}\n".encode()
+
+
+def _spell(data: bytes) -> str:
+    return base64.b64encode(data).decode()

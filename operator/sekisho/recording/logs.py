@@ -16,7 +16,7 @@ from typing import Any, Final
 from sekisho.errors import Reason, RefusedError
 from sekisho.ledger.checkpoint import Checkpoint, read_signed, sign_checkpoint
 from sekisho.ledger.entry import LINK, encode_entry
-from sekisho.ledger.receipt import Written
+from sekisho.ledger.receipt import Batch, Written
 from sekisho.ledger.tiles import CHECKPOINT, Tile, Tree
 from sekisho.recording.journal import JOURNAL, Journal, Line, measure_sound
 from sekisho.recording.keys import LogKey, sync_folder
@@ -137,7 +137,8 @@ class Logs:
         except OSError:
             self.close()
             raise
-        return [Written(origin, index, line.leaf) for index, line in enumerate(lines, first)]
+        batch = Batch(origin, first, tuple(line.leaf for line in lines))
+        return [Written(origin, index, line.leaf, batch) for index, line in enumerate(lines, first)]
 
     def publish(self) -> bytes:
         """Write the tiles that the disk lacks, then the checkpoint that speaks of them; return it.

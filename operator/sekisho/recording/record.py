@@ -24,13 +24,17 @@ from sekisho.errors import Reason, SekishoError, UnavailableError
 from sekisho.ledger.checkpoint import Checkpoint
 from sekisho.ledger.entry import OPENED, encode_entry
 from sekisho.ledger.merkle import EMPTY_ROOT
-from sekisho.ledger.receipt import Written, sign_receipt
+from sekisho.ledger.receipt import SignedBatch, Written, batch_of, sign_batch
 from sekisho.recording.keeper import Keeper, Keeping, Lag
 from sekisho.recording.keys import PUBLIC_KEY, LogKey, read_body_key, read_log_key, write_whole
 from sekisho.recording.logs import LOGS, LogLimits, Logs
+from sekisho.recording.patience import Patience
 
 _log = logging.getLogger(__name__)
 _EMPTY: Final = Checkpoint("", 0, EMPTY_ROOT)
+_MANY: Final = 4
+_MAX_SIGNED: Final = 64
+_PACE_SECONDS: Final = 0.003
 Entry = Mapping[str, Any]
 
 
@@ -44,6 +48,7 @@ class RecordLimits:
         max_bytes: Size of all files together; nothing is recorded beyond it.
         max_waiting: Entries that may wait for the disk.
         commit_seconds: How long an entry waits for the disk before it is refused.
+        lazy_seconds: How long an entry that nobody waits for may wait for others to be written with.
         checkpoint_seconds: How far the signed checkpoint may be behind.
     """
 
@@ -54,6 +59,7 @@ class RecordLimits:
     commit_seconds: float = 5.0
     retry_seconds: float = 0.5
     checkpoint_seconds: float = 5.0
+    lazy_seconds: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +79,10 @@ class Identity:
 
 @dataclass(slots=True)
 class _Waiting:
-    """An entry that waits for the disk; without bytes, somebody waits for a checkpoint."""
+    """An entry that waits for the disk. Without bytes a checkpoint is waited for, without `done` nothing is."""
 
     entry: bytes | None
-    done: "asyncio.Future[Any] | Future[Any]"
+    done: "asyncio.Future[Any] | Future[Any] | None"
     loop: asyncio.AbstractEventLoop | None = None
     at: float = field(default_factory=time.monotonic)
 
@@ -114,10 +120,12 @@ class Record:
         self._waiting: deque[_Waiting] = deque()
         self._wake = threading.Condition()
         self._calling: asyncio.AbstractEventLoop | None = None
-        self._closing = False
+        self._closing = self._hurry = False
+        self._patience = Patience(self._limits.commit_seconds, self._unavailable)
         self._thread: threading.Thread | None = None
         self._keeper = Keeper(folder / LOGS, keeping or Keeping(), note=self._note, active=self._active)
         self._logs: Logs | None = None
+        self._signed: dict[tuple[str, int], SignedBatch] = {}
         self._keys: tuple[LogKey, bytes] | None = None
         self._failed_at = self._published_at = float("-inf")
         self.problem: str | None = "the record is not open yet"
@@ -158,16 +166,22 @@ class Record:
         return f"hmac-sha256:{hmac.digest(self._keys[1], body, 'sha256').hex()}"
 
     def receipt(self, written: Written) -> str:
-        """Return the log's signed word that an entry is on disk: one line, fit for a header.
+        """Return the log's signed word that an entry is on disk: one line, fit for a header. For one event loop alone.
 
         Raises:
             UnavailableError: The key is not there.
         """
         if self._keys is None:
             raise self._unavailable()
-        key = self._keys[0]
-        at = time.time_ns() // 1_000_000
-        return sign_receipt(written, key.named(written.origin), key.sign, at=at).encode()
+        batch, key = batch_of(written), self._keys[0]
+        signed = self._signed.get((batch.origin, batch.first))
+        if signed is None:
+            at = time.time_ns() // 1_000_000
+            signed = sign_batch(batch, key.named(batch.origin), key.sign, at=at)
+            self._signed[batch.origin, batch.first] = signed
+            if len(self._signed) > _MAX_SIGNED:
+                self._signed.pop(next(iter(self._signed)))
+        return signed.receipt(written).encode()
 
     async def append(self, entry: Entry) -> Written:
         """Return once the entry is on disk.
@@ -192,18 +206,29 @@ class Record:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Any] = loop.create_future()
         self._enqueue(_Waiting(entry, done, loop))
-        try:
-            async with asyncio.timeout(self._limits.commit_seconds):
-                return await done
-        except TimeoutError:
-            raise self._unavailable() from None
+        self._patience.watch(done, loop)
+        return await done
+
+    def put(self, entry: Entry) -> None:
+        """Record what nobody waits for: it is on disk with the next entry that somebody waits for, or soon by itself.
+
+        Raises:
+            RefusedError: RecordUnavailable; the entry is too long, or cannot be spelt.
+            UnavailableError: RecordUnavailable; too much waits already, or the record cannot be written now.
+        """
+        if self.problem is not None:
+            raise self._unavailable()
+        self._enqueue(_Waiting(encode_entry(self._stamp() | dict(entry)), None))
 
     def _enqueue(self, waiting: _Waiting) -> None:
         with self._wake:
             if self._closing or len(self._waiting) >= self._limits.max_waiting:
                 raise self._unavailable()
             self._waiting.append(waiting)
+            if waiting.done is None:
+                return
             if (loop := waiting.loop) is None:
+                self._hurry = True
                 self._wake.notify()
             elif self._calling is not loop:
                 # Woken once for all that this turn of the event loop brings, which then share a commit.
@@ -212,7 +237,7 @@ class Record:
 
     def _call(self) -> None:
         with self._wake:
-            self._calling = None
+            self._calling, self._hurry = None, True
             self._wake.notify()
 
     def _note(self, entry: Entry) -> None:
@@ -237,7 +262,8 @@ class Record:
         self._prepare()
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._waiting or self._closing, timeout=self._limits.retry_seconds)
+                self._wake.wait_for(lambda: self._hurry or self._closing, timeout=self._limits.lazy_seconds)
+                self._hurry = False
                 batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
                 ending = self._closing and not batch
             if ending:
@@ -245,6 +271,9 @@ class Record:
                 return
             if batch:
                 self._commit(batch)
+                if len(batch) >= _MANY:
+                    # Under load commits are worth more than their time: what comes meanwhile shares the next one.
+                    time.sleep(_PACE_SECONDS)
             elif self.problem is not None:
                 self._prepare()
             self._publish_behind()
@@ -310,6 +339,8 @@ class Record:
             except OSError as failure:
                 self._fail(f"{self._folder}: {failure.strerror}")
                 error = self._unavailable()
+        if error is not None and any(item.done is None for item in batch):
+            _log.error("entries that nobody waited for were not recorded", extra={"detail": error.message})
         _tell(batch, results, error)
         self._observe(time.monotonic() - batch[0].at, 0 if error else len(batch))
 
@@ -354,6 +385,8 @@ def _tell(batch: list[_Waiting], results: Sequence[Any], error: SekishoError | N
     """Wake all who wait for a commit, each event loop once."""
     by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
     for item, result in zip(batch, results, strict=True):
+        if item.done is None:
+            continue
         outcome = item.done, result, error
         if item.loop is None:
             _settle([outcome])

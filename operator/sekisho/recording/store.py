@@ -1,5 +1,6 @@
 """Copies of logs in an S3-compatible store."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -69,18 +70,17 @@ class ObjectStore:
         """
         import obstore  # noqa: PLC0415 - only where there is a copy
 
-        try:
-            self._try(path, lambda: obstore.delete(self._open(), path))
-        except FileNotFoundError:
-            return
+        def act() -> None:
+            with contextlib.suppress(FileNotFoundError):
+                obstore.delete(self._open(), path)
+
+        self._try(path, act)
 
     def _try(self, path: str, act: Callable[[], object]) -> None:
         from obstore.exceptions import BaseError  # noqa: PLC0415 - only where there is a copy
 
         try:
             act()
-        except FileNotFoundError:
-            raise
         except (BaseError, OSError, ValueError) as error:
             # What the library printed may hold signed addresses: it is not repeated.
             raise UnavailableError(

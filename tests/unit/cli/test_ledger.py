@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from sekisho.cli.main import cli
 from sekisho.ledger.merkle import hash_leaf
-from sekisho.ledger.receipt import Written, sign_receipt
+from sekisho.ledger.notes import NoteKey
+from sekisho.ledger.receipt import Written, batch_of, sign_batch
 from sekisho.recording.journal import JOURNAL, Line
 from tests.unit.ledger.trees import SECRET, WITNESS, Log, log_key, opened, public, spell, witness_key
 
@@ -36,6 +37,10 @@ def request(number: int, **fields: Any) -> bytes:
 
 BEGIN = spell(kind="opened", at="2026-10-01T00:00:00.000+00:00")
 ENTRIES = [BEGIN, *(request(number) for number in range(1, 300))]
+
+
+def receipt_of(entry: Written, key: NoteKey, secret: Ed25519PrivateKey = SECRET) -> bytes:
+    return sign_batch(batch_of(entry), key, secret.sign, at=1).receipt(entry).encode().encode()
 
 
 class Desk:
@@ -135,7 +140,7 @@ def test_a_log_that_was_cut_and_signed_again_shows_by_what_was_kept(desk: Desk) 
     message = desk.refused("RecordTruncated", "--checkpoint", kept)
     assert "ends with entry 290; a checkpoint of 300 entries was signed before" in message
     entry = Written(whole.origin, 295, hash_leaf(ENTRIES[295]))
-    receipt = desk.write("receipt", sign_receipt(entry, whole.key, SECRET.sign, at=1).encode().encode())
+    receipt = desk.write("receipt", receipt_of(entry, whole.key))
     assert "a receipt was given for entry 295" in desk.refused("RecordTruncated", "--receipt", receipt)
     assert "what was cut off and signed anew would not show" in desk.verify().output
 
@@ -144,7 +149,7 @@ def test_another_history_shows_as_a_fork_by_what_was_kept(desk: Desk) -> None:
     log = desk.lay()
     kept = desk.checkpoint(log)
     entry = Written(log.origin, 7, hash_leaf(ENTRIES[7]))
-    receipt = desk.write("receipt", sign_receipt(entry, log.key, SECRET.sign, at=1).encode().encode())
+    receipt = desk.write("receipt", receipt_of(entry, log.key))
     desk.lay([*ENTRIES[:7], request(999), *ENTRIES[8:]])
     message = desk.refused("RecordForked", "--checkpoint", kept)
     assert "its first 300 entries are not those of a checkpoint that was signed before" in message
@@ -155,7 +160,7 @@ def test_a_log_that_is_not_here_shows_by_what_was_kept(desk: Desk) -> None:
     log = desk.lay(name="20260901T000000000Z")
     kept = desk.checkpoint(log)
     entry = Written(log.origin, 7, hash_leaf(ENTRIES[7]))
-    receipt = desk.write("receipt", sign_receipt(entry, log.key, SECRET.sign, at=1).encode().encode())
+    receipt = desk.write("receipt", receipt_of(entry, log.key))
     shutil.rmtree(desk.logs)
     desk.lay()
     assert "which is not here" in desk.refused("RecordTruncated", "--checkpoint", kept)
@@ -175,7 +180,7 @@ def test_a_missing_log_between_two_is_told_as_truncated(desk: Desk) -> None:
 def test_a_receipt_or_checkpoint_of_another_key_is_refused(desk: Desk) -> None:
     log = desk.lay()
     entry = Written(log.origin, 7, hash_leaf(ENTRIES[7]))
-    receipt = desk.write("receipt", sign_receipt(entry, log.key, WITNESS.sign, at=1).encode().encode())
+    receipt = desk.write("receipt", receipt_of(entry, log.key, WITNESS))
     assert "the receipt was not signed by" in desk.refused("SignatureInvalid", "--receipt", receipt, code=5)
     receipt.write_bytes(b"v1")
     assert "this is no receipt" in desk.refused("SignatureInvalid", "--receipt", receipt, code=5)
@@ -227,7 +232,7 @@ def test_a_log_verifies_with_its_witness_and_receipts_as_the_officer_sees_it(des
     assert f"witness.example/a vouches for {POD} up to record 200 of {log.origin}" in result.output
     assert desk.cosign(200).exit_code == 0
     entry = Written(log.origin, 7, hash_leaf(ENTRIES[7]))
-    receipt = desk.write("receipt", sign_receipt(entry, log.key, SECRET.sign, at=1).encode().encode())
+    receipt = desk.write("receipt", receipt_of(entry, log.key))
     result = desk.verify(*vouched, "--checkpoint", desk.folder / "cosigned", "--receipt", receipt)
     assert result.stdout == (
         "300 records, 2026-10-01 to 2026-10-20, one unforked log, checkpoint cosigned by 1 witness, 1 receipt kept\n"
@@ -340,7 +345,7 @@ def test_what_cannot_be_proven_is_refused(desk: Desk) -> None:
 def test_a_proof_is_verified_with_the_key_alone(desk: Desk) -> None:
     log = desk.lay()
     entry = Written(log.origin, 77, hash_leaf(ENTRIES[77]))
-    receipt = desk.write("receipt", sign_receipt(entry, log.key, SECRET.sign, at=1).encode().encode())
+    receipt = desk.write("receipt", receipt_of(entry, log.key))
     for words in (("--id", "r-77"), ("--index", 77), ("--receipt", receipt)):
         assert prove(desk, *words).exit_code == 0
         shown = desk.verify(source=desk.folder / "out.tlog-proof")

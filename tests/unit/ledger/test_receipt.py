@@ -1,38 +1,46 @@
 """Receipts and entries."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from sekisho.errors import Reason, RefusedError
 from sekisho.ledger.entry import encode_entry, parse_entry
-from sekisho.ledger.merkle import hash_leaf
-from sekisho.ledger.receipt import Receipt, Written, parse_receipt, sign_receipt
-from tests.unit.ledger.trees import ORIGIN, SECRET, WITNESS, log_key
+from sekisho.ledger.receipt import Batch, Written, batch_of, parse_receipt, sign_batch
+from tests.unit.ledger.trees import ORIGIN, SECRET, WITNESS, leaves, log_key
 
-ENTRY = Written(ORIGIN, 7, hash_leaf(b"entry"))
-RECEIPT = sign_receipt(ENTRY, log_key(), SECRET.sign, at=1_790_000_000_123)
+LEAVES = leaves(7)
+BATCH = Batch(ORIGIN, 40, tuple(LEAVES))
+SIGNED = sign_batch(BATCH, log_key(), SECRET.sign, at=1_790_000_000_123)
+ENTRY = Written(ORIGIN, 43, LEAVES[3], BATCH)
+RECEIPT = SIGNED.receipt(ENTRY)
+LINE = RECEIPT.encode()
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "",
-        "x" * 2000,
-        RECEIPT.encode().replace("v1 ", "v2 "),
-        RECEIPT.encode().replace(" 7 ", " 07 "),
-        RECEIPT.encode().replace(" 7 ", " "),
-        RECEIPT.encode().replace(ORIGIN, ""),
-        RECEIPT.encode().replace("1790000000123", "x"),
-        RECEIPT.encode() + "!",
-        " ".join(["v1", "a", "1", "AAAA", "1", "AAAA"]),
+        "x" * 5000,
+        LINE.replace("v1 ", "v2 "),
+        LINE.replace(" 43 ", " 043 "),
+        LINE.replace(" 43 ", " "),
+        LINE.replace(ORIGIN, ""),
+        LINE.replace("1790000000123", "x"),
+        LINE.replace(" 40 7 ", " 40 "),
+        LINE + "!",
+        LINE + " AAAA" * 2,
+        LINE + f" {LINE.split()[3]}" * 24,
+        " ".join(["v1", "a", "1", "AAAA", "1", "AAAA", "1", "1"]),
     ],
+    ids=range(12),
 )
 def test_what_is_no_receipt_is_refused(text: str) -> None:
     with pytest.raises(RefusedError) as refusal:
         parse_receipt(text)
     assert refusal.value.reason is Reason.SIGNATURE_INVALID
-    assert refusal.value.message == "this is no receipt: it reads v1 LOG INDEX HASH TIME SIGNATURE"
+    assert refusal.value.message.startswith("this is no receipt: it reads v1 LOG INDEX HASH TIME SIGNATURE FIRST COUNT")
 
 
 def test_a_receipt_of_another_key_log_or_entry_is_refused() -> None:
@@ -40,19 +48,39 @@ def test_a_receipt_of_another_key_log_or_entry_is_refused() -> None:
         with pytest.raises(RefusedError) as refusal:
             RECEIPT.verify(key)
         assert refusal.value.reason is Reason.SIGNER_NOT_TRUSTED
-    for entry, at in ((Written(ORIGIN, 8, ENTRY.leaf), RECEIPT.at), (ENTRY, RECEIPT.at + 1)):
+    for changed in (
+        replace(RECEIPT, entry=Written(ORIGIN, 44, ENTRY.leaf)),
+        replace(RECEIPT, entry=Written(ORIGIN, 43, LEAVES[2])),
+        replace(RECEIPT, entry=Written(ORIGIN, 39, ENTRY.leaf)),
+        replace(RECEIPT, at=RECEIPT.at + 1),
+        replace(RECEIPT, first=39),
+        replace(RECEIPT, count=8),
+        replace(RECEIPT, path=RECEIPT.path[:-1]),
+        replace(RECEIPT, path=(*RECEIPT.path[:-1], LEAVES[0])),
+    ):
         with pytest.raises(RefusedError, match="the receipt was not signed by") as refusal:
-            Receipt(entry, at, RECEIPT.key_id, RECEIPT.signature).verify(log_key())
+            changed.verify(log_key())
         assert refusal.value.reason is Reason.SIGNATURE_INVALID
 
 
-def test_a_receipt_comes_back_from_its_line_and_fits_a_header() -> None:
-    line = RECEIPT.encode()
-    assert parse_receipt(line) == RECEIPT
-    parse_receipt(f" {line}\n").verify(log_key())
-    assert line.isascii()
-    assert line.isprintable()
-    assert len(line) < 300
+@pytest.mark.parametrize("count", [1, 2, 7, 64])
+def test_every_entry_of_a_commit_has_a_receipt_by_one_signature_and_it_fits_a_header(count: int) -> None:
+    batch = Batch(ORIGIN, 40, tuple(leaves(count)))
+    signed = sign_batch(batch, log_key(), SECRET.sign, at=1)
+    for place, leaf in enumerate(batch.leaves):
+        line = signed.receipt(Written(ORIGIN, 40 + place, leaf, batch)).encode()
+        assert parse_receipt(line) == signed.receipt(Written(ORIGIN, 40 + place, leaf, batch))
+        parse_receipt(f" {line}\n").verify(log_key())
+        assert line.isascii()
+        assert line.isprintable()
+        assert len(line) < 700
+
+
+def test_an_entry_of_which_no_batch_is_known_is_signed_by_itself() -> None:
+    entry = Written(ORIGIN, 7, LEAVES[0])
+    receipt = sign_batch(batch_of(entry), log_key(), SECRET.sign, at=1).receipt(entry)
+    receipt.verify(log_key())
+    assert (receipt.first, receipt.count, receipt.path) == (7, 1, ())
 
 
 @pytest.mark.parametrize("entry", [{"x": float("nan")}, {"x": object()}, {"x": "y" * 70_000}])

@@ -382,3 +382,40 @@ async def test_whatever_was_acknowledged_survives_a_kill(tmp_path: Path) -> None
     async with opened(tmp_path) as record:
         await record.append({"kind": "end"})
     assert acknowledged <= {item.get("mark", "") for item in read(tmp_path)} | {""}
+
+
+async def test_what_nobody_waits_for_is_written_soon_by_itself_or_with_the_next(tmp_path: Path) -> None:
+    async with opened(tmp_path, lazy_seconds=0.02) as record:
+        await until(lambda: record.problem is None, what="the record to be open")
+        record.put({"kind": "end", "n": 1})
+        await until(lambda: len(read(tmp_path)) == 2, what="an entry that nobody waits for")
+        record.put({"kind": "end", "n": 2})
+        await record.append({"kind": "x"})
+        assert [item["kind"] for item in read(tmp_path)] == ["opened", "end", "end", "x"]
+        record.put({"kind": "end", "n": 3})
+    assert [item.get("n") for item in read(tmp_path)] == [None, 1, 2, None, 3]
+    with pytest.raises(UnavailableError, match="the record is not open yet"):
+        Record(tmp_path, Identity("x")).put({"kind": "end"})
+
+
+async def test_what_nobody_waits_for_and_is_lost_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with opened(tmp_path, lazy_seconds=30) as record:
+        await record.append({"kind": "x"})
+        record.put({"kind": "end"})
+        shutil.move(tmp_path / LOGS, tmp_path / "moved")
+        assert record._logs is not None
+        record._logs.close()
+        (tmp_path / LOGS).write_text("a file where a folder must be")
+        with pytest.raises(UnavailableError):
+            await asyncio.gather(*(record.append({"kind": "y"}) for _ in range(2)), record.checkpoint())
+    assert "entries that nobody waited for were not recorded" in [item.getMessage() for item in caplog.records]
+
+
+async def test_receipts_of_one_commit_share_a_signature(tmp_path: Path) -> None:
+    async with opened(tmp_path) as record:
+        written = await asyncio.gather(*(record.append({"n": number}) for number in range(20)))
+        receipts = [parse_receipt(record.receipt(item)) for item in written]
+    key = parse_key((tmp_path / PUBLIC_KEY).read_text())
+    for receipt in receipts:
+        receipt.verify(name_key(key, receipt.entry.origin))
+    assert len({receipt.signature for receipt in receipts}) < 20
