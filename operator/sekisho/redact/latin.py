@@ -65,14 +65,15 @@ def _judge(text: str, parts: list[_Part], names: LatinNames, *, titled: bool) ->
     if titled:
         parts = parts[: heads[0]] if heads and heads[0] else parts
         return parts[0].start, parts[-1].end
-    article = parts[0].low in latinwords.ARTICLES
+    if parts[0].low in latinwords.ARTICLES or parts[0].low in latinwords.FIRST_OF_PLACES:
+        return None
     parts = _drop_common(parts, names)
-    if article or parts[0].low in latinwords.PRONOUNS:
+    if parts[0].low in latinwords.PRONOUNS:
         return None
     if heads or len(parts) > _MAX_PARTS or all(_is_shouted(part) for part in parts):
         return None
     span = parts[0].start, parts[-1].end
-    if _is_address(text, *span, before) or parts[0].low in latinwords.FIRST_OF_PLACES:
+    if _is_address(text, *span, before):
         return None
     return span if _is_person(text, parts, names, before) else None
 

@@ -14,6 +14,8 @@ from sekisho.redact.places import find_places
 from sekisho.redact.spans import Span
 from sekisho.redact.words import Lexicon
 
+# How a name is read, in brackets behind it.
+_READING: Final = re.compile(r" ?\(([ぁ-んァ-ヺー]{2,12}(?:[ ・][ぁ-んァ-ヺー]{1,12})?)\)")
 _JAPANESE: Final = re.compile(r"[ぁ-ヿ一-鿿々〆㐀-䶿豈-﫿]")
 
 
@@ -39,6 +41,9 @@ class NameTagger:
         people = list(find_people(words, self.japanese))
         for start, end in people:
             yield Span(start, end, Category.PERSON)
+            reading = _READING.match(text, end)
+            if reading:
+                yield Span(*reading.span(1), Category.PERSON)
         taken = {index for start, end in people for index in range(start, end)}
         for start, end in find_places(words):
             if start not in taken:

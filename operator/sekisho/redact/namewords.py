@@ -6,6 +6,8 @@ import re
 from typing import Final
 
 HONORIFICS: Final = frozenset("さん 様 さま 氏 君 くん ちゃん 殿 先生 先輩 嬢 女史 両氏".split())
+# Behind a name alone, in whatever script it is written.
+FAMILIAR: Final = frozenset("ちゃん くん 君".split())
 # What follows anything that has members or stands for people; no title by itself.
 _OF_PEOPLE: Final = frozenset("ら たち 達 家 王 代表 自身 自ら 本人".split())
 TITLES: Final = (

@@ -35,6 +35,8 @@ def _find_at(words: Sequence[Word], index: int, lexicon: Lexicon) -> tuple[int, 
         return find_foreign(words, index, lexicon)
     if word.sort in NAMES:
         return _find_surname(words, index, lexicon), _find_end(words, index, lexicon)
+    if word.sort is Sort.NOUN and word_at(words, index + 1).text in namewords.FAMILIAR and lexicon.is_name(word.text):
+        return index, index + 1
     if word.sort in {Sort.PLACE, Sort.NOUN, Sort.PROPER} and is_kanji(word):
         end = _find_by_neighbours(words, index, lexicon)
         return (index, end) if end else None

@@ -21,7 +21,7 @@ def latin(text: str) -> list[str]:
     "text",
     [
         "Paris is large", "Please wait", "Jones University", "Reed Street", "6076 Müller u. 97", "Jane 45, Paris", "JANE DOE INC", "DOE",
-        "San Müller", "jane@doe.com", "@Jane", "Don't go", "Jo", "Alpha Beta", "Jane Doe Jones Reed Müller", "X", "Mr. is short", "Sent by Xa Bank",
+        "San Müller", "North Jones", "jane@doe.com", "@Jane", "Don't go", "Jo", "Alpha Beta", "Jane Doe Jones Reed Müller", "X", "Mr. is short", "Sent by Xa Bank",
         "Dr", "I want to know", "She said", "Tomomi Engine", "Nara Eki", "The Jones family", "The Doe",
     ],
 )  # fmt: skip

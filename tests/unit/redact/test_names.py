@@ -43,3 +43,12 @@ def test_a_place_that_is_a_person_is_no_place() -> None:
 def test_before_the_first_word_and_behind_the_last_stands_nothing() -> None:
     words = build_words("田中/SURNAME")
     assert (word_at(words, -1).text, word_at(words, 1).text) == ("", "")
+
+
+def test_how_a_name_is_read_goes_with_it() -> None:
+    words = build_words(
+        "田中/SURNAME (/SIGN たなか/NOUN _/SPACE たろう/NOUN )/SIGN と/OTHER 鈴木/SURNAME (/SIGN 38/NUMBER )/SIGN"
+    )
+    detector = Detector(frozenset({Category.PERSON}), None, NameTagger(Listed(words), NOBODY))
+    text = "田中(たなか たろう)と鈴木(38)"
+    assert [text[span.start : span.end] for span in detector.detect(text)] == ["田中", "たなか たろう", "鈴木"]

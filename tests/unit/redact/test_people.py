@@ -75,11 +75,13 @@ def test_names_that_the_dictionary_has_are_people(notation: str, expected: list[
         ("大日本/NOUN 帝国/NOUN 信勝/GIVEN は/OTHER", ["信勝"]),
         ("楊/SURNAME 社長/NOUN は/OTHER", ["楊"]),
         ("千/GIVEN さん/SUFFIX", ["千"]),
+        ("さくら/NOUN ちゃん/SUFFIX と/OTHER", ["さくら"]),
+        ("わん/NOUN ちゃん/SUFFIX と/OTHER", []),
         ("作家/NOUN 千/GIVEN は/OTHER", ["千"]),
     ],
 )  # fmt: skip
 def test_neighbours_tell_what_the_dictionary_does_not(notation: str, expected: list[str]) -> None:
-    names = "岡田 茂木 島 奈良 林 文察 金 銀 甲田 鹿島 東京 寒田 石"
+    names = "さくら 岡田 茂木 島 奈良 林 文察 金 銀 甲田 鹿島 東京 寒田 石"
     assert people(notation, names=names) == expected
 
 
