@@ -4,6 +4,7 @@ What is not known to be a word of the dialect counts as the caller's: a field th
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,6 +30,7 @@ _NAMES: Final = frozenset({
 _FREE: Final = frozenset({"parameters", "schema", "metadata", "logit_bias"})
 # What stands there inline is opaque (see `find_opaque`): bytes of images, sounds and files.
 _BLOBS: Final = frozenset({"url", "image_url", "file_data"})
+_PART: Final = re.compile(r"messages\[\d+\]\.content\[\d+\]")
 _OPAQUE: Final = frozenset({"image_url", "input_audio", "file"})
 _TOKENS: Final = frozenset({"prompt", "input"})
 # Documents in strings of documents in strings …
@@ -87,10 +89,14 @@ def find_opaque(body: Mapping[str, Any]) -> tuple[str, ...]:
     for at, message in enumerate(messages if isinstance(messages, list) else ()):
         content = message.get("content") if isinstance(message, dict) else None
         for part_at, part in enumerate(content if isinstance(content, list) else ()):
-            if isinstance(part, dict) and (part.get("type") in _OPAQUE or not _OPAQUE.isdisjoint(part)):
+            if _is_opaque(part):
                 found.append(f"messages[{at}].content[{part_at}]")
     found += [name for name in sorted(_TOKENS) if _has_tokens(body.get(name))]
     return tuple(found)
+
+
+def _is_opaque(part: Any) -> bool:
+    return isinstance(part, dict) and (part.get("type") in _OPAQUE or not _OPAQUE.isdisjoint(part))
 
 
 def wants_json(body: Mapping[str, Any]) -> bool:
@@ -125,6 +131,7 @@ class _Place:
     path: str
     name: str
     role: str
+    opaque: bool = False
 
 
 def _walk(place: _Place, value: Any, visit: Visit) -> Any:
@@ -137,7 +144,11 @@ def _walk(place: _Place, value: Any, visit: Visit) -> Any:
     if isinstance(value, dict):
         if place.name in _FREE or not _NAMES.issuperset(value):
             return _walk_document(place, value, visit)
-        return {key: _walk(_Place(f"{place.path}.{key}", key, place.role), item, visit) for key, item in value.items()}
+        opaque = place.opaque or (_PART.fullmatch(place.path) is not None and _is_opaque(value))
+        return {
+            key: _walk(_Place(f"{place.path}.{key}", key, place.role, opaque), item, visit)
+            for key, item in value.items()
+        }
     if _is_number(value) and abs(value) >= _SMALL:
         spelt = json.dumps(value)
         said = visit(Text(place.path, spelt, in_json=False, role=place.role))
@@ -146,7 +157,11 @@ def _walk(place: _Place, value: Any, visit: Visit) -> Any:
 
 
 def _walk_string(place: _Place, value: str, visit: Visit) -> str:
-    if not value or value in _WORDS.get(place.name, ()) or (place.name in _BLOBS and value.startswith("data:")):
+    if (
+        not value
+        or value in _WORDS.get(place.name, ())
+        or (place.opaque and place.name in _BLOBS and value.startswith("data:"))
+    ):
         return value
     if not is_document(value):
         return visit(Text(place.path, value, in_json=False, role=place.role))

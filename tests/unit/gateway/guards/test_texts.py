@@ -114,6 +114,25 @@ def test_images_sounds_files_and_tokens_are_opaque() -> None:
     assert find_opaque({"input": ["a", "b"], "messages": [{"role": "user", "content": "x"}, "odd"]}) == ()
 
 
+def test_what_stands_inline_is_passed_over_in_opaque_parts_alone() -> None:
+    inline = f"data:text/plain,{MARK}"
+    places: list[dict[str, Any]] = [
+        {"tool_choice": {"url": inline}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "url": inline}}},
+        {"tools": [{"type": "function", "function": {"name": "f", "file_data": inline}}]},
+        {"tools": [{"content": [{"type": "file", "url": inline}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "url": inline}]}]},
+        {
+            "messages": [
+                {"role": "user", "content": "x", "tool_calls": [{"content": [{"type": "file", "url": inline}]}]}
+            ]
+        },
+    ]
+    for body in places:
+        assert any(MARK in text.value for text in find_texts(body)), body
+        assert MARK not in json.dumps(replace_texts(body, lambda text: text.value.replace(MARK, "X")))
+
+
 def test_an_address_of_an_image_elsewhere_is_a_text() -> None:
     part = {"type": "image_url", "image_url": {"url": f"https://example.com/{MARK}"}}
     body = {"messages": [{"role": "user", "content": [part]}]}
