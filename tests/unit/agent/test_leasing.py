@@ -305,7 +305,7 @@ async def test_a_refusal_that_time_heals_is_an_outage_within_the_lease(leased: L
 @pytest.mark.slow
 async def test_a_late_renewal_brings_nothing_back(leased: Leased) -> None:
     await leased.serve()
-    leased.broker.slow_seconds = 0.4
+    leased.broker.slow_seconds = 2.0
     leased.passed += 500
     await settle(lambda: leased.agent.keeper._renewal is not None)
     leased.passed += 401

@@ -69,7 +69,7 @@ def test_a_paced_source_gives_its_last_byte_when_its_rate_says_so(tmp_path: Path
         pace, started = Pace(1e6), time.perf_counter()
         for offset in (0, 50_000):
             assert pace.read(descriptor, [memoryview(bytearray(50_000))], offset) == 50_000
-        assert 0.1 <= time.perf_counter() - started < 1
+        assert 0.1 <= time.perf_counter() - started < 60  # and not a second for each byte
     finally:
         os.close(descriptor)
 
