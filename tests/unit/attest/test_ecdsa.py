@@ -3,13 +3,14 @@
 import itertools
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from sekisho.attest.ecdsa import verify_ecdsa
 from sekisho.errors import Reason, RefusedError
 from tests.simulators.hardware.nitro import raw_signature
+from tests.unit.attest.authorities import rsa_key
 
 KEY = ec.generate_private_key(ec.SECP384R1())
 OTHER = ec.generate_private_key(ec.SECP384R1())
@@ -26,7 +27,7 @@ SIGNATURE = raw_signature(KEY, b"message")
         (KEY, SIGNATURE[:95], b"message", "the signature of it has 95 bytes, 96 belong to secp384r1"),
         (KEY, SIGNATURE + b"\0", b"message", "the signature of it has 97 bytes, 96 belong to secp384r1"),
         (ec.generate_private_key(ec.SECP256R1()), SIGNATURE, b"message", "is not an ECDSA key on secp384r1"),
-        (rsa.generate_private_key(65537, 2048), SIGNATURE, b"message", "is not an ECDSA key on secp384r1"),
+        (rsa_key(), SIGNATURE, b"message", "is not an ECDSA key on secp384r1"),
     ],
     ids=itertools.count(),  # keys and signatures are made anew by each process
 )

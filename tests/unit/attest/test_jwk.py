@@ -4,11 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sekisho.attest.jwk import algorithms_of, decode_base64url, parse_jwks, parse_token_key
 from sekisho.errors import Reason, RefusedError
+from tests.unit.attest.authorities import rsa_key
 from tests.unit.attest.token_signing import EC256, EC384, RSA2048, jwk_of, token_key
 
 GOOD = jwk_of(EC256, kid="good")
@@ -49,7 +50,7 @@ def test_what_is_no_key_set_is_refused(data: bytes, message: str) -> None:
         {**GOOD, "alg": "ES384"},
         {"kty": "oct", "k": "AAAA"},
         {"kty": "RSA", "n": "AQAB", "e": "AQAB"},
-        jwk_of(rsa.generate_private_key(65537, 1024)),  # noqa: S505
+        jwk_of(rsa_key(1024)),
         jwk_of(ec.generate_private_key(ec.SECP521R1())),
     ],
 )

@@ -10,10 +10,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sekisho.attest.jwk import TokenKey, parse_token_key
+from tests.unit.attest.authorities import rsa_key
 
 EC256 = ec.generate_private_key(ec.SECP256R1())
 EC384 = ec.generate_private_key(ec.SECP384R1())
-RSA2048 = rsa.generate_private_key(65537, 2048)
+RSA2048 = rsa_key()
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 

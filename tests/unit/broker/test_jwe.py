@@ -4,18 +4,19 @@ import json
 
 import pytest
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sekisho.broker.jwe import derive_wrapping_key, encrypt, parse_guest_key
 from sekisho.errors import Reason, RefusedError
+from tests.unit.attest.authorities import rsa_key
 from tests.unit.broker.guest import Guest, derive, spell, unspell
 
 GUESTS = {kind: Guest(kind) for kind in ("P-256", "P-521", "RSA")}
 GOOD = GUESTS["P-256"].jwk()
-SMALL = rsa.generate_private_key(65537, 1024).public_key().public_numbers()  # noqa: S505
+SMALL = rsa_key(1024).public_key().public_numbers()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +23,7 @@ from sekisho.gateway.issuers import (
     parse_keys,
     verify_token,
 )
+from tests.unit.attest.authorities import rsa_key
 
 NOW = 1_800_000_000.0
 AUDIENCE = "sekisho-gateway"
@@ -35,7 +36,7 @@ CLAIMS: Mapping[str, Any] = {
 @cache
 def private(kind: str) -> Any:
     if kind == "RS256":
-        return rsa.generate_private_key(65537, 2048)
+        return rsa_key()
     return ec.generate_private_key(ec.SECP256R1()) if kind == "ES256" else ed25519.Ed25519PrivateKey.generate()
 
 
@@ -159,7 +160,7 @@ def test_a_token_that_was_touched_anywhere_is_not_accepted(at: int, flip: int) -
         verify_token(token[:spot] + other + token[spot + 1 :], issuer(), KEYS, now=NOW)
 
 
-WEAK = rsa.generate_private_key(65537, 1024)  # noqa: S505 - it is to be refused
+WEAK = rsa_key(1024)  # to be refused
 BAD_KEYS = {
     "no set": ([], "a set of at most 64 keys is needed"),
     "too many": ({"keys": [jwk("ES256")] * 65}, "a set of at most 64 keys is needed"),

@@ -24,6 +24,7 @@ from sekisho.attest.tpm2.structures import (
 )
 from sekisho.errors import Reason, RefusedError
 from tests.simulators.tpm.simulated import EK_HEADS, Maker, SimulatedTpm, sized
+from tests.unit.attest.authorities import rsa_key
 
 TPM = SimulatedTpm(Maker())
 POINT = TPM._unique(TPM.ek)
@@ -31,7 +32,7 @@ EK = EK_HEADS["ecc"] + POINT
 HIGH_TPM = SimulatedTpm(Maker(), kind="ecc384")
 HIGH_EK = EK_HEADS["ecc384"] + HIGH_TPM._unique(HIGH_TPM.ek)
 AK = AK_TEMPLATE[:-68] + POINT
-MODULUS = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key().public_numbers().n
+MODULUS = rsa_key().public_key().public_numbers().n
 
 
 def refusal(area: bytes) -> RefusedError:
