@@ -6,7 +6,7 @@ from typing import Final
 from sekisho.redact import namewords
 from sekisho.redact.foreign import begins_foreign, find_foreign
 from sekisho.redact.neighbours import ends, is_role, is_titled
-from sekisho.redact.words import LINKS, NAMES, NOUNS, REACH, Lexicon, Sort, Word, is_kanji, word_at
+from sekisho.redact.words import ENDS, LINKS, NAMES, NOUNS, REACH, Lexicon, Sort, Word, is_kanji, word_at
 
 _MAX_GIVEN: Final = 3
 _GIVEN_SORTS: Final = NOUNS - {Sort.PLACE, Sort.COUNTRY, Sort.PROPER} | {Sort.PREFIX, Sort.OTHER}
@@ -29,10 +29,10 @@ def find_people(words: Sequence[Word], lexicon: Lexicon) -> Iterator[tuple[int, 
 
 def _find_at(words: Sequence[Word], index: int, lexicon: Lexicon) -> tuple[int, int] | None:
     word = words[index]
-    if word.text.isascii() and not begins_foreign(words, index):
-        return None
     if begins_foreign(words, index):
         return find_foreign(words, index, lexicon)
+    if word.sort in ENDS or word.text.isascii():
+        return None
     if word.sort in NAMES:
         return _find_surname(words, index, lexicon), _find_end(words, index, lexicon)
     if word.sort is Sort.NOUN and word_at(words, index + 1).text in namewords.FAMILIAR and lexicon.is_name(word.text):

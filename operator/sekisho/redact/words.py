@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum, auto
-from typing import Final, Protocol
+from enum import IntEnum, auto
+from typing import Final, NamedTuple, Protocol
 
 
-class Sort(Enum):
-    """What a word is."""
+class Sort(IntEnum):
+    """What a word is; a number, since sets of them are asked for every word."""
 
     SURNAME = auto()
     GIVEN = auto()
@@ -34,9 +33,8 @@ _KANJI: Final = re.compile(r"[一-鿿々〆ヶ㐀-䶿豈-﫿]+")
 _KATAKANA: Final = re.compile(r"[ァ-ヺー]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
-    """One word of a text.
+class Word(NamedTuple):
+    """One word of a text; a tuple, since every word of a text becomes one.
 
     Attributes:
         start: Where it begins in the text.
@@ -86,4 +84,4 @@ def is_kanji(word: Word) -> bool:
 
 def is_katakana(word: Word) -> bool:
     """Tell whether a word is written in katakana alone."""
-    return word.sort is not Sort.SIGN and _KATAKANA.fullmatch(word.text) is not None
+    return "ァ" <= word.text[:1] <= "ー" and word.sort is not Sort.SIGN and _KATAKANA.fullmatch(word.text) is not None
