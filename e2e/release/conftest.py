@@ -1,5 +1,6 @@
 """Nodes with software TPMs, OpenBao, the broker in three replicas, and a sealed model that both sides grant."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,12 +18,13 @@ from e2e.cluster.local import LocalCluster
 from e2e.cluster.processes import end
 from e2e.cluster.provider import Cluster
 from e2e.cluster.swtpm import NODE_FOLDER, NODE_SOCKET, SoftwareTpm, TpmMaker, give_tpm
-from e2e.installation import NAMESPACE, Installation, load_images, make_model
+from e2e.installation import NAMESPACE, Image, Installation, build_images, load_images, make_model
 from e2e.quickstart import Quickstart
 from e2e.release.bao import KEY, Bao
+from e2e.repacking import repack
 from e2e.sealed.marks import mark_model
 from e2e.sealed.owner import CLASS, MODEL, SIGNER, Owner
-from e2e.services import API
+from e2e.services import API, namespace_object
 
 OWNERS = "model-owners"
 CALLER = "user:reviewer"
@@ -39,6 +41,7 @@ class Grounds:
         uri: A sealed and signed model whose key OpenBao has wrapped.
         images: Digests of agent and engine.
         nodes: The node whose TPM is believed, and one whose TPM is of a maker that nobody knows.
+        tpms: Theirs.
     """
 
     installation: Installation
@@ -48,10 +51,11 @@ class Grounds:
     manifest_digest: str
     images: tuple[str, ...]
     nodes: tuple[str, str]
+    tpms: tuple[SoftwareTpm, SoftwareTpm]
 
 
 @pytest.fixture(scope="package")
-def tpms(cluster: Cluster) -> Iterator[TpmMaker]:
+def tpms(cluster: Cluster) -> Iterator[tuple[SoftwareTpm, SoftwareTpm]]:
     """Give each node a TPM: the first of a maker that is believed, the second of a stranger."""
     assert isinstance(cluster, LocalCluster)
     for left in cluster.directory.glob("tpms-*/*/pid"):  # of a session before this one, on a cluster that is kept
@@ -59,7 +63,7 @@ def tpms(cluster: Cluster) -> Iterator[TpmMaker]:
     folder = cluster.directory / f"tpms-{uuid.uuid4().hex[:6]}"
     makers = [TpmMaker(folder / name).prepare() for name in ("maker", "stranger")]
     nodes = [node.name for node in cluster.nodes]
-    parts = [SoftwareTpm(folder / node, maker) for node, maker in zip(nodes, makers, strict=True)]
+    first, second = parts = [SoftwareTpm(folder / node, maker) for node, maker in zip(nodes, makers, strict=True)]
     for node, tpm in zip(nodes, parts, strict=True):
         cluster.place(node).run("umount", NODE_FOLDER, check=False)
         tpm.start()
@@ -67,7 +71,7 @@ def tpms(cluster: Cluster) -> Iterator[TpmMaker]:
         # What an earlier session enrolled on a cluster that is kept is another machine.
         prefix = "sekisho.node-restriction.kubernetes.io"
         cluster.kubectl("annotate", "node", node, f"{prefix}/ek-digest-", f"{prefix}/ak-name-")
-    yield makers[0]
+    yield first, second
     for node, tpm in zip(nodes, parts, strict=True):
         tpm.stop()
         cluster.place(node).run("umount", NODE_FOLDER, check=False)
@@ -75,7 +79,10 @@ def tpms(cluster: Cluster) -> Iterator[TpmMaker]:
 
 @pytest.fixture(scope="package")
 def grounds(
-    quickstart: Quickstart, cluster: Cluster, tpms: TpmMaker, tmp_path_factory: pytest.TempPathFactory
+    quickstart: Quickstart,
+    cluster: Cluster,
+    tpms: tuple[SoftwareTpm, SoftwareTpm],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Grounds]:
     """Seal by OpenBao, install attester, trust controller and broker, and let the law say who owns the key."""
     assert isinstance(cluster, LocalCluster)
@@ -86,19 +93,20 @@ def grounds(
     owner, uri, digest = push_sealed(quickstart, bao, folder)
     policy = installation.get("classificationpolicy", "default")["spec"]
     demand(installation, owner, policy)
-    installation.apply(evidence_policy(tpms))
+    installation.apply(evidence_policy())
     cluster.kubectl("create", "namespace", OWNERS, check=False)
     before = installation.values
     prepare_key_service(installation, bao)
     installation.images |= load_images(cluster, ["broker", "attester", "trust"])
-    installation.values = {**before, **chart_values(bao, tpms)}
+    load_twin(cluster, installation.images["agent"], folder)
+    installation.values = {**before, **chart_values(bao, tpms[0].maker)}
     installation.upgrade(installation.values)
     cluster.kubectl("rollout", "restart", "daemonset/sekisho-attester", "-n", NAMESPACE)  # the TPM is a new one
-    cluster.kubectl("rollout", "status", "daemonset/sekisho-attester", "-n", NAMESPACE, "--timeout=120s")
+    cluster.kubectl("rollout", "status", "daemonset/sekisho-attester", "-n", NAMESPACE, "--timeout=240s")
     engine = quickstart.facts["ENGINE"].partition("@")[2]
     images = (installation.images["agent"].digest, engine)
     first, second = (node.name for node in cluster.nodes)
-    yield Grounds(installation, owner, bao, uri, digest, images, (first, second))
+    yield Grounds(installation, owner, bao, uri, digest, images, (first, second), tpms)
     installation.values = before
     installation.upgrade(before)
     cluster.kubectl("delete", "namespace", OWNERS, "--wait=false")
@@ -107,6 +115,13 @@ def grounds(
     replace = [{"op": "replace", "path": "/spec", "value": policy}]
     cluster.kubectl("patch", "classificationpolicy", "default", "--type=json", "-p", json.dumps(replace))
     bao.stop()
+
+
+def load_twin(cluster: Cluster, agent: Image, folder: Path) -> None:
+    """Put the agent's image onto the nodes under a lower digest as well: they tell that one of every pod."""
+    archive = folder / "twin.tar"
+    repack(build_images(["agent"])["agent"], archive, below=agent.digest)
+    cluster.load_image(archive, name=f"{agent.repository}:twin")
 
 
 def push_sealed(quickstart: Quickstart, bao: Bao, folder: Path) -> tuple[Owner, str, str]:
@@ -119,12 +134,17 @@ def push_sealed(quickstart: Quickstart, bao: Bao, folder: Path) -> tuple[Owner, 
     mark_model(file)
     owner = Owner(folder, plain, quickstart.registry)
     owner.prepare()
-    out = folder / "sealed"
+    return owner, *seal_and_push(owner, bao, plain, model=MODEL)
+
+
+def seal_and_push(owner: Owner, bao: Bao, plain: Path, *, model: str) -> tuple[str, str]:
+    """Seal a folder by a key of OpenBao, sign it and push it; return its URI and its manifest's digest."""
+    out = owner.folder / f"{plain.name}-sealed"
     kept = dict(os.environ)
-    os.environ.update(bao.owner_environment(folder))
+    os.environ.update(bao.owner_environment(owner.folder))
     try:
         owner.run(
-            "seal", str(plain), "--class", CLASS, "--model", MODEL, "--version=2", "--kms", f"openbao:transit/{KEY}",
+            "seal", str(plain), "--class", CLASS, "--model", model, "--version=2", "--kms", f"openbao:transit/{KEY}",
             "--licence", "Apache-2.0", "--out", str(out),
         )  # fmt: skip
     finally:
@@ -132,14 +152,15 @@ def push_sealed(quickstart: Quickstart, bao: Bao, folder: Path) -> tuple[Owner, 
         os.environ.update(kept)
     owner.sign(out)
     digest = f"sha256:{hashlib.sha256((out / 'sekisho.json').read_bytes()).hexdigest()}"
-    return owner, owner.push(out, tag="brokered"), digest
+    return owner.push(out, tag=f"{plain.name}-brokered"), digest
 
 
 def demand(installation: Installation, owner: Owner, policy: dict[str, Any]) -> None:
-    """Let a compartment want sealed weights, and say that the owners' namespace owns the key."""
-    compartment = {"name": "vault", "rules": {"weights": {"sealed": True, "signedBy": [SIGNER], "scan": "Clean"}}}
+    """Let one compartment want sealed weights and one a node with a TPM, and say that the owners own the key."""
+    vault = {"name": "vault", "rules": {"weights": {"sealed": True, "signedBy": [SIGNER], "scan": "Clean"}}}
+    proven = {"name": "proven", "rules": {"trust": {"anyOf": ["tpm"], "maxAgeSeconds": 600}}}
     spec = {
-        "compartments": [*policy.get("compartments", []), compartment],
+        "compartments": [*policy.get("compartments", []), vault, proven],
         "signers": [{"name": SIGNER, "publicKeys": [owner.public(SIGNER)]}],
         "keyOwners": [{"namespace": OWNERS, "kms": "openbao", "keyIds": [f"transit/{KEY}"]}],
     }
@@ -148,7 +169,7 @@ def demand(installation: Installation, owner: Owner, policy: dict[str, Any]) -> 
     )
 
 
-def evidence_policy(_: TpmMaker) -> str:
+def evidence_policy() -> str:
     """Return the reference values of a node: what its software TPM has measured at boot."""
     booted = hashlib.sha256(bytes(32) + hashlib.sha256(b"boot 4").digest()).hexdigest()
     rule = {"tee": "tpm", "registers": [{"name": "pcr4", "values": [booted]}]}
@@ -192,10 +213,10 @@ def spell(kind: str, name: str, namespace: str, spec: dict[str, Any], **labels: 
 
 
 def grant(grounds: Grounds, namespace: str, *services: str, **owner: Any) -> None:
-    """Let both sides grant the model's key to services; `owner` changes the owner's side."""
+    """Let both sides grant the model's key to services; `owner` changes the owner's side, and so which model it is."""
     sites = [site["metadata"]["name"] for site in json.loads(
         grounds.installation.cluster.kubectl("get", "sites", "-o", "json"))["items"]]  # fmt: skip
-    shared = {"classes": {"atMost": {"level": "internal", "compartments": ["vault"]}}, "users": [CALLER]}
+    shared = {"classes": {"atMost": {"level": "internal", "compartments": ["proven", "vault"]}}, "users": [CALLER]}
     workloads = [{"namespace": namespace, "service": name, "images": list(grounds.images)} for name in services]
     owners_side = {
         **shared, "model": {"name": MODEL, "digest": grounds.manifest_digest}, "workloads": workloads, "sites": sites,
@@ -203,7 +224,7 @@ def grant(grounds: Grounds, namespace: str, *services: str, **owner: Any) -> Non
         "leaseSeconds": LEASE_SECONDS, **owner,
     }  # fmt: skip
     tenants_side = {
-        **shared, "services": list(services), "models": [{"owner": OWNERS, "name": MODEL}],
+        **shared, "services": list(services), "models": [{"owner": OWNERS, "name": owners_side["model"]["name"]}],
         "images": list(grounds.images),
     }  # fmt: skip
     grounds.installation.apply(spell("KeyReleasePolicy", namespace, OWNERS, owners_side))
@@ -213,9 +234,22 @@ def grant(grounds: Grounds, namespace: str, *services: str, **owner: Any) -> Non
 @pytest.fixture
 def closed(cluster: Cluster, grounds: Grounds) -> Iterator[str]:
     """A namespace whose label makes everything in it internal+vault."""
+    with labelled_namespace(cluster, "internal.vault") as name:
+        yield name
+
+
+@pytest.fixture
+def proven(cluster: Cluster, grounds: Grounds) -> Iterator[str]:
+    """A namespace of which everything wants a node that has proven itself by its TPM, and sealed weights."""
+    with labelled_namespace(cluster, "internal.proven.vault") as name:
+        yield name
+
+
+@contextlib.contextmanager
+def labelled_namespace(cluster: Cluster, data_class: str) -> Iterator[str]:
+    """Make a namespace of a class, there from the beginning: the label is part of what is created."""
     name = f"k-{uuid.uuid4().hex[:8]}"
-    cluster.kubectl("create", "namespace", name)
-    cluster.kubectl("label", "namespace", name, "sekisho.dev/classification=internal.vault")
+    cluster.kubectl("create", "-f", "-", stdin=namespace_object(name, data_class))
     yield name
     cluster.kubectl("delete", "keyreleasepolicy", name, "-n", OWNERS, "--ignore-not-found", check=False)
     cluster.kubectl("delete", "namespace", name, "--wait=false")
