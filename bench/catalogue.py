@@ -1,7 +1,7 @@
 """Every benchmark that exists; a family is a module with `add_to(registry)`, named here."""
 
 from bench import placement
-from bench.gateway import ledger, planted
+from bench.gateway import ledger, planted, speed
 from bench.harness import Registry
 from bench.operators import benchmarks as operators
 from bench.redact import benchmarks as redact
@@ -21,4 +21,5 @@ def build_registry() -> Registry:
     redact.add_to(registry)
     planted.add_to(registry)
     ledger.add_to(registry)
+    speed.add_to(registry)
     return registry
