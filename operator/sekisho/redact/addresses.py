@@ -39,6 +39,9 @@ _BUILDING: Final = re.compile(
     rf"[一-鿿ァ-ヶー]{{0,8}}\s?(?:{_ROOM}|[A-Za-z]?\d{{1,4}}(?:-\d{{1,4}})?)?|\s?{_ROOM}",
     re.ASCII,
 )
+_LONE: Final = re.compile(r"\d{1,5}", re.ASCII)
+_COUNTED_BEFORE: Final = re.compile(r"(?:[数率約第計全各年]|人口|面積|世帯|平成|令和|昭和)")
+_ENDS: Final = re.compile(r"\Z|[\s、。,)」\"]|です|に|へ|まで|宛|より|から|の|は|を|が")
 _MAX_PARTS: Final = 4
 
 
@@ -53,6 +56,20 @@ def find_address(text: str, start: int) -> Span | None:
     if lead is None or begin is None or block is None or not _is_block(block[0]):
         return None
     return Span(start - len(lead[0]) + begin, _find_building(text, block.end()), Category.JP_ADDRESS)
+
+
+def find_lone_address(text: str, start: int, end: int) -> Span | None:
+    """Return the address whose city's sign stands at `start`, and whose only number is behind: 瑞穂町箱根ケ崎2335.
+
+    A prefecture has to stand before, and nothing that is counted behind.
+    """
+    number = _LONE.search(text, start, end)
+    lead = _LEAD_SIGNS.match(text[max(0, start - REACH) : start + 1][::-1])
+    begin = _find_place(lead[0][::-1]) if lead else None
+    if number is None or lead is None or begin is None or not _PREFECTURE.search(lead[0][::-1]):
+        return None
+    counted = _COUNTED_BEFORE.search(text, start, number.start()) or not _ENDS.match(text, number.end())
+    return None if counted else Span(start + 1 - len(lead[0]) + begin, number.end(), Category.JP_ADDRESS)
 
 
 def _find_building(text: str, end: int) -> int:

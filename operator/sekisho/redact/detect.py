@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import re2
 
 from sekisho.redact import numbered, tokens
-from sekisho.redact.addresses import find_address
+from sekisho.redact.addresses import find_address, find_lone_address
 from sekisho.redact.categories import BY_TAGGER, MEANINGS, Category
 from sekisho.redact.custom import Custom
 from sekisho.redact.fold import Folded, fold
@@ -45,6 +45,7 @@ CANDIDATES: Final = {
         rf"(?:[0-9]{{1,5}}|[{_NUMERALS}]{{1,5}})(?:丁目|番地|番町)|[0-9]{{1,5}}番[0-9]{{1,4}}|(?:[0-9]{{1,3}}|[{_NUMERALS}]{{1,4}})条[東西南北][0-9{_NUMERALS}]"
         r"|[0-9]{1,4}[-ー][0-9]{1,4}(?:[-ー][0-9]{1,4}){0,2}号室"
     ),
+    "lone": r"[市区町村][一-鿿々ヶケノ]{1,12}[0-9]{1,5}(?:[^-0-9ー丁番号の条.,:]|$)",
     "run": _RUN,
     "short": r"[0-9]{1,4}[-ーの][0-9]{1,4}(?:[-ーの][0-9]{1,4}){0,2}",
     "email": "@",
@@ -90,6 +91,12 @@ def _find_run(text: str, start: int, end: int) -> Iterator[Span]:
         yield from find_numbers(text, start, end)
 
 
+def _find_lone(text: str, start: int, end: int) -> Iterator[Span]:
+    address = find_lone_address(text, start, end)
+    if address:
+        yield address
+
+
 Rule = Callable[[str, int, int], Iterator[Span]]
 _RULES: Final[dict[str, Rule]] = {
     "placeholder": tokens.find_placeholder,
@@ -100,13 +107,14 @@ _RULES: Final[dict[str, Rule]] = {
     "ip6": tokens.find_ip,
     "ip": tokens.find_ip,
     "block": _find_block,
+    "lone": _find_lone,
     "run": _find_run,
     "short": _find_block,
     "email": tokens.find_email,
     "numbered": numbered.find_numbered,
 }
 # Rules whose refused candidates may hide a run of digits.
-_MAY_HIDE: Final = frozenset({"iban", "ip6", "ip", "block", "key"})
+_MAY_HIDE: Final = frozenset({"iban", "ip6", "ip", "block", "key", "lone"})
 
 
 class Tagger(Protocol):

@@ -68,6 +68,42 @@ def test_an_address_is_found_to_its_last_room(address: str) -> None:
     assert found(f"送付先は{address}です") == [(address, "jp-address")]
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "東京都西多摩郡瑞穂町箱根ケ崎2335",
+        "神奈川県横浜市中区日本大通1",
+        "京都府京都市中京区寺町通御池上本能寺前町488",
+        "長野県北佐久郡軽井沢町軽井沢１３２３",
+    ],
+)
+def test_a_number_alone_behind_a_place_is_an_address(address: str) -> None:
+    assert found(f"〒604-8571 {address}です")[-1] == (address, "jp-address")
+    assert found(f"送付先：{address}")[-1] == (address, "jp-address")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "東京都港区人口26万人",
+        "東京都港区店舗数12、",
+        "横浜市中区日本大通1",
+        "東京都新宿区立小学校29校",
+        "市場規模100億円",
+        "東京都町内会費500円",
+        "東京都内の町工場100",
+        "村上春樹12",
+    ],
+)
+def test_what_is_counted_in_a_place_is_no_address(text: str) -> None:
+    assert found(text) == []
+
+
+def test_a_refused_place_does_not_hide_a_number() -> None:
+    assert found("市電話番号03-1234-5678") == [("03-1234-5678", "phone")]
+    assert found("町会長090 1234 5678") == [("090 1234 5678", "phone")]
+
+
 @pytest.mark.parametrize("text", ["憲法9条と西側", "第9条西", "東京都の条例2条東", "刑法百条南"])
 def test_articles_of_laws_are_no_addresses(text: str) -> None:
     assert found(text) == []
