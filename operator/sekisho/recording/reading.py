@@ -53,9 +53,9 @@ def _find_in_folder(source: Path) -> Iterator[LogFiles]:
         if number >= MAX_LOGS:
             raise RefusedError(Reason.RECORD_BROKEN, f"{source} holds more than {MAX_LOGS} logs")
         place = path.parent
-        head, cosigned = _read_head(path.read_bytes()), sorted((place / COSIGNED).glob("*"))
+        head, cosigned = _read_head(_read_file(path)), sorted((place / COSIGNED).glob("*"))
         read = _FolderReader(place, head)
-        yield LogFiles(str(place), head, read, tuple(item.read_bytes() for item in cosigned))
+        yield LogFiles(str(place), head, read, tuple(map(_read_file, cosigned)))
 
 
 class _FolderReader:
@@ -72,15 +72,15 @@ class _FolderReader:
         if path in self._made:
             return self._made[path]
         try:
-            return (self._place / path).read_bytes()
+            return _read_file(self._place / path)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def _make(self) -> dict[str, bytes]:
         """Make the files of the entries under the checkpoint; what came after it is not signed yet."""
-        checkpoint = (self._place / CHECKPOINT).read_bytes()
+        checkpoint = _read_file(self._place / CHECKPOINT)
         size = _read_head(checkpoint).size
-        lines = measure_sound((self._place / JOURNAL).read_bytes())[1][:size]
+        lines = measure_sound(_read_file(self._place / JOURNAL))[1][:size]
         tree, files = Tree(), {CHECKPOINT: checkpoint}
         for line in lines:
             files |= {tile.path: data for tile, data in tree.append(line.leaf)}
@@ -89,6 +89,12 @@ class _FolderReader:
         for bundle in list_bundles(len(entries)):
             files[bundle.path] = encode_bundle(entries[bundle.index * WIDTH :][: bundle.width])
         return files
+
+
+def _read_file(path: Path) -> bytes:
+    if (size := path.stat().st_size) > MAX_FILE:
+        raise RefusedError(Reason.RECORD_BROKEN, f"{path} has {size} bytes, {MAX_FILE} are allowed")
+    return path.read_bytes()
 
 
 def _find_in_tar(source: Path) -> Iterator[LogFiles]:

@@ -91,6 +91,7 @@ async def test_a_store_that_is_not_there_is_told_without_its_answers(tmp_path: P
     ObjectStore(replace(address, url=f"s3://{BUCKET}")).remove("nothing")
 
 
+@pytest.mark.slow
 async def test_what_is_in_the_bucket_verifies_by_itself_and_its_text_ends_with_its_time(
     tmp_path: Path, bucket: Bucket
 ) -> None:

@@ -299,6 +299,13 @@ def test_an_export_of_what_does_not_verify_is_not_written(desk: Desk) -> None:
     assert not list(desk.folder.glob("out*"))
 
 
+def test_a_file_that_is_far_too_large_is_not_read(desk: Desk) -> None:
+    desk.lay()
+    with (desk.logs / "20261001T000000000Z/tile/entries/000").open("r+b") as file:
+        file.truncate((1 << 30) + 1)
+    assert "has 1073741825 bytes, 1073741824 are allowed" in desk.refused("RecordBroken")
+
+
 def test_an_export_that_was_changed_is_refused(desk: Desk) -> None:
     desk.lay()
     out = export(desk, "ledger.tar")

@@ -151,6 +151,7 @@ async def test_a_store_that_is_away_shows_as_lag_and_loses_nothing(
     ]
 
 
+@pytest.mark.slow
 async def test_text_whose_time_is_over_is_removed_and_that_is_recorded(tmp_path: Path) -> None:
     bucket = Bucket(tmp_path / "bucket")
     keeping = never(tmp_path, store=bucket, retention_seconds=0.0)
@@ -184,6 +185,7 @@ def read_active(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 async def test_logs_that_were_copied_make_room_and_their_text_ends_with_its_time(tmp_path: Path) -> None:
     bucket = Bucket(tmp_path / "bucket")
     keeping = never(tmp_path, store=bucket, most_bytes=1, retention_seconds=3600.0)
