@@ -31,8 +31,12 @@ def put_code(module: ModuleType, source: str) -> None:
     other = ModuleType(module.__name__)
     other.__dict__.update(__file__=module.__file__, __package__=module.__package__)
     exec(compile(source, str(module.__file__), "exec"), other.__dict__)  # noqa: S102  # that is what it is for
-    for name, new in vars(other).items():
-        old = vars(module).get(name)
+    for name, fresh in vars(other).items():
+        old, new = vars(module).get(name), fresh
+        if hasattr(old, "cache_clear") and hasattr(new, "cache_clear"):
+            # Others hold the very cache: it forgets what the module as it stands came to.
+            old.cache_clear()
+            old, new = old.__wrapped__, new.__wrapped__
         if isinstance(old, FunctionType) and old.__module__ == module.__name__:
             old.__code__, old.__defaults__, old.__kwdefaults__ = new.__code__, new.__defaults__, new.__kwdefaults__
         elif inspect.isclass(old) and old.__module__ == module.__name__:

@@ -37,6 +37,7 @@ VALUES = st.recursive(
         ("ff", "what begins with 0xff at byte 0 is not taken"),
         ("0000", "1 bytes follow its end"),
         ("81" * 9 + "00", "it has more than 8 levels or 4096 items"),
+        ("a100" * 9 + "00", "it has more than 8 levels or 4096 items"),
         ("9f" + "00" * 4096 + "ff", "it has more than 8 levels or 4096 items"),
     ],
 )
@@ -51,6 +52,45 @@ def test_what_cannot_be_read_is_refused_by_place(data: str, message: str) -> Non
 def test_more_than_64_kib_is_refused() -> None:
     with pytest.raises(RefusedError, match="it has 65537 bytes, 65536 allowed"):
         parse_cbor(bytes(MAX_BYTES + 1), name="the document")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x9f" + bytes(4095) + b"\xff",  # 4096 items with the list itself
+        b"\x81" * 8 + b"\0",  # eight levels
+        b"\xa1\0" * 8 + b"\0",
+        b"\x59\xff\xfd" + bytes(0xFFFD),  # 64 KiB
+    ],
+)
+def test_what_is_as_much_as_is_allowed_is_read(data: bytes) -> None:
+    assert parse_cbor(data, name="the document") is not None
+    assert len(data) <= MAX_BYTES
+
+
+@pytest.mark.parametrize(
+    ("value", "data"),  # from RFC 8949, appendix A, and where the next width begins
+    [
+        (0, "00"),
+        (23, "17"),
+        (24, "1818"),
+        (255, "18ff"),
+        (256, "190100"),
+        (1000, "1903e8"),
+        (65535, "19ffff"),
+        (65536, "1a00010000"),
+        (1000000, "1a000f4240"),
+        (4294967295, "1affffffff"),
+        (4294967296, "1b0000000100000000"),
+        (1000000000000, "1b000000e8d4a51000"),
+        (-1, "20"),
+        (-25, "3818"),
+        ("a" * 24, "7818" + "61" * 24),
+    ],
+)
+def test_numbers_have_their_shortest_spelling_alone(value: CborValue, data: str) -> None:
+    assert encode_cbor(value).hex() == data
+    assert parse_cbor(bytes.fromhex(data), name="the document") == value
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sekisho.attest.certificates import parse_certificate
 from sekisho.attest.claims import Claims, TcbStatus, Tee, Window
 from sekisho.attest.evidence import UnverifiedEvidence
+from sekisho.attest.verifiers import snp_report
 from sekisho.attest.verifiers.snp import verify_snp
 from sekisho.attest.verifiers.snp_endorsement import name_endorsement, name_vcek, parse_endorsement
 from sekisho.attest.verifiers.snp_report import parse_report
@@ -76,6 +77,10 @@ def test_a_report_is_refused_at_every_length_short_of_its_own() -> None:
     for size in range(len(REPORT)):
         with pytest.raises(RefusedError, match=f"the SNP report has {size} bytes, not 1184"):
             parse_report(REPORT[:size])
+
+
+def test_a_chip_is_named_by_as_many_bytes_as_reports_have() -> None:
+    assert len(parse_report(REPORT).chip_id) == snp_report.CHIP_ID_BYTES
 
 
 @pytest.mark.parametrize(
@@ -404,6 +409,23 @@ def test_turin_must_name_its_fmc_and_a_short_chip() -> None:
 @pytest.mark.parametrize("key", [curve_key(ec.SECP256R1()), authorities("Milan")[0].key], ids=["p-256", "rsa"])
 def test_a_certificate_with_a_key_of_another_kind_is_refused(key: Any) -> None:
     invalid("the certificate of CN=SEV-VCEK has no key on P-384", REPORT, with_leaf(build_leaf(key=key)))
+
+
+@pytest.mark.parametrize("version", [0, 1, 127, 128, 254, 255])
+def test_a_certificate_tells_each_security_version_that_a_byte_holds(version: int) -> None:
+    leaf = build_leaf(fields=certified("Milan", microcode=version))
+    assert dict(parse_endorsement(parse_certificate(leaf.der)).tcb)["microcode"] == version
+
+
+def test_a_provider_may_be_named_by_as_many_letters_as_one_byte_of_length_counts() -> None:
+    fields = certified("Milan", "vlek")
+    leaf = build_leaf(kind="vlek", fields=fields | {"5": text("p" * 127)})
+    assert parse_endorsement(parse_certificate(leaf.der)).csp_id == "p" * 127
+    for size in (128, 129):
+        leaf = build_leaf(kind="vlek", fields=fields | {"5": text("p" * size)})
+        with pytest.raises(RefusedError, match=r"3704\.1\.5 that is not of its type") as caught:
+            parse_endorsement(parse_certificate(leaf.der))
+        assert caught.value.reason is Reason.EVIDENCE_INVALID
 
 
 def test_a_vcek_of_the_issuer_of_vleks_is_refused() -> None:
