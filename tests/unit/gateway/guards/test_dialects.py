@@ -30,7 +30,7 @@ def speak(masked: str, cuts: list[int]) -> bytes:
     return spell([*events, chunk({}, "tool_calls")])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(PIECES, CUTS)
 def test_a_chat_gets_its_originals_back(pieces: list[int], cuts: list[int]) -> None:
     body, redaction = mask(chat(SAID))
@@ -42,7 +42,7 @@ def test_a_chat_gets_its_originals_back(pieces: list[int], cuts: list[int]) -> N
     assert json.loads("".join(parts))["note"] == SAID
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(PIECES, CUTS)
 def test_anthropics_messages_get_their_originals_back(pieces: list[int], cuts: list[int]) -> None:
     body, redaction = mask(chat(SAID))
@@ -54,7 +54,7 @@ def test_anthropics_messages_get_their_originals_back(pieces: list[int], cuts: l
     assert text_filter.tally.invented == text_filter.tally.halves == 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(PIECES, CUTS)
 def test_responses_get_their_originals_back(pieces: list[int], cuts: list[int]) -> None:
     body, redaction = mask(chat(SAID))
@@ -68,7 +68,7 @@ def test_responses_get_their_originals_back(pieces: list[int], cuts: list[int]) 
     assert end.count("taro@example.co.jp") >= 2
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(PIECES, CUTS)
 def test_completions_get_their_originals_back(pieces: list[int], cuts: list[int]) -> None:
     body, redaction = mask({"prompt": SAID})
