@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sekisho.attest.jwk import algorithms_of, decode_base64url, parse_jwks, parse_token_key
@@ -59,6 +59,15 @@ def test_keys_that_cannot_verify_are_left_out(item: Any) -> None:
     assert [key.kid for key in keys] == ["good"]
 
 
+def test_as_many_keys_and_bytes_as_are_allowed_are_read() -> None:
+    assert len(parse_jwks(json.dumps({"keys": [GOOD] * 32}).encode().ljust(256 * 1024))) == 32
+
+
+@pytest.mark.parametrize(("bits", "algorithms"), [(8192, ("RS256", "PS256")), (8193, ())])
+def test_an_rsa_key_has_up_to_8192_bits(bits: int, algorithms: tuple[str, ...]) -> None:
+    assert algorithms_of(rsa.RSAPublicNumbers(65537, (1 << bits) - 1).public_key()) == algorithms
+
+
 def test_keys_of_each_kind_are_read() -> None:
     items = [GOOD, jwk_of(EC384), jwk_of(RSA2048, kid="rsa", use="sig"), jwk_of(RSA2048, alg="RS256")]
     keys = parse_jwks(json.dumps({"keys": items}).encode())
@@ -103,3 +112,4 @@ def test_base64url_has_one_spelling(part: bytes) -> None:
 
 def test_base64url_is_decoded() -> None:
     assert decode_base64url(b"_-8") == b"\xff\xef"
+    assert decode_base64url(b"AAAx") == b"\0\0\x31"

@@ -43,6 +43,9 @@ def test_a_list_of_devices_has_whole_names(describe: object) -> None:
         (3, b"550.90.07\0", "driver", "550.90.07"),
         (3, b"\xff\xfe", "driver", "fffe"),
         (3, b"a" * 65, "driver", "61" * 65),
+        (3, b"a" * 64, "driver", "a" * 64),
+        (3, b"550x\0", "driver", "550x"),
+        (34, bytes(8) + b"\1", "opaque-version", "0"),
         (3, b"a\nb", "driver", "610a62"),
         (6, bytes.fromhex("009f009601000000"), "vbios", "96.00.9f.00.01"),
         (6, b"96.10", "vbios", "96.10"),
@@ -73,6 +76,21 @@ def test_fields_of_a_gpu_are_told(number: int, value: bytes, name: str, text: st
 )
 def test_fields_of_a_switch_are_told(number: int, value: bytes, name: str, text: str) -> None:
     assert describe_switch({number: value}) == {name: text}
+
+
+@pytest.mark.parametrize("describe", [describe_gpu, describe_switch])
+def test_what_both_kinds_tell_has_the_numbers_of_the_devices(describe: object) -> None:
+    texts = {
+        3: "driver", 7: "manufacturer", 15: "chip-sku", 16: "chip-sku-modifier", 17: "project", 18: "project-sku",
+        19: "project-sku-modifier", 35: "chip",
+    }  # fmt: skip
+    hexadecimal = {8: "tamper-detection", 12: "measurement-counts", 14: "board", 20: "fwid"}
+    told = describe(dict.fromkeys(texts, b"A1\0") | dict.fromkeys(hexadecimal, b"A1"))  # type: ignore[operator]
+    assert told == dict.fromkeys(texts.values(), "A1") | dict.fromkeys(hexadecimal.values(), "4131")
+
+
+def test_what_a_switch_alone_tells_has_the_numbers_of_switches() -> None:
+    assert describe_switch({23: b"A1", 25: b"\1"}) == {"disabled-ports": "4131", "lock": "01"}
 
 
 @given(changed(spell((3, b"550.90.07\0"), (6, bytes(8)), (22, bytes(16)), (36, b"\0\0"))))
