@@ -126,7 +126,7 @@ def wait_until(there: Callable[[], bool], *, is_alive: Callable[[], bool]) -> No
     deadline = time.monotonic() + 240
     while not there():
         assert is_alive(), "the agent ended; its output says why"
-        assert time.monotonic() < deadline, "the agent handed nothing over within 60 s"
+        assert time.monotonic() < deadline, "the agent handed nothing over within 240 s"
         time.sleep(0.05)
 
 
@@ -136,7 +136,7 @@ def agent(volume: Path, sealed: Sealed, *, key: bytes | None = None) -> Iterator
     keys = derive_keys(sealed.key, sealed.manifest, [MODEL])
     handover = Handover(sealed.trusted, {path: bytearray(key or own) for path, own in keys.items()})
     place = volume / "run" / "keys"
-    server = threading.Thread(target=serve_file_keys, args=(place, handover), kwargs={"seconds": 300, "user": RUN_AS})
+    server = threading.Thread(target=serve_file_keys, args=(place, handover), kwargs={"seconds": 1200, "user": RUN_AS})
     server.start()
     while not place.exists():
         time.sleep(0.01)
