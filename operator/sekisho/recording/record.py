@@ -32,9 +32,7 @@ from sekisho.recording.patience import Patience
 
 _log = logging.getLogger(__name__)
 _EMPTY: Final = Checkpoint("", 0, EMPTY_ROOT)
-_MANY: Final = 4
 _MAX_SIGNED: Final = 64
-_PACE_SECONDS: Final = 0.003
 Entry = Mapping[str, Any]
 
 
@@ -271,9 +269,6 @@ class Record:
                 return
             if batch:
                 self._commit(batch)
-                if len(batch) >= _MANY:
-                    # Under load commits are worth more than their time: what comes meanwhile shares the next one.
-                    time.sleep(_PACE_SECONDS)
             elif self.problem is not None:
                 self._prepare()
             self._publish_behind()

@@ -84,3 +84,19 @@ def test_a_reader_forgets_tiles_rather_than_keep_all() -> None:
         reader.node(0, index * 256)
     reader.node(0, 0)
     assert len(reads) == 301
+
+
+def test_a_copy_of_a_tree_grows_by_itself() -> None:
+    tree = Tree()
+    for leaf in ALL[:300]:
+        tree.append(leaf)
+    other = tree.copy()
+    for leaf in ALL[300:600]:
+        other.append(leaf)
+    assert (tree.size, tree.edge()) == (300, files_as_list(300))
+    assert (other.size, other.edge()) == (600, files_as_list(600))
+
+
+def files_as_list(size: int) -> list[tuple[Tile, bytes]]:
+    files = files_of(size)
+    return [(tile, files[tile.path]) for tile in list_tiles(size) if tile.width < 256]
