@@ -73,9 +73,11 @@ class Leased:
     async def end_agent(self) -> None:
         """End the agent as a kill would: nothing is told to anybody."""
         self.agent.stop.set()
+        self.agent.keeper.stop.set()  # a test may have given it another
         await asyncio.to_thread(self.agent.run)
         if self.agent._keeping is not None:
-            await asyncio.to_thread(self.agent._keeping.join, 10)
+            await asyncio.to_thread(self.agent._keeping.join, 60)
+            assert not self.agent._keeping.is_alive()
 
     async def serve(self) -> None:
         await self.stage.step()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sekisho.broker import keys as keys_module
 from sekisho.broker.keys import ConfiguredServices, KeyLimits, Keys
 from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.kms.openbao import OpenBaoTransit
@@ -23,11 +24,14 @@ def test_a_service_is_opened_once_for_all_its_keys() -> None:
 
 
 @pytest.mark.slow
-def test_only_so_many_are_kept() -> None:
+def test_only_so_many_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys_module, "_MOST_SERVICES", 3)
     services = ConfiguredServices(ENVIRONMENT)
     first = services.open("openbao", "transit/legal", 1)
-    for version in range(2, 70):
+    for version in (2, 3):
         services.open("openbao", "transit/legal", version)
+    assert services.open("openbao", "transit/legal", 1) is first
+    services.open("openbao", "transit/legal", 4)
     assert services.open("openbao", "transit/legal", 1) is not first
 
 
