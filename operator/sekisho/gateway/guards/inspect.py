@@ -7,9 +7,9 @@ from typing import Final
 
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.classify.lattice import DataClass, Floor
-from sekisho.gateway.guards.texts import Text
+from sekisho.gateway.guards.texts import Text, find_answers
 from sekisho.redact.categories import Category, select
-from sekisho.redact.spans import Span
+from sekisho.redact.spans import Span, resolve
 
 _MAX_PLACES: Final = 16
 Find = Callable[[str], Sequence[Span]]
@@ -72,12 +72,13 @@ def read_raisings(spec: ClassificationPolicySpec) -> tuple[Raising, ...]:
     return tuple(found)
 
 
-def inspect_request(texts: Iterable[Text], find: Find, raisings: Sequence[Raising]) -> Inspection:
+def inspect_request(texts: Sequence[Text], find: Find, raisings: Sequence[Raising]) -> Inspection:
     """Look into every text of a request, of all its turns."""
     counts: Counter[Category] = Counter()
     first: dict[Category, list[Place]] = {}
+    asked = find_answers(texts)
     for text in texts:
-        for span in find(text.value):
+        for span in _find(text, find, asked.get(text.path)):
             if span.category is Category.PLACEHOLDER:
                 continue
             counts[span.category] += 1
@@ -87,6 +88,15 @@ def inspect_request(texts: Iterable[Text], find: Find, raisings: Sequence[Raisin
     floors = [_raise(rule, counts, first) for rule in raisings if not rule.categories.isdisjoint(counts)]
     every = [place for places in first.values() for place in places]
     return Inspection(dict(counts), tuple(every[:_MAX_PLACES]), tuple(floors))
+
+
+def _find(text: Text, find: Find, asked: str | None) -> Sequence[Span]:
+    found = find(text.value)
+    if asked is None:
+        return found
+    cut = len(asked)
+    more = (Span(max(0, span.start - cut), span.end - cut, span.category) for span in find(asked + text.value))
+    return resolve([*found, *(span for span in more if span.end > 0)])
 
 
 def _raise(rule: Raising, counts: Mapping[Category, int], first: Mapping[Category, Sequence[Place]]) -> Floor:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sekisho.classify.rules import EffectiveRules
 from sekisho.errors import Reason, RefusedError
 from sekisho.gateway.dialects.strict import FieldError
-from sekisho.gateway.guards.texts import Text, find_opaque, find_texts, replace_texts
+from sekisho.gateway.guards.texts import Text, find_answers, find_opaque, find_texts, replace_texts
 from sekisho.redact.placeholders import derive_key
 from sekisho.redact.redactor import Redactor
 from sekisho.redact.session import Redaction
@@ -77,6 +77,10 @@ def mask_body(body: Mapping[str, Any], redaction: Redaction) -> dict[str, Any]:
     for text in texts:
         if text.in_json:
             redaction.learn(text.value, in_json=True)
+    asked = find_answers(texts)
+    for text in texts:
+        if text.path in asked and not text.in_json:
+            redaction.learn(asked[text.path] + text.value)
     plain = [text.value for text in texts if not text.in_json]
     masked = dict(zip(plain, redaction.redact_all(plain), strict=True))
 

@@ -5,7 +5,7 @@ What is not known to be a word of the dialect counts as the caller's: a field th
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,6 +30,9 @@ _NAMES: Final = frozenset({
 _FREE: Final = frozenset({"parameters", "schema", "metadata", "logit_bias"})
 # What stands there inline is opaque (see `find_opaque`): bytes of images, sounds and files.
 _BLOBS: Final = frozenset({"url", "image_url", "file_data"})
+_TURN: Final = re.compile(r"messages\[\d+\]\.content(?:\[\d+\]\.text)?")
+_SHORT_TURN: Final = 256
+_REACH: Final = 40
 _PART: Final = re.compile(r"messages\[\d+\]\.content\[\d+\]")
 _OPAQUE: Final = frozenset({"image_url", "input_audio", "file"})
 _TOKENS: Final = frozenset({"prompt", "input"})
@@ -71,6 +74,22 @@ def find_texts(body: Mapping[str, Any]) -> tuple[Text, ...]:
 
     _walk_body(body, note)
     return tuple(found)
+
+
+def find_answers(texts: Iterable[Text]) -> dict[str, str]:
+    """Return the end of the turn before, by the path of each short turn with digits.
+
+    "Which account?" tells what the bare number is that follows; nothing in the turn itself does.
+    """
+    found: dict[str, str] = {}
+    before = None
+    for text in texts:
+        if _TURN.fullmatch(text.path) is None:
+            continue
+        if before is not None and len(text.value) <= _SHORT_TURN and any(sign.isdecimal() for sign in text.value):
+            found[text.path] = before.value[-_REACH:] + "\n"
+        before = text
+    return found
 
 
 def replace_texts(body: Mapping[str, Any], replace: Visit) -> dict[str, Any]:

@@ -41,6 +41,15 @@ def test_earlier_turns_count_as_the_last_does() -> None:
     assert look(f"マイナンバー {MY_NUMBER}", "thank you", "and now?").floors == look(f"マイナンバー {MY_NUMBER}").floors
 
 
+def test_a_bare_number_is_what_the_turn_before_asked_for() -> None:
+    found = look("口座番号を教えてください。", "はい、 1234567 です")
+    assert found.counts == {Category.BANK_ACCOUNT: 1}
+    assert found.floors[0].source == "detected bank-account (1 item at offset 4 of messages[1].content)"
+    assert look("いくつありますか。", "はい、 1234567 です").counts == {}
+    assert look("口座番号を教えてください。" + "。" * 60, "はい、 1234567 です").counts == {}
+    assert look("mail taro@example.co.jp", "1 mail hanako@example.co.jp").counts == {Category.EMAIL: 2}
+
+
 def test_an_item_of_a_levels_own_raises_to_that_level() -> None:
     (floor,) = look(f"key {SECRET}, again {SECRET}").floors
     assert floor.value == DataClass(1, "restricted")

@@ -119,6 +119,19 @@ def test_what_one_text_gives_away_is_taken_out_of_all() -> None:
     assert "1234567" not in json.dumps(body)
 
 
+def test_a_bare_number_is_what_the_turn_before_asked_for() -> None:
+    asking = [
+        {"role": "assistant", "content": "口座番号を教えてください。"},
+        {"role": "user", "content": "1234567"},
+        {"role": "user", "content": [{"type": "text", "text": "again: 1234567"}]},
+    ]
+    body, redaction = mask({"messages": asking})
+    assert "1234567" not in json.dumps(body)
+    assert set(redaction.counts) == {Category.BANK_ACCOUNT}
+    body, _ = mask({"messages": [{"role": "assistant", "content": "いくつありますか。"}, *asking[1:2]]})
+    assert body["messages"][1]["content"] == "1234567"
+
+
 def test_a_value_keeps_its_placeholder_over_turns_and_another_caller_or_conversation_has_another() -> None:
     first, _ = mask(chat(f"I am {MAIL}"))
     later, _ = mask(chat(f"I am {MAIL}", "and now?", f"write to {MAIL}"))
