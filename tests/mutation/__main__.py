@@ -42,6 +42,10 @@ def put_code(module: ModuleType, source: str) -> None:
         elif inspect.isclass(old) and old.__module__ == module.__name__:
             for part, method in vars(new).items():
                 mine = vars(old).get(part)
+                if isinstance(mine, classmethod | staticmethod) and isinstance(method, classmethod | staticmethod):
+                    mine, method = mine.__func__, method.__func__  # noqa: PLW2901  # what decides is behind it
+                if isinstance(mine, property) and isinstance(method, property):
+                    mine, method = mine.fget, method.fget  # noqa: PLW2901  # what decides is behind it
                 if isinstance(mine, FunctionType) and isinstance(method, FunctionType):
                     mine.__code__, mine.__defaults__, mine.__kwdefaults__ = (
                         method.__code__, method.__defaults__, method.__kwdefaults__)  # fmt: skip

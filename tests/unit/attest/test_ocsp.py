@@ -66,6 +66,7 @@ def refused(*answers: bytes, at: datetime = NOW) -> tuple[Reason, str]:
     ("answers", "message"),
     [
         ((b"",), "one cannot be read, or is about more than one certificate"),
+        ((b"x" * 16384,), "one cannot be read, or is about more than one certificate"),
         ((b"x" * 16385,), "one has 16385 bytes, 16384 are allowed"),
         ((answer(),) * 65, "there are 65, 64 are allowed"),
         ((ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.TRY_LATER).public_bytes(Encoding.DER),),
@@ -123,6 +124,18 @@ def test_answers_by_the_issuer_and_by_its_responder_are_heard(signer: Holder | N
     windows, checked = check(answer(signer=signer, certificates=(RESPONDER,), named_by=named_by))
     assert [each.not_after for each in windows] == [NOW + timedelta(hours=1)]
     assert checked == {"CN=Leaf"}
+
+
+def test_as_many_answers_with_as_many_certificates_as_are_allowed_are_heard() -> None:
+    windows, checked = check(*(answer(certificates=(RESPONDER,) * 4),) * 64)
+    assert len(windows) == 64
+    assert checked == {"CN=Leaf"}
+
+
+def test_a_root_that_is_none_is_refused() -> None:
+    with pytest.raises(RefusedError, match=r"^a root is not an X\.509 certificate in DER") as caught:
+        check_ocsp(CHAIN, (b"x",), (), at=NOW)
+    assert caught.value.reason is Reason.COLLATERAL_INVALID
 
 
 def test_answers_about_others_say_nothing() -> None:

@@ -67,6 +67,12 @@ def test_text_and_attributes_are_spelt_as_libxml2_does(text: str, value: str) ->
     assert canonicalize(parse_xml(written)) == etree.tostring(element, method="c14n")
 
 
+def test_as_much_as_is_allowed_is_read() -> None:
+    assert len(parse_xml(b"<a>" + b"<b/>" * 4095 + b"</a>").children) == 4095
+    assert parse_xml(b"<a>" * 16 + b"</a>" * 16).local == "a"
+    assert parse_xml(b"<p:a xmlns:p='s'/>".ljust(MAX_BYTES)).local == "a"
+
+
 def test_parts_are_found_by_namespace_and_local_name() -> None:
     root = parse_xml(b'<a xmlns="one" xmlns:p="two"><b p:c="1" c="2">t<p:b/>u</b><p:b/></a>')
     (child,) = root.elements("one", "b")

@@ -123,6 +123,7 @@ def test_tcb_information_of_another_shape_is_refused_by_name(changes: dict[str, 
         ({"tcbEvaluationDataNumber": "1"}, "has a field tcbEvaluationDataNumber that is not 0 to 4294967295"),
         ({"miscselect": "00"}, "has a field miscselect that is not 4 bytes in hexadecimal"),
         ({"miscselectMask": "00"}, "has a field miscselectMask that is not 4 bytes in hexadecimal"),
+        ({"attributes": "0x" + "0" * 30}, "has a field attributes that is not 16 bytes in hexadecimal"),
         ({"attributes": "00"}, "has a field attributes that is not 16 bytes in hexadecimal"),
         ({"attributesMask": "00"}, "has a field attributesMask that is not 16 bytes in hexadecimal"),
         ({"mrsigner": "00"}, "has a field mrsigner that is not 32 bytes in hexadecimal"),
@@ -197,6 +198,19 @@ def test_a_statement_may_be_as_long_as_allowed_and_its_numbers_as_large() -> Non
     assert len(info.levels[0].standing.advisories) == 256
     zeros = parse_tcb_info(spell({**INFO, "tcbLevels": [level((), 0, ())], "tcbEvaluationDataNumber": 0}))
     assert (zeros.number, zeros.levels[0].pce_svn) == (0, 0)
+
+
+def test_texts_have_one_to_64_letters_and_a_module_any_standing_of_three() -> None:
+    levels = [svn_level(1, "Revoked"), svn_level(2, "OutOfDate"), svn_level(3, "UpToDate")]
+    for name in ("m", "m" * 64):
+        info = parse_tcb_info(spell({**INFO, **bad_module(id=name, tcbLevels=levels)}))
+        assert (info.modules[1].name, len(info.modules[1].levels)) == (name.upper(), 3)
+    told = refusal(lambda: parse_tcb_info(spell({**INFO, **bad_module(id="m" * 65)})))
+    assert told == "the TCB information has a field id that is not a short text"
+
+
+def test_the_enclave_of_sgx_has_an_identity_too() -> None:
+    assert parse_qe_identity(spell({**QE, "id": "QE"})).name == "QE"
 
 
 def test_all_of_an_identity_is_read() -> None:
