@@ -193,6 +193,21 @@ async def test_names_cannot_be_redacted_where_no_dictionary_is_loaded(tmp_path: 
         assert (answer.code, house.engine.requests) == ("policy_invalid", [])
 
 
+@pytest.mark.slow
+async def test_names_are_redacted_where_the_dictionaries_are_loaded(tmp_path: Path) -> None:
+    build_key(tmp_path)
+    policy = build_policy(burst="AfterRedaction", redact=["person"])
+    async with guarded(tmp_path, policy, names=True) as house:
+        house.engine.behave = echo
+        said = "担当は山田太郎です。John Smith さんにも伝えてください。"
+        answer = await house.chat(say(said, stream=True))
+        assert heard(answer.text) == said
+        sent = json.dumps(house.engine.requests[0][1], ensure_ascii=False)
+        assert "山田太郎" not in sent
+        assert "John Smith" not in sent
+        assert "担当は[[PER-" in sent
+
+
 async def test_a_class_that_names_raise_is_no_law_where_no_dictionary_is_loaded(tmp_path: Path) -> None:
     policy = build_policy()
     policy["levels"][2]["detect"] = ["person"]
