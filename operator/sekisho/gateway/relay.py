@@ -19,6 +19,7 @@ from sekisho.gateway.dialects.answers import Answerer
 from sekisho.gateway.dialects.engine import read_engine_message, read_usage
 from sekisho.gateway.dialects.form import Endpoint
 from sekisho.gateway.dialects.refusals import render_error_event
+from sekisho.gateway.patience import Patience
 from sekisho.gateway.sse import EventFramer
 
 _HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "sekisho-gateway"}
@@ -285,21 +286,41 @@ class HttpRelay:
         await way.sink.end()
 
     async def _carry_events(self, way: _Way, framer: EventFramer) -> None:
-        # An engine may think for long before its first word, not between two.
-        patience, answerer = self._limits.first_byte_seconds, way.answerer
-        while chunk := await self._next(way.response, way.backend, patience):
-            patience = self._limits.idle_seconds
-            whole = framer.feed(chunk)
-            if whole and answerer is not None:
-                whole = answerer.feed(whole)
-            if whole:
-                await way.say(whole)
+        patience, answerer = Patience(), way.answerer
+        try:
+            async with patience:
+                await self._follow(way, framer, patience)
+        except TimeoutError as error:
+            if patience.is_over:
+                raise self._failure(way.backend, error) from error
+            # It is the caller who does not read.
+            raise
         if not framer.is_complete:
             raise UnavailableError(
                 Reason.UPSTREAM_FAILED, f"the engine of {way.backend.served_name} ended in the middle of its answer"
             )
         if answerer is not None and (rest := answerer.end()):
             await way.say(rest)
+
+    async def _follow(self, way: _Way, framer: EventFramer, patience: Patience) -> None:
+        """Carry what comes until the engine ends."""
+        # An engine may think for long before its first word, not between two.
+        seconds, answerer = self._limits.first_byte_seconds, way.answerer
+        while True:
+            patience.begin(seconds)
+            try:
+                chunk = await way.response.content.readany()
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise self._failure(way.backend, error) from error
+            patience.end()
+            if not chunk:
+                return
+            seconds = self._limits.idle_seconds
+            whole = framer.feed(chunk)
+            if whole and answerer is not None:
+                whole = answerer.feed(whole)
+            if whole:
+                await way.say(whole)
 
     async def _next(self, response: aiohttp.ClientResponse, backend: Backend, seconds: float) -> bytes:
         """Return what came from the engine, empty at the end, and say in our words how it failed."""

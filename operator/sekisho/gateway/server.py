@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 _JSON: Final = "application/json"
 _BACKLOG: Final = 1024
 _HANDSHAKE_SECONDS: Final = 10.0
+# Well below what a transport holds before it asks to wait.
+_SMALL_BYTES: Final = 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,12 @@ def _too_large(most: int) -> RefusedError:
     return RefusedError(Reason.REQUEST_TOO_LARGE, f"the body is larger than {most} bytes, which is what may be sent")
 
 
+class _Response(web.StreamResponse):
+    """Sends its head together with the first of its body, which follows at once."""
+
+    _send_headers_immediately = False
+
+
 class _AiohttpSink:
     """An answer of aiohttp; writing waits for a caller who reads slowly, and ends with one who does not read."""
 
@@ -112,7 +120,7 @@ class _AiohttpSink:
             "X-Request-Id": self._request_id,
             "Server": "sekisho",
         }
-        response = web.StreamResponse(status=status, headers={**(headers or {}), **own})
+        response = _Response(status=status, headers={**(headers or {}), **own})
         if length is not None:
             response.content_length = length
         if retry_seconds is not None:
@@ -125,9 +133,15 @@ class _AiohttpSink:
         self.response = response
 
     async def write(self, data: bytes) -> None:
-        if self.response is not None:
-            async with asyncio.timeout(self._stall_seconds):
-                await self.response.write(data)
+        if self.response is None:
+            return
+        transport = self._request.transport
+        if transport is not None and len(data) < _SMALL_BYTES and not transport.get_write_buffer_size():
+            # Where nothing waits to be sent, a little more is taken at once: that needs no timer.
+            await self.response.write(data)
+            return
+        async with asyncio.timeout(self._stall_seconds):
+            await self.response.write(data)
 
     async def end(self) -> None:
         if self.response is not None:
