@@ -23,7 +23,7 @@ from tests.unit.gateway.house import build_chat, write_certificate
 from tests.unit.recording.reading import read_log
 
 _REQUESTS = 1200
-_CONNECTIONS = 32
+_CONNECTIONS = 60
 
 
 def add_to(registry: Registry) -> None:
