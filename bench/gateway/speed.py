@@ -1,6 +1,7 @@
 """G1, G2, G3 and G5: what the gateway adds to a request and to a stream, against nginx and against itself unguarded."""
 
 import asyncio
+import itertools
 import json
 import statistics
 from collections.abc import Callable, Iterator
@@ -127,18 +128,22 @@ def measure_paced(stand: Stand, server: Server) -> tuple[Sample, list[tuple[Hear
 def open_guard_cost() -> Iterator[Pair]:
     """Compare two gateways, one whose policy asks for nothing and one whose policy asks for every guard."""
     with open_stand(guarded=False, nginx=False) as plain, open_stand(guarded=True, nginx=False) as guarded:
+        numbers = itertools.count()
         yield Pair(
-            reference=lambda: measure_requests(plain),
-            candidate=lambda: measure_requests(guarded),
+            reference=lambda: measure_requests(plain, numbers),
+            candidate=lambda: measure_requests(guarded, numbers),
             check=check_same,
             notes=lambda: f"prompts of 1,000 signs, {LINES} connections; CPU is the gateway's a request",
         )
 
 
-def measure_requests(stand: Stand) -> tuple[Sample, list[bytes]]:
-    """Return how fast a gateway answers requests that want no stream, and what it answered."""
-    server = stand.gateway
-    requests = [spell_request(server.place, stand.prompts[at % len(stand.prompts)]) for at in range(REQUESTS)]
+def measure_requests(stand: Stand, numbers: Iterator[int]) -> tuple[Sample, list[bytes]]:
+    """Return how fast a gateway answers requests that want no stream, and what it answered.
+
+    No prompt comes twice: where something stands in a text is remembered by its digest.
+    """
+    server, prompts = stand.gateway, stand.prompts
+    requests = [spell_request(server.place, f"{next(numbers)}. {prompts[at % len(prompts)]}") for at in range(REQUESTS)]
     before = server.process.cpu_seconds()
     seconds, answers = asyncio.run(ask_many(server.place, requests, lines=LINES))
     cpu = server.process.cpu_seconds() - before
