@@ -28,7 +28,9 @@ from tests.unit.recording.reading import read_record
 
 @asynccontextmanager
 async def opened(folder: Path, **limits: Any) -> AsyncIterator[Record]:
-    record = Record(folder, Identity("gateway-0"), limits=RecordLimits(retry_seconds=0.05, **limits))
+    record = Record(
+        folder, Identity("gateway-0"), limits=RecordLimits(**{"retry_seconds": 0.05, "commit_seconds": 60.0, **limits})
+    )
     record.open()
     try:
         yield record
