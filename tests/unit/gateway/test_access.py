@@ -109,6 +109,7 @@ def identity(folder: Path) -> dict[str, Any]:
     return {"issuers_file": folder / "issuers.json", "api_keys_file": folder / "keys.json"}
 
 
+@pytest.mark.slow  # a denial is remembered for ten seconds
 async def test_tokens_and_keys_of_others_are_known_by_their_own_names_and_need_rights(tmp_path: Path) -> None:
     let_in = policy(subjects=[
         {"cel": "issuer == 'corp' && claims.email.endsWith('@example.test')"}, {"user": "group:builders"},
