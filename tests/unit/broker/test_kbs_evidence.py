@@ -58,6 +58,19 @@ def test_evidence_that_is_spelt_otherwise_or_of_another_kind_is_refused(tee: str
     assert refused(parse_primary, tee, value) == message
 
 
+def spell(one: dict[str, Any]) -> str:
+    return json.dumps({"nvidia": {"device_evidence_list": [one]}})
+
+
+def test_a_device_may_bring_as_much_as_is_allowed_and_no_more() -> None:
+    many = spell(device(evidence="Z" * 699_048, certificate=pem(DEVICE.certificates[:1] * 16)))
+    (piece,) = parse_additional(many)
+    assert (len(piece.report), len(piece.certificates)) == (524_286, 16)
+    assert refused(parse_additional, spell(device(evidence="Z" * 699_050))) == "the evidence of a device is not base64"
+    message = "the evidence of a device is not base64 of at most 524288 bytes"
+    assert refused(parse_additional, spell(device(evidence="Z" * 699_052))) == message
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
