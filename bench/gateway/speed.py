@@ -28,6 +28,7 @@ PAUSE_MICROSECONDS: Final = 10_000
 FIRST_TOKENS: Final = 60
 REQUESTS: Final = 320
 LINES: Final = 16
+_numbers = itertools.count()
 _NGINX: Final = "nginx, 1 worker, unbuffered, same engine, TLS"
 
 
@@ -64,9 +65,8 @@ def measure_added(stand: Stand, server: Server) -> tuple[Sample, list[tuple[Hear
     times: tuple[list[float], list[float]] = ([], [])
     answers, before = [], server.process.cpu_seconds()
     try:
-        for number in range(FIRST_TOKENS):
+        for prompt in _make_prompts(stand, FIRST_TOKENS):
             for caller, seconds in zip((direct, through), times, strict=True):
-                prompt = stand.prompts[number % len(stand.prompts)]
                 first, heard = caller.ask(spell_request(caller.place, prompt, stream=True, max_tokens=3))
                 seconds.append(first)
                 answers.append((heard, 3))
@@ -106,12 +106,9 @@ def _open_paced(cost: Callable[[Sample], float], notes: str) -> Iterator[Pair]:
 def measure_paced(stand: Stand, server: Server) -> tuple[Sample, list[tuple[Heard, int]]]:
     """Return the CPU of a server for its streams, and the lag of the latest hundredth of chunks for each of them."""
     requests = [
-        spell_request(
-            server.place, stand.prompts[at % len(stand.prompts)], stream=True, max_tokens=CHUNKS,
-            seed=PAUSE_MICROSECONDS,
-        )
-        for at in range(STREAMS * ROUNDS)
-    ]  # fmt: skip
+        spell_request(server.place, prompt, stream=True, max_tokens=CHUNKS, seed=PAUSE_MICROSECONDS)
+        for prompt in _make_prompts(stand, STREAMS * ROUNDS)
+    ]
     before = server.process.cpu_seconds()
     # Begun one after another, as callers do: a burst of requests would be all that the latest chunks tell of.
     stagger = CHUNKS * PAUSE_MICROSECONDS / 1e6 / STREAMS
@@ -128,26 +125,27 @@ def measure_paced(stand: Stand, server: Server) -> tuple[Sample, list[tuple[Hear
 def open_guard_cost() -> Iterator[Pair]:
     """Compare two gateways, one whose policy asks for nothing and one whose policy asks for every guard."""
     with open_stand(guarded=False, nginx=False) as plain, open_stand(guarded=True, nginx=False) as guarded:
-        numbers = itertools.count()
         yield Pair(
-            reference=lambda: measure_requests(plain, numbers),
-            candidate=lambda: measure_requests(guarded, numbers),
+            reference=lambda: measure_requests(plain),
+            candidate=lambda: measure_requests(guarded),
             check=check_same,
             notes=lambda: f"prompts of 1,000 signs, {LINES} connections; CPU is the gateway's a request",
         )
 
 
-def measure_requests(stand: Stand, numbers: Iterator[int]) -> tuple[Sample, list[bytes]]:
-    """Return how fast a gateway answers requests that want no stream, and what it answered.
-
-    No prompt comes twice: where something stands in a text is remembered by its digest.
-    """
-    server, prompts = stand.gateway, stand.prompts
-    requests = [spell_request(server.place, f"{next(numbers)}. {prompts[at % len(prompts)]}") for at in range(REQUESTS)]
+def measure_requests(stand: Stand) -> tuple[Sample, list[bytes]]:
+    """Return how fast a gateway answers requests that want no stream, and what it answered."""
+    server = stand.gateway
+    requests = [spell_request(server.place, prompt) for prompt in _make_prompts(stand, REQUESTS)]
     before = server.process.cpu_seconds()
     seconds, answers = asyncio.run(ask_many(server.place, requests, lines=LINES))
     cpu = server.process.cpu_seconds() - before
     return Sample(len(requests), seconds, cpu), [read_body(heard.raw) for heard in answers]
+
+
+def _make_prompts(stand: Stand, count: int) -> list[str]:
+    """Return prompts of which none came before: where something stands in a text is remembered by its digest."""
+    return [f"{next(_numbers)}. {stand.prompts[at % len(stand.prompts)]}" for at in range(count)]
 
 
 def check_all(*sides: object) -> None:
