@@ -59,7 +59,7 @@ test: $(STAMP) binaries images ## Run every test: units, control plane, real nod
 	$(PYTEST) -n $(WORKERS) --no-loadscope-reorder
 
 .PHONY: test-quick
-test-quick: $(STAMP) ## Run what needs no cluster and little time (about 80 s)
+test-quick: $(STAMP) ## Run what needs no cluster and little time (about 60 s)
 	$(PYTEST) -n 2 --no-loadscope-reorder -m "not integration and not cluster and not vllm and not slow"
 
 .PHONY: coverage

@@ -121,7 +121,7 @@ def run_registry(
 
 
 def _wait(registry: Registry, log: Path) -> None:
-    for _ in range(200):
+    for _ in range(1200):
         try:
             registry.request("GET", "/v2/")
             return

@@ -192,7 +192,7 @@ async def test_rights_open_step_by_step_and_only_the_last_step_relays(stage: Sta
     assert answer.code == "class_above_ceiling"
     assert "the request is confidential+gdpr; your ceiling is below every level" in answer.message
     stage.bind("app", classificationlevels={"resourceNames": ["restricted"]})
-    for _ in range(60):
+    for _ in range(180):
         answer = await stage.until(403, what="the missing compartment")
         if "your ceiling is restricted" in answer.message:
             break
