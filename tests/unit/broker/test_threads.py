@@ -51,6 +51,30 @@ async def test_work_that_lasts_holds_up_none_that_comes_later() -> None:
     threads.close()
 
 
+async def test_a_thread_that_was_idle_and_works_again_is_not_waited_for() -> None:
+    threads, go_on = Threads(2, name="two"), threading.Event()
+    for _ in range(3):
+        await threads.run(lambda: None)
+        while threads._idle != threads._begun:  # until all wait for work again
+            await asyncio.sleep(0.001)
+        slow = asyncio.create_task(threads.run(lambda: go_on.wait(PATIENCE)))
+        assert await threads.run(lambda: 7) == 7
+        assert not slow.done()
+        go_on.set()
+        assert await slow is True
+        go_on.clear()
+    threads.close()
+
+
+async def test_threads_end_when_they_are_closed_and_hold_up_no_process() -> None:
+    threads = Threads(2, name="ending")
+    worker = await threads.run(threading.current_thread)
+    assert worker.daemon
+    threads.close()
+    await asyncio.to_thread(worker.join, PATIENCE)
+    assert not worker.is_alive()
+
+
 async def test_what_work_raises_is_raised_and_the_thread_goes_on() -> None:
     threads = Threads(1, name="one")
     with pytest.raises(ValueError, match="so it is"):
@@ -147,6 +171,7 @@ async def test_turns_do_work_in_its_order_and_let_the_loop_go_on_between() -> No
         beside += 1
         told.append("loop")
     assert [item for item in told if item != "loop"] == list(range(7))
+    assert told.index(2) - told.index(0) == 2
     # Three a turn: two turns end with others waiting, and the loop comes in between.
     assert told.index("loop", told.index(2)) < told.index(3) < told.index("loop", told.index(5)) < told.index(6)
     assert clock.now == 7
