@@ -92,11 +92,12 @@ def _conclude(outcome: Outcome) -> Aspect:
 
 
 def _explain_absence(outcome: Outcome) -> Aspect:
-    if outcome.waits_for_depot:
+    settings = outcome.world.settings
+    if outcome.waits_for_depot and not (settings.depot_host and settings.ca_pem):
         return is_unknown(
             KIND,
             Reason.DEPOT_UNREACHABLE,
-            f"Service {names.DEPOT_SERVICE} in namespace {outcome.world.settings.system_namespace} has no address, or "
+            f"Service {names.DEPOT_SERVICE} in namespace {settings.system_namespace} has no address, or "
             "its certificate is not issued yet; pods start once both are there",
         )
     if outcome.pods:

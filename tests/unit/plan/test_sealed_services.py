@@ -113,6 +113,7 @@ def test_nothing_is_rendered_as_plain_before_the_depot_has_read_the_source(
     assert (ready["status"], ready["reason"], ready["message"]) == ("False", reason, accepted["message"])
     assert condition(decided, "Reconciling")["status"] == "True"
     assert decided.check_after_seconds is not None
+    assert condition(decided, "Isolated")["reason"] != Reason.DEPOT_UNREACHABLE
 
 
 @pytest.mark.parametrize("inspection", [{}, SOMEWHERE_ELSE, UNREAD], ids=["not looked", "elsewhere", "could not look"])
