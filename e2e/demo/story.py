@@ -11,6 +11,7 @@ from e2e.cluster.provider import Cluster, NodeSpec, Options
 from e2e.cluster.registry import Registry
 from e2e.demo import screen
 from e2e.demo.attempts import attempt_all
+from e2e.demo.record import show_record
 from e2e.installation import ROOT, Installation
 from e2e.quickstart import RUNTIME, Quickstart
 
@@ -18,6 +19,8 @@ NAME = os.environ.get("SEKISHO_DEMO_NAME", "demo")
 SITE = "sekisho.node-restriction.kubernetes.io/site"
 TRUST = "sekisho.node-restriction.kubernetes.io/snp-attested-at"
 QUESTION = "What is the capital of Japan? Answer in one sentence."
+# A number that nobody has, with a check digit that holds.
+ITEM = "マイナンバーは１２３４-５６７８-９０１８です。書類を見てください。"
 
 
 def options() -> Options:
@@ -77,9 +80,12 @@ def tell() -> int:
     screen.title("5. Three attempts that must fail")
     held = attempt_all(installation)
 
-    screen.title("6. Next")
+    screen.title("6. The record, verified without trusting us")
+    recorded = show_record(cluster)
+
+    screen.title("7. Next")
     _farewell(cluster)
-    if not held:
+    if not (held and recorded):
         screen.bad("something that must fail did not; see above")
         return 1
     return 0
@@ -122,6 +128,8 @@ def _converse(cluster: Cluster) -> float:
         screen.good(f"answer: {answer.strip()}")
         refusal = ask(address, token, model="web/faq-bot", question=QUESTION)
         screen.stopped(f"the same caller asks web/faq-bot, which nobody allowed: {refusal}")
+        screen.say(f"ask legal/contract-review: {ITEM}")
+        screen.stopped(ask(address, token, model="legal/contract-review", question=ITEM))
     return answered_at
 
 
