@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.alias_generators import to_camel
 
 from sekisho.api.meta import Expiry, Name
+from sekisho.api.problems import spell_problem
 from sekisho.errors import Reason, RefusedError
 
 PREFIX: Final = "sk-sekisho-"
@@ -81,8 +82,7 @@ def parse_entry(raw: Mapping[str, Any]) -> KeyEntry:
     try:
         return KeyEntry.model_validate(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise _refuse(f"{'.'.join(map(str, first['loc'])) or 'an entry'}: {first['msg']}") from None
+        raise _refuse(spell_problem(error, otherwise="an entry")) from None
 
 
 def parse_api_keys(text: str) -> ApiKeys:

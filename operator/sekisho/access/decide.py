@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from sekisho.access.policies import Policy
+from sekisho.access.references import list_references
 from sekisho.api.v1alpha1.accesspolicy import Budgets
 from sekisho.classify.lattice import DataClass, Lattice
 from sekisho.errors import Reason, RefusedError, Rejection
 
-_SERVICE_ACCOUNT: Final = "system:serviceaccount:"
 _MAX_NAMED: Final = 5
 
 
@@ -33,14 +33,6 @@ class Asker:
     groups: tuple[str, ...]
     issuer: str
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    def references(self) -> frozenset[str]:
-        """Return every UserRef that means it."""
-        names = {f"user:{self.username}", *(f"group:{group}" for group in self.groups)}
-        namespace, _, account = self.username.removeprefix(_SERVICE_ACCOUNT).partition(":")
-        if self.username.startswith(_SERVICE_ACCOUNT) and account:
-            names.add(f"serviceaccount:{namespace}:{account}")
-        return frozenset(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +110,7 @@ def decide_access(
 
 def _meaning(policies: Iterable[Policy], asker: Asker, model: str, now: datetime) -> list[Policy]:
     """Return the policies in force that mean a caller, in the order of their names."""
-    names = asker.references()
+    names = list_references(asker.username, asker.groups)
     facts = {
         "claims": asker.claims, "user": asker.username, "groups": list(asker.groups), "issuer": asker.issuer,
         "model": model,

@@ -10,9 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from sekisho.api.meta import parse_quantity
 from sekisho.api.names import HEALTH_PORT, HTTPS_TARGET_PORT
+from sekisho.api.problems import refuse_variable
 from sekisho.broker.challenges import MAX_SECONDS
 from sekisho.broker.keys import KeyLimits
-from sekisho.errors import Reason, RefusedError
 from sekisho.kube.reflecting import Freshness
 from sekisho.recording.record import RecordLimits
 from sekisho.recording.settings import RecordingSettings
@@ -67,9 +67,7 @@ class BrokerSettings(BaseModel):
         try:
             return cls.model_validate(given | {"recording": RecordingSettings.read(environ)})
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            variable = PREFIX + str(first["loc"][0]).upper()
-            raise RefusedError(Reason.INVALID_SPEC, f"environment variable {variable}: {first['msg']}") from error
+            raise refuse_variable(error, PREFIX) from error
 
     @property
     def record(self) -> RecordLimits:

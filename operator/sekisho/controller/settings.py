@@ -18,6 +18,7 @@ from sekisho.api.names import (
     UNSAFE_RELEASE_COMPONENT,
     UNSAFE_RELEASE_SERVICE,
 )
+from sekisho.api.problems import refuse_variable
 from sekisho.errors import Reason, RefusedError
 from sekisho.render.settings import Canary, ReleaseAddress, RenderSettings
 
@@ -107,9 +108,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            variable = PREFIX + str(first["loc"][0]).upper()
-            raise RefusedError(Reason.INVALID_SPEC, f"environment variable {variable}: {first['msg']}") from error
+            raise refuse_variable(error, PREFIX) from error
         except ValueError as error:
             raise RefusedError(Reason.INVALID_SPEC, f"an environment variable of {PREFIX}* is not JSON") from error
 

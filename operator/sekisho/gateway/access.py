@@ -14,6 +14,7 @@ from sekisho.access.decide import Access, Asker, Question, check_let_in, decide_
 from sekisho.access.policies import Policy
 from sekisho.classify.lattice import Lattice
 from sekisho.gateway.identity import Caller
+from sekisho.recording.logs import write_file
 
 _log = logging.getLogger(__name__)
 _KEEP_SECONDS: Final = 10.0
@@ -98,9 +99,7 @@ class AccessGate:
         if text == self._kept:
             return
         try:
-            fresh = self._place.with_suffix(".new")
-            fresh.write_text(text)
-            fresh.rename(self._place)
+            write_file(self._place, text.encode())
             self._kept = text
         except OSError as error:
             _log.warning("the counts of budgets cannot be kept", extra={"detail": type(error).__name__})

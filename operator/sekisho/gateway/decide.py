@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from sekisho.access.references import list_references
 from sekisho.api.names import CLASS_LABEL, name_child
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.classify.lattice import DataClass, Floor, Lattice, join_floors
@@ -17,7 +18,6 @@ from sekisho.gateway.guards.rulebook import Rulebook
 from sekisho.redact.detect import Tagger
 
 CLASS_HEADER: Final = "x-sekisho-classification"
-_SERVICE_ACCOUNT: Final = "system:serviceaccount:"
 _WANTED: Final = ("Isolated", "Ready")
 _MAX_MESSAGE: Final = 512
 
@@ -225,10 +225,7 @@ def _resolve_cleared(law: Law, service: ServiceFacts) -> DataClass:
 
 def is_user(service: ServiceFacts, username: str, groups: Iterable[str]) -> bool:
     """Tell whether a service answers a caller: named by its spec, and where its key is guarded by the grants too."""
-    names = {f"user:{username}", *(f"group:{group}" for group in groups)}
-    namespace, _, account = username.removeprefix(_SERVICE_ACCOUNT).partition(":")
-    if username.startswith(_SERVICE_ACCOUNT) and account:
-        names.add(f"serviceaccount:{namespace}:{account}")
+    names = list_references(username, groups)
     named = names & service.users if service.users else names
     return bool(named) and (service.granted is None or bool(named & service.granted))
 

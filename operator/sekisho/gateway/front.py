@@ -300,8 +300,9 @@ class Front:
         await parts.guards.judge(rules, guarded)
         check_ready(service)
         backend = find_backend(service, parts.facts.ports, domain=parts.cluster_domain)
-        trail.backend = {"name": backend.host, "site": service.site or None, "tier": parts.facts.tier_of(service)}
-        way = Way(parts.facts.tier_of(service), access.redact, name_tenant(service.namespace, caller.username))
+        tier = parts.facts.tier_of(service)
+        trail.backend = {"name": backend.host, "site": service.site or None, "tier": tier}
+        way = Way(tier, access.redact, name_tenant(service.namespace, caller.username))
         sent = await parts.guards.mask(law.book, rules, way, body=asked.body, guarded=guarded)
         answerer = guard_answerer(build_answerer(asked, guarded.text_filter), guarded)
         return _Cleared(backend, asked, asked.render(backend.served_name, sent), answerer)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.alias_generators import to_camel
 
 from sekisho.api.meta import Name
+from sekisho.api.problems import spell_problem
 from sekisho.errors import Reason, RefusedError
 
 ALGORITHMS: Final = ("RS256", "ES256", "EdDSA")
@@ -84,9 +85,7 @@ def parse_issuers(text: str) -> tuple[IssuerSpec, ...]:
             raise RefusedError(Reason.INVALID_SPEC, f"issuers must be a list of at most {MAX_ISSUERS}")
         issuers = tuple(IssuerSpec.model_validate(item) for item in raw)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "an issuer"
-        raise RefusedError(Reason.INVALID_SPEC, f"issuers: {where}: {first['msg']}") from None
+        raise RefusedError(Reason.INVALID_SPEC, f"issuers: {spell_problem(error, otherwise='an issuer')}") from None
     except ValueError:
         raise RefusedError(Reason.INVALID_SPEC, "issuers cannot be read: they are not JSON") from None
     for what in ("name", "issuer"):

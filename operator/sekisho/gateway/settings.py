@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from sekisho.api.meta import parse_quantity
 from sekisho.api.names import HEALTH_PORT, HTTPS_TARGET_PORT
-from sekisho.errors import Reason, RefusedError
+from sekisho.api.problems import refuse_variable
 from sekisho.gateway.admission import AdmissionLimits
 from sekisho.gateway.relay import RelayLimits
 from sekisho.kube.reflecting import Freshness
@@ -97,9 +97,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(given | {"recording": RecordingSettings.read(environ)})
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            variable = f"environment variable {PREFIX}{str(first['loc'][0]).upper()}: " if first["loc"] else ""
-            raise RefusedError(Reason.INVALID_SPEC, f"{variable}{first['msg']}") from error
+            raise refuse_variable(error, PREFIX) from error
 
     @property
     def admission(self) -> AdmissionLimits:

@@ -28,6 +28,7 @@ from sekisho.gateway.issuers import (
     parse_keys,
     verify_token,
 )
+from sekisho.recording.logs import write_file
 
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS: Final = 5.0
@@ -130,9 +131,8 @@ class KeySource:
     def _keep(self, text: str) -> None:
         """Keep what was fetched; a disk that is full keeps nothing, and costs nothing but the next restart."""
         try:
-            fresh = self._place.with_suffix(".new")
-            fresh.write_text(json.dumps({"at": self._state.at, "url": self._issuer.jwks_url, "keys": text}))
-            fresh.rename(self._place)
+            kept = {"at": self._state.at, "url": self._issuer.jwks_url, "keys": text}
+            write_file(self._place, json.dumps(kept).encode())
         except OSError as error:
             _log.warning("keys of an issuer cannot be kept", extra={"detail": type(error).__name__})
 

@@ -1,18 +1,15 @@
 """The status of an AccessPolicy: whether its expressions can be computed, and whether it lets anybody in."""
 
-from datetime import datetime
-
 from sekisho.access.policies import build_policy
 from sekisho.api.v1alpha1.accesspolicy import AccessPolicySpec, AccessPolicyStatus
 from sekisho.classify.lattice import Lattice
 from sekisho.errors import Reason, RefusedError, Rejection
 from sekisho.plan.accepted import accept, publish, refuse
 from sekisho.plan.classing import require_policy
-from sekisho.plan.matching import describe_partners, read_now
+from sekisho.plan.grants import judge_force
+from sekisho.plan.matching import describe_partners, look_again, read_now
 from sekisho.plan.world import AccessWorld, GrantObject, Published
 from sekisho.redact.categories import select
-
-_LONGEST_SECONDS = 3600.0
 
 
 def plan_accesspolicy(obj: GrantObject[AccessPolicySpec], world: AccessWorld) -> Published:
@@ -24,7 +21,7 @@ def plan_accesspolicy(obj: GrantObject[AccessPolicySpec], world: AccessWorld) ->
     else:
         spec = obj.spec
         body["summary"] = _summarise(spec)
-        wait = _ends_after(spec, world.now_at)
+        wait = look_again([spec], world.now_at)
         wrong = _find_wrong(obj, spec, world)
         if wrong is not None:
             facet = refuse(wrong)
@@ -50,10 +47,8 @@ def _find_wrong(obj: GrantObject[AccessPolicySpec], spec: AccessPolicySpec, worl
 
 def _find_gap(spec: AccessPolicySpec, world: AccessWorld) -> tuple[Rejection | None, bool]:
     """Return why the policy lets nobody in, and whether only a change of it helps."""
-    if spec.suspended:
-        return Rejection(Reason.GRANT_SUSPENDED, "it is suspended; set suspended to false to put it in force"), True
-    if spec.expires_at is not None and read_now(world.now_at) >= datetime.fromisoformat(spec.expires_at):
-        return Rejection(Reason.GRANT_EXPIRED, f"it ended at {spec.expires_at}; set a later expiresAt"), True
+    if (stopped := judge_force(spec, read_now(world.now_at))) is not None:
+        return stopped, True
     try:
         lattice = Lattice.of(require_policy(world.policy))
         if spec.ceiling is not None:
@@ -63,13 +58,6 @@ def _find_gap(spec: AccessPolicySpec, world: AccessWorld) -> tuple[Rejection | N
     if missing := sorted(set(spec.sites or ()) - world.sites):
         return Rejection(Reason.NO_SITE, f'there is no Site "{missing[0]}"; create it or name another'), False
     return None, False
-
-
-def _ends_after(spec: AccessPolicySpec, now_at: float) -> float | None:
-    if spec.expires_at is None:
-        return None
-    left = datetime.fromisoformat(spec.expires_at).timestamp() - now_at
-    return min(left, _LONGEST_SECONDS) if left > 0 else None
 
 
 def _summarise(spec: AccessPolicySpec) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from sekisho.api.v1alpha1.accesspolicy import AccessPolicySpec
 from sekisho.api.v1alpha1.classificationpolicy import KeyOwner
 from sekisho.api.v1alpha1.datagrant import DataGrantSpec
 from sekisho.api.v1alpha1.keyreleasepolicy import KeyReleasePolicySpec
@@ -33,7 +34,7 @@ def _fits(pattern: str, key_id: str) -> bool:
     return key_id.startswith(pattern[:-1]) if pattern.endswith("*") else key_id == pattern
 
 
-def judge_force(spec: KeyReleasePolicySpec | DataGrantSpec, now: datetime) -> Rejection | None:
+def judge_force(spec: KeyReleasePolicySpec | DataGrantSpec | AccessPolicySpec, now: datetime) -> Rejection | None:
     """Return why a grant is not in force; None where it is."""
     if spec.suspended:
         return Rejection(Reason.GRANT_SUSPENDED, "it is suspended; set suspended to false to put it in force")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from sekisho.api.v1alpha1.accesspolicy import AccessPolicySpec
 from sekisho.api.v1alpha1.datagrant import DataGrantSpec
 from sekisho.api.v1alpha1.keyreleasepolicy import EvidenceDemand, KeyReleasePolicySpec
 from sekisho.errors import Reason, Rejection
@@ -34,7 +35,9 @@ def find_evidence_gap(demand: EvidenceDemand, world: GrantWorld) -> Rejection | 
     )
 
 
-def look_again(specs: Iterable[KeyReleasePolicySpec | DataGrantSpec | Rejection], now_at: float) -> float | None:
+def look_again(
+    specs: Iterable[KeyReleasePolicySpec | DataGrantSpec | AccessPolicySpec | Rejection], now_at: float
+) -> float | None:
     """Return after how long the next of some grants ends; None where none will."""
     ends = [item.expires_at for item in specs if not isinstance(item, Rejection) and item.expires_at is not None]
     left = [datetime.fromisoformat(end).timestamp() - now_at for end in ends]

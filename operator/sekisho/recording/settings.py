@@ -7,7 +7,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sekisho.errors import Reason, RefusedError
+from sekisho.api.problems import refuse_variable
 from sekisho.ledger.notes import check_name
 from sekisho.recording.keeper import Keeping
 from sekisho.recording.record import Identity, Record, RecordLimits
@@ -47,9 +47,7 @@ class RecordingSettings(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            variable = PREFIX + str(first["loc"][0]).upper()
-            raise RefusedError(Reason.INVALID_SPEC, f"environment variable {variable}: {first['msg']}") from error
+            raise refuse_variable(error, PREFIX) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ LIST: Final = Kind("a list of at most 1024 items", (list,), 0, 1024)
 WORD: Final = Kind("a string of at most 256 characters", (str,), 0, 256)
 TEXT: Final = Kind("a string", (str,))
 COUNT: Final = Kind("a whole number from 1 to 16777216", (int,), 1, 1 << 24)
+TEMPERATURE: Final = Kind("a number from 0 to 2", (int, float), 0, 2)
+TOP_P: Final = Kind("a number from 0 to 1", (int, float), 0, 1)
 
 
 def quote(value: Any) -> str:
