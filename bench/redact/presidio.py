@@ -1,9 +1,7 @@
 """F2: the six entities that both know, masked by the product and by Presidio in an environment of its own."""
 
 import json
-import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.harness import Pair, Sample, WrongAnswerError
+from bench.homes import ensure_home
 from bench.redact.masking import mask
 from bench.redact.prompts import build_prompts
 from sekisho.redact.categories import Category
@@ -23,7 +22,6 @@ ENTITIES: Final = {
 }  # fmt: skip
 _LOCK: Final = Path(__file__).with_name("requirements.txt")
 _WORKER: Final = Path(__file__).with_name("presidio_worker.py")
-_IMAGES: Final = Path(__file__).resolve().parents[2] / "inference-images"
 
 Found = list[list[tuple[int, int, str]]]
 
@@ -71,24 +69,7 @@ def demand_same_items(expected: object, found: object) -> None:
 
 def ensure_presidio() -> Path:
     """Return the Python of the environment; made where it is missing, some seconds and 100 MB fetched."""
-    if str(_IMAGES) not in sys.path:
-        sys.path.append(str(_IMAGES))  # the folder's name is no package name; last, so that it shadows nothing
-    from imagebuild.failure import run_program  # noqa: PLC0415
-    from imagebuild.site import find_uv  # noqa: PLC0415
-    from imagebuild.store import cache_folder, hash_inputs, locked, say  # noqa: PLC0415
-
-    home = cache_folder() / "bench" / f"presidio-{hash_inputs([sys.version], [_LOCK])}"
-    with locked(home.parent / "presidio.lock", "Presidio"):
-        if not (home / ".complete").is_file():
-            say("Presidio: installing (some seconds, 100 MB fetched the first time)")
-            shutil.rmtree(home, ignore_errors=True)
-            run_program([*find_uv(), "venv", "-q", "--python", sys.executable, home])
-            run_program(
-                [*find_uv(), "pip", "install", "-q", "--no-deps", "--require-hashes", "--link-mode", "copy",
-                 "--python", home / "bin/python", "-r", _LOCK]
-            )  # fmt: skip
-            (home / ".complete").touch()
-    return home / "bin/python"
+    return ensure_home("presidio", _LOCK, who="Presidio", about="some seconds, 100 MB fetched")
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Anthropic's Messages are read strictly and become a chat."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,6 +20,17 @@ JSON: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=8,
 )
+
+
+def demand_read_or_refused(read: Callable[..., Asked], name: str, value: Any) -> None:
+    """Read a request in which a field holds a value; a refusal must name the field."""
+    try:
+        read(**{name: value}).render("served")
+    except FieldError as refusal:
+        param = refusal.param or name
+    else:
+        param = name
+    assert param.startswith(name)
 
 
 def read(**fields: Any) -> Asked:
@@ -92,13 +104,7 @@ def test_a_number_that_json_does_not_know_is_refused_inside_a_tool_call() -> Non
 @given(st.sampled_from(sorted(FIELDS)), JSON)
 @settings(deadline=None, max_examples=80)
 def test_whatever_stands_in_a_field_is_read_or_refused_by_its_name(name: str, value: Any) -> None:
-    try:
-        read(**{name: value}).render("served")
-    except FieldError as refusal:
-        param = refusal.param or name
-    else:
-        param = name
-    assert param.startswith(name)
+    demand_read_or_refused(read, name, value)
 
 
 def test_a_conversation_with_tools_becomes_a_chat() -> None:
