@@ -1,7 +1,8 @@
 """Which tests share a worker, and which begin first, where several run at once; what holds for every property."""
 
+import asyncio
 import gc
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the longest groups begin first; within a group the order stays random."""
     ranks = {group: rank for rank, group in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(group_of(str(item.path.relative_to(ROOT))), len(ranks)))
+    for item in items:
+        if isinstance(item, pytest.Function) and asyncio.iscoroutinefunction(item.obj):
+            item.fixturenames.insert(0, "goodbyes")  # what is set up first ends last
+
+
+@pytest.fixture
+async def goodbyes() -> AsyncIterator[None]:
+    """Let connections that are being closed say goodbye before their loop ends: TLS takes both sides for that.
+
+    One that nobody closes stays, and is complained about as before.
+    """
+    yield
+    transports = getattr(asyncio.get_running_loop(), "_transports", {})
+    for _ in range(300):
+        if all(each.get_extra_info("socket").fileno() < 0 for each in list(transports.values())):
+            return
+        await asyncio.sleep(0.01)

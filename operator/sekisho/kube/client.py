@@ -13,6 +13,7 @@ from multidict import CIMultiDict
 
 from sekisho.api.names import FIELD_MANAGER
 from sekisho.errors import UnavailableError
+from sekisho.kube.connections import Connections
 from sekisho.kube.credentials import Credentials
 from sekisho.kube.failures import ApiConflictError, ApiRefusedError, ApiUnavailableError
 from sekisho.kube.pace import TokenBucket
@@ -86,6 +87,7 @@ class KubeClient:
         self._session: aiohttp.ClientSession | None = None
         self._ssl: ssl.SSLContext | bool = False
         self._retiring: dict[asyncio.Task[None], aiohttp.ClientSession] = {}
+        self._connections = Connections()
 
     async def __aenter__(self) -> Self:
         self._ssl = await asyncio.to_thread(self._credentials.build_ssl_context)
@@ -95,7 +97,9 @@ class KubeClient:
     def _open(self) -> aiohttp.ClientSession:
         limits = self._limits
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=limits.connections, ssl=self._ssl, keepalive_timeout=60),
+            connector=aiohttp.TCPConnector(
+                limit=limits.connections, ssl=self._ssl, keepalive_timeout=60, socket_factory=self._connections.make
+            ),
             timeout=aiohttp.ClientTimeout(total=limits.request_seconds, sock_connect=limits.connect_seconds),
             headers={"User-Agent": self._user_agent},
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -113,6 +117,7 @@ class KubeClient:
             task.cancel()
         for each in filter(None, (session, *retiring.values())):
             await each.close()
+        await self._connections.end()
 
     def _replace(self, silent: aiohttp.ClientSession) -> None:
         """Leave every connection behind after one fell silent: its siblings are as dead, and each would cost a wait."""
