@@ -25,6 +25,7 @@ from sekisho.ledger.checkpoint import Checkpoint
 from sekisho.ledger.entry import OPENED, encode_entry
 from sekisho.ledger.merkle import EMPTY_ROOT
 from sekisho.ledger.receipt import SignedBatch, Written, batch_of, sign_batch
+from sekisho.recording.claim import Claim
 from sekisho.recording.keeper import Keeper, Keeping, Lag
 from sekisho.recording.keys import PUBLIC_KEY, LogKey, read_body_key, read_log_key, write_whole
 from sekisho.recording.logs import LOGS, LogLimits, Logs
@@ -89,7 +90,7 @@ _Outcome = tuple["asyncio.Future[Any] | Future[Any]", Any, SekishoError | None]
 
 
 class Record:
-    """Appends entries to logs in one folder. Open it, close it, one process a folder.
+    """Appends entries to logs in one folder, which no other process may have meanwhile. Open it, close it.
 
     Args:
         folder: Where keys and logs are; made where it is missing.
@@ -122,6 +123,7 @@ class Record:
         self._patience = Patience(self._limits.commit_seconds, self._unavailable)
         self._thread: threading.Thread | None = None
         self._keeper = Keeper(folder / LOGS, keeping or Keeping(), note=self._note, active=self._active)
+        self._claim = Claim(folder)
         self._logs: Logs | None = None
         self._signed: dict[tuple[str, int], SignedBatch] = {}
         self._keys: tuple[LogKey, bytes] | None = None
@@ -278,6 +280,7 @@ class Record:
         if time.monotonic() - self._failed_at < self._limits.retry_seconds:
             return False
         try:
+            self._claim.take()
             if self._keys is None:
                 self._keys = self._read_keys()
             if self._logs is None:
@@ -362,12 +365,12 @@ class Record:
                 _log.error("a checkpoint cannot be written", extra={"detail": error.strerror})
 
     def _end(self) -> None:
-        if self._logs is None:
-            return
-        if self._logs.is_open and not self._logs.is_published:
-            with contextlib.suppress(OSError):
-                self._logs.publish()
-        self._logs.close()
+        if self._logs is not None:
+            if self._logs.is_open and not self._logs.is_published:
+                with contextlib.suppress(OSError):
+                    self._logs.publish()
+            self._logs.close()
+        self._claim.release()
 
     def _fail(self, problem: str) -> None:
         if problem != self.problem:

@@ -228,6 +228,21 @@ async def test_a_folder_that_cannot_be_used_refuses_and_is_tried_again(tmp_path:
     assert [item["kind"] for item in read(folder)] == ["opened", "y"]
 
 
+async def test_a_folder_has_one_writer_and_the_next_goes_on_once_that_has_ended(tmp_path: Path) -> None:
+    async with opened(tmp_path) as first:
+        await first.append({"kind": "x"})
+        async with opened(tmp_path) as second:
+            with pytest.raises(UnavailableError) as refusal:
+                await second.append({"kind": "lost"})
+            assert refusal.value.reason is Reason.RECORD_UNAVAILABLE
+            assert "another process still writes this record" in refusal.value.message
+            await first.append({"kind": "y"})
+            await first.close()
+            await until(lambda: second.problem is None, what="the next to have the folder")
+            await second.append({"kind": "z"})
+    assert [item["kind"] for item in read(tmp_path)] == ["opened", "x", "y", "opened", "z"]
+
+
 async def test_digests_of_bodies_are_equal_for_equal_bodies_and_need_the_key(tmp_path: Path) -> None:
     async with opened(tmp_path) as record:
         await record.append({})
