@@ -170,6 +170,7 @@ class Reason(StrEnum):
     RECORD_FORKED = "RecordForked"
     OVERLOADED = "Overloaded"
     BUDGET_EXHAUSTED = "BudgetExhausted"
+    PRICE_UNKNOWN = "PriceUnknown"
     REQUEST_INVALID = "RequestInvalid"
     REQUEST_TOO_LARGE = "RequestTooLarge"
     ENDPOINT_UNKNOWN = "EndpointUnknown"

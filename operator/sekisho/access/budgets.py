@@ -1,4 +1,4 @@
-"""How much may still be asked for: buckets that refill over a minute, and counts of a day. Pure; time is given.
+"""How much may still be asked for: buckets that refill over a minute, counts of a day and a month. Pure; time is given.
 
 What a request will cost is not known before its answer. A request is let in while anything is left, an estimate of
 its prompt is taken at once, and what it really took is settled at its end; the next ones wait for what is owed.
@@ -8,15 +8,17 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
+from sekisho.access.costs import Terms, Usage, parse_amount, spell_amount
 from sekisho.api.v1alpha1.accesspolicy import Budgets
 from sekisho.errors import Reason, SekishoError, UnavailableError
 
 MAX_ACCOUNTS: Final = 50_000
 _MINUTE: Final = 60.0
 _DAY: Final = 86_400
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 
 class BudgetError(UnavailableError):
@@ -49,6 +51,10 @@ class _Account:
     tokens: _Bucket | None = None
     day: int = 0
     day_tokens: int = 0
+    month: int = 0
+    currency: str = ""
+    day_cost: int = 0
+    month_cost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +62,8 @@ class Charge:
     """What was taken when a request was let in; to be settled once."""
 
     account: tuple[str, str]
-    budgets: Budgets
-    estimate: int
+    terms: Terms
+    estimate: Usage
 
 
 class Accounts:
@@ -71,40 +77,43 @@ class Accounts:
         self._replicas = max(1, replicas)
         self._accounts: OrderedDict[tuple[str, str], _Account] = OrderedDict()
 
-    def reserve(self, policy: str, caller: str, budgets: Budgets, *, estimate: int, now: float) -> Charge:
+    def reserve(self, policy: str, caller: str, terms: Terms, *, estimate: Usage, now: float) -> Charge:
         """Let one request in and take what it is estimated to cost.
 
         Args:
             policy: namespace/name of the policy.
             caller: Who asks; does not count where the policy's callers share.
-            budgets: The policy's.
+            terms: The policy's budgets, and what tokens cost.
             estimate: Tokens of its prompt, about.
             now: Unix seconds.
 
         Raises:
             BudgetError: Something is used up; nothing was taken.
         """
+        budgets = terms.budgets
         key = (policy, caller if budgets.per == "Caller" else "")
         account = self._open(key)
         whose = "your budget" if budgets.per == "Caller" else "the budget that its callers share"
         self._check(account, budgets, f"{whose} under AccessPolicy {policy}", now)
         if account.requests is not None:
             account.requests.left -= 1
-        self._take(account, estimate)
-        return Charge(key, budgets, estimate)
+        self._take(account, estimate.total, estimate.cost(terms.counted))
+        return Charge(key, terms, estimate)
 
-    def settle(self, charge: Charge, *, tokens: int, now: float) -> None:
-        """Take what a request really cost, or give back what it did not."""
-        account = self._open(charge.account)
-        self._refresh(account, charge.budgets, now)
-        self._take(account, tokens - charge.estimate)
+    def settle(self, charge: Charge, *, used: Usage, now: float) -> int:
+        """Take what a request really cost, or give back what it did not; return its cost in trillionths."""
+        account, rates = self._open(charge.account), charge.terms.counted
+        self._refresh(account, charge.terms.budgets, now)
+        cost = used.cost(rates)
+        self._take(account, used.total - charge.estimate.total, cost - charge.estimate.cost(rates))
+        return cost
 
     def dump(self) -> dict[str, Any]:
-        """Return the counts of the day, so that a new start goes on from them."""
+        """Return the counts of day and month, so that a new start goes on from them."""
         kept = [
-            [policy, caller, account.day, account.day_tokens]
-            for (policy, caller), account in self._accounts.items()
-            if account.day_tokens
+            [policy, caller, item.day, item.day_tokens, item.month, item.currency, item.day_cost, item.month_cost]
+            for (policy, caller), item in self._accounts.items()
+            if item.day_tokens or item.month_cost
         ]
         return {"format": _FORMAT, "accounts": kept}
 
@@ -114,11 +123,15 @@ class Accounts:
         Raises:
             ValueError: They are not such counts.
         """
-        if saved.get("format") != _FORMAT or not isinstance(saved.get("accounts"), list):
+        if saved.get("format") not in {1, _FORMAT} or not isinstance(saved.get("accounts"), list):
             raise ValueError("these are not the counts of budgets")
-        for item in saved["accounts"][-MAX_ACCOUNTS:]:
-            policy, caller, day, tokens = item
-            self._accounts[str(policy), str(caller)] = _Account(day=int(day), day_tokens=int(tokens))
+        for policy, caller, day, tokens, *more in saved["accounts"][-MAX_ACCOUNTS:]:
+            self._accounts[str(policy), str(caller)] = account = _Account(day=int(day), day_tokens=int(tokens))
+            # Before there were costs, nothing followed.
+            if more:
+                month, currency, day_cost, month_cost = more
+                account.month, account.currency = int(month), str(currency)
+                account.day_cost, account.month_cost = int(day_cost), int(month_cost)
 
     def _open(self, key: tuple[str, str]) -> _Account:
         account = self._accounts.get(key)
@@ -136,7 +149,13 @@ class Accounts:
         account.requests = self._refill(account.requests, budgets.requests_per_minute, now)
         account.tokens = self._refill(account.tokens, budgets.tokens_per_minute, now)
         if account.day != (today := int(now // _DAY)):
-            account.day, account.day_tokens = today, 0
+            account.day, account.day_tokens, account.day_cost = today, 0, 0
+        if budgets.cost is None:
+            return
+        month, currency = _month(now)[0], budgets.cost.currency
+        if (account.month, account.currency) != (month, currency):
+            account.day_cost = account.day_cost if account.currency == currency else 0
+            account.month, account.currency, account.month_cost = month, currency, 0
 
     def _refill(self, bucket: _Bucket | None, limit: int | None, now: float) -> _Bucket | None:
         if limit is None:
@@ -161,13 +180,38 @@ class Accounts:
                 "00:00 UTC",
                 retry_seconds=max(1, math.ceil(left)),
             )
+        self._check_cost(account, budgets, whose, now)
+
+    def _check_cost(self, account: _Account, budgets: Budgets, whose: str, now: float) -> None:
+        if (cost := budgets.cost) is None:
+            return
+        ends = {"day": (account.day + 1) * _DAY, "month": _month(now)[1]}
+        limits = (("day", cost.per_day, account.day_cost), ("month", cost.per_month, account.month_cost))
+        for span, most, spent in limits:
+            if most is None or spent < (share := parse_amount(most) // self._replicas):
+                continue
+            renews = datetime.fromtimestamp(ends[span], UTC)
+            raise BudgetError(
+                f"{whose} of {most} {cost.currency} a {span} is used up: {spell_amount(spent)} were spent here, "
+                f"{spell_amount(share)} are allowed here; it begins anew at {renews:%Y-%m-%d %H:%M} UTC",
+                retry_seconds=max(1, math.ceil(ends[span] - now)),
+            )
 
     def _used_up(self, whose: str, limit: int, unit: str, *, lacking: float) -> SekishoError:
         wait = max(1, math.ceil(lacking * _MINUTE / self._share(limit)))
         return BudgetError(f"{whose} of {limit} {unit} is used up; try again in {wait} s", retry_seconds=wait)
 
     @staticmethod
-    def _take(account: _Account, tokens: int) -> None:
+    def _take(account: _Account, tokens: int, cost: int) -> None:
         if account.tokens is not None:
             account.tokens.left -= tokens
         account.day_tokens = max(0, account.day_tokens + tokens)
+        account.day_cost = max(0, account.day_cost + cost)
+        account.month_cost = max(0, account.month_cost + cost)
+
+
+def _month(now: float) -> tuple[int, float]:
+    """Return a month's number and the Unix seconds of its end, in UTC."""
+    at = datetime.fromtimestamp(now, UTC)
+    end = datetime(at.year + at.month // 12, at.month % 12 + 1, 1, tzinfo=UTC)
+    return at.year * 12 + at.month, end.timestamp()

@@ -104,6 +104,8 @@ LabelKey = Annotated[
 ]
 ClassName = Annotated[str, Field(min_length=1, max_length=32, pattern=DNS_LABEL)]
 Jurisdiction = Annotated[str, Field(min_length=2, max_length=8, pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,5})?$")]
+Money = Annotated[str, Field(max_length=24, pattern=r"^[0-9]{1,12}(\.[0-9]{1,6})?$")]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", max_length=3)]
 Pem = Annotated[
     str, Field(min_length=32, max_length=8192, pattern=r"^\s*-----BEGIN [A-Z ]+-----[\s\S]+-----END [A-Z ]+-----\s*$")
 ]

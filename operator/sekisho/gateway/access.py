@@ -4,12 +4,14 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from sekisho.access.budgets import Accounts, Charge
+from sekisho.access.costs import Rates, Terms, Usage, check_priced, spell_amount
 from sekisho.access.decide import Access, Asker, Question, check_let_in, decide_access, is_let_in
 from sekisho.access.policies import Policy
 from sekisho.classify.lattice import Lattice
@@ -23,11 +25,27 @@ _BYTES_PER_TOKEN: Final = 4
 FILE: Final = "budgets.json"
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is charged for.
+
+    Attributes:
+        model: namespace/name.
+        site: Where it is answered; None where that is not known.
+        rates: What its tokens cost there; None where nobody says.
+    """
+
+    model: str
+    site: str | None
+    rates: Rates | None
+    body_bytes: int
+
+
 class AccessGate:
     """Decides by policies and keeps their budgets.
 
     Args:
-        folder: Where the counts of the day are kept over restarts.
+        folder: Where the counts of day and month are kept over restarts.
         replicas: Among how many replicas budgets are shared.
         clock: Unix seconds.
     """
@@ -59,33 +77,43 @@ class AccessGate:
         """
         return decide_access(policies, _asker(caller), question, lattice=lattice, now=self._now())
 
-    def charge(self, access: Access, caller: Caller, *, body_bytes: int) -> Charge | None:
+    def charge(self, access: Access, caller: Caller, order: Order) -> Charge | None:
         """Charge a request to its policy's budgets; None where it has none.
 
         Raises:
             BudgetError: They are used up.
+            RefusedError: PriceUnknown, they count cost, and nobody says what the model costs.
         """
         if access.policy is None or access.budgets is None:
             return None
-        estimate = body_bytes // _BYTES_PER_TOKEN
-        return self._accounts.reserve(
-            access.policy, caller.username, access.budgets, estimate=estimate, now=self._clock()
-        )
+        terms = Terms(access.budgets, order.rates)
+        check_priced(terms, access.policy, model=order.model, site=order.site)
+        estimate = Usage(order.body_bytes // _BYTES_PER_TOKEN)
+        return self._accounts.reserve(access.policy, caller.username, terms, estimate=estimate, now=self._clock())
 
-    def settle(self, charge: Charge | None, *, tokens: int | None, events: int) -> None:
-        """Charge what a request really took.
+    def give_back(self, charge: Charge | None) -> None:
+        """Give back what was taken for a request that was not relayed."""
+        if charge is not None:
+            self._accounts.settle(charge, used=Usage(0), now=self._clock())
+
+    def settle(self, charge: Charge | None, *, counted: Mapping[str, int], events: int) -> dict[str, str] | None:
+        """Charge what a request really took, and return what it cost, where that is counted.
 
         Args:
             charge: What was taken when it was let in.
-            tokens: What the engine counted, None where it did not say.
+            counted: Tokens of prompt and completion that the engine counted, empty where it did not say.
             events: Of the stream; about one a token, where nothing else is known.
         """
-        if charge is not None:
-            taken = charge.estimate + events if tokens is None else tokens
-            self._accounts.settle(charge, tokens=taken, now=self._clock())
+        if charge is None:
+            return None
+        used = Usage(charge.estimate.prompt, events)
+        if counted:
+            used = Usage(counted.get("prompt", 0), counted.get("completion", 0))
+        cost, rates = self._accounts.settle(charge, used=used, now=self._clock()), charge.terms.counted
+        return None if rates is None else {"amount": spell_amount(cost), "currency": rates.currency}
 
     async def keep(self) -> None:
-        """Keep the counts of the day on disk as they change, until cancelled."""
+        """Keep the counts of day and month on disk as they change, until cancelled."""
         try:
             while True:
                 await asyncio.sleep(_KEEP_SECONDS)
@@ -94,7 +122,7 @@ class AccessGate:
             self.save()
 
     def save(self) -> None:
-        """Write the counts of the day, where they changed; a disk that fails costs them at the next restart alone."""
+        """Write the counts, where they changed; a disk that fails costs them at the next restart alone."""
         text = json.dumps(self._accounts.dump())
         if text == self._kept:
             return

@@ -6,11 +6,16 @@ Knowledge that was not confirmed for too long is not used.
 import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from pydantic import ValidationError
+
+from sekisho.access.costs import Rates, find_rates, read_rates
 from sekisho.access.policies import Policy, read_policy
 from sekisho.api.names import DEFAULT_POLICY_NAME
+from sekisho.api.v1alpha1.site import SiteModel
 from sekisho.errors import Reason, UnavailableError
 from sekisho.gateway.decide import Law, ServiceFacts, read_law, read_service
 from sekisho.kube.client import KubeClient
@@ -22,8 +27,30 @@ from sekisho.render.digest import digest_of
 Raw = Mapping[str, Any]
 
 
-def _keep_tier(raw: Raw) -> str:
-    return str((raw.get("spec") or {}).get("tier") or "")
+@dataclass(frozen=True, slots=True)
+class SiteFacts:
+    """One Site as the gateway knows it.
+
+    Attributes:
+        rates: What tokens cost there, by the pattern of the model's name.
+    """
+
+    tier: str
+    rates: Mapping[str, Rates] = field(default_factory=dict)
+
+
+def read_site(raw: Raw) -> SiteFacts:
+    """Read what counts of a Site; a price that cannot be read is none."""
+    spec = raw.get("spec") or {}
+    rates = {}
+    for item in spec.get("models") or ():
+        try:
+            model = SiteModel.model_validate(item)
+        except ValidationError:
+            continue
+        if model.price is not None:
+            rates[model.name] = read_rates(model.price)
+    return SiteFacts(str(spec.get("tier") or ""), rates)
 
 
 def _keep_port(raw: Raw) -> int:
@@ -48,7 +75,7 @@ class Facts:
         self._services = Reflector(client, INFERENCE_SERVICES, read_service, times=times)
         self._policies = Reflector(client, POLICIES, self._keep_policy, times=times)
         self._runtimes = Reflector(client, RUNTIMES, _keep_port, times=times)
-        self._sites = Reflector(client, SITES, _keep_tier, times=times)
+        self._sites = Reflector(client, SITES, read_site, times=times)
         keep = partial(read_policy, system_namespace=namespace)
         self._access_policies = Reflector(client, ACCESS_POLICIES, keep, times=times)
 
@@ -120,7 +147,13 @@ class Facts:
 
     def tier_of(self, service: ServiceFacts) -> str | None:
         """Return the tier of the site that a service was placed at, None where that is not known."""
-        return self._sites.objects.get(("", service.site)) or None
+        site = self._sites.objects.get(("", service.site))
+        return site.tier or None if site is not None else None
+
+    def rates_of(self, service: ServiceFacts) -> Rates | None:
+        """Return what tokens of a service cost where it was placed, None where nobody says."""
+        site = self._sites.objects.get(("", service.site))
+        return find_rates(site.rates, service.full_name) if site is not None else None
 
     def find(self, namespace: str, name: str) -> ServiceFacts | None:
         """Return a service; None where there is none."""

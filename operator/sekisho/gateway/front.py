@@ -15,7 +15,7 @@ from sekisho import telemetry
 from sekisho.access.budgets import BudgetError, Charge
 from sekisho.access.decide import Access, Question
 from sekisho.errors import Reason, RefusedError, SekishoError
-from sekisho.gateway.access import AccessGate
+from sekisho.gateway.access import AccessGate, Order
 from sekisho.gateway.admission import Admission
 from sekisho.gateway.decide import (
     CLASS_HEADER,
@@ -132,6 +132,7 @@ class _Cleared:
     asked: Asked
     body: bytes
     answerer: Answerer | None
+    order: Order
 
 
 class _TimedSink:
@@ -244,7 +245,7 @@ class Front:
     async def _ask(self, call: Call, sink: Sink, trail: Trail, caller: Caller) -> None:
         parts = self._parts
         cleared = await self._clear(call, trail, caller)
-        trail.charge = parts.access.charge(trail.access, caller, body_bytes=trail.body_bytes)
+        trail.charge = parts.access.charge(trail.access, caller, cleared.order)
         ended = "cancelled"
         try:
             written = await parts.record.append(trail.describe("request") | {"decision": "relayed"})
@@ -254,7 +255,7 @@ class Front:
             self._complete(trail, ended)
             raise
         except SekishoError:
-            parts.access.settle(trail.charge, tokens=0, events=0)
+            parts.access.give_back(trail.charge)
             raise
         try:
             timed = _TimedSink(sink, parts.measures, trail.began_at, receipt)
@@ -305,7 +306,8 @@ class Front:
         way = Way(tier, access.redact, name_tenant(service.namespace, caller.username))
         sent = await parts.guards.mask(law.book, rules, way, body=asked.body, guarded=guarded)
         answerer = guard_answerer(build_answerer(asked, guarded.text_filter), guarded)
-        return _Cleared(backend, asked, asked.render(backend.served_name, sent), answerer)
+        order = Order(service.full_name, service.site or None, parts.facts.rates_of(service), len(body))
+        return _Cleared(backend, asked, asked.render(backend.served_name, sent), answerer, order)
 
     def _complete(self, trail: Trail, ended: str) -> None:
         """Record what became of a relayed request; the caller does not wait for it, and may have gone."""
@@ -316,8 +318,9 @@ class Front:
             "milliseconds": round((time.monotonic() - trail.began_at) * 1000),
         }  # fmt: skip
         entry |= trail.guarded.describe_end()
-        tokens = sum(outcome.usage.values()) if outcome.usage else None
-        self._parts.access.settle(trail.charge, tokens=tokens, events=outcome.events)
+        cost = self._parts.access.settle(trail.charge, counted=outcome.usage, events=outcome.events)
+        if cost is not None:
+            entry["cost"] = cost
         self._parts.measures.guarded(trail.guarded)
         self._parts.measures.ended(ended)
         try:

@@ -31,6 +31,13 @@ SITE: Mapping[str, Any] = {
     "jurisdiction": "JP",
     "operatedBy": "own",
     "nodes": {"matchLabels": {"site": "tokyo"}},
+    "models": [
+        {
+            "name": "x/*",
+            "price": {"inputPerMillionTokens": "0.50", "outputPerMillionTokens": "1.50", "currency": "USD"},
+        },
+        {"name": "example-large"},
+    ],
 }
 RUNTIME: Mapping[str, Any] = {"formats": [{"name": "gguf"}], "image": "registry.test/engines/llamacpp:1"}
 MODEL: Mapping[str, Any] = {
@@ -76,7 +83,11 @@ ACCESS: Mapping[str, Any] = {
     "models": ["x/*", "x/chat"],
     "ceiling": {"level": "confidential", "compartments": ["gdpr"]},
     "sites": ["tokyo"],
-    "budgets": {"requestsPerMinute": 600, "tokensPerDay": 5_000_000},
+    "budgets": {
+        "requestsPerMinute": 600,
+        "tokensPerDay": 5_000_000,
+        "cost": {"perDay": "20", "perMonth": "300.50", "currency": "USD"},
+    },
     "redact": ["person"],
     "expiresAt": "2027-01-01T00:00:00Z",
 }
@@ -388,6 +399,17 @@ BAD: Mapping[str, Bad] = {
         "AccessPolicy", {**ACCESS, "budgets": {"requestsPerMinute": 0}},
         "should be greater than or equal to 1", "greater than or equal to 1",
     ),
+    "a budget of cost for no time": Bad(
+        "AccessPolicy", {**ACCESS, "budgets": {"cost": {"currency": "JPY"}}},
+        "a budget of cost needs perDay, perMonth or both",
+    ),
+    "a budget of cost below zero": Bad(
+        "AccessPolicy", {**ACCESS, "budgets": {"cost": {"perMonth": "-300"}}}, "should match", "match pattern"
+    ),
+    "a budget in a currency without a code": Bad(
+        "AccessPolicy", {**ACCESS, "budgets": {"cost": {"perMonth": "300", "currency": "$"}}},
+        "should match", "match pattern",
+    ),
     "a closed site without nodes": Bad(
         "Site", {key: value for key, value in SITE.items() if key != "nodes"},
         "nodes is required: a site of tier Closed or OwnCloud is a pool of nodes of this cluster",
@@ -408,6 +430,19 @@ BAD: Mapping[str, Bad] = {
     ),
     "a selector label that is no label": Bad(
         "Site", {**SITE, "nodes": {"matchLabels": {"a b": "c"}}}, "a key must match", "match pattern"
+    ),
+    "a price of tokens with seven decimals": Bad(
+        "Site",
+        {**SITE, "models": [{"name": "a", "price": {"inputPerMillionTokens": "0.0000001"}}]},
+        "should match", "match pattern",
+    ),
+    "a price of answers that is left out": Bad(
+        "Site", {**SITE, "models": [{"name": "a/*", "price": {"inputPerMillionTokens": "1"}}]},
+        "outputPerMillionTokens", "Field required",
+    ),
+    "two prices of one model": Bad(
+        "Site", {**SITE, "models": [{"name": "a/b"}, {"name": "a/b"}]}, "Duplicate value",
+        "names of models must differ",
     ),
     "a price below zero": Bad("Site", {**SITE, "price": {"gpuHour": "-1"}}, "should match", "match pattern"),
     "a runtime that takes the agent's port": Bad(

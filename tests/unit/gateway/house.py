@@ -203,6 +203,7 @@ async def build_house(
     service: Mapping[str, Any] | None = None,
     engine_port: int = 0,
     access: Sequence[Mapping[str, Any]] = (),
+    models: Sequence[Mapping[str, Any]] = (),
     **changed: Any,
 ) -> AsyncIterator[House]:
     """Bring everything up: one caller who may use one model of class confidential+gdpr.
@@ -215,7 +216,8 @@ async def build_house(
         api.put("classificationpolicies", {"metadata": {"name": "default"}, "spec": policy})
         api.put("runtimes", {"metadata": {"name": "llamacpp"}, "spec": {"port": engine_port or engine.port}})
         for tier in ("Closed", "OwnCloud", "ManagedApi"):
-            api.put("sites", {"metadata": {"name": tier.lower()}, "spec": {"tier": tier, "jurisdiction": "JP"}})
+            site = {"tier": tier, "jurisdiction": "JP", "models": models}
+            api.put("sites", {"metadata": {"name": tier.lower()}, "spec": site})
         api.put("inferenceservices", service or build_service())
         for item in access:
             api.put("accesspolicies", item)

@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from sekisho.access.apikeys import digest_key, spell_key
 from sekisho.gateway.access import FILE
-from tests.unit.gateway.house import MODEL, USER, House, build_house
+from tests.unit.gateway.house import MODEL, USER, House, build_house, build_service
 from tests.unit.gateway.test_issuers import CLAIMS, SET, sign
 
 KEY = spell_key(bytes(32))
@@ -70,11 +70,57 @@ async def test_tokens_are_settled_as_the_engine_counts_them_and_outlive_the_gate
         assert (await house.chat()).status == 429
         entries = await house.entries()
     saved = json.loads((tmp_path / "record" / FILE).read_text())
-    ((name, caller, day, tokens),) = saved["accounts"]
+    ((name, caller, day, tokens, *_),) = saved["accounts"]
     assert (name, caller, day) == ("legal/team", USER, int(time.time() // 86_400))
     assert tokens == next(sum(item["tokens"].values()) for item in entries if item["kind"] == "completion")
     async with build_house(tmp_path, access=[policy(budgets={"tokensPerDay": 1})]) as house:
         assert (await house.chat()).status == 429
+
+
+def price(name: str = "legal/*", currency: str = "USD") -> dict[str, Any]:
+    rates = {"inputPerMillionTokens": "0.50", "outputPerMillionTokens": "1.50", "currency": currency}
+    return {"name": name, "price": rates}
+
+
+async def test_a_cost_is_counted_recorded_and_refused_once_it_is_spent(tmp_path: Path) -> None:
+    budget = {"cost": {"perMonth": "0.000001", "currency": "USD"}}
+    async with build_house(
+        tmp_path, access=[policy(budgets=budget)], models=[price(), {"name": "*"}], service=build_service(site="closed")
+    ) as house:
+        assert (await house.chat()).status == 200
+        answer = await house.chat()
+        assert (answer.status, answer.code) == (429, "budget_exhausted")
+        assert "your budget under AccessPolicy legal/team of 0.000001 USD a month is used up: " in answer.message
+        assert "are allowed here; it begins anew at 20" in answer.message
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert len(house.engine.requests) == 1
+        (ended,) = [item for item in await house.entries() if item["kind"] == "completion"]
+    used = ended["tokens"]
+    spent = (used["prompt"] * 50 + used["completion"] * 150) * 10_000
+    assert ended["cost"] == {"amount": f"0.{spent:012d}".rstrip("0"), "currency": "USD"}
+
+
+@pytest.mark.parametrize(
+    "models", [[], [price("sales/*")], [price(currency="EUR")]], ids=["none", "others", "currency"]
+)
+async def test_a_model_without_a_price_is_not_answered_where_cost_counts(
+    tmp_path: Path, models: list[dict[str, Any]]
+) -> None:
+    access = [policy(budgets={"cost": {"perDay": "20"}})]
+    async with build_house(tmp_path, access=access, models=models, service=build_service(site="closed")) as house:
+        answer = await house.chat()
+        assert (answer.status, answer.code) == (503, "price_unknown")
+        assert f"AccessPolicy legal/team counts cost in USD, and {MODEL} is answered by site closed, " in answer.message
+        assert house.engine.requests == []
+        (entry,) = [item for item in await house.entries() if item.get("decision")]
+        assert (entry["decision"], entry["reason"]) == ("refused", "PriceUnknown")
+
+
+async def test_a_model_that_costs_nothing_is_answered_for_ever(tmp_path: Path) -> None:
+    free = {"name": "*", "price": {"inputPerMillionTokens": "0", "outputPerMillionTokens": "0"}}
+    access = [policy(budgets={"cost": {"perDay": "1"}})]
+    async with build_house(tmp_path, access=access, models=[free], service=build_service(site="closed")) as house:
+        assert [(await house.chat()).status for _ in range(2)] == [200, 200]
 
 
 async def test_counts_that_cannot_be_read_begin_anew(tmp_path: Path) -> None:

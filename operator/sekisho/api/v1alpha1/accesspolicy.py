@@ -11,7 +11,9 @@ from sekisho.api.meta import (
     ClassName,
     ClassRef,
     Condition,
+    Currency,
     Expiry,
+    Money,
     Name,
     StatusModel,
     UserRef,
@@ -28,6 +30,7 @@ ModelPattern = Annotated[
     ),
 ]
 _ONE_OF = "a subject is either a user or a cel expression"
+_NO_SPAN = "a budget of cost needs perDay, perMonth or both"
 
 
 class Subject(ApiModel):
@@ -49,6 +52,25 @@ class Subject(ApiModel):
         return self
 
 
+class CostBudget(ApiModel):
+    """What may be spent on tokens, at the prices of the sites that answer (Site spec.models)."""
+
+    validations: ClassVar[list[dict[str, str]]] = [
+        {"rule": "has(self.perDay) || has(self.perMonth)", "message": _NO_SPAN},
+    ]
+    per_day: Money | None = Field(default=None, description="In a day (UTC).")
+    per_month: Money | None = Field(default=None, description="In a calendar month (UTC).")
+    currency: Currency = Field(
+        default="USD", description="ISO 4217 code; a model without a price in it is not answered."
+    )
+
+    @model_validator(mode="after")
+    def _check_span(self) -> "CostBudget":
+        if self.per_day is None and self.per_month is None:
+            raise ValueError(_NO_SPAN)
+        return self
+
+
 class Budgets(ApiModel):
     """How much may be asked for. Each replica of the gateway keeps its even share."""
 
@@ -62,6 +84,7 @@ class Budgets(ApiModel):
     tokens_per_day: int | None = Field(
         default=None, ge=1, le=1_000_000_000_000, description="Tokens of prompts and answers in a day (UTC)."
     )
+    cost: CostBudget | None = Field(default=None, description="What they may cost.")
 
 
 class AccessPolicySpec(ApiModel):

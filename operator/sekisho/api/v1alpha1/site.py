@@ -8,15 +8,18 @@ from sekisho.api.meta import (
     CONDITIONS,
     ApiModel,
     Condition,
+    Currency,
     Jurisdiction,
     LabelSelector,
+    Money,
     ShortText,
     StatusModel,
+    keyed_list,
     require_name,
 )
 from sekisho.api.v1alpha1.classificationpolicy import Tier
 
-Money = Annotated[str, Field(max_length=24, pattern=r"^[0-9]{1,12}(\.[0-9]{1,6})?$")]
+ModelName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^(\*|[A-Za-z0-9][A-Za-z0-9._:/-]*\*?)$")]
 
 
 class Price(ApiModel):
@@ -24,8 +27,26 @@ class Price(ApiModel):
 
     gpu_hour: Money | None = Field(default=None, description="Price of one GPU for one hour.")
     cpu_hour: Money | None = Field(default=None, description="Price of one CPU core for one hour.")
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", max_length=3)] = Field(
-        default="USD", description="ISO 4217 code."
+    currency: Currency = Field(default="USD", description="ISO 4217 code.")
+
+
+class TokenPrice(ApiModel):
+    """What tokens cost."""
+
+    input_per_million_tokens: Money = Field(description="Price of a million tokens of prompts; 0: free.")
+    output_per_million_tokens: Money = Field(description="Price of a million tokens of answers; 0: free.")
+    currency: Currency = Field(default="USD", description="ISO 4217 code.")
+
+
+class SiteModel(ApiModel):
+    """What the site says of models that it answers for."""
+
+    name: ModelName = Field(
+        description="The model as namespace/name of its InferenceService; * at the end stands for anything. Of several "
+        "that fit the longest counts."
+    )
+    price: TokenPrice | None = Field(
+        default=None, description="What its tokens cost, for budgets of AccessPolicies; left out: no price is known."
     )
 
 
@@ -43,6 +64,12 @@ class SiteSpec(ApiModel):
         "which a node cannot give itself.",
     )
     price: Price | None = Field(default=None, description="Cost; left out, the site counts as free.")
+    models: tuple[SiteModel, ...] = Field(
+        default=(),
+        max_length=256,
+        json_schema_extra=keyed_list("name", max_items=256),
+        description="Models, with what their tokens cost.",
+    )
 
     validations: ClassVar[list[dict[str, str]]] = [
         {
@@ -61,6 +88,8 @@ class SiteSpec(ApiModel):
     def _check_nodes(self) -> "SiteSpec":
         if self.tier != "ManagedApi" and self.nodes is None:
             raise ValueError(f"nodes is required: a site of tier {self.tier} is a pool of nodes of this cluster")
+        if len({model.name for model in self.models}) < len(self.models):
+            raise ValueError("names of models must differ")
         if self.nodes is not None and not (self.nodes.match_labels or self.nodes.match_expressions):
             raise ValueError("nodes must name at least one label; an empty selector would claim every node")
         return self
