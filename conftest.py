@@ -78,6 +78,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.fixturenames.insert(0, "goodbyes")  # what is set up first ends last
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left_open() -> Iterator[None]:
+    """Find what a module's tests left open, and let that fail there and not in a module that is not to blame."""
+    yield
+    gc.collect()
+    gc.freeze()  # what stays is not looked through again after each module
+
+
 @pytest.fixture
 async def goodbyes() -> AsyncIterator[None]:
     """Let connections that are being closed say goodbye before their loop ends: TLS takes both sides for that.
