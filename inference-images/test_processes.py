@@ -1,19 +1,23 @@
 """The images of our own processes: they start, hold no shell, and carry what their process imports."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from imagebuild.catalog import REPOSITORY
 from imagebuild.main import build_image
 from imagebuild.sandbox import run_image
+from imagebuild.unpacked import lend_root
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 PROCESSES = ("agent", "attester", "controller", "gateway", "depot", "broker", "trust", "unsafe-release")
 
 
 @pytest.fixture(scope="module", params=PROCESSES)
-def built(request: pytest.FixtureRequest, need_root: None) -> tuple[str, Path]:
-    return request.param, build_image(request.param).archive
+def built(request: pytest.FixtureRequest, need_root: None) -> Iterator[tuple[str, Path]]:
+    archive = build_image(request.param).archive
+    with lend_root(archive):
+        yield request.param, archive
 
 
 def run_to_end(archive: Path, work: Path, command: list[str]) -> tuple[int, str]:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from imagebuild.debian import RUN_AS
-from imagebuild.oci import read_config, unpack_archive
+from imagebuild.oci import read_config
+from imagebuild.unpacked import lend_root
 
 _KILL_SECONDS = 10
 
@@ -43,10 +44,11 @@ exec chroot --userspec={RUN_AS}:{RUN_AS} --groups={RUN_AS} "$root" "$@"
 
 @dataclass(frozen=True, slots=True)
 class RunningImage:
-    """A started image: its process and the file that takes what it prints."""
+    """A started image: its process, the file that takes what it prints, and its root, which others may run too."""
 
     process: subprocess.Popen[bytes]
     log: Path
+    root: Path
 
     @property
     def printed(self) -> str:
@@ -69,19 +71,18 @@ def run_image(
     models: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[RunningImage]:
-    """Unpack an archive and run it until the block ends; everything it started is gone then.
+    """Run an archive until the block ends; everything it started is gone then, and what was unpacked for it alone.
 
     Args:
         archive: a finished image.
-        work: an empty folder for the root and the log.
+        work: a folder for the log.
         arguments: instead of the image's CMD.
         entrypoint: instead of the image's ENTRYPOINT.
         models: folder to show read-only at /models.
         environment: on top of the image's own.
     """
     config: dict[str, Any] = read_config(archive)["config"]
-    root, log = work / "root", work / "log"
-    unpack_archive(archive, root)
+    log = work / "log"
     command = [*(entrypoint or config["Entrypoint"]), *(arguments or config.get("Cmd") or ())]
     enter = [
         "unshare",
@@ -97,13 +98,14 @@ def run_image(
     ]
     own = dict(pair.partition("=")[::2] for pair in config["Env"]) | dict(environment or {})
     own["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
-    with log.open("wb") as output:
+    work.mkdir(parents=True, exist_ok=True)
+    with lend_root(archive) as root, log.open("wb") as output:
         process = subprocess.Popen(
             [*enter, str(root), str(models or ""), *command],
             env=own, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
-            yield RunningImage(process, log)
+            yield RunningImage(process, log, root)
         finally:
             _end(process)
 

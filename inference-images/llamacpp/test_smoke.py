@@ -10,14 +10,17 @@ import pytest
 from imagebuild.main import build_image
 from imagebuild.probing import ask, fetch, find_free_port, read_stream, wait_until_healthy
 from imagebuild.sandbox import RunningImage, run_image
+from imagebuild.unpacked import lend_root
 from models.shelf import make_model
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def archive() -> Path:
-    return build_image("llamacpp").archive
+def archive(need_root: None) -> Iterator[Path]:
+    built = build_image("llamacpp").archive
+    with lend_root(built):
+        yield built
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def test_nothing_is_left_of_an_image_that_was_run(need_root: None, archive: Path
         assert wait_until_healthy(port, seconds=240, is_alive=lambda: running.process.poll() is None), running.printed
     with pytest.raises(ConnectionRefusedError):
         fetch(port, "/health")
-    assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
+    assert str(running.root) not in Path("/proc/self/mounts").read_text()
 
 
 def test_other_callers_prompts_cannot_be_read(engine: tuple[RunningImage, int]) -> None:

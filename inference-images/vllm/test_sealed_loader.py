@@ -18,6 +18,7 @@ from imagebuild.main import build_image
 from imagebuild.probing import fetch, find_free_port, wait_until_healthy
 from imagebuild.sandbox import RunningImage, run_image
 from imagebuild.store import BuiltImage
+from imagebuild.unpacked import lend_root
 from models.shelf import make_model
 
 from sekisho.formats.choose import parse_layout
@@ -44,9 +45,10 @@ UNCOMPILED = {"TORCHDYNAMO_DISABLE": "1"}  # vLLM compiles how it counts probabi
 
 
 @pytest.fixture(scope="module")
-def archive(need_root: None) -> Path:
+def archive(need_root: None) -> Iterator[Path]:
     built: BuiltImage = build_image("vllm")
-    return built.archive
+    with lend_root(built.archive):  # its gigabytes once for all tests
+        yield built.archive
 
 
 def cut_model() -> dict[str, tuple[bytes, ...]]:

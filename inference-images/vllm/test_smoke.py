@@ -8,14 +8,17 @@ import pytest
 from imagebuild.main import build_image
 from imagebuild.probing import ask, fetch, find_free_port, read_stream, wait_until_healthy
 from imagebuild.sandbox import RunningImage, run_image
+from imagebuild.unpacked import lend_root
 from models.shelf import make_model
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")
-def archive(need_root: None) -> Path:
-    return build_image("vllm").archive
+def archive(need_root: None) -> Iterator[Path]:
+    built = build_image("vllm").archive
+    with lend_root(built):  # its gigabytes once for all tests
+        yield built
 
 
 @pytest.fixture(scope="module")
