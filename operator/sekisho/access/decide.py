@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from sekisho.access.dictionaries import Dictionary, check_dictionaries
 from sekisho.access.policies import Policy
 from sekisho.access.references import list_references
 from sekisho.api.v1alpha1.accesspolicy import Budgets
@@ -80,6 +81,18 @@ def check_let_in(policies: Iterable[Policy], asker: Asker, model: str, *, now: d
     governing = [item for item in policies if item.governs(model)]
     if governing and not _meaning(governing, asker, model, now):
         raise _nobody(governing, asker, model, now)
+
+
+def find_dictionaries(policies: Iterable[Policy], model: str) -> tuple[Dictionary, ...]:
+    """Return the dictionaries of the policies that name a model, by the names of their policies.
+
+    Raises:
+        UnavailableError: PolicyInvalid, they are too many, or one cannot be read.
+    """
+    found = [item.dictionary for item in policies if item.dictionary is not None and item.governs(model)]
+    dictionaries = tuple(sorted(found, key=lambda item: item.policy))
+    check_dictionaries(dictionaries, model)
+    return dictionaries
 
 
 def decide_access(

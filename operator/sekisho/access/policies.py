@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from sekisho.access.dictionaries import Dictionary, keep_dictionary, read_dictionary
 from sekisho.access.expressions import Expression, parse_expression
 from sekisho.api.meta import ClassRef
 from sekisho.api.v1alpha1.accesspolicy import AccessPolicySpec, Budgets
@@ -23,6 +24,7 @@ class Policy:
         models: Patterns of models that it governs.
         users: Subjects by name, as UserRef.
         expressions: Subjects by expression.
+        dictionary: What is looked for in requests to its models, also while it lets nobody in.
         problem: Why it lets nobody in; the models it names stay governed.
         expires_at: When it ends; None: never.
     """
@@ -36,6 +38,7 @@ class Policy:
     sites: frozenset[str] | None = None
     budgets: Budgets | None = None
     redact: frozenset[str] = frozenset()
+    dictionary: Dictionary | None = None
     expires_at: datetime | None = None
     problem: Rejection | None = None
 
@@ -65,7 +68,8 @@ def read_policy(raw: Mapping[str, Any], *, system_namespace: str) -> Policy:
         problem = Rejection(Reason.INVALID_SPEC, f"AccessPolicy {namespace}/{name} cannot be read; its status says why")
         named = tuple(item for item in spec.get("models") or () if isinstance(item, str))
         own = tuple(item for item in named if _is_own(item, namespace, system_namespace))
-        return Policy(namespace, name, own, problem=problem)
+        dictionary = read_dictionary(f"{namespace}/{name}", spec)
+        return Policy(namespace, name, own, problem=problem, dictionary=dictionary)
     return build_policy(namespace, name, parsed, system_namespace=system_namespace)
 
 
@@ -88,6 +92,7 @@ def build_policy(namespace: str, name: str, spec: AccessPolicySpec, *, system_na
         sites=None if spec.sites is None else frozenset(spec.sites),
         budgets=spec.budgets,
         redact=frozenset(spec.redact),
+        dictionary=keep_dictionary(f"{namespace}/{name}", spec.dictionary),
         expires_at=None if spec.expires_at is None else datetime.fromisoformat(spec.expires_at),
         problem=problem,
     )

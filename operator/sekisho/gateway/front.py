@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from sekisho import telemetry
 from sekisho.access.budgets import BudgetError, Charge
-from sekisho.access.decide import Access, Question
+from sekisho.access.decide import Access, Question, find_dictionaries
 from sekisho.errors import Reason, RefusedError, SekishoError
 from sekisho.gateway.access import AccessGate, Order
 from sekisho.gateway.admission import Admission
@@ -288,23 +288,22 @@ class Front:
         service = await self._find(caller, asked.namespace, asked.service)
         law = parts.facts.law
         trail.policy = law.digest
-        trail.guarded = guarded = await parts.guards.look(
-            law.book, asked.body, body_bytes=len(body), who=caller.username
-        )
+        book = law.book.beside(find_dictionaries(parts.facts.access_policies, service.full_name))
+        trail.guarded = guarded = await parts.guards.look(book, asked.body, body_bytes=len(body), who=caller.username)
         trail.request_class = decided = decide_class(law, service, _read_class(call), guarded.inspection.floors)
         await parts.identity.check_class(caller, law.lattice, decided.value, because=decided.because)
         check_cleared(law, service, decided)
         question = Question(service.full_name, decided.value, service.site or None)
         trail.access = access = parts.access.decide(parts.facts.access_policies, caller, question, law.lattice)
         check_opaque(law, decided.value, asked.images)
-        rules = law.book.rules(decided.value)
+        rules = book.rules(decided.value)
         await parts.guards.judge(rules, guarded)
         check_ready(service)
         backend = find_backend(service, parts.facts.ports, domain=parts.cluster_domain)
         tier = parts.facts.tier_of(service)
         trail.backend = {"name": backend.host, "site": service.site or None, "tier": tier}
         way = Way(tier, access.redact, name_tenant(service.namespace, caller.username))
-        sent = await parts.guards.mask(law.book, rules, way, body=asked.body, guarded=guarded)
+        sent = await parts.guards.mask(book, rules, way, body=asked.body, guarded=guarded)
         answerer = guard_answerer(build_answerer(asked, guarded.text_filter), guarded)
         order = Order(service.full_name, service.site or None, parts.facts.rates_of(service), len(body))
         return _Cleared(backend, asked, asked.render(backend.served_name, sent), answerer, order)

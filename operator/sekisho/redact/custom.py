@@ -1,6 +1,6 @@
-"""A tenant's own words and patterns, within limits that keep one tenant from costing the others."""
+"""Words and patterns of an organisation or a tenant, within limits that keep one tenant from costing the others."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,18 +21,30 @@ _MAX_MEMORY: Final = 32 << 20
 
 @dataclass(frozen=True, slots=True)
 class Custom:
-    """Compiled words and patterns; see `compile_custom`."""
+    """Compiled words and patterns of one dictionary or several; see `compile_custom`."""
 
-    union: Any
+    unions: tuple[Any, ...]
 
     def find(self, text: str) -> Iterator[Span]:
-        """Yield what is found in folded text; of several that begin at one place, the longest."""
-        for match in self.union.finditer(text):
-            yield Span(match.start(), match.end(), Category.CUSTOM)
+        """Yield what is found in folded text; of several of one dictionary that begin at one place, the longest."""
+        for union in self.unions:
+            for match in union.finditer(text):
+                yield Span(match.start(), match.end(), Category.CUSTOM)
 
 
-def compile_custom(words: Sequence[str], patterns: Sequence[str]) -> Custom | None:
-    """Compile a tenant's words (taken literally, in any width and case) and patterns (RE2's syntax); None for none.
+def join_customs(customs: Iterable[Custom | None]) -> Custom | None:
+    """Return what finds all that any of several dictionaries finds; None where there are none."""
+    unions = tuple(union for custom in customs if custom is not None for union in custom.unions)
+    return Custom(unions) if unions else None
+
+
+def compile_custom(words: Sequence[str], patterns: Sequence[str], *, memory_bytes: int = _MAX_MEMORY) -> Custom | None:
+    """Compile a dictionary's words (taken literally, in any width and case) and patterns (RE2's syntax); None for none.
+
+    Args:
+        words: Of 2 to 256 characters.
+        patterns: None of which matches the empty text.
+        memory_bytes: What the compiled whole may take.
 
     Raises:
         RefusedError: `PolicyInvalid`: too many, too long, too short, not RE2, or a pattern that matches the empty text.
@@ -49,10 +61,10 @@ def compile_custom(words: Sequence[str], patterns: Sequence[str]) -> Custom | No
     parts += [f"(?:{pattern})" for pattern in patterns]
     if not parts:
         return None
-    union = _compile("|".join(parts), memory=_MAX_MEMORY)
+    union = _compile("|".join(parts), memory=memory_bytes)
     if union is None:
-        raise _refuse(f"all {len(parts)} entries together take more than {_MAX_MEMORY >> 20} MiB; shorten them")
-    return Custom(union)
+        raise _refuse(f"all {len(parts)} entries together take more than {memory_bytes >> 20} MiB; shorten them")
+    return Custom((union,))
 
 
 def _literal(word: str, index: int) -> str:
@@ -87,4 +99,4 @@ def _compile(pattern: str, *, memory: int) -> Any | None:
 
 
 def _refuse(what: str) -> RefusedError:
-    return RefusedError(Reason.POLICY_INVALID, f"the tenant's dictionary is refused: {what}")
+    return RefusedError(Reason.POLICY_INVALID, f"the dictionary is refused: {what}")

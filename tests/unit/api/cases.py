@@ -89,6 +89,7 @@ ACCESS: Mapping[str, Any] = {
         "cost": {"perDay": "20", "perMonth": "300.50", "currency": "USD"},
     },
     "redact": ["person"],
+    "dictionary": {"words": ["Polaris"], "patterns": ["MB-[0-9]{6}"]},
     "expiresAt": "2027-01-01T00:00:00Z",
 }
 GOOD: Mapping[str, Mapping[str, Any]] = {
@@ -398,6 +399,13 @@ BAD: Mapping[str, Bad] = {
     "a budget of nothing": Bad(
         "AccessPolicy", {**ACCESS, "budgets": {"requestsPerMinute": 0}},
         "should be greater than or equal to 1", "greater than or equal to 1",
+    ),
+    "a dictionary of a word of one sign": Bad(
+        "AccessPolicy", {**ACCESS, "dictionary": {"words": ["x"]}}, "should be at least 2 chars long", "at least 2"
+    ),
+    "a dictionary of too many patterns": Bad(
+        "AccessPolicy", {**ACCESS, "dictionary": {"patterns": [f"x{at}" for at in range(17)]}},
+        "must have at most 16 items", "at most 16",
     ),
     "a budget of cost for no time": Bad(
         "AccessPolicy", {**ACCESS, "budgets": {"cost": {"currency": "JPY"}}},

@@ -87,6 +87,20 @@ class Budgets(ApiModel):
     cost: CostBudget | None = Field(default=None, description="What they may cost.")
 
 
+class TenantDictionary(ApiModel):
+    """What a namespace wants found in requests to its models, beside what the cluster's policy wants found."""
+
+    words: tuple[Annotated[str, Field(min_length=2, max_length=64)], ...] = Field(
+        default=(), max_length=200, json_schema_extra=SET_LIST,
+        description="Words and phrases, found in any case and width.",
+    )  # fmt: skip
+    patterns: tuple[Annotated[str, Field(min_length=1, max_length=256)], ...] = Field(
+        default=(), max_length=16, json_schema_extra=SET_LIST,
+        description="Regular expressions of RE2, which match no empty text. While one cannot be compiled the policy's "
+        "models answer nobody.",
+    )  # fmt: skip
+
+
 class AccessPolicySpec(ApiModel):
     """Who may ask which models.
 
@@ -118,6 +132,11 @@ class AccessPolicySpec(ApiModel):
         description="Categories taken out of requests before any model reads them, inside the closed network too; "
         "answers have them back. Words as in ClassificationPolicy.",
     )  # fmt: skip
+    dictionary: TenantDictionary | None = Field(
+        default=None,
+        description="Words and patterns that count as custom in every request to its models, whoever asks, as long as "
+        "the policy exists. They add to the cluster's dictionary. At most 4 policies with one may name a model.",
+    )
     expires_at: Expiry | None = Field(default=None, description="When the policy lets nobody in any more, UTC.")
     suspended: bool = Field(default=False, description="Lets nobody in while true.")
 

@@ -4,19 +4,22 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
+from sekisho.access.dictionaries import Dictionary
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.classify.lattice import DataClass
 from sekisho.classify.rules import EffectiveAnswers, EffectiveRules, rules_of
-from sekisho.errors import Reason, RefusedError
+from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.gateway.guards.inspect import Raising, read_raisings
 from sekisho.gateway.guards.window import Watch
 from sekisho.redact.categories import BY_TAGGER, Category, Selection, select
-from sekisho.redact.custom import compile_custom
+from sekisho.redact.custom import Custom, compile_custom, join_customs
 from sekisho.redact.detect import Tagger
 from sekisho.redact.redactor import Redactor
 from sekisho.redact.spans import Span
 
 _MAX_KEPT: Final = 512
+_MAX_TENANTS: Final = 32
+_TENANT_BYTES: Final = 8 << 20
 # Looking at a shorter text takes no longer than remembering it; with more finds than that a text is looked at anew.
 _SHORT: Final = 128
 _MAX_SPANS: Final = 64
@@ -31,17 +34,21 @@ class Rulebook:
     Args:
         spec: The policy.
         names: What knows names of people and places; None: nobody does.
+        tenant: What a tenant wants found beside what the policy's own dictionary says.
 
     Raises:
         RefusedError: `PolicyInvalid`, a class is to be raised for names, and nothing here knows any; or for what a
             dictionary says, and there is none, or one that cannot be compiled.
     """
 
-    def __init__(self, spec: ClassificationPolicySpec, names: Tagger | None = None) -> None:
+    def __init__(
+        self, spec: ClassificationPolicySpec, names: Tagger | None = None, tenant: Custom | None = None
+    ) -> None:
         self._spec = spec
         self._names = names
         own = spec.dictionary
-        self._custom = compile_custom(own.words, own.patterns) if own is not None else None
+        self._custom = join_customs((compile_custom(own.words, own.patterns) if own is not None else None, tenant))
+        self._tenants: dict[tuple[Dictionary, ...], Rulebook] = {}
         self.raisings: tuple[Raising, ...] = read_raisings(spec)
         raised = frozenset(category for rule in self.raisings for category in rule.categories)
         # Names cost more than all else together: they are looked for where the policy asks for them.
@@ -51,6 +58,22 @@ class Rulebook:
         self._seen: dict[bytes, Sequence[Span]] = {}
         self._rules: dict[DataClass, EffectiveRules] = {}
         self._redactors: dict[frozenset[str], Redactor] = {}
+
+    def beside(self, dictionaries: tuple[Dictionary, ...]) -> "Rulebook":
+        """Return the book of requests in which a tenant's dictionaries count as well; nothing of it is shared.
+
+        Raises:
+            UnavailableError: `PolicyInvalid`, one of them cannot be compiled.
+        """
+        if not dictionaries:
+            return self
+        if dictionaries not in self._tenants and len(self._tenants) >= _MAX_TENANTS:
+            self._tenants.pop(next(iter(self._tenants)))
+        return _keep(
+            self._tenants,
+            dictionaries,
+            lambda: Rulebook(self._spec, self._names, join_customs(map(_compile, dictionaries))),
+        )
 
     def find(self, text: str) -> Sequence[Span]:
         """Return what stands in a text of a request.
@@ -104,6 +127,13 @@ class Rulebook:
         if answers.examine == "Off":
             return None
         return Watch(self.redactor(answers.detect).inspect, ends=answers.found == "End")
+
+
+def _compile(item: Dictionary) -> Custom | None:
+    try:
+        return compile_custom(item.words, item.patterns, memory_bytes=_TENANT_BYTES)
+    except RefusedError as error:
+        raise UnavailableError(error.reason, f"AccessPolicy {item.policy}: {error.message}") from None
 
 
 def _keep(kept: dict[Key, Value], key: Key, make: Callable[[], Value]) -> Value:

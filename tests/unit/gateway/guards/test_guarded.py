@@ -167,6 +167,45 @@ async def test_what_an_access_policy_redacts_leaves_no_site_and_a_closed_one_nei
         assert MAIL not in json.dumps(house.engine.requests[0][1])
 
 
+async def test_a_tenants_words_leave_no_site_and_count_in_its_own_requests_alone(tmp_path: Path) -> None:
+    build_key(tmp_path)
+    spec = {"subjects": [{"user": "serviceaccount:legal:app"}], "models": ["legal/*"], "redact": ["custom"]}
+    own = {"metadata": {"name": "words", "namespace": "legal"}, "spec": spec | {"dictionary": {"words": ["Polaris"]}}}
+    other = {
+        "metadata": {"name": "words", "namespace": "sales"},
+        "spec": spec | {"models": ["sales/*"], "dictionary": {"words": ["Vega"]}},
+    }
+    async with build_house(
+        tmp_path,
+        service=build_service(site="closed"),
+        access=[own, other],
+        placeholder_key_file=tmp_path / "placeholders",
+    ) as house:
+        house.engine.behave = echo
+        answer = await house.chat(say("polaris and Vega", stream=True))
+        assert heard(answer.text) == "polaris and Vega"
+        sent = json.dumps(house.engine.requests[0][1])
+        assert "polaris" not in sent
+        assert "and Vega" in sent
+        (entry,) = [item for item in await house.entries() if item.get("decision") == "relayed"]
+        assert (entry["found"], entry["redacted"]) == ({"custom": 1}, {"custom": 1})
+
+
+async def test_a_model_whose_dictionary_cannot_be_compiled_answers_nobody(tmp_path: Path) -> None:
+    spec = {
+        "subjects": [{"user": "serviceaccount:legal:app"}],
+        "models": ["legal/*"],
+        "dictionary": {"patterns": ["("]},
+    }
+    async with build_house(
+        tmp_path, access=[{"metadata": {"name": "words", "namespace": "legal"}, "spec": spec}]
+    ) as house:
+        answer = await house.chat(say("hello"))
+        assert (answer.status, answer.code) == (503, "policy_invalid")
+        assert "AccessPolicy legal/words: the dictionary is refused: pattern 0 is not of RE2's syntax" in answer.message
+        assert house.engine.requests == []
+
+
 async def test_a_new_key_is_read_without_a_restart(tmp_path: Path) -> None:
     build_key(tmp_path)
     async with guarded(tmp_path, REDACTING) as house:

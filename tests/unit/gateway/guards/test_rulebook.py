@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from sekisho.access.dictionaries import Dictionary
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
-from sekisho.errors import Reason, RefusedError
+from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.gateway.guards import rulebook
 from sekisho.gateway.guards.rulebook import Rulebook
 from sekisho.redact.categories import Category
@@ -40,6 +41,53 @@ def test_words_and_patterns_of_the_organisation_are_custom() -> None:
     assert [span.category for span in book.find(text)] == [Category.CUSTOM] * 2
     assert len(book.redactor(frozenset({"custom"})).inspect(text)) == 2
     assert book.redactor(frozenset({"phone"})).inspect(text) == ()
+
+
+TENANT = Dictionary("legal/team", ("Polaris",), ("MB-[0-9]{6}",))
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (Dictionary("legal/bad", patterns=("(?=x)",)), "pattern 0 is not of RE2's syntax"),
+        (Dictionary("legal/bad", patterns=("x*",)), "pattern 0 matches the empty text"),
+        (Dictionary("legal/bad", words=(" x ",)), "word 0 has 1 characters"),
+    ],
+)
+def test_a_tenants_dictionary_that_cannot_be_compiled_refuses_and_names_its_policy(
+    broken: Dictionary, says: str
+) -> None:
+    with pytest.raises(UnavailableError) as refusal:
+        build_book().beside((TENANT, broken))
+    assert refusal.value.reason is Reason.POLICY_INVALID
+    assert refusal.value.message.startswith("AccessPolicy legal/bad: the dictionary is refused: ")
+    assert says in refusal.value.message
+
+
+def test_a_tenants_words_add_to_the_clusters_for_this_tenant_alone() -> None:
+    book = build_book(detect=("custom",), words=["北辰計画"])
+    beside, text = book.beside((TENANT,)), "北辰計画とPOLARISのMB-123456"
+    assert [span.category for span in beside.find(text)] == [Category.CUSTOM] * 3
+    assert len(beside.redactor(frozenset({"custom"})).inspect(text)) == 3
+    assert len(book.find(text)) == len(book.redactor(frozenset({"custom"})).inspect(text)) == 1
+    assert book.beside(()) is book
+    assert book.beside((TENANT,)) is beside
+
+
+def test_a_tenants_dictionary_is_enough_where_the_cluster_has_none() -> None:
+    book = build_book().beside((TENANT,))
+    assert len(book.redactor(frozenset({"custom"})).inspect("polaris")) == 1
+
+
+def test_the_largest_dictionary_that_may_be_applied_is_taken_and_books_are_bounded() -> None:
+    sign = chr(0x4E00)
+    words = tuple(chr(0x4E00 + number) + sign * 63 for number in range(200))
+    most = Dictionary("legal/most", words, tuple(f"[a-z]{{9}}{chr(97 + at)}" + "x" * 240 for at in range(16)))
+    assert len(build_book().beside((most,)).find(f"{words[7]}。{words[199]}")) == 2
+    book = build_book()
+    for number in range(40):
+        book.beside((Dictionary(f"legal/{number}", (f"word{number}",)),))
+    assert len(book._tenants) == 32
 
 
 class Counting:
