@@ -264,7 +264,7 @@ def _check_shape(claims: Mapping[str, Any]) -> float:
     """
     try:
         audiences, expires = claims["aud"], float(claims["exp"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         raise _stranger("it is not a token of a ServiceAccount") from None
     if GATEWAY_AUDIENCE not in (audiences if isinstance(audiences, list) else [audiences]):
         raise _stranger("it is for another audience")

@@ -1,6 +1,7 @@
 """What is refused, before anything is relayed: by whom, by what was asked, by its class, and by how things are."""
 
 import asyncio
+import base64
 import io
 import json
 from typing import Any
@@ -36,6 +37,15 @@ async def test_a_request_without_a_token_is_refused_and_says_how_to_get_one(hous
 async def test_what_is_no_token_of_a_service_account_is_refused_unasked(house: House, value: str) -> None:
     answer = await house.chat(token=None, headers={"Authorization": value})
     assert (answer.status, answer.code) == (401, "unauthenticated")
+    assert house.api.reviews == []
+
+
+async def test_a_token_whose_end_is_beyond_all_numbers_is_refused_unasked(house: House) -> None:
+    said = json.dumps({"aud": ["sekisho-gateway"], "exp": 10**400}).encode()
+    token = f"a.{base64.urlsafe_b64encode(said).rstrip(b'=').decode()}.c"
+    answer = await house.chat(token=token)
+    assert (answer.status, answer.code) == (401, "unauthenticated")
+    assert "it is not a token of a ServiceAccount" in answer.message
     assert house.api.reviews == []
 
 
