@@ -197,7 +197,7 @@ def _take_event(item: Any) -> LoggedEvent:
     if kind != RUNTIME_EVENT:
         return LoggedEvent(register + 1, kind, (("sha384", digest),), payload)
     if digest != digest_runtime_event(name, payload):
-        raise _invalid(f'has an event "{name}" whose digest is not that of its name and payload')
+        raise _invalid(f"has an event {name!r} whose digest is not that of its name and payload")
     return LoggedEvent(register + 1, kind, (("sha384", digest),), payload, name)
 
 

@@ -7,7 +7,6 @@ agent writes proofs, the depot appraises them.
 
 import ipaddress
 import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
@@ -239,7 +238,7 @@ def _text(value: Any, field: str) -> str:
 def _number(value: Any, field: str, *, most: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _invalid(f"{field} is not a number")
-    if not math.isfinite(value) or not 0 <= value <= most:
+    if not 0 <= value <= most:  # what is no number or infinite is not either
         raise _invalid(f"{field} is not between 0 and {most:.0f}")
     return float(value)
 

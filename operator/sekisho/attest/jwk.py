@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
@@ -75,8 +76,8 @@ def parse_token_key(pem: bytes, *, kid: str = "") -> TokenKey:
     """
     try:
         key = load_pem_public_key(pem)
-    except (TypeError, ValueError) as error:
-        raise _invalid("a key is not PEM") from error
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+        raise _invalid("a key is not PEM of a kind that is known") from error
     algorithms = algorithms_of(key)
     if not algorithms:
         raise _invalid(f"a key is not for {', '.join(ALGORITHMS)}")
@@ -108,7 +109,7 @@ def _parse_jwk(item: Mapping[str, Any]) -> TokenKey | None:
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
     wanted = item.get("alg")
-    algorithms = tuple(name for name in algorithms_of(key) if wanted in {None, name})
+    algorithms = tuple(name for name in algorithms_of(key) if wanted is None or wanted == name)
     return TokenKey(kid, key, algorithms) if algorithms else None
 
 

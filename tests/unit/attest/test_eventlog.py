@@ -107,6 +107,24 @@ def test_a_log_is_read_and_padding_after_it_is_not() -> None:
     assert parse_tcg_log(HEAD + event(1, 1, [], bytes(8)) + bytes(3)) == (LoggedEvent(1, 1, (), bytes(8)),)
 
 
+@pytest.mark.parametrize(
+    ("tail", "message"),
+    [
+        (b"\xff" * 20 + b"x", "the event log speaks of register 4294967295, the last is 23"),
+        (bytes(20) + b"x", "the event log has 195 bytes and ends within 4 that begin at byte 194"),
+        (b"\xff" * 20 + bytes(20), "the event log speaks of register 4294967295, the last is 23"),
+    ],
+    ids=["a letter after ones", "a letter after zeros", "zeros after ones"],
+)
+def test_what_follows_the_last_event_is_padding_only_if_it_is_all_zeros_or_all_ones(tail: bytes, message: str) -> None:
+    assert refusal(lambda: parse_tcg_log(LOG[: -len(SECOND)] + tail)) == message
+
+
+def test_an_event_of_almost_nothing_is_no_padding() -> None:
+    (_, last) = parse_tcg_log(HEAD + FIRST + event(0, ord("x"), []) + bytes(40))
+    assert (last.register, last.kind) == (0, ord("x"))
+
+
 def test_algorithms_of_any_name_are_read() -> None:
     log = header([(SM3, 32), (OWN, 16)]) + event(1, 1, [digest_of(OWN, b"a"), digest_of(SM3, b"a")])
     (one,) = parse_tcg_log(log)
@@ -115,6 +133,12 @@ def test_algorithms_of_any_name_are_read() -> None:
     (one,) = parse_tcg_log(log)
     assert one.digests == (("sha1", digest_of(SHA1, b"a")[1]), ("sha512", digest_of(SHA512, b"a")[1]))
     assert set(replay_pcrs([one], "sha1")) == set(replay_pcrs([one], "sha512")) == {1}
+
+
+def test_as_many_algorithms_of_as_few_bytes_and_registers_as_high_as_allowed_are_read() -> None:
+    log = header([(OWN + n, 1 + n % 2 * 63) for n in range(8)]) + event(23, 1, [(OWN, b"d"), (OWN + 1, b"e" * 64)])
+    (one,) = parse_tcg_log(log)
+    assert (one.register, one.digests) == (23, (("0x1234", b"d"), ("0x1235", b"e" * 64)))
 
 
 def test_fields_of_dstack_may_be_as_large_as_allowed() -> None:
@@ -236,6 +260,7 @@ RUNTIME = {
         ({}, "the event log is not a list of at most 8192 events"),
         ([GOOD] * (MAX_EVENTS + 1), "the event log has"),
         ([0] * (MAX_EVENTS + 1), "the event log is not a list of at most 8192 events"),
+        ([0] * MAX_EVENTS, "has an event that is not an object with digest, event, event_payload, event_type, imr"),
         (["text"], "has an event that is not an object with digest, event, event_payload, event_type, imr"),
         ([{k: v for k, v in GOOD.items() if k != "imr"}], "has an event that is not an object with digest, event"),
         ([{**GOOD, "imr": 4}], "has an event whose imr is not 0 to 3"),
@@ -249,10 +274,12 @@ RUNTIME = {
         ([{**GOOD, "digest": "0d" * 32}], "has an event whose digest has 32 bytes, not 48"),
         ([{**GOOD, "digest": "0"}], "has an event whose digest is not hexadecimal"),
         ([{**GOOD, "digest": None}], "has an event whose digest is not hexadecimal"),
+        ([{**RUNTIME, "event": "\ud800"}], r"an event '\ud800' whose digest is not that of its name and payload"),
         ([{**GOOD, "event_payload": "XX"}], "has an event whose event_payload is not hexadecimal"),
+        ([{**GOOD, "event_payload": "0x0x"}], "has an event whose event_payload is not hexadecimal"),
         ([{**GOOD, "event_payload": "0 0 "}], "has an event whose event_payload is not hexadecimal"),
-        ([{**RUNTIME, "event": "app"}], 'an event "app" whose digest is not that of its name and payload'),
-        ([{**RUNTIME, "event_payload": "0103"}], 'an event "app-id" whose digest is not that of its name and payload'),
+        ([{**RUNTIME, "event": "app"}], "an event 'app' whose digest is not that of its name and payload"),
+        ([{**RUNTIME, "event_payload": "0103"}], "an event 'app-id' whose digest is not that of its name and payload"),
     ],
 )
 def test_what_is_no_log_of_dstack_is_refused_by_name(value: object, message: str) -> None:

@@ -155,6 +155,8 @@ def raw(**changes: object) -> dict[str, object]:
         ({"at": 1, "results": [raw(), raw(port=2)]}, 'canary "a" appears twice for tcp'),
         ({"results": []}, "at is not a number"),
         ({"at": float("inf"), "results": []}, "at is not between"),
+        (b'{"at":1%s,"results":[]}' % (b"0" * 400), "at is not between 0 and 100000000000"),
+        ({"at": 1, "results": [raw(port=10**400)]}, "port is not between 0 and 65535"),
     ],
 )
 def test_a_proof_that_is_not_as_it_must_be_is_refused_and_the_field_is_named(data: object, what: str) -> None:

@@ -1,5 +1,6 @@
 """Keys of issuers of tokens: those that can verify signatures, and no others."""
 
+import base64
 import json
 from typing import Any
 
@@ -13,6 +14,18 @@ from tests.unit.attest.authorities import rsa_key
 from tests.unit.attest.token_signing import EC256, EC384, RSA2048, jwk_of, token_key
 
 GOOD = jwk_of(EC256, kid="good")
+P256 = bytes.fromhex("2a8648ce3d030107")
+
+
+def spki(key: ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def pem_of(der: bytes) -> bytes:
+    return b"-----BEGIN PUBLIC KEY-----\n" + base64.b64encode(der) + b"\n-----END PUBLIC KEY-----\n"
+
+
+ED25519 = spki(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key())
 
 
 @pytest.mark.parametrize(
@@ -48,6 +61,8 @@ def test_what_is_no_key_set_is_refused(data: bytes, message: str) -> None:
         {**GOOD, "x": GOOD["y"]},
         {**GOOD, "crv": "P-521"},
         {**GOOD, "alg": "ES384"},
+        {**GOOD, "alg": ["ES256"]},
+        {**GOOD, "alg": {}},
         {"kty": "oct", "k": "AAAA"},
         {"kty": "RSA", "n": "AQAB", "e": "AQAB"},
         jwk_of(rsa_key(1024)),
@@ -82,12 +97,13 @@ def test_keys_of_each_kind_are_read() -> None:
 @pytest.mark.parametrize(
     ("pem", "message"),
     [
-        (b"no key", "a key is not PEM"),
+        (b"no key", "a key is not PEM of a kind that is known"),
+        (pem_of(ED25519), "a key is not for ES256, ES384, RS256, PS256"),
+        # Algorithms that nobody has given these numbers to, and a curve of another name.
+        (pem_of(ED25519.replace(b"\x2b\x65\x70", b"\x2b\x65\x7f")), "a key is not PEM of a kind that is known"),
         (
-            ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key().public_bytes(
-                Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
-            ),
-            "a key is not for ES256, ES384, RS256, PS256",
+            pem_of(spki(EC256.public_key()).replace(P256, P256[:-1] + b"\x08")),
+            "a key is not PEM of a kind that is known",
         ),
     ],
 )  # fmt: skip
