@@ -174,7 +174,7 @@ class KbsBroker:
 def _check_bound(claims: Sequence[Claims], request: AttestRequest, algorithm: str) -> None:
     """Check that the guest's own evidence and that of its devices were made for this nonce, key and company."""
     primary, *devices = claims
-    _hold(primary, pad_data(request.primary_data(algorithm), max(len(primary.bound_data), 1)))
+    _hold(primary, pad_data(request.primary_data(algorithm), len(primary.bound_data)))
     for each in devices:
         _hold(each, pad_data(request.device_data(algorithm), _DEVICE_BYTES))
 

@@ -30,8 +30,14 @@ def test_a_size_that_no_hardware_signs_is_an_error() -> None:
         BINDING.digest(48)
 
 
-def test_the_encoding_is_domain_separated() -> None:
+def test_the_encoding_is_domain_separated_and_agents_and_brokers_of_every_version_spell_it_alike() -> None:
     assert BINDING.encode().startswith(b"sekisho evidence binding v1\n{")
+    other = dataclasses.replace(BINDING, pod="pod-é")
+    assert other.encode() == (
+        b'sekisho evidence binding v1\n{"isolation":"sha256:i","key":"' + b"6b" * 32 + b'","namespace":"legal",'
+        b'"nonce":"' + b"6e" * 32 + b'","pod":"pod-\\u00e9","policy":"sha256:p","purpose":"release",'
+        b'"question":"sha256:q","uid":"uid-1"}'
+    )  # fmt: skip
     assert digest_bytes(b"x") == "sha256:" + hashlib.sha256(b"x").hexdigest()
 
 

@@ -38,6 +38,7 @@ VALUES = st.recursive(
         ("0000", "1 bytes follow its end"),
         ("81" * 9 + "00", "it has more than 8 levels or 4096 items"),
         ("a100" * 9 + "00", "it has more than 8 levels or 4096 items"),
+        ("a1" * 4096, "it has more than 8 levels or 4096 items"),  # each is the key of the one before
         ("9f" + "00" * 4096 + "ff", "it has more than 8 levels or 4096 items"),
     ],
 )

@@ -12,6 +12,7 @@ from sekisho.attest.certtable import MAX_TABLE_BYTES, read_certificate_chain
 from sekisho.errors import Reason, RefusedError
 
 VCEK = uuid.UUID("63da758d-e664-4564-adc5-f4b93be8accd").bytes
+VLEK = uuid.UUID("a8074bc2-a25a-483e-aae6-39c045a0b8a1").bytes
 ARK = uuid.UUID("c0b406a4-a803-4952-9743-3fb6014cd0ae").bytes
 ASK = uuid.UUID("4ab7b379-bbac-4fe4-a02f-05aef327c782").bytes
 CRL = uuid.UUID("92f81bc3-5811-4d3d-97ff-d19f88dc67ea").bytes
@@ -26,7 +27,13 @@ def test_certificates_come_leaf_first_and_others_are_passed_over() -> None:
     assert read_certificate_chain(data) == (b"leaf", b"!", b"ark")
 
 
-@pytest.mark.parametrize("data", [b"", bytes(24), bytes(4096)])
+def test_either_kind_of_key_may_have_signed_and_a_certificate_may_be_as_large_as_allowed() -> None:
+    data = table((ARK, 72, 1), (VLEK, 73, 16384), rest=b"!" + b"x" * 16384)
+    assert read_certificate_chain(data) == (b"x" * 16384, b"!")
+    assert read_certificate_chain(table(*[(CRL, 0, 1)] * 15, (VCEK, 0, 1))) == (CRL[:1],)
+
+
+@pytest.mark.parametrize("data", [b"", bytes(24), bytes(MAX_TABLE_BYTES)])
 def test_an_empty_table_has_none(data: bytes) -> None:
     assert read_certificate_chain(data) == ()
 
@@ -36,6 +43,9 @@ def test_an_empty_table_has_none(data: bytes) -> None:
     [
         (bytes(MAX_TABLE_BYTES + 1), "has 65537 bytes, 65536 allowed"),
         (VCEK + bytes(7), "does not end"),
+        (b"x" * 24, "names 2021161080 bytes at 2021161080, which it does not have"),
+        (table((VCEK, 0, 1), end=bytes(23)), "does not end"),
+        (table((VCEK, 50, 10), rest=b"x" * 11), "names 10 bytes at 50, which it does not have"),
         (table((VCEK, 48, 1), end=b""), "names 1 bytes at 48, which it does not have"),
         (table((VCEK, 24, 24), end=b"x" * 23 + b"y"), "does not have"),
         (table((VCEK, 48, 0)), "names 0 bytes at 48"),

@@ -32,3 +32,13 @@ def test_what_is_not_claimed_is_none() -> None:
     assert CLAIMS.fact("debug") is None
     assert CLAIMS.register("rtmr0") == b"r"
     assert CLAIMS.register("rtmr1") is None
+
+
+def test_the_words_that_policies_and_records_know_stay_what_they_are() -> None:
+    assert [tee.value for tee in Tee] == [
+        "snp", "tdx", "sgx", "nitro", "tpm", "nvidia-gpu", "nvidia-switch", "attestation-result",
+    ]  # fmt: skip
+    assert [status.value for status in TcbStatus] == [
+        "UpToDate", "SWHardeningNeeded", "ConfigurationNeeded", "ConfigurationAndSWHardeningNeeded", "OutOfDate",
+        "OutOfDateConfigurationNeeded", "Revoked", "Unknown",
+    ]  # fmt: skip

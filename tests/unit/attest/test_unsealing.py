@@ -48,7 +48,24 @@ def test_a_report_that_a_pod_may_not_give_is_refused(body: Any, message: str) ->
 def test_a_message_whose_signs_are_escaped_is_cut_until_it_fits() -> None:
     data = encode_report(UnsealReport(Reason.SEAL_BROKEN, "é" * 3000, ready=False))
     assert len(data) <= MAX_REPORT_BYTES
+    assert data.isascii()
     assert parse_report(data).message == "é" * 512
+
+
+@pytest.mark.parametrize(("length", "kept"), [(661, 661), (662, 331), (700, 350)])
+def test_a_message_is_cut_only_where_it_would_not_fit(length: int, kept: int) -> None:
+    data = encode_report(UnsealReport(Reason.SEAL_BROKEN, "é" * length, ready=False))
+    assert parse_report(data).message == "é" * kept
+
+
+def test_signs_that_cannot_be_printed_are_replaced() -> None:
+    data = encode_report(UnsealReport(Reason.SEAL_BROKEN, "a\n\0\ud800z", ready=False))
+    assert parse_report(data).message == "a???z"
+
+
+def test_a_report_may_be_as_long_as_is_allowed() -> None:
+    body = json.dumps(GOOD | {"message": "x" * 1024}).encode()
+    assert parse_report(body.ljust(MAX_REPORT_BYTES)).message == "x" * 1024
 
 
 @settings(deadline=None, max_examples=60)

@@ -96,6 +96,8 @@ def test_additional_evidence_that_is_spelt_otherwise_is_refused(text: str, messa
         (device(arch="AMPERE"), "arch 'AMPERE' is not one of BLACKWELL, HOPPER, LS10"),
         (device(evidence=7), "the evidence of a device is not base64 of at most 524288 bytes"),
         (device(evidence="*"), "the evidence of a device is not base64"),
+        (device(certificate=7), "the certificate of a device is not base64 of at most 524288 bytes"),
+        (device(certificate="*"), "the certificate of a device is not base64"),
         (device(certificate="AAAA"), "the certificates of a device are not PEM"),
         (device(certificate=pem(DEVICE.certificates * 5)), "a device comes with 20 certificates, 16 are allowed"),
     ],

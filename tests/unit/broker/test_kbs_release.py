@@ -3,10 +3,11 @@
 import asyncio
 import base64
 import json
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,13 +21,13 @@ from sekisho.broker.kbs_release import KbsBroker
 from sekisho.broker.kbs_sessions import SessionBook
 from sekisho.broker.kbs_shapes import pad_data
 from sekisho.broker.replay import parse_facts
-from sekisho.broker.wire import Question, parse_question
-from sekisho.errors import Reason, RefusedError, SekishoError
+from sekisho.broker.wire import Question, parse_question, spell_time
+from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.kms import failures
 from sekisho.kube.pods import PodFacts
 from tests.simulators.hardware.nvidia import Maker as DeviceMaker
 from tests.unit.broker.guest import Guest, snp_fields
-from tests.unit.broker.parts import DATA_KEY, NAMESPACE, POD, Agent, Raw, World, build_pod
+from tests.unit.broker.parts import DATA_KEY, NAMESPACE, NODE, POD, START, TPM_NAME, Agent, Raw, World, build_pod
 from tests.unit.broker.release_cases import build_rules
 from tests.unit.broker.test_kbs_evidence import pem
 
@@ -136,11 +137,48 @@ async def test_a_guest_that_proves_what_it_is_gets_the_key_and_only_it_can_open_
     assert (entry["kind"], entry["decision"], entry["resource"]) == ("kbs-release", "granted", PATH)
     assert entry["pod"]["name"] == POD
     assert entry["evidenceDigest"].startswith("sha256:")
+    assert len(entry["id"]) == 24
+    assert entry["leaseEndsAt"] == spell_time(START + timedelta(seconds=entry["leaseSeconds"]))
+    assert entry["facts"]["isolation"]["message"] == "the depot vouches for it"
 
 
 @pytest.mark.parametrize("kind", ["P-521", "RSA"])
 async def test_guests_with_other_keys_are_answered_too(kind: str) -> None:
     assert await GuestWorld(guest=Guest(kind)).get() == DATA_KEY
+
+
+async def test_a_released_key_is_told_in_the_log_by_pod_and_resource(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="sekisho.broker.kbs_release")
+    await GuestWorld().get()
+    (told,) = caplog.records
+    assert told.message == "a data key was released"
+    said = vars(told)
+    assert (said["namespace"], said["pod"], said["resource"]) == (NAMESPACE, POD, PATH)
+
+
+async def test_evidence_of_a_virtual_tpm_is_held_against_the_key_of_the_pods_own_node() -> None:
+    world, enrolled = GuestWorld(), list[frozenset[bytes]]()
+    take = world.world.maker.verify
+
+    def note(piece: UnverifiedEvidence, at: datetime, known: frozenset[bytes]) -> Claims:
+        enrolled.append(known)
+        return take(piece, at, known)
+
+    world.world.maker.verify = note  # type: ignore[method-assign]
+    await world.attest(world.build())
+    world.world.api.objects["nodes", "", NODE]["metadata"]["annotations"] = {}
+    await world.attest(world.build())
+    assert enrolled == [frozenset({TPM_NAME}), frozenset()]
+
+
+async def test_an_attested_session_is_returned_with_what_was_proven() -> None:
+    world = GuestWorld()
+    broker = world.build()
+    begun = broker.begin(await world.pod(), json.dumps(AUTH).encode())
+    session = await broker.attest(await world.pod(), begun.session.id, world.answer(begun.challenge["nonce"]))
+    assert session.id == begun.session.id
+    assert session.attested is not None
+    assert session.attested.jwk == world.guest.jwk()
 
 
 async def test_a_session_gives_several_resources_each_after_a_decision() -> None:
@@ -212,6 +250,16 @@ async def test_an_answer_to_another_challenge_is_refused() -> None:
     )
 
 
+async def test_an_answer_to_a_challenge_of_no_text_is_refused() -> None:
+    def other(body: Raw) -> None:
+        body["runtime-data"]["nonce"] = "\ud800"
+
+    assert await GuestWorld(spoil=other).refuse() == (
+        Reason.EVIDENCE_NOT_BOUND,
+        "the answer is to another challenge than its session's",
+    )
+
+
 async def test_evidence_that_no_maker_signed_is_refused() -> None:
     world = GuestWorld()
     world.world.maker.machines.clear()
@@ -219,7 +267,14 @@ async def test_evidence_that_no_maker_signed_is_refused() -> None:
 
 
 async def test_an_environment_that_can_be_looked_into_is_refused() -> None:
-    assert (await GuestWorld(changes={"debug": True}).refuse())[0] is Reason.DEBUG_ENABLED
+    world = GuestWorld(changes={"debug": True})
+    broker = world.build()
+    begun = broker.begin(await world.pod(), json.dumps(AUTH).encode())
+    with pytest.raises(RefusedError) as caught:
+        await broker.attest(await world.pod(), begun.session.id, world.answer(begun.challenge["nonce"]))
+    assert caught.value.reason is Reason.DEBUG_ENABLED
+    with pytest.raises(RefusedError, match="the session was not attested"):
+        await broker.release(await world.pod(), begun.session.id, PATH)
 
 
 async def test_a_measurement_that_no_policy_knows_is_refused_and_recorded() -> None:
@@ -227,6 +282,7 @@ async def test_a_measurement_that_no_policy_knows_is_refused_and_recorded() -> N
     assert (await world.refuse())[0] is Reason.MEASUREMENT_UNKNOWN
     entry = world.world.book.entries[-1]
     assert (entry["decision"], entry["reason"]) == ("refused", Reason.MEASUREMENT_UNKNOWN)
+    assert "measurement" in entry["detail"]
 
 
 async def test_evidence_that_became_too_old_for_the_policy_is_refused() -> None:
@@ -326,7 +382,7 @@ async def test_a_pod_that_the_depot_does_not_vouch_for_gets_nothing() -> None:
     world.world.pod()["status"]["conditions"] = []
     reason, message = await world.refuse()
     assert reason is Reason.ISOLATION_NOT_PROVEN
-    assert "the depot does not vouch for it by the pod's condition" in message
+    assert message.endswith("the depot does not vouch for it by the pod's condition")
 
 
 async def test_a_pod_that_was_changed_gets_nothing() -> None:
@@ -345,7 +401,19 @@ async def test_a_refusal_that_cannot_be_recorded_is_a_refusal_all_the_same(caplo
     world = GuestWorld()
     world.world.book.full, world.world.rules = True, build_rules(owners=())
     assert (await world.refuse())[0] is Reason.RELEASE_NOT_GRANTED
-    assert "an entry was not recorded" in caplog.text
+    (told,) = [each for each in caplog.records if each.levelno == logging.ERROR]
+    said = vars(told)
+    assert told.message == "an entry was not recorded"
+    assert len(said["entry"]) == 24
+    assert said["detail"].startswith("no key is released that cannot be recorded")
+
+
+async def test_of_a_long_refusal_the_record_holds_the_beginning() -> None:
+    world = GuestWorld()
+    world.world.rules_trouble = UnavailableError(Reason.API_UNAVAILABLE, "x" * 2000)
+    reason, message = await world.refuse()
+    assert (reason, message) == (Reason.API_UNAVAILABLE, "x" * 2000)
+    assert world.world.book.entries[-1]["detail"] == "x" * 1024
 
 
 async def test_a_key_service_that_does_not_answer_releases_nothing() -> None:

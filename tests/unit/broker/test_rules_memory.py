@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 
 from sekisho.broker.decide import decide_release
-from sekisho.broker.describing import describe_facts
 from sekisho.broker.releasefacts import ReleaseFacts, ReleaseRules
 from sekisho.broker.replay import encode_facts, spell_facts
 from sekisho.broker.wire import parse_question
 from sekisho.errors import Reason, RefusedError
-from sekisho.ledger.entry import Spelt
 from tests.unit.attest.claims import NOW
 from tests.unit.broker.parts import CANARY, NAMESPACE, Agent, World
 from tests.unit.broker.release_cases import build_evidence, build_facts, build_owner, build_rules
@@ -61,15 +59,6 @@ def test_rules_that_were_spelt_for_one_service_are_not_told_of_another() -> None
     spell_facts(facts)
     other = replace(facts, workload=replace(facts.workload, service="another"))
     assert json.loads(spell_facts(other))["rules"]["keyReleasePolicies"] == []
-
-
-def test_facts_are_told_up_to_a_length_and_by_it_beyond(monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = build_facts()
-    size = len(spell_facts(facts))
-    monkeypatch.setattr("sekisho.broker.describing._MOST_FACTS_BYTES", size)
-    assert describe_facts(facts) == {"facts": Spelt(spell_facts(facts))}
-    monkeypatch.setattr("sekisho.broker.describing._MOST_FACTS_BYTES", size - 1)
-    assert describe_facts(facts) == {"factsBytes": size}
 
 
 def test_classes_that_were_read_once_are_still_held_against_each_other() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.errors import Reason, RefusedError
-from sekisho.ledger.entry import Spelt, encode_entry, parse_entry, spell
+from sekisho.ledger.entry import LINK, OPENED, Spelt, encode_entry, parse_entry, spell
 from sekisho.ledger.tiles import MAX_ENTRY
 
 NAMES = st.text(max_size=4)
@@ -48,3 +48,12 @@ def test_what_json_has_no_spelling_for_is_refused(value: object) -> None:
     with pytest.raises(RefusedError, match="has no spelling as JSON") as caught:
         encode_entry({"a": Spelt("1"), "b": value})
     assert caught.value.reason is Reason.RECORD_UNAVAILABLE
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"7", b"null", b"\xff", b"[" * 100_000])
+def test_whatever_is_no_object_is_an_entry_without_fields(data: bytes) -> None:
+    assert parse_entry(data) == {}
+
+
+def test_records_that_were_written_before_name_their_links_so() -> None:
+    assert (LINK, OPENED) == ("previous", "opened")
