@@ -23,6 +23,8 @@ _NAMED: Final = re.compile(
     r"^(?:現住所|住所|所在地|本社|支社|自宅|宛先|送付先|届け先|勤務先|実家|居住地|本籍|は|が|を|に|も|の|\s|先)+"
 )
 _SAID: Final = re.compile(r"(?:住所|所在地)\s?[はが]?\s?")
+# One of these is part of all that names a place (see `_find_place`); before most numbers none stands.
+_PLACED: Final = re.compile("[市郡区町村]|住所|所在地")
 _NUMERAL: Final = r"(?:\d{1,5}|[〇一二三四五六七八九十百]{1,5})"
 _BLOCK: Final = re.compile(
     rf"(?:{_NUMERAL}条[東西南北]?(?={_NUMERAL}))?"
@@ -48,7 +50,7 @@ _MAX_PARTS: Final = 4
 def find_address(text: str, start: int) -> Span | None:
     """Return the address whose first number stands at `start`; None where what stands before names no place."""
     before = text[max(0, start - REACH) : start]
-    if before.isascii():
+    if not _PLACED.search(before):
         return None
     lead = _LEAD_SIGNS.match(before[::-1])
     begin = _find_place(lead[0][::-1]) if lead else None

@@ -61,21 +61,23 @@ _WORDS: Final[dict[Topic, str]] = {
 TOPIC_OF: Final = {word.replace("_", " "): topic for topic, words in _WORDS.items() for word in words.split()}
 
 
-def _index() -> dict[str, tuple[tuple[str, Topic, bool], ...]]:
-    index: dict[str, list[tuple[str, Topic, bool]]] = {}
-    for word in sorted(TOPIC_OF, key=len, reverse=True):
-        index.setdefault(word[-2:], []).append((word, TOPIC_OF[word], word.isascii()))
-    return {signs: tuple(words) for signs, words in index.items()}
+def _index() -> dict[str, tuple[int, ...]]:
+    index: dict[str, set[int]] = {}
+    for word in TOPIC_OF:
+        index.setdefault(word[-2:], set()).add(len(word))
+    return {signs: tuple(sorted(lengths, reverse=True)) for signs, lengths in index.items()}
 
 
-# Words by their last two signs, the longest first: a text is read backwards, sign by sign, so that the nearest word is
-# met first; at most places no word ends.
+# How long words are by their last two signs, the longest first: a text is read backwards, sign by sign, so that the
+# nearest word is met first; at most places no word ends.
 _BY_ENDING: Final = _index()
 _IN_WORDS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 # By themselves they say nothing: the number of what?
 _GENERIC: Final = frozenset({"番号", "no", "id", "ード"})
+_ENDINGS: Final = _GENERIC | _BY_ENDING.keys()
 _NUMBERED: Final = re.compile(r"[一-鿿々ァ-ヶー]")
 _LABEL_AFTER: Final = re.compile(r"[ -](?i:office|fax|mobile|cell|phone|work|home|direct)\b")
+_LABEL_GAPS: Final = frozenset(" -")
 _AFTER: Final = re.compile(r"\s?[(\[<「]([^)\]>」]{1,16})")
 
 
@@ -84,11 +86,12 @@ def read_topic(text: str, start: int, end: int) -> Topic | None:
 
     A label right behind, such as "office", counts before words of another line.
     """
-    if _LABEL_AFTER.match(text, end) and text[start - 1 : start] in {"", "\n"}:
+    labelled = text[end : end + 1] in _LABEL_GAPS and _LABEL_AFTER.match(text, end)
+    if labelled and text[start - 1 : start] in {"", "\n"}:
         return Topic.PHONE
     topic = _read_last(text[max(0, start - REACH) : start])
     if topic is None:
-        if _LABEL_AFTER.match(text, end):
+        if labelled:
             return Topic.PHONE
         after = _AFTER.match(text, end)
         topic = _read_last(after[1]) if after else None
@@ -100,6 +103,8 @@ def _read_last(text: str) -> Topic | None:
     mark = low.rfind(POSTAL_MARK) + 1
     for end in range(len(low), max(1, mark), -1):
         signs = low[end - 2 : end]
+        if signs not in _ENDINGS:
+            continue
         topic = _read_word(low, end, signs) or (_read_generic(low, end) if signs in _GENERIC else None)
         if topic is not None:
             return topic
@@ -107,9 +112,10 @@ def _read_last(text: str) -> Topic | None:
 
 
 def _read_word(low: str, end: int, signs: str) -> Topic | None:
-    for word, topic, latin in _BY_ENDING.get(signs, ()):
-        start = end - len(word)
-        if low.startswith(word, start) and not (latin and _is_inside(low, start, end)):
+    for length in _BY_ENDING.get(signs, ()):
+        start = end - length
+        topic = TOPIC_OF.get(low[start:end]) if start >= 0 else None
+        if topic is not None and not (low[start:end].isascii() and _is_inside(low, start, end)):
             return topic
     return None
 

@@ -75,29 +75,26 @@ def _compile() -> Any:
 _PASS: Final = _compile()
 
 
-def _find_block(text: str, start: int, end: int) -> Iterator[Span]:
+def _find_block(text: str, start: int, end: int) -> Iterable[Span]:
     del end
     address = find_address(text, start)
-    if address:
-        yield address
+    return (address,) if address else ()
 
 
-def _find_run(text: str, start: int, end: int) -> Iterator[Span]:
+def _find_run(text: str, start: int, end: int) -> Iterable[Span]:
     address = find_address(text, start)
-    if address:
-        yield address
-        start = max(start, address.end)
-    if start < end:
-        yield from find_numbers(text, start, end)
+    if address is None:
+        return find_numbers(text, start, end)
+    start = max(start, address.end)
+    return [address, *(find_numbers(text, start, end) if start < end else ())]
 
 
-def _find_lone(text: str, start: int, end: int) -> Iterator[Span]:
+def _find_lone(text: str, start: int, end: int) -> Iterable[Span]:
     address = find_lone_address(text, start, end)
-    if address:
-        yield address
+    return (address,) if address else ()
 
 
-Rule = Callable[[str, int, int], Iterator[Span]]
+Rule = Callable[[str, int, int], Iterable[Span]]
 _RULES: Final[dict[str, Rule]] = {
     "placeholder": tokens.find_placeholder,
     "pem": tokens.find_pem,

@@ -33,6 +33,9 @@ _CLUSTER: Final = re.compile(
     "|.[\u0300-\u036f\u3099\u309a\uff9e\uff9f]?",
     re.DOTALL,
 )
+# What is written in full width becomes ASCII, sign by sign.
+_WIDE: Final = re.compile("[\uff01-\uff5e]+")
+_NARROWED: Final = {code: "-" if code == 0xFF0D else chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -80,7 +83,11 @@ def fold(text: str) -> Folded:
     for match in _FOLDABLE.finditer(data):
         start, end = match.span()
         parts.append(data[taken:start])
-        for cluster in _CLUSTER.findall(data[start:end].decode()):
+        taken, run = end, data[start:end].decode()
+        if _WIDE.fullmatch(run):
+            parts.append(run.translate(_NARROWED).encode())
+            continue
+        for cluster in _CLUSTER.findall(run):
             became = _fold_cluster(cluster)
             if len(became) != len(cluster):
                 place += len(data[counted:start].decode())
@@ -90,7 +97,6 @@ def fold(text: str) -> Folded:
                 pieces.append((place + len(cluster) + shift, place + len(cluster), False))
             parts.append(became.encode())
             start += len(cluster.encode())
-        taken = end
     parts.append(data[taken:])
     folded, original, whole = zip(*pieces, strict=True)
     joined = b"".join(parts)

@@ -1,7 +1,7 @@
 """Runs of digits: which groups of one make an identifier, by length, check digit, grouping and the words around."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -13,7 +13,9 @@ from sekisho.redact.spans import Span
 
 _GROUP: Final = re.compile(r"\d+", re.ASCII)
 _LETTERS_BEFORE: Final = re.compile(r"(?:^|[^A-Za-z0-9_])([A-Za-z]{1,5})([-. ]?)\Z")
-_TOKEN_SIGNS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
+_LETTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_TOKEN_SIGNS: Final = _LETTERS | frozenset("0123456789_")
+_AFTER_LETTERS: Final = frozenset("-. ")
 _LETTERS_AFTER: Final = re.compile(r"[A-Za-z_]{1,3}")
 _EXTENSION: Final = re.compile(
     r"(?:,? ?(?:ext\.?|extension|x|内線) ?:?|#)\d{1,6}(?![A-Za-z0-9])", re.IGNORECASE | re.ASCII
@@ -35,41 +37,47 @@ class Number(NamedTuple):
     """Some neighbouring groups of a run, and what stands around; a tuple, since thousands are made.
 
     Attributes:
+        text: What they stand in.
+        groups: Where they begin and end.
         digits: All of them, ASCII.
         sizes: How many each group has.
-        between: What separates the groups, joined.
         plus: Whether a plus stands before.
         topic: What the nearest word says.
-        after: A few signs that follow.
     """
 
+    text: str
+    groups: list[tuple[int, int]]
     digits: str
     sizes: tuple[int, ...]
-    between: str
     plus: bool
     topic: Topic | None
-    after: str
 
 
-def find_numbers(text: str, start: int, end: int) -> Iterator[Span]:
-    """Yield what a run of digits and separators at `text[start:end]` holds; identifiers do not share groups."""
-    lettered = _read_lettered(text, start, end)
+def find_numbers(text: str, start: int, end: int) -> list[Span]:
+    """Return what a run of digits and separators at `text[start:end]` holds; identifiers do not share groups."""
+    lettered = _read_lettered(text, start, end) if _follows_letter(text, start) else None
     if lettered is not None:
-        yield lettered
-        return
+        return [lettered]
     groups = _take_free(text, [match.span() for match in _GROUP.finditer(text, start, end)])
+    found: list[Span] = []
     first = 0
     while first < len(groups):
         last, category = _longest(text, groups, first=first)
         if category is None:
             first += 1
             continue
-        begin = groups[first][0]
+        begin, end = groups[first][0], groups[last][1]
         signs = text[max(start, begin - 2) : begin]
-        end = groups[last][1]
         extension = _EXTENSION.match(text, end) if category is Category.PHONE else None
-        yield Span(begin - (len(signs) - len(signs.rstrip("+("))), extension.end() if extension else end, category)
+        begin -= len(signs) - len(signs.rstrip("+("))
+        found.append(Span(begin, extension.end() if extension else end, category))
         first = last + 1
+    return found
+
+
+def _follows_letter(text: str, start: int) -> bool:
+    sign = text[start - 1 : start]
+    return sign in _LETTERS or (sign in _AFTER_LETTERS and text[max(0, start - 2) : start - 1] in _LETTERS)
 
 
 def _take_free(text: str, groups: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -93,20 +101,32 @@ def _hangs_before(text: str, begin: int) -> bool:
 
 
 def _hangs_after(text: str, end: int) -> bool:
+    if text[end : end + 1] not in _TOKEN_SIGNS:
+        return False
     after = _LETTERS_AFTER.match(text, end)
     return after is not None and after[0].lower() not in _GLUED and not _EXTENSION.match(text, end)
 
 
 def _longest(text: str, groups: list[tuple[int, int]], *, first: int) -> tuple[int, Category | None]:
-    begin = groups[first][0]
     ends = _list_ends(text, groups, first=first)
-    topic = read_topic(text, begin, groups[ends[-1]][1]) if ends else None
+    if not ends:
+        return first, None
+    begin = groups[first][0]
+    plus = "+" in text[max(0, begin - 2) : begin]
+    topic = read_topic(text, begin, groups[ends[-1]][1])
     # Where no word and no first sign tells anything, tables of numbers are passed over by the sizes of groups alone.
-    plain = topic is None and text[begin] not in "08" and "+" not in text[max(0, begin - 2) : begin]
+    plain = topic is None and not plus and text[begin] not in "08"
     for last in reversed(ends):
-        if plain and last > first and tuple(b - a for a, b in groups[first : last + 1]) not in _PLAIN_SHAPES:
-            continue
-        category = _classify(_take(text, groups[first : last + 1], topic))
+        if last == first:
+            end = groups[first][1]
+            number = Number(text, groups, text[begin:end], (end - begin,), plus, topic)
+        else:
+            taken = groups[first : last + 1]
+            sizes = tuple([b - a for a, b in taken])
+            if plain and sizes not in _PLAIN_SHAPES:
+                continue
+            number = Number(text, taken, "".join([text[a:b] for a, b in taken]), sizes, plus, topic)
+        category = _classify(number)
         if category is not None:
             return last, category
     return first, None
@@ -121,10 +141,9 @@ def _list_ends(text: str, groups: list[tuple[int, int]], *, first: int) -> list[
         if total > MAX_DIGITS:
             break
         final = last + 1 == len(groups)
-        free = final or _is_loose(text[groups[last][1] : groups[last + 1][0]])
         # Many groups are digits set apart one by one: they count as a whole only, which also keeps the work linear.
         spaced = total == last + 1 - first and (first or not final) and last - first >= MAX_GROUPS
-        if total >= 5 and free and not spaced:
+        if total >= 5 and not spaced and (final or _is_loose(text[groups[last][1] : groups[last + 1][0]])):
             ends.append(last)
     return ends
 
@@ -133,27 +152,32 @@ def _is_loose(separator: str) -> bool:
     return " " in separator and "-" not in separator and "ー" not in separator
 
 
-def _take(text: str, groups: list[tuple[int, int]], topic: Topic | None) -> Number:
-    start, end = groups[0][0], groups[-1][1]
-    return Number(
-        digits="".join(text[a:b] for a, b in groups),
-        sizes=tuple(b - a for a, b in groups),
-        between="".join(text[a[1] : b[0]] for a, b in pairwise(groups)),
-        plus="+" in text[max(0, start - 2) : start],
-        topic=topic,
-        after=text[end : end + 8],
-    )
-
-
 def _classify(number: Number) -> Category | None:
-    named = _BY_TOPIC.get(number.topic) if number.topic else None
-    if named is not None and named[1](number):
-        return named[0]
-    if number.topic is Topic.OTHER:
-        return Category.PHONE if number.plus and _is_shaped_phone(number) else None
-    if number.topic in _UNGROUPED and len(number.sizes) == 1:
-        return None
-    return next((category for category, holds in _BY_SHAPE if holds(number)), None)
+    topic = number.topic
+    if topic is not None:
+        named = _BY_TOPIC.get(topic)
+        if named is not None and named[1](number):
+            return named[0]
+        if topic is Topic.OTHER:
+            return Category.PHONE if number.plus and _is_shaped_phone(number) else None
+        # Written without gaps and with a check digit: one that is wrong there is no reason to call it something else.
+        if (topic is Topic.CORPORATE or topic is Topic.LICENCE) and len(number.sizes) == 1:
+            return None
+    return _read_shape(number)
+
+
+def _read_shape(number: Number) -> Category | None:
+    """Return what a number is without a word that settles it; what is surest goes first."""
+    if _is_shaped_phone(number):
+        return Category.PHONE
+    length = len(number.digits)
+    if length > 12 and _is_shaped_card(number):
+        return Category.CARD
+    if length == 12 and _is_shaped_my_number(number):
+        return Category.JP_MY_NUMBER
+    if length == 9 and _is_shaped_ssn(number):
+        return Category.US_SSN
+    return Category.JP_POSTAL_CODE if length == 7 and _is_shaped_postal(number) else None
 
 
 def _is_account(number: Number) -> bool:
@@ -171,7 +195,7 @@ def _is_shaped_phone(number: Number) -> bool:
 
 def _is_shaped_card(number: Number) -> bool:
     grouped = number.sizes in {(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (len(number.digits),)}
-    return grouped and len(number.digits) > 12 and checks.is_card(number.digits)
+    return grouped and checks.is_card(number.digits)
 
 
 def _is_shaped_my_number(number: Number) -> bool:
@@ -186,7 +210,18 @@ def _is_moment(number: Number) -> bool:
 
 def _is_shaped_ssn(number: Number) -> bool:
     area = number.digits[:3]
-    return number.sizes == (3, 2, 4) and number.between == "--" and area not in {"000", "666"}
+    return number.sizes == (3, 2, 4) and _read_between(number) == "--" and area not in {"000", "666"}
+
+
+def _is_shaped_postal(number: Number) -> bool:
+    if number.sizes != (3, 4) or _read_between(number) != "-":
+        return False
+    end = number.groups[-1][1]
+    return _PLACE_AFTER.match(number.text, end, end + 8) is not None
+
+
+def _read_between(number: Number) -> str:
+    return "".join(number.text[one[1] : two[0]] for one, two in pairwise(number.groups))
 
 
 def _is_postal(number: Number) -> bool:
@@ -207,19 +242,6 @@ _BY_TOPIC: Final[dict[Topic, tuple[Category, _Test]]] = {
     Topic.SSN: (Category.US_SSN, lambda n: len(n.digits) == 9),
     Topic.PASSPORT: (Category.JP_PASSPORT, lambda n: n.sizes == (9,)),
 }
-# What is written without gaps and has a check digit: one that is wrong there is no reason to call it something else.
-_UNGROUPED: Final = frozenset({Topic.CORPORATE, Topic.LICENCE})
-# Without a word that settles it, in the order of what is surest.
-_BY_SHAPE: Final[tuple[tuple[Category, _Test], ...]] = (
-    (Category.PHONE, _is_shaped_phone),
-    (Category.CARD, _is_shaped_card),
-    (Category.JP_MY_NUMBER, _is_shaped_my_number),
-    (Category.US_SSN, _is_shaped_ssn),
-    (
-        Category.JP_POSTAL_CODE,
-        lambda n: n.sizes == (3, 4) and n.between == "-" and _PLACE_AFTER.match(n.after) is not None,
-    ),
-)
 
 
 def _read_lettered(text: str, start: int, end: int) -> Span | None:

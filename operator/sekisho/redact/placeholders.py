@@ -4,7 +4,6 @@ A placeholder is `[[EML-7Q0C2M9XK4BD]]`: the code of the category and 60 bits of
 ASCII that JSON, Markdown and HTML leave alone, and can neither be made nor compared without the conversation's key.
 """
 
-import base64
 import hashlib
 import hmac
 import re
@@ -17,8 +16,10 @@ from sekisho.redact.categories import MEANINGS, Category
 LENGTH: Final = 20
 MIN_MASTER_BYTES: Final = 32
 MAX_NAME: Final = 1024
-# Crockford's alphabet, which has no letters that look like others.
-_SPELLING: Final = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+# Crockford's alphabet, which has no letters that look like others; two of its signs spell ten bits.
+_SPELLING: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS: Final = tuple(one + two for one in _SPELLING for two in _SPELLING)
+_AT: Final = (54, 44, 34, 24, 14, 4)
 _CODE: Final = "|".join(sorted(meaning.code for meaning in MEANINGS.values()))
 # A whole one, or else the beginning of one that is not.
 PLACEHOLDER: Final = re.compile(rf"\[\[(?:{_CODE})-(?:[0-9A-Z]{{12}}\]\])?")
@@ -63,7 +64,8 @@ def make_placeholder(key: ConversationKey, category: Category, value: str) -> st
     """Return the placeholder of a value, `LENGTH` characters."""
     code = MEANINGS[category].code
     tag = hmac.digest(key.secret, code.encode() + b"\x00" + value.encode("utf-8", "surrogatepass"), hashlib.sha256)
-    return f"[[{code}-{base64.b32encode(tag[:8])[:12].translate(_SPELLING).decode()}]]"
+    bits = int.from_bytes(tag[:8], "big")
+    return f"[[{code}-{''.join([_PAIRS[bits >> at & 1023] for at in _AT])}]]"
 
 
 def held_back(text: str) -> int:

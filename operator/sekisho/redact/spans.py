@@ -21,7 +21,7 @@ def resolve(spans: Iterable[Span]) -> tuple[Span, ...]:
     own first, then the longest, then the category of the higher rank.
     """
     chosen: list[Span] = []
-    for span in sorted(set(spans)):
+    for span in sorted(spans):
         if not chosen or chosen[-1].end <= span.start:
             chosen.append(span)
             continue

@@ -1,6 +1,8 @@
 """Check digits: what is wrong in one digit is refused."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sekisho.redact import checks
 
@@ -72,3 +74,16 @@ def test_an_iban_is_known_by_its_sum(text: str) -> None:
 def test_old_and_debit_ranges_have_lengths_of_their_own(start: str) -> None:
     length = 15 if start in {"2131", "1800"} else 12
     assert sum(checks.is_card(f"{start:0<{length - 1}}{digit}") for digit in range(10)) == 1
+
+
+@given(st.text("0123456789", min_size=1, max_size=20))
+def test_luhn_sums_are_those_of_single_digits(digits: str) -> None:
+    doubled = "".join(str(2 * int(digit)) if at % 2 else digit for at, digit in enumerate(reversed(digits)))
+    assert checks.is_luhn(digits) == (sum(map(int, doubled)) % 10 == 0)
+
+
+@given(st.text("0123456789", min_size=11, max_size=11))
+def test_one_digit_makes_a_my_number_of_any_eleven(digits: str) -> None:
+    weighed = sum(int(digit) * weight for digit, weight in zip(digits, (6, 5, 4, 3, 2, 7, 6, 5, 4, 3, 2), strict=True))
+    right = 0 if weighed % 11 <= 1 else 11 - weighed % 11
+    assert [digit for digit in range(10) if checks.is_my_number(f"{digits}{digit}")] == [right]

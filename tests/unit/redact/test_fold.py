@@ -84,3 +84,17 @@ def test_neighbouring_spans_map_to_neighbours(text: str) -> None:
     folded = fold(text)
     ends = [folded.span(index, index + 1) for index in range(len(folded.text))]
     assert all(one[0] <= two[0] and one[1] <= two[1] for one, two in itertools.pairwise(ends))
+
+
+@pytest.mark.parametrize(
+    "run", ["＠", "－", "＼", "～", "！＂＃＄％＆＇（）＊＋，－．／０９：；＜＝＞？＠ＡＺ［＼］＾＿｀ａｚ｛｜｝～"]
+)
+def test_a_run_of_full_width_comes_to_what_its_signs_come_to(run: str) -> None:
+    # A zero-width sign behind lets every sign be folded by itself.
+    assert fold(f"漢{run}字").text == fold(f"漢{run}\u200b字").text
+    assert fold(run).text == "".join(fold(sign + "\u200b").text for sign in run)
+    assert fold(run).folded == (0,)
+
+
+def test_a_full_width_sign_with_a_mark_stays_one_sign() -> None:
+    assert fold("Ａ\u0301").text == "Á"

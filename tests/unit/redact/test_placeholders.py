@@ -1,11 +1,14 @@
 """Placeholders: what is unsafe is refused; what is equal is equal everywhere."""
 
+import base64
+import hmac
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sekisho.errors import Reason, RefusedError
-from sekisho.redact.categories import Category
+from sekisho.redact.categories import MEANINGS, Category
 from sekisho.redact.placeholders import LENGTH, PLACEHOLDER, derive_key, held_back, make_placeholder
 
 MASTER = bytes(range(32))
@@ -54,3 +57,16 @@ def test_a_value_keeps_its_placeholder_of_one_length(value: str, category: Categ
 @pytest.mark.parametrize("text", ["", "[[eml", "[[1", "[[EML-A]", "[[EML-000000000000]]", "[ ", "[[EML_", "[[EMLX-"])
 def test_what_cannot_become_one_is_not_held(text: str) -> None:
     assert held_back(text) == 0
+
+
+@given(st.text(max_size=20), st.sampled_from(Category))
+def test_a_placeholder_is_sixty_bits_of_its_codes_and_values_hmac(value: str, category: Category) -> None:
+    key = derive_key(MASTER, tenant="a", conversation="b")
+    code = MEANINGS[category].code
+    tag = hmac.digest(key.secret, f"{code}\0{value}".encode(), "sha256")
+    assert make_placeholder(key, category, value) == f"[[{code}-{spell_crockford(tag)}]]"
+
+
+def spell_crockford(tag: bytes) -> str:
+    plain, crockford = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+    return base64.b32encode(tag[:8]).decode()[:12].translate(str.maketrans(plain, crockford))

@@ -36,3 +36,8 @@ def test_resolved_spans_cover_the_same_and_do_not_overlap(spans: list[Span], rng
     assert resolve(mixed) == resolved
     assert all(one.end <= two.start for one, two in itertools.pairwise(resolved))
     assert {i for s in spans for i in range(s.start, s.end)} == {i for s in resolved for i in range(s.start, s.end)}
+
+
+@given(SPANS, st.integers(2, 3))
+def test_what_is_found_twice_counts_once(spans: list[Span], times: int) -> None:
+    assert resolve(spans * times) == resolve(set(spans))
