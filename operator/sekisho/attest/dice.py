@@ -1,7 +1,8 @@
-"""Find the firmware identifiers that a device's boot ROM wrote into its certificate (TCG DICE, OID 2.23.133.5.4.1).
+"""Find the firmware identifiers that a device's boot ROM wrote into its certificate (TCG DICE).
 
-The extension comes in two forms, one of them older than the standard; both hold the digest of the firmware as a
-sequence of SHA-384's OID and 48 bytes. Those are looked for; what else stands there is not needed.
+The extension comes under two names and in several forms: Hopper's is older than the standard, Blackwell's is the
+standard's DiceTcbInfo. All hold the digest of the firmware as a sequence of SHA-384's OID and 48 bytes. Those are
+looked for; what else stands there is not needed.
 """
 
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import Final
 
 from sekisho.errors import Reason, RefusedError
 
-DICE_OID: Final = "2.23.133.5.4.1"
+DICE_OIDS: Final = ("2.23.133.5.4.1", "2.23.133.5.4.1.1")
 FWID_BYTES: Final = 48
 MAX_EXTENSION_BYTES: Final = 4096
 _MAX_DEPTH: Final = 8

@@ -17,11 +17,13 @@ from sekisho.attest.reader import Reader
 from sekisho.errors import Reason, RefusedError
 
 MAX_LOG_BYTES: Final = 512 * 1024
+MAX_AREA_BYTES: Final = 4 * 1024 * 1024
 MAX_EVENTS: Final = 8192
 MAX_ALGORITHMS: Final = 8
 MAX_REGISTER: Final = 23
 RTMRS: Final = 4
 RUNTIME_EVENT: Final = 0x08000001
+_KEPT_PADDING: Final = 4096
 _NAME: Final = "the event log"
 _NO_ACTION: Final = 3
 _SIGNATURE: Final = b"Spec ID Event03\0"
@@ -57,17 +59,28 @@ class LoggedEvent:
         return dict(self.digests).get(algorithm)
 
 
+def trim_padding(area: bytes) -> bytes:
+    """Return a log without the padding that firmware fills its area with, often most of it.
+
+    Some of it stays, for the last event may end in such bytes itself.
+    """
+    end = min(len(area.rstrip(b"\0")), len(area.rstrip(b"\xff")))
+    return area[: end + _KEPT_PADDING]
+
+
 def parse_tcg_log(log: bytes) -> tuple[LoggedEvent, ...]:
-    """Parse a crypto-agile log of at most 512 KiB; padding of all zeros or all ones may follow the last event.
+    """Parse a crypto-agile log of at most 512 KiB; padding of all zeros or all ones may follow it, up to 4 MiB in all.
 
     Raises:
         RefusedError: EvidenceInvalid, naming the first thing that is not as the profile says.
     """
-    if len(log) > MAX_LOG_BYTES:
-        raise _invalid(f"has {len(log)} bytes, {MAX_LOG_BYTES} allowed")
+    if len(log) > MAX_AREA_BYTES:
+        raise _invalid(f"has {len(log)} bytes, {MAX_AREA_BYTES} allowed")
+    end = min(len(log.rstrip(b"\0")), len(log.rstrip(b"\xff")))
+    if end > MAX_LOG_BYTES:
+        raise _invalid(f"has {end} bytes before its padding, {MAX_LOG_BYTES} allowed")
     reader = Reader(log, _NAME)
     sizes = _read_header(reader)
-    end = min(len(log.rstrip(b"\0")), len(log.rstrip(b"\xff")))
     events: list[LoggedEvent] = []
     while reader.at < end:
         if len(events) == MAX_EVENTS:

@@ -30,6 +30,21 @@ def encode_identity(*fwids: bytes) -> bytes:
     return encode_der(0x30, b"\x02\x01\x01", *(encode_der(0x30, oid, encode_der(0x04, each)) for each in fwids))
 
 
+def encode_tcb_info(*fwids: bytes) -> bytes:
+    """Spell the same in the form of the standard, as Blackwell has it."""
+    oid = bytes.fromhex("0609608648016503040202")
+    listed = (encode_der(0x30, oid, encode_der(0x04, each)) for each in fwids)
+    head = ((0x80, b"NVIDIA"), (0x81, b"GB100 GSP"), (0x82, b"01"), (0x83, b"\1"), (0x84, b"\0"), (0x85, b"\0"))
+    rest = ((0x87, b"\0\x80\0\0\1"), (0x88, b"\xc0"), (0x89, b"\0"))
+    return encode_der(
+        0x30, *(encode_der(*each) for each in head), encode_der(0xA6, *listed), *(encode_der(*each) for each in rest)
+    )
+
+
+HOPPER_DICE = ("2.23.133.5.4.1", encode_identity)
+BLACKWELL_DICE = ("2.23.133.5.4.1.1", encode_tcb_info)
+
+
 @dataclass(frozen=True, slots=True)
 class Maker:
     """Who makes devices: a root and an authority below it."""
@@ -48,8 +63,9 @@ class Maker:
         other = x509.OtherName(x509.ObjectIdentifier("1.3.6.1.4.1.412.274.1"), encode_der(0x0C, name))
         extensions: list[tuple[x509.ExtensionType, bool]] = [(x509.SubjectAlternativeName([other]), False)]
         if fwids:
-            oid = x509.ObjectIdentifier("2.23.133.5.4.1")
-            extensions.append((x509.UnrecognizedExtension(oid, encode_identity(*fwids)), False))
+            oid, encode = changes.pop("dice", HOPPER_DICE)
+            told = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), encode(*fwids))
+            extensions.append((told, False))
         options = {"extensions": extensions, "authority": False} | changes
         return Device(number, kind, build_holder(f"{product} FMC", identity, **options), (identity, family, self.root))
 

@@ -132,6 +132,19 @@ def test_a_quote_of_tdx_comes_with_the_log_where_it_can_be_read(tmp_path: Path) 
 
 
 @needs_fuse
+@pytest.mark.parametrize(("area", "sent"), [(b"the log" + b"\xff" * (1 << 20), True), (b"long" * 50_000, False)])
+def test_a_log_is_sent_without_the_padding_of_its_area_unless_it_is_too_long(
+    tmp_path: Path, area: bytes, sent: bool
+) -> None:
+    (tmp_path / "ccel").write_bytes(area)
+    root = tmp_path / "reports"
+    root.mkdir()
+    with serve_tsm(root, TsmSource("tdx_guest", lambda inblob: Report(b"quote of " + inblob))):
+        (piece,) = TsmReports(root, tmp_path / "ccel").collect(BINDING)
+    assert piece.extras == ((("eventLog", b"the log" + b"\xff" * 4096),) if sent else ())
+
+
+@needs_fuse
 def test_a_report_that_somebody_else_asked_for_is_not_taken(tmp_path: Path) -> None:
     others = iter([b"theirs", b"theirs"])
     source = chip_source(CHIP)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sekisho.attest.eventlog import (
+    MAX_AREA_BYTES,
     MAX_EVENTS,
     MAX_LOG_BYTES,
     RUNTIME_EVENT,
@@ -20,6 +21,7 @@ from sekisho.attest.eventlog import (
     parse_tcg_log,
     replay_pcrs,
     replay_rtmrs,
+    trim_padding,
 )
 from sekisho.errors import Reason, RefusedError
 from tests.unit.fuzz import JSON, MIB, attempt, changed, measure_peak
@@ -66,7 +68,8 @@ def refusal(act: Any) -> str:
 @pytest.mark.parametrize(
     ("log", "message"),
     [
-        (bytes(MAX_LOG_BYTES + 1), "the event log has 524289 bytes, 524288 allowed"),
+        (bytes(MAX_AREA_BYTES + 1), "the event log has 4194305 bytes, 4194304 allowed"),
+        (b"\1" * (MAX_LOG_BYTES + 1) + b"\xff", "the event log has 524289 bytes before its padding, 524288 allowed"),
         (b"", "the event log has 0 bytes and ends within 4 that begin at byte 0"),
         (header([(SHA256, 32)], name=b"Spec ID Event02\0"), "does not begin with a specification event"),
         (header([(SHA256, 32)], kind=SEPARATOR), "does not begin with a specification event"),
@@ -79,7 +82,7 @@ def refusal(act: Any) -> str:
         (HEAD + event(1, SEPARATOR, [digest_of(SHA256, b"")] * 3), "has an event with 3 digests, 2 algorithms were"),
         (HEAD + event(1, SEPARATOR, [digest_of(SHA1, b"")]), "the event log uses algorithm 4, which it did not name"),
         (HEAD + event(1, SEPARATOR, [digest_of(SHA256, b"")] * 2), "has an event with two digests by sha256"),
-        (HEAD + FIRST * (MAX_EVENTS + 1), "bytes, 524288 allowed"),
+        (HEAD + FIRST * (MAX_EVENTS + 1), "before its padding, 524288 allowed"),
         (header([(SM3, 32)]) + event(1, 1, []) * (MAX_EVENTS + 1), "the event log has more than 8192 events"),
         (HEAD + FIRST + b"\1", "the event log has 175 bytes and ends within 4 that begin at byte 174"),
     ],
@@ -152,9 +155,19 @@ def test_fields_of_dstack_may_be_as_large_as_allowed() -> None:
 
 
 def test_a_log_may_be_as_long_as_allowed() -> None:
-    assert len(parse_tcg_log(LOG + bytes(MAX_LOG_BYTES - len(LOG)))) == 2
+    assert len(parse_tcg_log(LOG + bytes(MAX_AREA_BYTES - len(LOG)))) == 2
     log = json.dumps([GOOD]).encode()
     assert len(parse_dstack_log(log + b" " * (MAX_LOG_BYTES - len(log)))) == 1
+
+
+@pytest.mark.parametrize("padding", [b"\0", b"\xff"])
+@pytest.mark.parametrize("last", [b"\0" * 4, b"\xff" * 4, b"data"])
+def test_a_log_without_the_padding_of_its_area_tells_the_same(padding: bytes, last: bytes) -> None:
+    log = HEAD + FIRST + event(1, SEPARATOR, [], last)
+    trimmed = trim_padding(log + padding * (1 << 20))
+    assert len(trimmed) <= len(log) + 4096
+    assert parse_tcg_log(trimmed) == parse_tcg_log(log)
+    assert trim_padding(log) == log
 
 
 def test_an_event_that_extends_nothing_may_name_any_register() -> None:

@@ -14,6 +14,7 @@ from typing import Final
 
 from sekisho.attest.binding import Binding
 from sekisho.attest.certtable import read_certificate_chain
+from sekisho.attest.eventlog import MAX_AREA_BYTES, trim_padding
 from sekisho.attest.evidence import UnverifiedEvidence
 from sekisho.errors import Reason, SekishoError, UnavailableError
 
@@ -74,7 +75,8 @@ class TsmReports:
         if kind != "tdx":
             return ()
         with contextlib.suppress(OSError, ValueError):  # containers seldom see it; a policy may do without
-            return (("eventLog", _read_blob(self.event_log, most=MAX_LOG_BYTES)),)
+            log = trim_padding(_read_blob(self.event_log, most=MAX_AREA_BYTES))
+            return (("eventLog", log),) if len(log) <= MAX_LOG_BYTES else ()
         return ()
 
 

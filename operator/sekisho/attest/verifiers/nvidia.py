@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from sekisho.attest.binding import digest_bytes
 from sekisho.attest.chains import Certificate, intersect, parse_certificate, verify_chain
 from sekisho.attest.claims import Claims, TcbStatus, Tee
-from sekisho.attest.dice import DICE_OID, find_fwids
+from sekisho.attest.dice import DICE_OIDS, find_fwids
 from sekisho.attest.ecdsa import verify_ecdsa
 from sekisho.attest.evidence import UnverifiedEvidence
 from sekisho.attest.manifests import ReferenceManifest, match_manifests
@@ -114,14 +114,19 @@ def _check_firmware(leaf: Certificate, told: bytes | None, name: str) -> None:
     """Hold the firmware that the report tells against the firmware that the boot ROM certified."""
     if told is None:
         return
-    extension = leaf.extension(DICE_OID)
-    certified = find_fwids(extension) if extension is not None else ()
+    certified = _list_firmware(leaf)
     if told not in certified:
         raise RefusedError(
             Reason.EVIDENCE_UNTRUSTED,
             f"{name} tells firmware {told.hex()[:16]}…, its certificate is for "
             f"{', '.join(f'{each.hex()[:16]}…' for each in certified) or 'none'}",
         )
+
+
+def _list_firmware(leaf: Certificate) -> tuple[bytes, ...]:
+    """Return the firmware that the boot ROM certified; an identifier of zeros is a place that none was loaded to."""
+    values = filter(None, map(leaf.extension, DICE_OIDS))
+    return tuple(each for value in values for each in find_fwids(value) if any(each))
 
 
 def _identify(certificates: Sequence[bytes], leaf: Certificate) -> bytes:
@@ -146,10 +151,9 @@ def _check_own_name(facts: dict[str, str], identity: bytes) -> None:
 
 def _describe_device(leaf: Certificate, identity: bytes) -> dict[str, str]:
     facts = {"key": _key_digest(leaf).hex(), "pdi": identity.hex()[-_PDI_DIGITS:]}
-    extension = leaf.extension(DICE_OID)
-    fwids = find_fwids(extension) if extension is not None else ()
-    if fwids:
-        facts["fwid"] = fwids[-1].hex()
+    firmware = _list_firmware(leaf)
+    if firmware:
+        facts["fwid"] = firmware[-1].hex()
     name = _device_name(leaf)
     return {**facts, "device": name} if name else facts
 

@@ -18,7 +18,7 @@ from sekisho.attest.evidence import UnverifiedEvidence
 from sekisho.attest.verifiers.nvidia import NvidiaCollateral, verify_nvidia
 from sekisho.errors import Reason, RefusedError
 from tests.simulators.hardware.authorities import NOW, build_crl
-from tests.simulators.hardware.nvidia import FIRMWARE, MEASUREMENTS, Maker
+from tests.simulators.hardware.nvidia import BLACKWELL_DICE, FIRMWARE, MEASUREMENTS, Maker
 from tests.unit.attest.recorded import read_recorded
 
 NONCE = bytes(range(32))
@@ -83,6 +83,19 @@ def test_firmware_that_no_certificate_speaks_of_is_refused() -> None:
     reason, message = refused(MAKER.make(7, fwids=()).evidence(NONCE))
     assert reason is Reason.EVIDENCE_UNTRUSTED
     assert message.endswith("its certificate is for none")
+
+
+@pytest.mark.parametrize("told", [bytes(48), bytes(range(48))], ids=["zeros", "other"])
+def test_firmware_other_than_in_the_standards_form_is_refused(told: bytes) -> None:
+    gpu = MAKER.make(7, fwids=(FIRMWARE, bytes(48)), dice=BLACKWELL_DICE)
+    reason, message = refused(gpu.evidence(NONCE, fields=gpu.fields(f20=told)))
+    assert reason is Reason.EVIDENCE_UNTRUSTED
+    assert message.endswith(f"its certificate is for {FIRMWARE.hex()[:16]}…")
+
+
+def test_a_place_that_no_firmware_was_loaded_to_certifies_none() -> None:
+    gpu = MAKER.make(7, fwids=(bytes(48),), dice=BLACKWELL_DICE)
+    assert refused(gpu.evidence(NONCE, fields=gpu.fields(f20=bytes(48))))[1].endswith("its certificate is for none")
 
 
 def test_a_switch_that_poses_as_a_gpu_is_refused() -> None:
@@ -152,6 +165,11 @@ def test_a_gpu_that_holds_says_what_it_is() -> None:
     assert claims.fact("measurements") == "unchecked"
     assert list(claims.facts) == sorted(claims.facts)
     assert claims.window.covers(NOW)
+
+
+def test_a_gpu_with_firmware_in_the_standards_form_holds() -> None:
+    claims = verify(MAKER.make(7, fwids=(FIRMWARE, bytes(48)), dice=BLACKWELL_DICE).evidence(NONCE))
+    assert claims.fact("fwid") == FIRMWARE.hex()
 
 
 def test_a_switch_that_holds_says_what_it_is() -> None:
