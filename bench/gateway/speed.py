@@ -65,7 +65,7 @@ def measure_added(stand: Stand, server: Server) -> tuple[Sample, list[tuple[Hear
     times: tuple[list[float], list[float]] = ([], [])
     answers, before = [], server.process.cpu_seconds()
     try:
-        for prompt in _make_prompts(stand, FIRST_TOKENS):
+        for prompt in make_prompts(stand, FIRST_TOKENS):
             for caller, seconds in zip((direct, through), times, strict=True):
                 first, heard = caller.ask(spell_request(caller.place, prompt, stream=True, max_tokens=3))
                 seconds.append(first)
@@ -107,7 +107,7 @@ def measure_paced(stand: Stand, server: Server) -> tuple[Sample, list[tuple[Hear
     """Return the CPU of a server for its streams, and the lag of the latest hundredth of chunks for each of them."""
     requests = [
         spell_request(server.place, prompt, stream=True, max_tokens=CHUNKS, seed=PAUSE_MICROSECONDS)
-        for prompt in _make_prompts(stand, STREAMS * ROUNDS)
+        for prompt in make_prompts(stand, STREAMS * ROUNDS)
     ]
     before = server.process.cpu_seconds()
     # Begun one after another, as callers do: a burst of requests would be all that the latest chunks tell of.
@@ -136,14 +136,14 @@ def open_guard_cost() -> Iterator[Pair]:
 def measure_requests(stand: Stand) -> tuple[Sample, list[bytes]]:
     """Return how fast a gateway answers requests that want no stream, and what it answered."""
     server = stand.gateway
-    requests = [spell_request(server.place, prompt) for prompt in _make_prompts(stand, REQUESTS)]
+    requests = [spell_request(server.place, prompt) for prompt in make_prompts(stand, REQUESTS)]
     before = server.process.cpu_seconds()
     seconds, answers = asyncio.run(ask_many(server.place, requests, lines=LINES))
     cpu = server.process.cpu_seconds() - before
     return Sample(len(requests), seconds, cpu), [read_body(heard.raw) for heard in answers]
 
 
-def _make_prompts(stand: Stand, count: int) -> list[str]:
+def make_prompts(stand: Stand, count: int) -> list[str]:
     """Return prompts of which none came before: where something stands in a text is remembered by its digest."""
     return [f"{next(_numbers)}. {stand.prompts[at % len(stand.prompts)]}" for at in range(count)]
 

@@ -107,7 +107,7 @@ def check_stream(heard: Heard, chunks: int) -> None:
     if events.pop() != b"data: [DONE]":
         raise WrongAnswerError("a stream did not end as streams end")
     deltas = [json.loads(event.removeprefix(b"data: "))["choices"][0]["delta"] for event in events]
-    text = "".join(delta.get("content", "") for delta in deltas).encode()
+    text = "".join(delta.get("content") or "" for delta in deltas).encode()
     sent = [(int(number), read_stamp(stamp)) for number, stamp in _STAMP.findall(text)]
     again = "".join(spell_stamp(number, at) for number, at in sent).encode()
     times = [at for _, at in sent]
