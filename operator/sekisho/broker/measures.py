@@ -7,8 +7,8 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from sekisho import telemetry
 from sekisho.broker.challenges import ChallengeBook
-from sekisho.broker.collateral import CollateralStore
 from sekisho.errors import Reason
+from sekisho.kube.collateral import CollateralStore
 
 
 class Measures:

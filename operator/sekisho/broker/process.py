@@ -13,7 +13,6 @@ from opentelemetry.metrics import Meter
 from sekisho.broker.announcing import Announcer
 from sekisho.broker.challenges import ChallengeBook
 from sekisho.broker.cluster import Cluster
-from sekisho.broker.collateral import CollateralStore
 from sekisho.broker.kbs import PREFIX as KBS_PREFIX
 from sekisho.broker.kbs import KbsApi, Tokens
 from sekisho.broker.kbs_peers import PodFinder
@@ -26,9 +25,10 @@ from sekisho.broker.releasefacts import ReleaseRules
 from sekisho.broker.resources import Resources
 from sekisho.broker.server import BrokerApi
 from sekisho.broker.settings import BrokerSettings
-from sekisho.broker.verifying import Verifier, Verify
+from sekisho.broker.verifying import Verifier, Verify, verify_by
 from sekisho.errors import Reason, SekishoError
 from sekisho.kube.bearer import Authenticator
+from sekisho.kube.collateral import CollateralStore
 from sekisho.kube.probes import Readiness, build_health
 from sekisho.kube.serving import Job, end_jobs, serve_app, start_jobs
 from sekisho.kube.tls import ServerTls
@@ -126,7 +126,9 @@ def _assemble(
         cluster=surface.cluster,
         rules=surface.rules.rules,
         challenges=ChallengeBook(seconds=settings.challenge_seconds),
-        verifier=Verifier(surface.verify or store.verify, threads=settings.verifier_threads),
+        verifier=Verifier(
+            surface.verify or verify_by(lambda: store.loaded.collateral), threads=settings.verifier_threads
+        ),
         keys=Keys(surface.opener, limits=settings.keys),
         record=record,
         announcer=Announcer(surface.cluster, lost=measures.lost_condition),

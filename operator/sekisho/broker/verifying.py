@@ -1,12 +1,15 @@
 """Verify evidence without holding up other requests, and hold it against what it had to be made for."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from sekisho.attest.binding import Binding, digest_bytes
 from sekisho.attest.claims import Claims
 from sekisho.attest.evidence import UnverifiedEvidence
+from sekisho.attest.verifiers.select import Collateral, verify_evidence
+from sekisho.attest.verifiers.tpm import TpmCollateral
 from sekisho.broker.threads import Threads
 from sekisho.broker.turns import Turns
 from sekisho.errors import Reason, RefusedError, UnavailableError
@@ -17,6 +20,20 @@ _MOST_SHORT: Final = 8 * 1024
 
 Verify = Callable[[UnverifiedEvidence, datetime, frozenset[bytes]], Claims]
 """Verify one piece at a time, with the names of attestation keys that belong to the pod's node."""
+
+
+def verify_by(collateral: Callable[[], Collateral]) -> Verify:
+    """Return how a piece is verified by the collateral of the moment.
+
+    Of TPMs those count whose attestation key is enrolled for the pod's own node.
+    """
+
+    def verify(piece: UnverifiedEvidence, at: datetime, enrolled: frozenset[bytes]) -> Claims:
+        if piece.kind == "tpm" and not enrolled:
+            raise RefusedError(Reason.CHIP_UNKNOWN, "the pod's node is enrolled with no TPM, so a quote names nobody")
+        return verify_evidence(piece, replace(collateral(), tpm=TpmCollateral(enrolled=enrolled)), at=at)
+
+    return verify
 
 
 class Verifier:

@@ -11,13 +11,13 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from sekisho import telemetry
 from sekisho.kube.client import KubeClient
+from sekisho.kube.collateral import CollateralStore
 from sekisho.kube.probes import Readiness, build_health
 from sekisho.kube.serving import end_jobs, serve_app, start_jobs
 from sekisho.kube.tls import ServerTls
 from sekisho.trust.challenges import Challenges
 from sekisho.trust.collateral import CollateralFolder
 from sekisho.trust.enrolment import Enrolments
-from sekisho.trust.hardware import HardwareFolder
 from sekisho.trust.identity import Doorman
 from sekisho.trust.server import Standing, Times, TrustApi
 from sekisho.trust.settings import TrustSettings
@@ -57,7 +57,7 @@ async def run_trust(
         OSError: A port or the certificate cannot be used.
     """
     collateral = CollateralFolder(settings.collateral_dir)
-    hardware = HardwareFolder(settings.hardware_dir)
+    hardware = CollateralStore(settings.hardware_dir)
     await asyncio.to_thread(collateral.load)
     await asyncio.to_thread(hardware.load)
     nodes, policy = WatchedNodes(client), WatchedPolicy(client, settings.policy)

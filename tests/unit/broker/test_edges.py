@@ -9,9 +9,10 @@ import pytest
 
 from sekisho.attest.claims import Claims
 from sekisho.attest.evidence import UnverifiedEvidence
+from sekisho.attest.verifiers.select import Collateral
 from sekisho.broker import announcing, verifying
 from sekisho.broker.announcing import Announcer
-from sekisho.broker.verifying import Verifier, check_bound, digest_evidence
+from sekisho.broker.verifying import Verifier, check_bound, digest_evidence, verify_by
 from sekisho.broker.wire import parse_ask, parse_proof_body
 from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.kube.conditions import PodCondition
@@ -153,3 +154,19 @@ def test_one_digest_speaks_for_all_pieces_whatever_their_order() -> None:
     assert digest_evidence([SNP]) == SNP.evidence_digest
     assert digest_evidence([SNP, TPM]) == digest_evidence([TPM, SNP])
     assert digest_evidence([SNP, TPM]) not in {SNP.evidence_digest, TPM.evidence_digest}
+
+
+def test_without_collateral_nobody_is_trusted() -> None:
+    with pytest.raises(RefusedError, match="there is no collateral for snp evidence") as caught:
+        verify_by(Collateral)(UnverifiedEvidence("snp", b""), NOW, frozenset())
+    assert caught.value.reason is Reason.COLLATERAL_MISSING
+
+
+def test_a_quote_from_a_node_that_is_not_enrolled_is_of_no_known_machine() -> None:
+    verify, quote = verify_by(Collateral), UnverifiedEvidence("tpm", b"")
+    with pytest.raises(RefusedError, match="the pod's node is enrolled with no TPM") as caught:
+        verify(quote, NOW, frozenset())
+    assert caught.value.reason is Reason.CHIP_UNKNOWN
+    with pytest.raises(RefusedError) as caught:
+        verify(quote, NOW, frozenset({b"\x00\x0b" + bytes(32)}))
+    assert caught.value.reason is Reason.EVIDENCE_INVALID

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sekisho.attest.verifiers.select import Collateral
 from sekisho.errors import Reason, RefusedError
 from sekisho.trust.collateral import CollateralFolder
-from sekisho.trust.hardware import HardwareFolder
 from sekisho.trust.nodes import TrustedNode, read_node
 from sekisho.trust.settings import TrustSettings, read_settings
 from tests.simulators.tpm.simulated import Maker
@@ -96,19 +94,6 @@ def test_a_file_that_is_too_long_is_not_read(tmp_path: Path, monkeypatch: pytest
     write(tmp_path, "tpm-roots.pem", pem_of(ROOT))
     with pytest.raises(RefusedError, match="it is longer than 10 bytes"):
         CollateralFolder(tmp_path).load()
-
-
-def test_collateral_of_confidential_machines_is_read_and_what_cannot_be_used_is_left_out(tmp_path: Path) -> None:
-    folder = HardwareFolder(tmp_path / "none")
-    assert folder.load() is True
-    assert folder.loaded.collateral == Collateral()
-    folder = HardwareFolder(tmp_path)
-    write(tmp_path, "amd-root.mine.pem", pem_of(ROOT))
-    write(tmp_path, "what.ever", "x")
-    assert folder.load() is True
-    assert folder.load() is False
-    assert folder.loaded.collateral.snp is None
-    assert {problem.file for problem in folder.loaded.problems} == {"amd-root.mine.pem", "what.ever"}
 
 
 def test_a_node_says_nothing_that_cannot_be_read() -> None:

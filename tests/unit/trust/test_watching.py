@@ -8,9 +8,9 @@ import pytest
 
 from sekisho.errors import Reason, UnavailableError
 from sekisho.kube.client import KubeClient
+from sekisho.kube.collateral import CollateralStore
 from sekisho.kube.credentials import Credentials
 from sekisho.trust.collateral import CollateralFolder
-from sekisho.trust.hardware import HardwareFolder
 from sekisho.trust.watching import WatchedNodes, WatchedPolicy
 from tests.simulators.nodes_api import ApiServer
 from tests.simulators.tpm.simulated import Maker, SimulatedTpm
@@ -73,14 +73,13 @@ async def test_collateral_that_changes_is_followed_and_what_breaks_it_is_survive
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sekisho.trust.collateral.FOLLOW_SECONDS", 0.01)
-    monkeypatch.setattr("sekisho.trust.hardware._FOLLOW_SECONDS", 0.01)
-    makers, hardware = CollateralFolder(tmp_path), HardwareFolder(tmp_path)
-    jobs = [asyncio.create_task(makers.follow()), asyncio.create_task(hardware.follow())]
+    makers, hardware = CollateralFolder(tmp_path), CollateralStore(tmp_path)
+    jobs = [asyncio.create_task(makers.follow()), asyncio.create_task(hardware.follow(seconds=0.01))]
     root = Maker().root
     (tmp_path / "tpm-roots.pem").write_text(pem_of(root))
     await settle(lambda: makers.makers.roots == (root,))
     (tmp_path / "tpm-crls.pem").write_text("nothing")
-    await settle(lambda: {problem.file for problem in hardware.loaded.problems} >= {"tpm-crls.pem"})
+    await settle(lambda: {problem.file for problem in hardware.problems} >= {"tpm-crls.pem"})
     (tmp_path / "tpm-crls.pem").unlink()
     (tmp_path / "tpm-roots.pem").write_text(pem_of(root, root))
     await settle(lambda: makers.makers.roots == (root, root))

@@ -1,15 +1,16 @@
-"""The collateral of a running broker: read from a folder, again when it changes, and its ages."""
+"""The collateral of a running process: read from a folder, again when it changes, and its ages."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from sekisho.attest.evidence import UnverifiedEvidence
-from sekisho.broker import collateral as module
-from sekisho.broker.collateral import CollateralStore, read_folder
+from sekisho.attest.verifiers.select import Collateral
 from sekisho.errors import Reason, RefusedError
+from sekisho.kube import collateral as module
+from sekisho.kube.collateral import CollateralStore, read_folder
 from tests.unit.attest.recorded import read_recorded
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
@@ -20,19 +21,7 @@ def test_a_folder_that_is_not_there_is_empty_and_trusts_nobody(tmp_path: Path) -
     assert store.load()
     assert not store.load()
     assert list(store.ages(AT.timestamp())) == []
-    with pytest.raises(RefusedError, match="there is no collateral for snp evidence") as caught:
-        store.verify(UnverifiedEvidence("snp", b""), AT, frozenset())
-    assert caught.value.reason is Reason.COLLATERAL_MISSING
-
-
-def test_a_quote_from_a_node_that_is_not_enrolled_is_of_no_known_machine(tmp_path: Path) -> None:
-    store = CollateralStore(tmp_path, now=lambda: AT)
-    with pytest.raises(RefusedError, match="the pod's node is enrolled with no TPM") as caught:
-        store.verify(UnverifiedEvidence("tpm", b""), AT, frozenset())
-    assert caught.value.reason is Reason.CHIP_UNKNOWN
-    with pytest.raises(RefusedError) as caught:
-        store.verify(UnverifiedEvidence("tpm", b""), AT, frozenset({b"\x00\x0b" + bytes(32)}))
-    assert caught.value.reason is Reason.EVIDENCE_INVALID
+    assert store.loaded.collateral == Collateral()
 
 
 def test_it_is_read_again_when_it_changes_and_now_and_then(tmp_path: Path) -> None:
@@ -73,14 +62,39 @@ def test_more_than_anybody_could_mean_is_refused(tmp_path: Path, monkeypatch: py
         read_folder(tmp_path)
 
 
-async def test_it_follows_its_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_be_used_is_left_out(tmp_path: Path) -> None:
+    pem = read_recorded("tdx/tdx_quote_collateral.json")  # no certificate, whatever its name says
+    (tmp_path / "amd-root.mine.pem").write_bytes(pem)
+    (tmp_path / "what.ever").write_bytes(b"x")
+    store = CollateralStore(tmp_path, now=lambda: AT)
+    assert store.load()
+    assert store.loaded.collateral.snp is None
+    assert {problem.file for problem in store.problems} == {"amd-root.mine.pem", "what.ever"}
+
+
+async def test_it_follows_its_folder_and_while_that_cannot_be_read_what_was_read_before_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(message: str) -> list[str]:
+        return [vars(item).get("detail", "") for item in caplog.records if item.getMessage() == message]
+
+    async def settle(done: Callable[[], object]) -> None:
+        async with asyncio.timeout(60):
+            while not done():
+                await asyncio.sleep(0.01)
+
     store = CollateralStore(tmp_path)
     store.load()
     following = asyncio.create_task(store.follow(seconds=0.01))
     (tmp_path / "notes.txt").write_bytes(b"x")
-    async with asyncio.timeout(60):
-        while not store.problems:
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.05)
+    await settle(lambda: told("a file of collateral is left out"))
+    monkeypatch.setattr(module, "MAX_FILES", 0)
+    await settle(lambda: told("collateral cannot be read anew"))
+    assert told("collateral cannot be read anew")[0] == f"{tmp_path} has 1 files, 0 are allowed"
+    assert [problem.file for problem in store.problems] == ["notes.txt"]
+    monkeypatch.undo()
+    (tmp_path / "others.txt").write_bytes(b"x")
+    await settle(lambda: len(store.problems) == 2)
+    assert not following.done()
     following.cancel()
-    assert any(item.getMessage() == "a file of collateral is left out" for item in caplog.records)
+    await asyncio.gather(following, return_exceptions=True)

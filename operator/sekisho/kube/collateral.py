@@ -1,4 +1,4 @@
-"""The collateral that this process verifies with: read from a folder, again when the folder changes. Never fetched."""
+"""The collateral that a process verifies with: read from a folder, again when the folder changes. Never fetched."""
 
 import asyncio
 import logging
@@ -9,12 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from sekisho.attest.claims import Claims
 from sekisho.attest.collateral import MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, Loaded, Problem, parse_collateral
-from sekisho.attest.evidence import UnverifiedEvidence
-from sekisho.attest.verifiers.select import Collateral, verify_evidence
-from sekisho.attest.verifiers.tpm import TpmCollateral
-from sekisho.errors import Reason, RefusedError
+from sekisho.attest.verifiers.select import Collateral
+from sekisho.errors import Reason, RefusedError, SekishoError
 
 _LOG: Final = logging.getLogger(__name__)
 _CHECK_SECONDS: Final = 10.0
@@ -41,7 +38,12 @@ class CollateralStore:
         return self.loaded.problems
 
     def load(self) -> bool:
-        """Read the folder if it changed, or was read long ago; blocking. Tells whether it was read."""
+        """Read the folder if it changed, or was read long ago; blocking. Tells whether it was read.
+
+        Raises:
+            RefusedError: CollateralInvalid; there is more in it than anybody could mean.
+            OSError: It cannot be looked into.
+        """
         now, stamp = self._now(), _stamp(self._folder)
         fresh = self._read_at is not None and (now - self._read_at).total_seconds() < _RELOAD_SECONDS
         if stamp == self._stamp and fresh:
@@ -53,23 +55,18 @@ class CollateralStore:
         return True
 
     async def follow(self, *, seconds: float = _CHECK_SECONDS) -> None:
-        """Look at the folder again and again; what cannot be used is logged once for each reading."""
+        """Look at the folder again and again; what cannot be used is logged once for each reading.
+
+        While the folder cannot be read, what was read before goes on.
+        """
         self._tell()
         while True:
             await asyncio.sleep(seconds)
-            if await asyncio.to_thread(self.load):
-                self._tell()
-
-    def verify(self, piece: UnverifiedEvidence, at: datetime, enrolled: frozenset[bytes]) -> Claims:
-        """Verify a piece of evidence; of TPMs those count whose attestation key is enrolled for the pod's own node.
-
-        Raises:
-            RefusedError: As the verifier of its kind does.
-        """
-        if piece.kind == "tpm" and not enrolled:
-            raise RefusedError(Reason.CHIP_UNKNOWN, "the pod's node is enrolled with no TPM, so a quote names nobody")
-        collateral = replace(self.loaded.collateral, tpm=TpmCollateral(enrolled=enrolled))
-        return verify_evidence(piece, collateral, at=at)
+            try:
+                if await asyncio.to_thread(self.load):
+                    self._tell()
+            except (SekishoError, OSError) as error:
+                _LOG.error("collateral cannot be read anew", extra={"detail": str(error)})
 
     def ages(self, now: float) -> Iterator[tuple[str, float, float]]:
         """Yield for each kind how old its oldest item is, and how long its first to end is still good, in seconds."""
