@@ -204,7 +204,7 @@ def _read_issuer(data: bytes) -> TokenIssuer:
         issuer=value["issuer"],
         keys=parse_jwks(json.dumps(keys).encode()) if keys else (),
         roots=tuple(der for pem in roots for der in parse_pem(
-            pem.encode(), "its roots", most=_MOST_IN_ONE, reason=Reason.COLLATERAL_INVALID)),
+            pem.encode(errors="replace"), "its roots", most=_MOST_IN_ONE, reason=Reason.COLLATERAL_INVALID)),
         subjects=tuple(_texts(value, "subjects")),
         audiences=tuple(_texts(value, "audiences")),
         statuses=statuses,

@@ -105,6 +105,23 @@ def test_a_vcek_is_found_by_chip_and_security_version() -> None:
     }
 
 
+def test_of_several_certificates_in_the_file_of_a_vcek_the_first_counts() -> None:
+    name = f"{'ab' * 64}-{'00' * 8}"
+    loaded = load({"amd-root.a.der": ROOT.der, f"amd-vcek.{name}.pem": pem(CA.der, ROOT.der)})
+    assert loaded.collateral.snp is not None
+    assert dict(loaded.collateral.snp.vceks) == {name: CA.der}
+
+
+@pytest.mark.parametrize(("maker", "field"), [("amd", "snp"), ("intel", "tdx"), ("nvidia", "nvidia"), ("aws", "nitro")])
+def test_a_revocation_list_counts_for_the_hardware_of_its_maker(maker: str, field: str) -> None:
+    crl = build_crl(ROOT)
+    roots = {f"{each}-root.a.der": ROOT.der for each in ("amd", "intel", "nvidia", "aws")}
+    collateral = load(roots | {f"{maker}-crl.b.crl": crl}).collateral
+    assert getattr(collateral, field).crls == (crl,)
+    held = (collateral.snp, collateral.tdx, collateral.nvidia, collateral.nitro)
+    assert sum(len(each.crls) for each in held if each is not None) == 1
+
+
 def test_a_revocation_list_tells_when_it_ends() -> None:
     crl = build_crl(ROOT)
     loaded = load({"aws-root.a.der": ROOT.der, "aws-crl.b.crl": crl})
@@ -119,8 +136,8 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "a name of nobody": ("notes.txt", b"", "its name is not KIND.NAME.SUFFIX"),
     "a kind of nobody": ("arm-root.x.der", b"", "arm-root is no kind of collateral"),
     "a kind that NVIDIA has not": ("nvidia-other.x.der", b"", "nvidia-other is no kind of collateral"),
-    "a root that is none": ("amd-root.x.der", b"no DER", "a certificate in it"),
-    "PEM with something between": ("amd-root.x.pem", pem(ROOT.der) + b"junk", "that is no certificate"),
+    "a root that is none": ("amd-root.x.der", b"no DER", "a certificate in it is not an X.509 certificate"),
+    "PEM with something between": ("amd-root.x.pem", pem(ROOT.der) + b"junk", "its certificates have something in"),
     "a list that is none": ("amd-crl.x.crl", b"no DER", "it is not an X.509 revocation list in DER"),
     "a statement without issuers": ("intel-tcb.x.json", b"{}", "put their certificates beside it as intel-tcb.x.pem"),
     "an issuer that is no JSON": ("token-issuer.x.json", b"{", "it is not JSON"),
@@ -129,6 +146,9 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "an issuer without a name": ("token-issuer.x.json", b'{"keys": {}}', "issuer is not text"),
     "an issuer without keys": ("token-issuer.x.json", b'{"issuer": "a"}', "has keys, a JSON Web Key Set, or roots"),
     "roots that are no list": ("token-issuer.x.json", b'{"issuer": "a", "roots": "x"}', "roots is not a list of texts"),
+    "roots that are no text": (
+        "token-issuer.x.json", b'{"issuer": "a", "roots": ["\\ud800"]}', "its roots have something in them that is no",
+    ),
     "keys that are none": ("token-issuer.x.json", b'{"issuer": "a", "keys": {"keys": []}}', "no key of the set"),
 }  # fmt: skip
 
@@ -142,7 +162,19 @@ def test_a_file_that_cannot_be_used_is_left_out_and_told_of(case: str) -> None:
     assert loaded.collateral.nitro is not None
 
 
+@pytest.mark.parametrize(("count", "read"), [(64, 64), (65, 0)])
+def test_a_file_holds_up_to_64_certificates(count: int, read: int) -> None:
+    loaded = load({"amd-root.x.pem": pem(*[ROOT.der] * count)})
+    assert len(loaded.items) == read
+    assert told(loaded) == (
+        {} if read else {"amd-root.x.pem": "its certificates have 65 in PEM, 1 to 64 are allowed"}
+    )  # fmt: skip
+
+
 def test_a_file_that_is_too_large_is_left_out() -> None:
+    assert told(load({"amd-crl.x.der": bytes(8 << 20)})) == {
+        "amd-crl.x.der": "it is not an X.509 revocation list in DER"
+    }
     assert told(load({"amd-crl.x.der": bytes((8 << 20) + 1)})) == {
         "amd-crl.x.der": "it has 8388609 bytes, 8388608 are allowed"
     }

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sekisho.attest.evidence import MAX_EVIDENCE_BYTES
-from sekisho.attest.guest_evidence import parse_guest_evidence
+from sekisho.attest.guest_evidence import parse_guest_evidence, read_guest_evidence
 from sekisho.errors import Reason, RefusedError
 from tests.simulators.hardware.snp import SIGNED_BYTES, Product, SimulatedSnp
 
@@ -106,6 +106,52 @@ def test_newer_components_send_the_report_as_it_is_and_certificates_come_leaf_fi
     ]
     evidence = read({"attestation_report": base64.b64encode(REPORT).decode(), "cert_chain": chain})
     assert (evidence.report, evidence.certificates) == (REPORT, (b"leaf", b"\x02\x03", b"\x01"))
+
+
+def test_the_providers_key_leads_a_chain_as_the_chips_does_and_sixteen_certificates_may_come() -> None:
+    chain = [{"cert_type": "ASK", "data": [2]}, {"cert_type": "VLEK", "data": [1]}]
+    report = base64.b64encode(REPORT).decode()
+    assert read({"attestation_report": report, "cert_chain": chain * 8}).certificates == (b"\x01", b"\x02")
+
+
+def test_evidence_and_its_parts_may_be_as_large_as_is_allowed() -> None:
+    data = json.dumps({"quote": "AAAA"}).encode().ljust(MAX_EVIDENCE_BYTES)
+    assert parse_guest_evidence(data).report == bytes(3)
+    report = base64.b64encode(REPORT).decode()
+    for extra in (0, 1):
+        chain = [{"cert_type": "ASK", "data": [0] * (MAX_EVIDENCE_BYTES + extra)}]
+        value = {"attestation_report": report, "cert_chain": chain}
+        if not extra:
+            assert len(read_guest_evidence(value).certificates[0]) == MAX_EVIDENCE_BYTES
+            continue
+        with pytest.raises(RefusedError, match="a data of a certificate that is neither base64 nor a list of bytes"):
+            read_guest_evidence(value)
+
+
+WIDE = {"policy": 8, "plat_info": 0x40, "launch_mit_vector": 0x1F8, "current_mit_vector": 0x200}
+
+
+@pytest.mark.parametrize("field", WIDE)
+def test_a_field_of_64_bits_holds_64_bits_and_no_more(field: str) -> None:
+    at = WIDE[field]
+    assert read(body(**{field: 2**64 - 1})).report[at : at + 8] == b"\xff" * 8
+    with pytest.raises(RefusedError, match=f"has a {field} that is not a number from 0 to 18446744073709551615"):
+        read(body(**{field: 2**64}))
+
+
+def test_a_chip_whose_components_say_nothing_of_its_fmc_has_fmc_0() -> None:
+    report = SimulatedSnp("Turin").report(b"x" * 64, version=3)
+    fields = spell(report, turin=True)
+    del fields["launch_tcb"]["fmc"]
+    assert read({"attestation_report": fields}).report == report[:0x1F0] + b"\0" + report[0x1F1:]
+
+
+@pytest.mark.parametrize("part", ["fmc", "bootloader", "tee", "snp", "microcode"])
+def test_a_security_version_is_one_byte(part: str) -> None:
+    fields = spell(SimulatedSnp("Turin").report(b"x" * 64, version=3), turin=True)
+    fields["launch_tcb"][part] = 256
+    with pytest.raises(RefusedError, match=f"has a {part} that is not a number from 0 to 255"):
+        read({"attestation_report": fields})
 
 
 def test_a_quote_of_tdx_comes_with_its_log_where_there_is_one() -> None:

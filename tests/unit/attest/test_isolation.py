@@ -68,6 +68,10 @@ def test_of_many_leaks_the_first_is_told_in_full_the_next_by_name_and_the_rest_c
     )
     assert "c8 by tcp and 2 more; nothing outside the pod" in message
     assert "c9" not in message
+    told = appraise(IsolationProof(NOW, results[:9])).message
+    assert told.endswith(
+        "c8 by tcp; nothing outside the pod but the depot may be reachable: check that NetworkPolicies are enforced"
+    )
 
 
 @pytest.mark.parametrize("index", range(len(GOOD.results)))
@@ -96,7 +100,9 @@ def test_an_attempt_at_another_address_than_the_configured_one_does_not_count(ch
 def test_without_any_configured_canary_nothing_is_proven() -> None:
     verdict = appraise(GOOD, ())
     assert verdict.reason is Reason.ISOLATION_PROOF_INCOMPLETE
-    assert "no canary is configured" in verdict.message
+    assert verdict.message == (
+        "no canary is configured, so nothing was proven; configure at least one canary address"
+    )  # fmt: skip
 
 
 def test_a_canary_without_a_protocol_proves_nothing() -> None:
@@ -107,14 +113,28 @@ def test_a_canary_without_a_protocol_proves_nothing() -> None:
 
 def test_an_old_proof_is_stale_with_its_age_and_the_allowed_age() -> None:
     verdict = appraise(GOOD, now_at=NOW + 91)
-    assert verdict.reason is Reason.ISOLATION_PROOF_STALE
+    assert (verdict.ok, verdict.reason) == (False, Reason.ISOLATION_PROOF_STALE)
     assert verdict.message.startswith("the proof is 91 s old, 90 s allowed")
 
 
 def test_a_proof_from_the_future_is_refused() -> None:
     verdict = appraise(GOOD, now_at=NOW - 61)
-    assert verdict.reason is Reason.ISOLATION_PROOF_STALE
-    assert verdict.message.startswith("the proof is 61 s in the future, 60 s allowed")
+    assert (verdict.ok, verdict.reason) == (False, Reason.ISOLATION_PROOF_STALE)
+    assert verdict.message == "the proof is 61 s in the future, 60 s allowed; check the node's clock"
+    assert appraise(GOOD, now_at=NOW - 60).ok
+
+
+def test_a_proof_of_just_now_is_old_where_no_age_is_allowed() -> None:
+    verdict = appraise_isolation(GOOD, EXPECTED, now_at=NOW + 0.5, max_age_seconds=0)
+    assert verdict.message == "the proof is 0 s old, 0 s allowed; check the node's clock"
+
+
+def test_however_many_canaries_stayed_silent_the_message_has_its_bounds() -> None:
+    expected = tuple(ExpectedCanary(f"{index:n>63}", "192.0.2.1", 1, ("tcp",)) for index in range(32))
+    results = tuple(CanaryResult(each.name, each.host, each.port, "tcp", "blocked") for each in expected)
+    verdict = appraise(IsolationProof(NOW, results), expected)
+    assert verdict.ok
+    assert len(verdict.message) == 1024
 
 
 def test_a_proof_in_which_every_canary_stayed_silent_holds() -> None:
@@ -208,6 +228,22 @@ def test_details_are_cut_and_cleaned_so_that_a_full_proof_always_fits() -> None:
     assert len(encode_proof(IsolationProof(NOW, results))) < MAX_PROOF_BYTES
 
 
+def test_a_written_detail_is_printable_ascii_and_a_time_has_one_digit_behind_the_point() -> None:
+    result = CanaryResult("a", "192.0.2.1", 1, "tcp", "blocked", "é\nno answer\x7f" + "x" * 300, 12.34)
+    (read,) = parse_proof(encode_proof(IsolationProof(NOW, (result,)))).results
+    assert (read.detail, read.milliseconds) == ("no answer" + "x" * 247, 12.3)
+
+
+def test_a_proof_may_be_as_large_as_is_allowed_and_say_as_little() -> None:
+    full = [raw(canary=f"{index:c>256}", detail="d" * 256, port=65535) for index in range(MAX_RESULTS)]
+    data = json.dumps({"at": 1e11, "results": full}).encode()
+    assert len(data) < MAX_PROOF_BYTES
+    read = parse_proof(data.ljust(MAX_PROOF_BYTES))
+    assert (len(read.results), read.at, len(read.results[0].detail)) == (MAX_RESULTS, 1e11, 256)
+    (least,) = parse_proof(json.dumps({"at": 0, "results": [raw(port=0)]}).encode()).results
+    assert (least.detail, least.milliseconds, least.port) == ("", 0.0, 0)
+
+
 def test_more_results_than_a_proof_may_hold_are_refused_by_the_writer() -> None:
     with pytest.raises(ValueError, match="at most 96 results, not 97"):
         encode_proof(IsolationProof(NOW, (GOOD.results[0],) * (MAX_RESULTS + 1)))
@@ -225,6 +261,8 @@ def canary(**changes: object) -> dict[str, object]:
         ([canary(), canary()], "two canaries have the same name"),
         (["x"], "a canary is not an object"),
         ([canary(name="")], "the name of a canary"),
+        ([canary(name="n" * 64)], "the name of a canary"),
+        ([canary(port=65536)], 'the port of canary "node"'),
         ([canary(port=0)], 'the port of canary "node"'),
         ([canary(port=True)], 'the port of canary "node"'),
         ([canary(protocols=[])], 'canary "node" names no protocols'),
@@ -238,6 +276,13 @@ def test_canaries_that_cannot_be_tried_are_refused_by_name(items: object, what: 
         parse_canaries(items, host_ip="10.9.0.2")
     assert caught.value.reason is Reason.INVALID_SPEC
     assert what in caught.value.message
+
+
+def test_as_many_canaries_with_as_long_names_as_are_allowed_are_read() -> None:
+    items = [canary(name=f"{index:n>63}", port=1 if index else 65535) for index in range(31)] + [canary(name="n")]
+    read = parse_canaries(items, host_ip="10.9.0.2")
+    assert [len(each.name) for each in read] == [63] * 31 + [1]
+    assert {each.port for each in read} == {1, 65535, 10250}
 
 
 def test_the_address_of_the_node_is_filled_in_for_each_pod() -> None:

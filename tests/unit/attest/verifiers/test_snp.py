@@ -79,6 +79,11 @@ def test_a_report_is_refused_at_every_length_short_of_its_own() -> None:
             parse_report(REPORT[:size])
 
 
+def test_a_number_ends_where_the_next_field_begins() -> None:
+    report = parse_report(build_report(at_8=b"\0\0\2\0" + bytes(4) + b"\xff" * 16, at_40=bytes(8) + b"\3"))
+    assert (report.policy, report.platform_info, report.family_id) == (1 << 17, 0, b"\xff" * 16)
+
+
 def test_a_chip_is_named_by_as_many_bytes_as_reports_have() -> None:
     assert len(parse_report(REPORT).chip_id) == snp_report.CHIP_ID_BYTES
 
