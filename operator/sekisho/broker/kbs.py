@@ -6,8 +6,7 @@ the protocol's own form with the broker's constant sentences; guests begin anew 
 
 import base64
 import json
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -19,22 +18,20 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from sekisho.attest.jose import parse_token, verify_token
 from sekisho.attest.jwk import TokenKey
+from sekisho.broker.answering import Handler, answer, log_refusal
 from sekisho.broker.bodies import Bodies
 from sekisho.broker.kbs_peers import PodFinder
 from sekisho.broker.kbs_release import KbsBroker
 from sekisho.broker.kbs_sessions import Session
 from sekisho.broker.kbs_shapes import MAX_BODY_BYTES, encode_error, parse_resource_path
 from sekisho.broker.telling import ASK_AGAIN, is_about_evidence, tell
-from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
+from sekisho.errors import Reason, RefusedError, SekishoError
 
 PREFIX: Final = "/kbs/v0"
 COOKIE: Final = "kbs-session-id"
-_LOG: Final = logging.getLogger(__name__)
 _BODY_SECONDS: Final = 10.0
 _MOST_BODIES: Final = 64
-_RETRY_SECONDS: Final = "2"
 _ISSUER: Final = "sekisho-broker"
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _KINDS: Final = {
     Reason.REQUEST_INVALID: "SerdeError",
     Reason.REQUEST_TOO_LARGE: "SerdeError",
@@ -150,28 +147,13 @@ class KbsApi:
     @web.middleware
     async def _answer_errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Turn every error into the protocol's form; the details are logged here and nowhere else."""
-        try:
-            return await handler(request)
-        except SekishoError as error:
-            return self._refuse(request, error)
-        except web.HTTPRequestEntityTooLarge:
-            message = f"the body is larger than {MAX_BODY_BYTES} bytes"
-            return self._refuse(request, RefusedError(Reason.REQUEST_TOO_LARGE, message))
-        except web.HTTPException as problem:
-            return self._refuse(request, RefusedError(Reason.ENDPOINT_UNKNOWN, f"status {problem.status}"))
-        except Exception:  # noqa: BLE001 - whatever it is, it releases nothing and tells nothing
-            _LOG.exception("a request failed", extra={"path": request.path[:80], "peer": request.remote or ""})
-            return self._refuse(request, UnavailableError(Reason.INTERNAL_ERROR, "see the error before"))
+        return await answer(request, handler, refuse=self._refuse, most_bytes=MAX_BODY_BYTES)
 
     def _refuse(self, request: web.Request, error: SekishoError) -> web.Response:
         told = tell(error)
         self.outcome(_route(request), told.reason)
         status = _status(told.status)
-        facts = {"reason": told.reason, "status": status, "path": request.path[:80], "peer": request.remote or ""}
-        _LOG.warning(error.message, extra=facts)
-        headers = {"Cache-Control": "no-store"} | (
-            {"Retry-After": _RETRY_SECONDS} if status in {429, ASK_AGAIN} else {}
-        )
+        headers = log_refusal(request, error, reason=told.reason, status=status)
         return web.json_response(encode_error(_kind(error.reason), told.sentence), status=status, headers=headers)
 
 

@@ -1,26 +1,23 @@
 """What pods of models may ask of the broker, over TLS and by their projected token."""
 
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
 
+from sekisho.broker.answering import Handler, answer, log_refusal
 from sekisho.broker.bodies import Bodies
 from sekisho.broker.release import Broker
-from sekisho.broker.telling import ASK_AGAIN, tell
+from sekisho.broker.telling import tell
 from sekisho.broker.wire import EVICTED, MAX_BODY_BYTES, RELEASE, RENEW, encode_body, parse_ask, parse_proof_body
 from sekisho.broker.workload import check_peer
-from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
+from sekisho.errors import Reason, SekishoError
 from sekisho.kube.bearer import Authenticator
 from sekisho.kube.pods import PodFacts
 
-_LOG: Final = logging.getLogger(__name__)
-_RETRY_SECONDS: Final = "2"
 _MOST_BODIES: Final = 128
 _BODY_SECONDS: Final = 10.0
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(slots=True)
@@ -88,28 +85,11 @@ class BrokerApi:
     @web.middleware
     async def _answer_errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Turn every error into a reason and its constant sentence; the details are logged here and nowhere else."""
-        try:
-            return await handler(request)
-        except SekishoError as error:
-            return self._refuse(request, error)
-        except web.HTTPRequestEntityTooLarge:
-            message = f"the body is larger than {MAX_BODY_BYTES} bytes"
-            return self._refuse(request, RefusedError(Reason.REQUEST_TOO_LARGE, message))
-        except web.HTTPException as error:
-            if error.status < 400:
-                raise
-            return self._refuse(request, RefusedError(Reason.ENDPOINT_UNKNOWN, f"status {error.status}"))
-        except Exception:  # noqa: BLE001 - whatever it is, it releases nothing and tells nothing
-            _LOG.exception("a request failed", extra={"path": request.path[:80], "peer": request.remote or ""})
-            return self._refuse(request, UnavailableError(Reason.INTERNAL_ERROR, "see the error before"))
+        return await answer(request, handler, refuse=self._refuse, most_bytes=MAX_BODY_BYTES)
 
     def _refuse(self, request: web.Request, error: SekishoError) -> web.Response:
         told = tell(error)
         known = request.match_info.route.resource is not None
         self.outcome(request.path if known else "other", told.reason)
-        facts = {"reason": told.reason, "status": told.status, "path": request.path[:80], "peer": request.remote or ""}
-        _LOG.warning(error.message, extra=facts)
-        headers = {"Cache-Control": "no-store"}
-        if told.status in {429, ASK_AGAIN}:
-            headers["Retry-After"] = _RETRY_SECONDS
+        headers = log_refusal(request, error, reason=told.reason, status=told.status)
         return web.json_response({"reason": told.reason, "message": told.sentence}, status=told.status, headers=headers)
