@@ -188,6 +188,12 @@ def test_runtime_data_without_the_key_are_refused_though_the_hardware_vouches_fo
     invalid(message, build_hcl(data))
 
 
+@pytest.mark.parametrize("exponent", [3, 257, 65537, 2**24 + 1, 2**32 + 1, 2**40 + 1, 2**48 + 1])
+def test_numbers_of_a_key_are_read_whatever_padding_they_lack(exponent: int) -> None:
+    report = parse_hcl_report(build_hcl(runtime(keys=[web_key(e=web_number(exponent))])))
+    assert report.key.public_numbers().e == exponent
+
+
 # What holds together
 
 
