@@ -21,10 +21,12 @@ _DECIDING_MODULES = ("builders.py", "debian.py", "oci.py", "roots.py", "site.py"
 _PROCESSES = ("controller", "gateway", "depot", "agent", "attester", "broker", "cli", "trust", "unsafe_release")
 _PARTS = {
     "agent": (
-        "__init__.py", "py.typed", "errors.py", "attest", "seal", "agent",
+        "__init__.py", "py.typed", "errors.py", "attest", "devices", "seal", "agent",
         *(f"loader/{name}.py" for name in ("__init__", "handover", "mapping", "opening", "reading")),
     ),
-    "attester": ("__init__.py", "py.typed", "errors.py", "telemetry.py", "api", "attest", "kube", "attester"),
+    "attester": (
+        "__init__.py", "py.typed", "errors.py", "telemetry.py", "api", "attest", "devices", "kube", "attester",
+    ),
     # of the key services only the one that is none: the image holds no client of another
     "unsafe_release": (
         "__init__.py", "py.typed", "errors.py", "telemetry.py", "api", "seal", "kube", "unsafe_release",

@@ -134,6 +134,60 @@ def test_the_chart_renders_what_was_agreed(helm: str, case: str) -> None:
     assert text == golden.read_text()
 
 
+def attesters(helm: str, **attester: Any) -> dict[str, dict[str, Any]]:
+    """Return the pods of attesters by the name of their DaemonSet."""
+    values = {"attester": {"enabled": True, **attester}}
+    documents = render(helm, values, "--show-only", "templates/attester.yaml")
+    return {d["metadata"]["name"]: d["spec"]["template"] for d in documents if d["kind"] == "DaemonSet"}
+
+
+GPUS = {"enabled": True}
+BY_PLUGIN = {"resource": "tpm.example/tpm", "group": 59}
+
+
+def test_gpus_are_asked_nowhere_by_default(helm: str) -> None:
+    (pod,) = attesters(helm).values()
+    assert "NVIDIA" not in yaml.safe_dump(pod)
+    assert "affinity" not in pod["spec"]
+
+
+def test_nodes_with_gpus_have_attesters_of_their_own_that_are_handed_gpus_without_privileges(helm: str) -> None:
+    pods = attesters(helm, nvidia=GPUS, tpm=BY_PLUGIN)
+    assert pods.keys() == {"sekisho-attester", "sekisho-attester-gpu"}
+    plain, gpu = pods["sekisho-attester"], pods["sekisho-attester-gpu"]
+    for pod, operator in ((plain, "DoesNotExist"), (gpu, "Exists")):
+        (term,) = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
+            "nodeSelectorTerms"
+        ]
+        assert term == {"matchExpressions": [{"key": "nvidia.com/gpu.present", "operator": operator}]}
+    assert "NVIDIA" not in yaml.safe_dump(plain)
+    assert "runtimeClassName" not in plain["spec"]
+    assert gpu["spec"]["runtimeClassName"] == "nvidia"
+    (container,) = gpu["spec"]["containers"]
+    env = {item["name"]: item.get("value") for item in container["env"]}
+    assert (env["SEKISHO_NVIDIA"], env["NVIDIA_DRIVER_CAPABILITIES"]) == ("true", "utility")
+    assert "SEKISHO_NVIDIA_LIBRARIES" not in env
+    assert "privileged" not in container["securityContext"]
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_a_folder_of_libraries_wants_one_privileged_attester(helm: str) -> None:
+    pods = attesters(helm, nvidia={**GPUS, "libraries": "/usr/lib/nvidia"}, tpm=BY_PLUGIN)
+    (container,) = pods["sekisho-attester"]["spec"]["containers"]
+    env = {item["name"]: item.get("value") for item in container["env"]}
+    assert (env["SEKISHO_NVIDIA"], env["SEKISHO_NVIDIA_LIBRARIES"]) == ("true", "/run/nvidia/libraries")
+    assert container["securityContext"]["privileged"] is True
+    mounts = [item for item in container["volumeMounts"] if item["name"] == "nvidia"]
+    assert mounts == [{"name": "nvidia", "mountPath": "/run/nvidia/libraries", "readOnly": True}]
+    volumes = [item for item in pods["sekisho-attester"]["spec"]["volumes"] if item["name"] == "nvidia"]
+    assert volumes == [{"name": "nvidia", "hostPath": {"path": "/usr/lib/nvidia"}}]
+
+
+def test_gpus_that_nothing_hands_in_are_refused(helm: str) -> None:
+    with pytest.raises(ValueError, match=r"needs attester.nvidia.runtimeClass, or attester.nvidia.libraries"):
+        attesters(helm, nvidia={**GPUS, "runtimeClass": ""})
+
+
 def test_a_mode_of_the_depot_that_is_unknown_is_refused(helm: str) -> None:
     with pytest.raises(ValueError, match=r"/depot/mode.*value must be one of 'Central', 'PerNode'"):
         render(helm, {"depot": {"mode": "Everywhere"}})

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from sekisho.attest.claims import Claims, TcbStatus, Tee
-from sekisho.attest.rules import MAX_MESSAGE, Pieces, Rule, refuse_piece
+from sekisho.attest.rules import MAX_MESSAGE, AllOf, AnyOf, Behind, Every, Pieces, Rule, refuse_piece
 from sekisho.errors import Reason, RefusedError, Rejection
 
 _MEASURED: Final = frozenset({Tee.SNP, Tee.TDX, Tee.SGX, Tee.NITRO})
@@ -64,6 +64,25 @@ def appraise(claims: Sequence[Claims], policy: AppraisalPolicy, *, now: datetime
         evidence=tuple(sorted(piece.evidence_digest for piece in pieces)),
         not_after=min(piece.window.not_after for piece in _walk(pieces)),
     )
+
+
+def find_shown(claims: Sequence[Claims], policy: AppraisalPolicy) -> frozenset[Tee]:
+    """Return the kinds of evidence that the alternatives which hold speak of, of a policy that holds.
+
+    Evidence that was brought beside them is genuine, and nothing more: nobody has held it against reference values.
+    """
+    return _find_shown(policy.rule, tuple(claims))
+
+
+def _find_shown(rule: Rule[Pieces], pieces: Pieces) -> frozenset[Tee]:
+    if isinstance(rule, AllOf):
+        return frozenset[Tee]().union(*(_find_shown(each, pieces) for each in rule.rules))
+    if isinstance(rule, AnyOf):
+        held = (each for _, each in rule.rules if each.judge(pieces) is None)
+        return frozenset[Tee]().union(*(_find_shown(each, pieces) for each in held))
+    if isinstance(rule, Behind):
+        return frozenset({rule.outer, rule.inner.tee})
+    return frozenset({rule.tee}) if isinstance(rule, Every) else frozenset()
 
 
 def find_unacceptable(pieces: Pieces, *, now: datetime) -> Rejection | None:

@@ -19,6 +19,7 @@ _LOG: Final = logging.getLogger(__name__)
 FIRST_PAUSE_SECONDS: Final = 5.0
 MAX_PAUSE_SECONDS: Final = 300.0
 _JITTER: Final = 0.2
+_MAX_REMARK: Final = 1024
 
 
 class Controller(Protocol):
@@ -68,11 +69,13 @@ class NodeAttestation:
         if self.hardware.tpm is not None and await self._is_enrolled(challenge) is False:
             challenge = await self.controller.ask("challenge", {"node": self.node})
         binding = read_binding(self.node, challenge)
-        pieces = await self.hardware.sign(binding.digest(TPM_DIGEST))
+        pieces = await self.hardware.sign_for_node(binding.digest(TPM_DIGEST))
         body = {"challenge": challenge.get("challenge"), "evidence": encode_evidence(pieces)}
         answer = await self.controller.ask("attest", body)
         self.attested_at = time.time()
         _LOG.info("the node is attested", extra={"expires_at": str(answer.get("expiresAt", ""))})
+        if remark := str(answer.get("remark", "")):
+            _LOG.warning("not all evidence of the node counts", extra={"detail": remark[:_MAX_REMARK]})
         return min(max(_number(answer, "againAfterSeconds"), 1.0), 86_400.0)
 
     async def _is_enrolled(self, challenge: Mapping[str, Any]) -> bool:

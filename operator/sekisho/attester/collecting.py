@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from sekisho.attest.evidence import UnverifiedEvidence
+from sekisho.attester.devices import Devices
 from sekisho.attester.tpm import Endorsement, PlatformQuote, Tpm, spell_pcrs
 from sekisho.attester.tsm import read_report
 from sekisho.errors import Reason, RefusedError, UnavailableError
@@ -29,11 +30,13 @@ class Hardware:
         tpm: None where there is none.
         tsm: Root of configfs-tsm; None where there is none.
         event_log: The firmware's log of what it measured; it may be missing.
+        devices: None where the node's devices are not asked; pods have their own asked by their agents.
     """
 
     tpm: Tpm | None
     tsm: Path | None = None
     event_log: Path | None = None
+    devices: Devices | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _waiting: int = 0
 
@@ -55,6 +58,21 @@ class Hardware:
             pieces.append(await self._in_turn(lambda: read_report(tsm, digest.ljust(TSM_DIGEST, b"\0"))))
         if not pieces:
             raise RefusedError(Reason.EVIDENCE_MISSING, f"this node has no hardware that signs {len(digest)} bytes")
+        return pieces
+
+    async def sign_for_node(self, digest: bytes) -> list[UnverifiedEvidence]:
+        """Have 32 bytes signed by all that can, and by every device of the node.
+
+        No pod gets evidence of devices by this way: which of them are its own is not known here.
+
+        Raises:
+            RefusedError: EvidenceMissing; as :meth:`sign`.
+            UnavailableError: As :meth:`sign`; EvidenceMissing where a device is there and gave none.
+        """
+        pieces = await self.sign(digest)
+        if self.devices is not None:
+            devices = self.devices
+            pieces += await self._in_turn(lambda: devices.read(digest))
         return pieces
 
     async def read_identity(self) -> tuple[Endorsement, bytes, bytes]:

@@ -11,6 +11,7 @@ from sekisho import telemetry
 from sekisho.attester.attesting import NodeAttestation
 from sekisho.attester.collecting import Hardware
 from sekisho.attester.controller import TrustClient
+from sekisho.attester.devices import NvidiaDevices
 from sekisho.attester.server import PODS_PER_SECOND, QuoteApi
 from sekisho.attester.settings import AttesterSettings
 from sekisho.attester.tpm import Tpm
@@ -40,7 +41,8 @@ async def run_attester(settings: AttesterSettings, pods: PodReader, *, meter: Me
     """
     quotes = meter.create_counter(telemetry.ATTESTER_QUOTES)
     tpm = None if settings.tpm is None else Tpm(settings.tpm, settings.pcrs)
-    hardware = Hardware(tpm, settings.tsm, settings.event_log)
+    devices = NvidiaDevices.below(settings.nvidia_libraries) if settings.nvidia else None
+    hardware = Hardware(tpm, settings.tsm, settings.event_log, devices)
     authenticator = Authenticator(pods, overloaded=Reason.OVERLOADED, pod_rate=PODS_PER_SECOND)
     api = QuoteApi(settings.node, authenticator, hardware)
     api.outcome = lambda reason: quotes.add(1, {telemetry.KEY_REASON: reason.value})

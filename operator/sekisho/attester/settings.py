@@ -21,6 +21,8 @@ class AttesterSettings:
         pcrs: What is quoted.
         tsm: Root of configfs-tsm; None where none is used.
         event_log: Where the firmware's log is; it may be missing.
+        nvidia: Whether the node's GPUs and NVSwitches are asked.
+        nvidia_libraries: Folder of the driver's libraries; None where the loader finds them.
         trust_host: Where the trust controller is; empty where nodes are not attested and only pods ask.
         trust_port: No variable sets it: SEKISHO_TRUST_PORT is what kubelets call an address of the Service.
     """
@@ -31,6 +33,8 @@ class AttesterSettings:
     pcrs: tuple[int, ...] = QUOTED_PCRS
     tsm: Path | None = None
     event_log: Path | None = None
+    nvidia: bool = False
+    nvidia_libraries: Path | None = None
     trust_host: str = ""
     trust_port: int = 443
     token_file: Path = Path("/var/run/secrets/sekisho/token")
@@ -67,6 +71,8 @@ def read_settings(environ: Mapping[str, str]) -> AttesterSettings:
         pcrs=_read_pcrs(environ.get("SEKISHO_PCRS", "")),
         tsm=tsm,
         event_log=_read_path(environ, "SEKISHO_EVENT_LOG"),
+        nvidia=environ.get("SEKISHO_NVIDIA", "").lower() == "true",
+        nvidia_libraries=_read_path(environ, "SEKISHO_NVIDIA_LIBRARIES"),
         trust_host=environ.get("SEKISHO_TRUST_HOST", default.trust_host),
         token_file=_read_path(environ, "SEKISHO_TOKEN_FILE") or default.token_file,
         ca_file=_read_path(environ, "SEKISHO_CA_FILE") or default.ca_file,

@@ -8,15 +8,18 @@ from typing import Final
 
 from sekisho.api.v1alpha1.classificationpolicy import DeviceTrust
 from sekisho.api.v1alpha1.classificationpolicy import Tee as NodeTee
-from sekisho.attest.appraise import AppraisalPolicy, appraise
+from sekisho.attest.appraise import AppraisalPolicy, appraise, find_shown
 from sekisho.attest.claims import Claims, Tee
 from sekisho.attest.evidence import UnverifiedEvidence
-from sekisho.errors import Reason, RefusedError
+from sekisho.errors import Reason, RefusedError, Rejection
 from sekisho.trust.challenges import Challenge
+from sekisho.trust.devices import check_node_devices, find_lack, name_devices
 from sekisho.trust.nodes import Result, TrustedNode
 
 Verify = Callable[[UnverifiedEvidence, TrustedNode, datetime], Claims]
 """Verify a piece of a node's evidence; a TPM's only where its key is the one that was enrolled for the node."""
+
+NONCE_BYTES: Final = 32
 
 # What placement calls what a node has proven.
 LABELS: Final[dict[Tee, NodeTee | DeviceTrust]] = {
@@ -25,10 +28,12 @@ LABELS: Final[dict[Tee, NodeTee | DeviceTrust]] = {
     Tee.TPM: "tpm",
     Tee.NVIDIA_GPU: "nvidia-cc",
 }
+_GPUS: Final = LABELS[Tee.NVIDIA_GPU]
 # What says that a node is not what it was; everything else may be trouble of ours or of the way between.
 DAMNING: Final = frozenset({
     Reason.EVIDENCE_INVALID, Reason.EVIDENCE_UNTRUSTED, Reason.EVIDENCE_REVOKED, Reason.EVIDENCE_NOT_BOUND,
     Reason.TCB_TOO_OLD, Reason.DEBUG_ENABLED, Reason.MEASUREMENT_UNKNOWN, Reason.CHIP_UNKNOWN, Reason.APPRAISAL_FAILED,
+    Reason.EVIDENCE_MISSING,
 })  # fmt: skip
 
 
@@ -57,6 +62,8 @@ def judge_node(
 ) -> Result:
     """Judge all evidence that a node brought for its challenge.
 
+    A label is worth what an alternative of the policy that holds speaks of, and nothing else that came along.
+
     Raises:
         RefusedError: The first thing that is not as it must be.
     """
@@ -67,14 +74,29 @@ def judge_node(
     now = datetime.fromtimestamp(now_at, UTC)
     claims = [_verify_bound(piece, node, challenge, verify, now) for piece in pieces]
     appraisal = appraise(claims, rules.policy, now=now)
-    tees = sorted({LABELS[item.tee] for item in _walk(claims) if item.tee in LABELS})
+    shown = find_shown(claims, rules.policy)
+    lack = _judge_gpus(claims, node, shown, challenge) if Tee.NVIDIA_GPU in shown else None
+    tees = {LABELS[tee] for tee in shown if tee in LABELS} - ({_GPUS} if lack else set())
     if not tees:
-        raise RefusedError(
-            Reason.APPRAISAL_FAILED, f"the evidence of node {node.name} proves no hardware that a class could ask for"
-        )
+        told = f"the evidence of node {node.name} proves no hardware that a class could ask for"
+        raise RefusedError(lack.reason, lack.detail) if lack else RefusedError(Reason.APPRAISAL_FAILED, told)
     ends_at = min(now_at + valid_seconds, appraisal.not_after.timestamp())
-    evidence = tuple(item.evidence_digest for item in claims)
-    return Result(tuple(tees), evidence, at=math.floor(now_at), expires_at=math.floor(ends_at))
+    return Result(
+        tees=tuple(sorted(tees)),
+        evidence=tuple(item.evidence_digest for item in claims),
+        at=math.floor(now_at),
+        expires_at=math.floor(ends_at),
+        devices=name_devices(claims) if _GPUS in tees else (),
+        remark=f"{lack.reason}: {lack.detail}" if lack else "",
+    )
+
+
+def _judge_gpus(
+    claims: Sequence[Claims], node: TrustedNode, shown: frozenset[Tee], challenge: Challenge
+) -> Rejection | None:
+    """Refuse devices that cannot be true together, and return what they lack to be worth a label."""
+    check_node_devices(claims, nonce=challenge.binding.digest(NONCE_BYTES))
+    return find_lack(claims, node, shown)
 
 
 def _verify_bound(
@@ -87,7 +109,3 @@ def _verify_bound(
             f"the {piece.kind} evidence of node {node.name} was made for something else than its challenge",
         )
     return claims
-
-
-def _walk(claims: Sequence[Claims]) -> list[Claims]:
-    return [inner for item in claims for inner in (item, *_walk(item.parts))]

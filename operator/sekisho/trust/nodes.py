@@ -24,6 +24,8 @@ class TrustedNode:
         ek_digest: SHA-256 of the endorsement key's public area, in hex; empty where none was enrolled.
         attested: For which hardware this process wrote labels.
         expires_at: Unix seconds at which these labels end; 0 where there is no end to be read.
+        devices: Identities of the NVIDIA devices that it proved to have, in hex.
+        gpus: How many GPUs it offers to pods, by its own word; 0 where it says nothing.
     """
 
     name: str
@@ -32,6 +34,8 @@ class TrustedNode:
     ek_digest: str = ""
     attested: tuple[str, ...] = ()
     expires_at: float = 0.0
+    devices: tuple[str, ...] = ()
+    gpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,16 @@ class Result:
         evidence: "sha256:…" of each piece of evidence, in its order.
         at: Unix seconds of the verification.
         expires_at: Unix seconds at which it counts no longer.
+        devices: Identities of the NVIDIA devices, in hex, sorted.
+        remark: Why something that was shown is worth no label; empty where all is.
     """
 
     tees: tuple[str, ...]
     evidence: tuple[str, ...]
     at: int
     expires_at: int
+    devices: tuple[str, ...] = ()
+    remark: str = ""
 
 
 class Nodes(Protocol):
@@ -76,14 +84,15 @@ def read_node(raw: Mapping[str, Any]) -> TrustedNode:
     """Read what a Node says; what cannot be read counts as not said."""
     meta = raw.get("metadata") or {}
     said = meta.get("annotations") or {}
-    attested = str(said.get(names.NODE_ATTESTED_ANNOTATION, ""))
     return TrustedNode(
         name=str(meta.get("name", "")),
         uid=str(meta.get("uid", "")),
         ak_name=_read_hex(said.get(names.NODE_AK_ANNOTATION)),
         ek_digest=str(said.get(names.NODE_EK_ANNOTATION, "")),
-        attested=tuple(item for item in attested.split(",") if item),
+        attested=_split(said.get(names.NODE_ATTESTED_ANNOTATION)),
         expires_at=_parse_time(said.get(names.NODE_EXPIRY_ANNOTATION)),
+        devices=_split(said.get(names.NODE_DEVICES_ANNOTATION)),
+        gpus=_parse_count(((raw.get("status") or {}).get("capacity") or {}).get(names.GPU_RESOURCE)),
     )
 
 
@@ -100,7 +109,8 @@ def spell_result(node: TrustedNode, result: Result) -> dict[str, Any]:
         names.NODE_ATTESTED_ANNOTATION: ",".join(sorted(result.tees)),
         names.NODE_EVIDENCE_ANNOTATION: ",".join(result.evidence),
         names.NODE_EXPIRY_ANNOTATION: datetime.fromtimestamp(result.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        names.NODE_REFUSAL_ANNOTATION: None,
+        names.NODE_DEVICES_ANNOTATION: ",".join(result.devices) or None,
+        names.NODE_REFUSAL_ANNOTATION: result.remark[:_MAX_REFUSAL] or None,
     }
     return {"labels": labels, "annotations": annotations}
 
@@ -108,7 +118,13 @@ def spell_result(node: TrustedNode, result: Result) -> dict[str, Any]:
 def spell_withdrawal(node: TrustedNode, reason: Reason, message: str) -> dict[str, Any]:
     """Return the patch that takes back all that was written about a node but its key, and says why."""
     annotations: dict[str, str | None] = dict.fromkeys(
-        (names.NODE_ATTESTED_ANNOTATION, names.NODE_EVIDENCE_ANNOTATION, names.NODE_EXPIRY_ANNOTATION), None
+        (
+            names.NODE_ATTESTED_ANNOTATION,
+            names.NODE_EVIDENCE_ANNOTATION,
+            names.NODE_EXPIRY_ANNOTATION,
+            names.NODE_DEVICES_ANNOTATION,
+        ),
+        None,
     )
     annotations[names.NODE_REFUSAL_ANNOTATION] = f"{reason}: {message}"[:_MAX_REFUSAL]
     labels = dict.fromkeys((names.trust_label(tee) for tee in node.attested), None)
@@ -127,6 +143,15 @@ async def patch_node(client: KubeClient, node: TrustedNode, patch: Mapping[str, 
         return await client.patch(NODES, node.name, body)
     except (ApiConflictError, ApiRefusedError) as error:
         raise RefusedError(Reason.NOT_ALLOWED, f"node {node.name} cannot be written: {error.message}") from error
+
+
+def _split(text: Any) -> tuple[str, ...]:
+    return tuple(item for item in str(text or "").split(",") if item)
+
+
+def _parse_count(text: Any) -> int:
+    value = str(text or "")
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= 4 else 0
 
 
 def _read_hex(text: Any) -> str:

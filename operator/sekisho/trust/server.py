@@ -15,6 +15,7 @@ from aiohttp import web
 from sekisho.attest.evidence import MAX_EVIDENCE_BYTES, parse_evidence
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.trust.challenges import CHALLENGE_SECONDS, Challenges
+from sekisho.trust.devices import check_elsewhere
 from sekisho.trust.enrolment import Enrolments, Makers, Request
 from sekisho.trust.identity import Doorman
 from sekisho.trust.judging import DAMNING, Rules, Verify, judge_node
@@ -142,6 +143,7 @@ class TrustApi:
                 valid_seconds=self.times.valid_seconds,
                 now_at=self.clock(),
             )
+            check_elsewhere(node, result.devices, self.nodes.all())
         except RefusedError as error:
             self.outcome(error.reason)
             if error.reason in DAMNING:
@@ -151,7 +153,8 @@ class TrustApi:
         self.sweeper.forgive(node)
         self.outcome(Reason.ATTESTED)
         _LOG.info("a node is attested", extra={"node": node.name, "tees": result.tees, "expires_at": result.expires_at})
-        return _answer({"expiresAt": result.expires_at, "againAfterSeconds": self.times.interval_seconds})
+        answer = {"expiresAt": result.expires_at, "againAfterSeconds": self.times.interval_seconds}
+        return _answer(answer | ({"remark": result.remark} if result.remark else {}))
 
     async def _read(self, request: web.Request, fields: set[str]) -> tuple[TrustedNode, Mapping[str, Any]]:
         """Return the node that asks and what it says; a node speaks of no other one."""

@@ -4,6 +4,7 @@ import hashlib
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from cryptography import x509
@@ -47,18 +48,28 @@ BLACKWELL_DICE = ("2.23.133.5.4.1.1", encode_tcb_info)
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """Who makes devices: a root and an authority below it."""
+    """Who makes devices: a root and an authority below it.
+
+    Attributes:
+        window: `begin` and `end` of everything below the root, where they are not the usual ones.
+    """
 
     root: Holder = field(default_factory=lambda: build_holder("Device Identity CA"))
+    window: Mapping[str, datetime] = field(default_factory=dict)
+
+    @classmethod
+    def lasting(cls, window: Mapping[str, datetime]) -> "Maker":
+        """Return a maker all of whose certificates are valid for as long."""
+        return cls(build_holder("Device Identity CA", **window), window)
 
     def make(
         self, number: int, *, kind: str = "nvidia-gpu", fwids: Sequence[bytes] = (FIRMWARE,), **changes: Any
     ) -> "Device":
         """Make a device with an identity and a key for its firmware."""
         product = "GH100" if kind == "nvidia-gpu" else "LS_10"
-        family = build_holder(f"{product} Identity", self.root)
+        family = build_holder(f"{product} Identity", self.root, **self.window)
         serial = f"{'41' if kind == 'nvidia-gpu' else '50'}{number:016X}"
-        identity = build_holder(f"{product} BROM", family, serial=changes.pop("serial", serial))
+        identity = build_holder(f"{product} BROM", family, serial=changes.pop("serial", serial), **self.window)
         name = f"NVIDIA:{product}:{number:016X}".encode()
         other = x509.OtherName(x509.ObjectIdentifier("1.3.6.1.4.1.412.274.1"), encode_der(0x0C, name))
         extensions: list[tuple[x509.ExtensionType, bool]] = [(x509.SubjectAlternativeName([other]), False)]
@@ -66,7 +77,7 @@ class Maker:
             oid, encode = changes.pop("dice", HOPPER_DICE)
             told = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), encode(*fwids))
             extensions.append((told, False))
-        options = {"extensions": extensions, "authority": False} | changes
+        options = {"extensions": extensions, "authority": False, **self.window} | changes
         return Device(number, kind, build_holder(f"{product} FMC", identity, **options), (identity, family, self.root))
 
 

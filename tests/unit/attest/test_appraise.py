@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from sekisho.attest.appraise import Appraisal, AppraisalPolicy, appraise, find_unacceptable
+from sekisho.attest.appraise import Appraisal, AppraisalPolicy, appraise, find_shown, find_unacceptable
 from sekisho.attest.claims import Claims, TcbStatus, Tee, Window
-from sekisho.attest.rules import Every, FactIn, MeasurementIn
+from sekisho.attest.rules import AllOf, AnyOf, Behind, Every, FactIn, MeasurementIn, Pieces
 from sekisho.errors import Reason, RefusedError
 from tests.unit.attest.claims import MEASUREMENT, NOW, SNP, TPM, WINDOW, build_gpu
 
@@ -131,3 +131,41 @@ def test_good_evidence_is_told_with_the_time_until_which_it_rests_on_valid_colla
         evidence=(SNP.evidence_digest, TPM.evidence_digest),
         not_after=NOW + timedelta(hours=1),
     )
+
+
+def is_genoa(least: int = 1) -> Every:
+    return Every(Tee.SNP, FactIn("product", frozenset({"Genoa"})), least)
+
+
+def is_matched() -> Every:
+    return Every(Tee.NVIDIA_GPU, FactIn("measurements", frozenset({"matched"})))
+
+
+def has_boot(*values: bytes) -> Every:
+    return Every(Tee.TPM, MeasurementIn(frozenset(values)))
+
+
+class Whatever:
+    """A rule that speaks of no kind."""
+
+    def judge(self, _subject: Pieces) -> None:
+        return None
+
+
+def test_only_what_an_alternative_that_holds_speaks_of_is_shown() -> None:
+    rule = AnyOf((
+        ("machine", AllOf((is_genoa(), is_matched()))),
+        ("boot", has_boot(TPM.measurement)),
+        ("strange boot", AllOf((has_boot(b"other"), is_genoa()))),
+    ))  # fmt: skip
+    policy = AppraisalPolicy("nodes", rule)
+    gpu, loose = build_gpu(1), build_gpu(1, facts=(("key", "k1"), ("measurements", "unchecked")))
+    assert find_shown((SNP, TPM, gpu), policy) == {Tee.SNP, Tee.NVIDIA_GPU, Tee.TPM}
+    assert find_shown((SNP, TPM, loose), policy) == {Tee.TPM}
+    assert find_shown((SNP, gpu), policy) == {Tee.SNP, Tee.NVIDIA_GPU}
+
+
+def test_what_stands_behind_evidence_is_shown_with_it_and_a_rule_of_no_kind_shows_nothing() -> None:
+    behind = AppraisalPolicy("azure", Behind(Tee.TPM, is_genoa()))
+    assert find_shown((replace(TPM, parts=(SNP,)),), behind) == {Tee.SNP, Tee.TPM}
+    assert find_shown((SNP,), AppraisalPolicy("whatever", Whatever())) == frozenset()

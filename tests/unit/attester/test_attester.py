@@ -7,14 +7,14 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry.metrics import NoOpMeter
 
-from sekisho.attest.evidence import parse_evidence
+from sekisho.attest.evidence import UnverifiedEvidence, parse_evidence
 from sekisho.attest.tpm2.structures import parse_public
 from sekisho.attest.verifiers.tpm import TpmCollateral, verify_tpm
 from sekisho.attester.collecting import Hardware, spell_quote
@@ -178,11 +178,51 @@ async def test_the_event_log_comes_along_where_it_can_be_read(tmp_path: Path, mo
         assert spell_quote(Tpm(served.path).quote(DIGEST), b"").kind == "tpm"
 
 
+@dataclass
+class SimulatedDevices:
+    """Devices that give what they are told to give."""
+
+    pieces: tuple[UnverifiedEvidence, ...] = (UnverifiedEvidence("nvidia-gpu", b"report"),)
+    problem: str = ""
+    asked: list[bytes] = field(default_factory=list)
+
+    def read(self, nonce: bytes) -> tuple[UnverifiedEvidence, ...]:
+        self.asked.append(nonce)
+        if self.problem:
+            raise UnavailableError(Reason.EVIDENCE_MISSING, self.problem)
+        return self.pieces
+
+
+async def test_devices_are_asked_for_the_node_and_never_for_a_pod(tmp_path: Path) -> None:
+    devices = SimulatedDevices()
+    with SocketTpm(tmp_path / "tpm.sock", SimulatedTpm(Maker())) as served:
+        hardware = Hardware(Tpm(served.path), devices=devices)
+        assert [piece.kind for piece in await hardware.sign(DIGEST)] == ["tpm"]
+        assert devices.asked == []
+        assert [piece.kind for piece in await hardware.sign_for_node(DIGEST)] == ["tpm", "nvidia-gpu"]
+        assert devices.asked == [DIGEST]
+        assert [piece.kind for piece in await Hardware(Tpm(served.path)).sign_for_node(DIGEST)] == ["tpm"]
+
+
+async def test_a_node_of_devices_alone_signs_nothing_and_one_whose_driver_fails_asks_again(tmp_path: Path) -> None:
+    devices = SimulatedDevices(problem="the GPU gives no evidence: it hangs")
+    with pytest.raises(RefusedError, match="no hardware that signs 32 bytes"):
+        await Hardware(None, devices=devices).sign_for_node(DIGEST)
+    assert devices.asked == []
+    with (
+        SocketTpm(tmp_path / "tpm.sock", SimulatedTpm(Maker())) as served,
+        pytest.raises(UnavailableError, match="it hangs") as raised,
+    ):
+        await Hardware(Tpm(served.path), devices=devices).sign_for_node(DIGEST)
+    assert (raised.value.reason, raised.value.retry) == (Reason.EVIDENCE_MISSING, True)
+
+
 @pytest.mark.parametrize(
     ("environ", "told"),
     [
         ({}, "SEKISHO_NODE_NAME is missing"),
         ({"SEKISHO_NODE_NAME": "n1"}, "neither SEKISHO_TPM nor SEKISHO_TSM"),
+        ({"SEKISHO_NODE_NAME": "n1", "SEKISHO_NVIDIA": "true"}, "neither SEKISHO_TPM nor SEKISHO_TSM"),
         ({"SEKISHO_NODE_NAME": "n1", "SEKISHO_TPM": "/t", "SEKISHO_PCRS": "0,24"}, "SEKISHO_PCRS is not a list"),
         ({"SEKISHO_NODE_NAME": "n1", "SEKISHO_TPM": "/t", "SEKISHO_PCRS": "a"}, "SEKISHO_PCRS is not a list"),
         ({"SEKISHO_NODE_NAME": "n1", "SEKISHO_TPM": "/t", "SEKISHO_HTTPS_PORT": "x"}, "SEKISHO_HTTPS_PORT is not"),
@@ -209,3 +249,11 @@ def test_settings_are_read() -> None:
                           "SEKISHO_TSM": "/sys/kernel/config/tsm", "SEKISHO_TRUST_HOST": "trust"})  # fmt: skip
     assert (read.tpm, read.pcrs, read.tsm) == (Path("/dev/tpmrm0"), (4, 7), Path("/sys/kernel/config/tsm"))
     assert (read.trust_host, read.trust_name) == ("trust", "sekisho-trust.sekisho-system.svc")
+    assert (read.nvidia, read.nvidia_libraries) == (False, None)
+
+
+def test_gpus_are_asked_where_it_is_said_so_and_nowhere_else() -> None:
+    plain = {"SEKISHO_NODE_NAME": "n1", "SEKISHO_TPM": "/t"}
+    read = read_settings(plain | {"SEKISHO_NVIDIA": "true", "SEKISHO_NVIDIA_LIBRARIES": "/driver"})
+    assert (read.nvidia, read.nvidia_libraries) == (True, Path("/driver"))
+    assert not read_settings(plain | {"SEKISHO_NVIDIA": "yes"}).nvidia

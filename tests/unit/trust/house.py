@@ -15,6 +15,7 @@ from sekisho.api.names import API_VERSION
 from sekisho.attester.attesting import NodeAttestation
 from sekisho.attester.collecting import Hardware
 from sekisho.attester.controller import TrustClient
+from sekisho.attester.devices import Devices
 from sekisho.attester.settings import AttesterSettings
 from sekisho.attester.tpm import Tpm
 from sekisho.kube.client import KubeClient
@@ -59,7 +60,7 @@ class House:
 
     @contextlib.asynccontextmanager
     async def attester(
-        self, node: str, tpm: SimulatedTpm, *, token: str = "", pretends: str = ""
+        self, node: str, tpm: SimulatedTpm, *, token: str = "", pretends: str = "", devices: Devices | None = None
     ) -> AsyncIterator[NodeAttestation]:
         """Run the attester's side for a node; with `pretends` it speaks of another one."""
         file = self.folder / f"token-{node}"
@@ -73,7 +74,7 @@ class House:
         )
         with self.socket(tpm, node) as path:
             async with TrustClient(settings) as client:
-                yield NodeAttestation(settings.node, Hardware(Tpm(path)), client)
+                yield NodeAttestation(settings.node, Hardware(Tpm(path), devices=devices), client)
 
 
 @contextlib.asynccontextmanager
