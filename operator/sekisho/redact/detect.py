@@ -123,6 +123,19 @@ class Tagger(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Survey:
+    """All that stands in one text, overlaps and all, whatever is wanted of it: `Detector.choose` takes from it.
+
+    Attributes:
+        spans: In no order, by offsets of the text itself.
+        named: Whether names of people and places were looked for.
+    """
+
+    spans: tuple[Span, ...]
+    named: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Detector:
     """What is looked for.
 
@@ -139,14 +152,37 @@ class Detector:
 
     def detect(self, text: str) -> tuple[Span, ...]:
         """Return what is found in a text of any content, without overlaps, by offsets of the text itself."""
+        return self.choose(self.survey(text))
+
+    def survey(self, text: str, known: Survey | None = None) -> Survey:
+        """Look into a text of any content for everything, for names where some are wanted.
+
+        Args:
+            text: What to look into.
+            known: What is known of it by a detector with the same `custom` and `names`; only what lacks is looked for.
+        """
+        names = None if self.categories.isdisjoint(BY_TAGGER) else self.names
+        if known is not None and (known.named or names is None):
+            return known
         folded = fold(text)
-        wanted = self.categories | {Category.PLACEHOLDER}
-        spans = [span for span in scan(folded) if span.category in wanted]
+        spans = list(known.spans) if known is not None else [_original(folded, span) for span in self._scan(folded)]
+        if names is not None:
+            spans.extend(_original(folded, span) for span in names.tag(folded.text))
+        return Survey(tuple(spans), names is not None)
+
+    def choose(self, survey: Survey) -> tuple[Span, ...]:
+        """Return what of a survey is wanted here, without overlaps."""
+        return resolve([span for span in survey.spans if self._wants(span.category)])
+
+    def _wants(self, category: Category) -> bool:
+        if category is Category.CUSTOM:
+            return self.custom is not None
+        return category in self.categories or category is Category.PLACEHOLDER
+
+    def _scan(self, folded: Folded) -> Iterator[Span]:
+        yield from scan(folded)
         if self.custom is not None:
-            spans.extend(self.custom.find(folded.text))
-        if self.names is not None and wanted & BY_TAGGER:
-            spans.extend(span for span in self.names.tag(folded.text) if span.category in wanted)
-        return resolve(_original(folded, span) for span in spans)
+            yield from self.custom.find(folded.text)
 
 
 def scan(folded: Folded) -> Iterator[Span]:

@@ -5,9 +5,9 @@ from typing import Final
 from sekisho.errors import Reason, RefusedError
 from sekisho.redact.categories import BY_TAGGER, Selection
 from sekisho.redact.custom import Custom
-from sekisho.redact.detect import Detector, Tagger
+from sekisho.redact.detect import Detector, Survey, Tagger
 from sekisho.redact.placeholders import ConversationKey
-from sekisho.redact.session import Redaction
+from sekisho.redact.session import Find, Redaction
 from sekisho.redact.spans import Span
 
 Session: Final = Redaction
@@ -41,6 +41,19 @@ class Redactor:
         """Return what is found in a text, without overlaps, by offsets of the text itself."""
         return self._detector.detect(text)
 
-    def new_session(self, key: ConversationKey) -> Redaction:
-        """Begin one request's redaction; it must not outlive the request."""
-        return Redaction(self._detector, key)
+    def survey(self, text: str, known: Survey | None = None) -> Survey:
+        """Return all that stands in a text; see `Detector.survey`."""
+        return self._detector.survey(text, known)
+
+    def choose(self, survey: Survey) -> tuple[Span, ...]:
+        """Return what `inspect` returns of the surveyed text."""
+        return self._detector.choose(survey)
+
+    def new_session(self, key: ConversationKey, find: Find | None = None) -> Redaction:
+        """Begin one request's redaction; it must not outlive the request.
+
+        Args:
+            key: Of its placeholders.
+            find: What `inspect` comes to, where more is known of the request's texts; None: `inspect` itself.
+        """
+        return Redaction(find or self._detector.detect, key)

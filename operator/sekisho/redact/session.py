@@ -2,13 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
 from sekisho.errors import Reason, RefusedError
 from sekisho.redact.categories import Category
-from sekisho.redact.detect import Detector
 from sekisho.redact.documents import fit
 from sekisho.redact.known import find_known
 from sekisho.redact.placeholders import ConversationKey, make_placeholder
@@ -16,6 +15,7 @@ from sekisho.redact.restore import Restorer
 from sekisho.redact.spans import Span, resolve
 
 MAX_VALUES: Final = 10_000
+Find = Callable[[str], Sequence[Span]]
 # Between the parts of a name.
 _PARTS: Final = re.compile(r"[\s・=＝.]+")
 
@@ -24,13 +24,18 @@ class Redaction:
     """Redact the texts of one request and restore the texts of its answer.
 
     The values are secret: the object says nothing of them in its `repr`, and must not outlive the request.
+
+    Args:
+        find: Returns what must be taken out of a text, in order, without overlaps.
+        key: Of placeholders.
     """
 
-    __slots__ = ("_counts", "_detector", "_key", "_placeholders", "_values")
+    __slots__ = ("_counts", "_find", "_key", "_names", "_placeholders", "_values")
 
-    def __init__(self, detector: Detector, key: ConversationKey) -> None:
-        self._detector = detector
+    def __init__(self, find: Find, key: ConversationKey) -> None:
+        self._find = find
         self._key = key
+        self._names: dict[tuple[Category, str], str] = {}
         self._placeholders: dict[str, tuple[str, Category]] = {}
         self._values: dict[str, str] = {}
         self._counts: dict[Category, int] = {}
@@ -45,7 +50,7 @@ class Redaction:
         """How many places were redacted, by category; nothing secret."""
         return MappingProxyType(self._counts)
 
-    def learn(self, text: str, *, in_json: bool = False) -> tuple[Span, ...]:
+    def learn(self, text: str, *, in_json: bool = False) -> Sequence[Span]:
         """Take note of what is detected in a text, so that the request's other texts lose it too; return where it is.
 
         Args:
@@ -55,7 +60,7 @@ class Redaction:
         Raises:
             RefusedError: `RequestInvalid`, it was to be JSON and is not; `RequestTooLarge`, too much is found.
         """
-        spans = self._detector.detect(text)
+        spans = self._find(text)
         for span, _ in fit(text, spans) if in_json else ((span, False) for span in spans):
             self._name(span.category, _read(text, span, in_json=in_json))
         return spans
@@ -95,6 +100,9 @@ class Redaction:
         return {part: Category.PERSON for part in parts if len(part) >= (3 if part.isascii() else 2)} | known
 
     def _name(self, category: Category, value: str) -> str:
+        given = self._names.get((category, value))
+        if given is not None:
+            return given
         name = make_placeholder(self._key, category, value)
         if self._values.setdefault(name, value) != value:
             raise RefusedError(
@@ -102,6 +110,7 @@ class Redaction:
                 f"two values of category {category} came to one placeholder; start another conversation",
             )
         self._placeholders[name] = (value, category)
+        self._names[category, value] = name
         if len(self._placeholders) > MAX_VALUES:
             raise RefusedError(
                 Reason.REQUEST_TOO_LARGE,

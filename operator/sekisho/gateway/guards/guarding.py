@@ -19,7 +19,7 @@ from sekisho.gateway.guards.classifier import Classifier, Judgement
 from sekisho.gateway.guards.inspect import Inspection, inspect_request
 from sekisho.gateway.guards.masking import find_words, mask_body, open_redaction
 from sekisho.gateway.guards.masterkey import MasterKey
-from sekisho.gateway.guards.rulebook import Rulebook
+from sekisho.gateway.guards.rulebook import Rulebook, Surveys
 from sekisho.gateway.guards.texts import Text, find_opaque, find_texts, wants_json
 from sekisho.redact.categories import Category
 
@@ -37,6 +37,7 @@ class Guarded:
     who: str = ""
     body_bytes: int = 0
     texts: tuple[Text, ...] = field(default=(), repr=False)
+    surveys: Surveys = field(default_factory=Surveys, repr=False)
     inspection: Inspection = field(default_factory=Inspection)
     opaque: int = 0
     verdicts: tuple[Verdict, ...] = ()
@@ -148,15 +149,16 @@ class Guards:
         watch = book.watch(rules.answers)
         values: Mapping[str, str] | None = None
         if words:
-            redaction = open_redaction(book.redactor(words), self._key.read(), tenant=way.tenant, body=body)
+            find = book.finder(words, guarded.surveys)
+            redaction = open_redaction(book.redactor(words), self._key.read(), tenant=way.tenant, body=body, find=find)
             given = body
-            body = await self._beside(guarded, lambda: mask_body(given, redaction))
+            body = await self._beside(guarded, lambda: mask_body(given, redaction, guarded.texts or None))
             guarded.redacted, values = redaction.counts, redaction.values
         if values or watch is not None:
             held, in_json = rules.answers.examine == "Held", wants_json(body)
             guarded.text_filter = AnswerFilter(values or None, watch, held=held, json_content=in_json)
         # They hold what may have to be forgotten first.
-        guarded.texts = ()
+        guarded.texts, guarded.surveys = (), Surveys()
         return body
 
     async def _beside(self, guarded: Guarded, work: Callable[[], Result]) -> Result:
@@ -177,8 +179,8 @@ def guard_answerer(answerer: Answerer | None, guarded: Guarded) -> Answerer | No
 
 
 def _look(book: Rulebook, body: Mapping[str, Any], guarded: Guarded) -> None:
-    guarded.texts = find_texts(body)
-    guarded.inspection = inspect_request(guarded.texts, book.find, book.raisings)
+    guarded.texts, surveys = find_texts(body), guarded.surveys
+    guarded.inspection = inspect_request(guarded.texts, lambda text: book.find(text, surveys), book.raisings)
     guarded.opaque = len(find_opaque(body))
 
 

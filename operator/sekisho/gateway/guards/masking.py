@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sekisho.classify.rules import EffectiveRules
@@ -11,7 +11,7 @@ from sekisho.gateway.dialects.strict import FieldError
 from sekisho.gateway.guards.texts import Text, find_answers, find_opaque, find_texts, replace_texts
 from sekisho.redact.placeholders import derive_key
 from sekisho.redact.redactor import Redactor
-from sekisho.redact.session import Redaction
+from sekisho.redact.session import Find, Redaction
 
 CLOSED: Final = "Closed"
 _FIRST: Final = "user"
@@ -59,8 +59,13 @@ def name_tenant(namespace: str, username: str) -> str:
     return hashlib.sha256(json.dumps([namespace, username]).encode()).hexdigest()
 
 
-def mask_body(body: Mapping[str, Any], redaction: Redaction) -> dict[str, Any]:
+def mask_body(body: Mapping[str, Any], redaction: Redaction, texts: Sequence[Text] | None = None) -> dict[str, Any]:
     """Return a body whose texts have lost what `redaction` looks for, and every value that another text gave away.
+
+    Args:
+        body: What to mask.
+        redaction: Of this request.
+        texts: What `find_texts` found in this body, where somebody knows by now.
 
     Raises:
         FieldError: A part of it is no text, so that nothing can be taken out of it.
@@ -73,7 +78,7 @@ def mask_body(body: Mapping[str, Any], redaction: Redaction) -> dict[str, Any]:
             "send text, or ask who answers for the policy",
             param=opaque[0],
         )
-    texts = find_texts(body)
+    texts = find_texts(body) if texts is None else texts
     for text in texts:
         if text.in_json:
             redaction.learn(text.value, in_json=True)
@@ -90,11 +95,13 @@ def mask_body(body: Mapping[str, Any], redaction: Redaction) -> dict[str, Any]:
     return replace_texts(body, replace)
 
 
-def open_redaction(redactor: Redactor, master: bytes, *, tenant: str, body: Mapping[str, Any]) -> Redaction:
-    """Begin a request's redaction under the key of its tenant and conversation.
+def open_redaction(
+    redactor: Redactor, master: bytes, *, tenant: str, body: Mapping[str, Any], find: Find | None = None
+) -> Redaction:
+    """Begin a request's redaction under the key of its tenant and conversation; `find`: see `Redactor.new_session`.
 
     Raises:
         RefusedError: `KeyUnsafe`, the master key is too short.
     """
     key = derive_key(master, tenant=tenant, conversation=name_conversation(body))
-    return redactor.new_session(key)
+    return redactor.new_session(key, find)

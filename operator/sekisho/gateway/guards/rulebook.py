@@ -13,8 +13,9 @@ from sekisho.gateway.guards.inspect import Raising, read_raisings
 from sekisho.gateway.guards.window import Watch
 from sekisho.redact.categories import BY_TAGGER, Category, Selection, select
 from sekisho.redact.custom import Custom, compile_custom, join_customs
-from sekisho.redact.detect import Tagger
+from sekisho.redact.detect import Survey, Tagger
 from sekisho.redact.redactor import Redactor
+from sekisho.redact.session import Find
 from sekisho.redact.spans import Span
 
 _MAX_KEPT: Final = 512
@@ -24,8 +25,32 @@ _TENANT_BYTES: Final = 8 << 20
 _SHORT: Final = 128
 _MAX_SPANS: Final = 64
 _MAX_SEEN: Final = 4096
+_MAX_SURVEYED: Final = 20_000
 Key = TypeVar("Key")
 Value = TypeVar("Value")
+
+
+class Surveys:
+    """What was found in the texts of one request, from its inspection to its masking; bounded, and secret as they are.
+
+    What there was no room for is looked for anew.
+    """
+
+    __slots__ = ("_by_text", "_room")
+
+    def __init__(self) -> None:
+        self._by_text: dict[str, Survey] = {}
+        self._room = _MAX_SURVEYED
+
+    def keep(self, text: str, survey: Survey) -> None:
+        """Keep what was found in a text, if there is room."""
+        self._room -= 1 + len(survey.spans)
+        if self._room >= 0:
+            self._by_text[text] = survey
+
+    def get(self, text: str) -> Survey | None:
+        """Return what was found in a text, None where that was not kept."""
+        return self._by_text.get(text)
 
 
 class Rulebook:
@@ -55,7 +80,7 @@ class Rulebook:
         wanted = frozenset(Category) - BY_TAGGER | raised
         self._demand_dictionary(raised)
         self._inspector = Redactor(Selection(wanted), self._custom, names)
-        self._seen: dict[bytes, Sequence[Span]] = {}
+        self._seen: dict[bytes, tuple[Survey, Sequence[Span]]] = {}
         self._rules: dict[DataClass, EffectiveRules] = {}
         self._redactors: dict[frozenset[str], Redactor] = {}
 
@@ -75,27 +100,45 @@ class Rulebook:
             lambda: Rulebook(self._spec, self._names, join_customs(map(_compile, dictionaries))),
         )
 
-    def find(self, text: str) -> Sequence[Span]:
-        """Return what stands in a text of a request.
+    def find(self, text: str, surveys: Surveys | None = None) -> Sequence[Span]:
+        """Return what stands in a text of a request; `surveys` keeps it for what else looks into this request.
 
         A conversation brings its earlier turns along each time: where something stands in a text is remembered by the
         text's digest, never the text.
         """
-        if len(text) < _SHORT:
-            return self._inspector.inspect(text)
-        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).digest()
-        found = self._seen.get(digest)
-        if found is None:
-            found = self._inspector.inspect(text)
-            if len(found) <= _MAX_SPANS:
-                self._remember(digest, found)
-        return found
+        digest = _digest(text)
+        seen = self._seen.get(digest) if digest is not None else None
+        if seen is None:
+            seen = self._remember(digest, self._inspector.survey(text))
+        if surveys is not None:
+            surveys.keep(text, seen[0])
+        return seen[1]
 
-    def _remember(self, digest: bytes, found: Sequence[Span]) -> None:
-        if len(self._seen) >= _MAX_SEEN:
-            # The older half is forgotten.
-            self._seen = dict(list(self._seen.items())[_MAX_SEEN // 2 :])
-        self._seen[digest] = found
+    def finder(self, words: frozenset[str], surveys: Surveys) -> Find:
+        """Return what finds the same as `redactor` does, by what `find` came to; names alone may have to be looked for.
+
+        Raises:
+            RefusedError: Like `redactor`.
+        """
+        redactor = self.redactor(words)
+
+        def find(text: str) -> Sequence[Span]:
+            known = surveys.get(text)
+            survey = redactor.survey(text, known)
+            if survey is not known:
+                self._remember(_digest(text), survey)
+            return redactor.choose(survey)
+
+        return find
+
+    def _remember(self, digest: bytes | None, survey: Survey) -> tuple[Survey, Sequence[Span]]:
+        seen = survey, self._inspector.choose(survey)
+        if digest is not None and len(survey.spans) <= _MAX_SPANS:
+            if len(self._seen) >= _MAX_SEEN:
+                # The older half is forgotten.
+                self._seen = dict(list(self._seen.items())[_MAX_SEEN // 2 :])
+            self._seen[digest] = seen
+        return seen
 
     def rules(self, value: DataClass) -> EffectiveRules:
         """Return what a class may do."""
@@ -127,6 +170,13 @@ class Rulebook:
         if answers.examine == "Off":
             return None
         return Watch(self.redactor(answers.detect).inspect, ends=answers.found == "End")
+
+
+def _digest(text: str) -> bytes | None:
+    """Return a text's name in memory, None for one that is not worth remembering."""
+    if len(text) < _SHORT:
+        return None
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).digest()
 
 
 def _compile(item: Dictionary) -> Custom | None:

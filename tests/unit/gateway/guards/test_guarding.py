@@ -10,7 +10,7 @@ from sekisho.classify.lattice import DataClass
 from sekisho.gateway.guards import rulebook
 from sekisho.gateway.guards.guarding import Guards
 from sekisho.gateway.guards.masterkey import MasterKey
-from sekisho.gateway.guards.rulebook import Rulebook
+from sekisho.gateway.guards.rulebook import Rulebook, Surveys
 from sekisho.redact.spans import Span
 
 POLICY = ClassificationPolicySpec.model_validate({"unlabelled": "only", "levels": [{"name": "only"}]})
@@ -25,7 +25,7 @@ class Slow(Rulebook):
         self.begun = 0
         self.go_on = threading.Event()
 
-    def find(self, text: str) -> Sequence[Span]:
+    def find(self, text: str, surveys: Surveys | None = None) -> Sequence[Span]:
         if text == "greedy":
             self.begun += 1
             assert self.go_on.wait(60)

@@ -86,11 +86,11 @@ def failing(fault: str, house: House, rng: random.Random, patch: pytest.MonkeyPa
         if fault == "detector":
             find, left = Rulebook.find, [rng.randint(0, 3)]
 
-            def break_down(self: Rulebook, text: str) -> Any:
+            def break_down(self: Rulebook, text: str, *rest: Any) -> Any:
                 left[0] -= 1
                 if left[0] < 0:
                     raise ValueError("broken")
-                return find(self, text)
+                return find(self, text, *rest)
 
             changed.setattr(Rulebook, "find", break_down)
         elif fault == "record":
