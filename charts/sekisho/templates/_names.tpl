@@ -68,6 +68,7 @@ readinessProbe: {httpGet: {path: /readyz, port: health}, periodSeconds: 2, timeo
 - {name: SEKISHO_RECORD_NAME, value: {{ .record.name | default (printf "sekisho/%s/%s" .root.Release.Namespace .component) | quote }}}
 {{- if .record.keySecret }}
 - {name: SEKISHO_RECORD_KEY, value: /etc/sekisho/record-key/log.key}
+- {name: SEKISHO_RECORD_KEY_BEFORE, value: /etc/sekisho/record-key/before.key}
 {{- end }}
 {{- with .record.retentionDays }}
 - {name: SEKISHO_RECORD_RETENTION_DAYS, value: {{ . | quote }}}
@@ -102,7 +103,12 @@ readinessProbe: {httpGet: {path: /readyz, port: health}, periodSeconds: 2, timeo
 
 {{- define "sekisho.recordVolumes" -}}
 {{- with .keySecret }}
-- {name: record-key, secret: {secretName: {{ . }}, items: [{key: log.key, path: log.key}]}}
+- name: record-key
+  projected:
+    sources:
+      - secret: {name: {{ . }}, items: [{key: log.key, path: log.key}]}
+      # there while the key is changed
+      - secret: {name: {{ . }}, optional: true, items: [{key: before.key, path: before.key}]}
 {{- end }}
 {{- with .copy.credentialsSecret }}
 - {name: record-copy, secret: {secretName: {{ . }}}}

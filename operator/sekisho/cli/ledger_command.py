@@ -122,6 +122,25 @@ def show_key(**given: Any) -> None:
     run(lambda: describe_key(given), as_json=given["as_json"])
 
 
+@ledger.command("rotate")
+@click.argument("folder", type=FOLDER)
+@click.option(
+    "--key", type=FOLDER, metavar="OLD.pem", help="The key that signs by now; FOLDER/log.key where not given."
+)
+@click.option("--new", type=FOLDER, metavar="NEW.pem", help="The key to sign from now on; made in FOLDER if not given.")
+@JSON
+def rotate_key(**given: Any) -> None:
+    """Hand the logs of FOLDER over to a new key, while their writer is stopped.
+
+    FOLDER is a pod's record: it holds logs and log.pub. The last log ends with an entry that names the new key; both
+    keys sign its end, and the next log is the new key's. A writer that is given both keys does the same at its start.
+    Run it again after a crash.
+    """
+    from sekisho.cli.ledger_rotating import rotate  # noqa: PLC0415 - see above
+
+    run(lambda: rotate(given), as_json=given["as_json"])
+
+
 @ledger.group("witness")
 def witness() -> None:
     """Vouch for logs of others, across an air gap: files come in, files go out."""

@@ -1,7 +1,8 @@
 """Keys of logs and witnesses, as files name them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,8 +12,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 
 from sekisho.cli.failures import refuse
 from sekisho.errors import Reason, RefusedError
-from sekisho.ledger.notes import COSIGNATURE, ED25519, Note, NoteKey, check_name, parse_key
+from sekisho.ledger.handover import find_successor
+from sekisho.ledger.notes import COSIGNATURE, ED25519, Note, NoteKey, check_name, parse_key, parse_note
+from sekisho.ledger.tiles import CHECKPOINT
 from sekisho.ledger.verify import name_key
+from sekisho.recording.reading import LogFiles
 
 _MAX_BYTES: Final = 64 << 10
 
@@ -43,8 +47,19 @@ class LogKeys:
             raise RefusedError(
                 Reason.SIGNER_NOT_TRUSTED, f"no key was given for the log {origin[:255]!r}; there are keys of {names}"
             )
-        said = [key for key in found if any(line.is_by(key) for line in note.signatures)]
+        # The end of a log that was handed over bears two signatures, its own key's first.
+        said = [key for line in note.signatures for key in found if line.is_by(key)]
         return (said or found)[0]
+
+    def learn(self, logs: Iterable[LogFiles]) -> "LogKeys":
+        """Return these keys, and those that logs under them were handed over to; broken logs are told of elsewhere."""
+        keys = self
+        for log in sorted(logs, key=lambda log: log.head.origin):
+            with contextlib.suppress(RefusedError):
+                note = parse_note(log.read(CHECKPOINT) or b"")
+                successor = find_successor(log.read, keys.find(log.head.origin, note))
+                keys = keys if successor is None else replace(keys, named=(*keys.named, successor))
+        return keys
 
 
 def read_log_keys(files: Sequence[Path]) -> LogKeys:

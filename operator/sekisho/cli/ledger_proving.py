@@ -20,6 +20,7 @@ from sekisho.ledger.checkpoint import (
     read_signed,
 )
 from sekisho.ledger.entry import parse_entry
+from sekisho.ledger.handover import LAST
 from sekisho.ledger.merkle import find_root, hash_leaf, prove_consistency, prove_inclusion
 from sekisho.ledger.notes import parse_note
 from sekisho.ledger.receipt import parse_receipt
@@ -41,8 +42,8 @@ def prove(given: dict[str, Any]) -> tuple[dict[str, Any], str]:
     wishes = [name for name in ("index", "request_id", "receipt", "since") if given[name] is not None]
     if len(wishes) != 1:
         raise refuse("say what to prove: one of --index, --id, --receipt and --since", reason=Reason.INVALID_SPEC)
-    keys = read_log_keys(given["keys"])
     logs = [log for source in given["sources"] for log in find_logs(source)]
+    keys = read_log_keys(given["keys"]).learn(logs)
     if given["since"] is not None:
         return _prove_growth(_choose(logs, given["origin"]), keys, given)
     log, index = _find_entry(logs, given)
@@ -161,7 +162,7 @@ def _files(log: LogFiles, verified: Checkpoint, cosigned: tuple[bytes, ...]) -> 
         if (found := log.read(tile.path)) is None:
             raise refuse(f"{log.place} lacks {tile.path}", reason=Reason.RECORD_TRUNCATED)
         yield tile.path, found
-    for path in (*(bundle.path for bundle in list_bundles(verified.size)), FIRST):
+    for path in (*(bundle.path for bundle in list_bundles(verified.size)), FIRST, LAST):
         if (found := log.read(path)) is not None:
             yield path, found
     given = [note for note in cosigned if parse_checkpoint(parse_note(note).text).origin == verified.origin]

@@ -103,6 +103,7 @@ def verify_sources(
         RefusedError: Something does not hold.
     """
     logs = [log for source in sources for log in find_logs(source)]
+    keys = keys.learn(logs)
     marks = _read_marks(kept, keys, logs)
     _check_receipts(kept.receipts, keys, logs)
     found, verified = Found(), list[VerifiedLog]()

@@ -81,6 +81,12 @@ def sign_checkpoint(checkpoint: Checkpoint, key: NoteKey, sign: Sign) -> bytes:
     return sign_note(checkpoint.encode(), key, sign).encode().encode()
 
 
+def countersign(data: bytes, key: NoteKey, sign: Sign) -> bytes:
+    """Return a signed checkpoint with the signature of a second key of its log below those that are there."""
+    note = parse_note(data)
+    return Note(note.text, (*note.signatures, *sign_note(note.text, key, sign).signatures)).encode().encode()
+
+
 def read_signed(data: bytes, key: NoteKey) -> tuple[Checkpoint, Note]:
     """Read a checkpoint and verify that its log signed it.
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sekisho.errors import Reason, RefusedError
 from sekisho.ledger.checkpoint import Checkpoint, read_signed
 from sekisho.ledger.entry import LINK, OPENED, parse_entry
+from sekisho.ledger.handover import LAST, check_consent, name_writer, read_handover
 from sekisho.ledger.merkle import HASH_BYTES, hash_leaf
 from sekisho.ledger.notes import ED25519, Note, NoteKey, decode_base64
 from sekisho.ledger.tiles import CHECKPOINT, Read, Tile, Tree, list_bundles, parse_bundle
@@ -24,6 +25,9 @@ class VerifiedLog:
         expired: How many entries have no text any more; their hashes are under the checkpoint all the same.
         link: What the log goes on from, by its own first entry; None where it is a beginning.
         removed: Origins of logs whose text retention removed, by entries of this log.
+        key: That signed it, under the log's name.
+        successor: That signs the next log, under the writer's name; None where the log does not say.
+        end_known: Whether its last entry has its text, so that it is known to say no more than that.
     """
 
     checkpoint: Checkpoint
@@ -31,11 +35,19 @@ class VerifiedLog:
     expired: int
     link: Checkpoint | None
     removed: frozenset[str]
+    key: NoteKey
+    successor: NoteKey | None = None
+    end_known: bool = True
 
     @property
     def chain(self) -> str:
         """Who wrote it: the origin without the log's own last part."""
-        return self.checkpoint.origin.rpartition("/")[0] or self.checkpoint.origin
+        return name_writer(self.checkpoint.origin)
+
+    @property
+    def next_key(self) -> NoteKey:
+        """The key that signs the log after this one, under the writer's name."""
+        return self.successor or NoteKey(self.chain, ED25519, self.key.public)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +104,10 @@ def verify_log(
             )
     walk = _Walk(read, checkpoint, {mark.size: mark.root for mark in marks}, visit or _pass)
     walk.run()
-    return VerifiedLog(checkpoint, note, walk.expired, walk.link, frozenset(walk.removed))
+    if walk.successor is not None:
+        check_consent(note, walk.successor, origin=key.name)
+    removed = frozenset(walk.removed)
+    return VerifiedLog(checkpoint, note, walk.expired, walk.link, removed, key, walk.successor, walk.end_known)
 
 
 class _Walk:
@@ -107,6 +122,8 @@ class _Walk:
         self.expired = 0
         self.link: Checkpoint | None = None
         self.removed: set[str] = set()
+        self.successor: NoteKey | None = None
+        self.end_known = False
 
     def run(self) -> None:
         checkpoint = self._checkpoint
@@ -143,9 +160,26 @@ class _Walk:
         self.expired += tile.width
         if self._tree.size == 0 and (first := self._read(FIRST)) is not None and hash_leaf(first) == data[:HASH_BYTES]:
             self._look(0, first)
+        end = self._tree.size + tile.width
+        if (
+            end == self._checkpoint.size
+            and (last := self._read(LAST)) is not None
+            and hash_leaf(last) == data[-HASH_BYTES:]
+        ):
+            self._look(end - 1, last)
         yield from (data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES))
 
     def _look(self, number: int, data: bytes) -> None:
+        is_last = number == self._checkpoint.size - 1
+        self.end_known |= is_last
+        if (successor := read_handover(data, origin=self._checkpoint.origin)) is not None:
+            if not is_last:
+                raise RefusedError(
+                    Reason.RECORD_FORKED,
+                    f"{self._checkpoint.origin} goes on behind entry {number}, which ended it and handed it over to "
+                    f"another key ({successor.id.hex()})",
+                )
+            self.successor = successor
         if number == 0:
             self.link = read_link(parse_entry(data))
         elif b'"expired"' in data and (entry := parse_entry(data)).get("kind") == EXPIRED:
@@ -225,6 +259,19 @@ def _check_link(log: VerifiedLog, known: dict[str, VerifiedLog], follows: dict[s
             f"{link.origin} has {before.checkpoint}; {origin} says that it ended with {link}: its key signed "
             "two histories",
         )
+    _check_key(log, before)
+
+
+def _check_key(log: VerifiedLog, before: VerifiedLog) -> None:
+    """Refuse a log that goes on from another and is not signed by the key that has to sign it."""
+    if log.key.public == before.next_key.public or (before.successor is None and not before.end_known):
+        return
+    origin, signer = log.checkpoint.origin, NoteKey(log.chain, ED25519, log.key.public).id.hex()
+    said = f"handed over to {before.successor.id.hex()}" if before.successor else "handed over to no other"
+    raise RefusedError(
+        Reason.SIGNER_NOT_TRUSTED,
+        f"{origin} is signed by {signer} and goes on from {before.checkpoint.origin}, which was {said}",
+    )
 
 
 def _check_expired(logs: Sequence[VerifiedLog]) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from sekisho.errors import Reason, RefusedError, SekishoError
 from sekisho.ledger.checkpoint import Checkpoint, parse_checkpoint
+from sekisho.ledger.handover import LAST, read_handover, read_last
 from sekisho.ledger.notes import parse_note
 from sekisho.ledger.tiles import CHECKPOINT, WIDTH, Tile, Tree, encode_bundle, list_bundles, list_tiles, parse_bundle
 from sekisho.ledger.verify import EXPIRED, FIRST
@@ -231,10 +232,15 @@ class Keeper:
         if not (place / FIRST).exists():
             first = Tile(None, 0, min(WIDTH, head.size))
             self._note_expired(head, ended_at)
+            last = read_last(lambda path: (place / path).read_bytes(), head.size) or b""
+            if read_handover(last, origin=head.origin) is not None:
+                write_whole(place / LAST, last)
             write_whole(place / FIRST, parse_bundle((place / first.path).read_bytes(), first)[0])
         self._remove_copy(place.name, head.size)
         if self._keeping.store is not None:
-            self._put(self._keeping.store, place, FIRST, (place / FIRST).read_bytes())
+            for name in (FIRST, LAST):
+                if (place / name).exists():
+                    self._put(self._keeping.store, place, name, (place / name).read_bytes())
         shutil.rmtree(place / _ENTRIES)
 
     def _expire_copy(self, note: Path) -> None:

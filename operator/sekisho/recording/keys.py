@@ -24,6 +24,7 @@ LOG_KEY: Final = "log.key"
 PUBLIC_KEY: Final = "log.pub"
 _BODY_BYTES: Final = 32
 _MAX_BYTES: Final = 16 << 10
+_MAX_PUBLIC: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,40 @@ def read_log_key(folder: Path, given: Path | None) -> LogKey:
     """
     if given is not None:
         return _load(given.read_bytes(), given.name)
-    return _load(_read_or_make(folder / LOG_KEY, _make_log_key), LOG_KEY)
+    return make_log_key(folder / LOG_KEY)
+
+
+def read_keys_before(folder: Path, given: Path | None, before: Path | None) -> tuple[LogKey, ...]:
+    """Return keys that signed before: the one that was given as such, and this folder's own where another signs now.
+
+    Raises:
+        OSError: The disk.
+        UnavailableError: RecordUnavailable; a file holds no Ed25519 private key in PEM.
+    """
+    own = folder / LOG_KEY if given is not None else None
+    return tuple(_load(path.read_bytes(), path.name) for path in (before, own) if path is not None and path.exists())
+
+
+def write_public(folder: Path, key: NoteKey) -> None:
+    """Write the verifier key of a folder's logs first; those of before stay below, for the logs that they signed.
+
+    Raises:
+        OSError: The disk.
+    """
+    path, line = folder / PUBLIC_KEY, f"{key.encode()}\n".encode()
+    known = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    if known[:1] != [line]:
+        write_whole(path, b"".join([line, *(item for item in known if item != line)][:_MAX_PUBLIC]))
+
+
+def make_log_key(path: Path) -> LogKey:
+    """Return the key of a file, made where there is none.
+
+    Raises:
+        OSError: The disk.
+        UnavailableError: RecordUnavailable; the file holds no Ed25519 private key in PEM.
+    """
+    return _load(_read_or_make(path, _make_log_key), path.name)
 
 
 def _load(data: bytes, name: str) -> LogKey:

@@ -7,15 +7,17 @@ import base64
 import errno
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from sekisho.errors import Reason, RefusedError
-from sekisho.ledger.checkpoint import Checkpoint, read_signed, sign_checkpoint
-from sekisho.ledger.entry import LINK, encode_entry
+from sekisho.ledger.checkpoint import Checkpoint, countersign, read_signed, sign_checkpoint
+from sekisho.ledger.entry import LINK, encode_entry, parse_entry
+from sekisho.ledger.handover import describe_handover, read_handover, read_last
+from sekisho.ledger.notes import parse_note
 from sekisho.ledger.receipt import Batch, Written
 from sekisho.ledger.tiles import CHECKPOINT, Tile, Tree
 from sekisho.recording.journal import JOURNAL, Journal, Line, measure_sound
@@ -24,6 +26,7 @@ from sekisho.recording.keys import LogKey, sync_folder
 _log = logging.getLogger(__name__)
 LOGS: Final = "logs"
 _BIRTH: Final = "%Y%m%dT%H%M%S%f"
+_BEGINNER: Final = "logKey"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +44,40 @@ class LogLimits:
     max_bytes: int = 900 << 20
 
 
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What signs checkpoints.
+
+    Attributes:
+        now: Signs; a log that another of these signed is handed over to it.
+        before: Signed before.
+    """
+
+    now: LogKey
+    before: tuple[LogKey, ...] = ()
+
+    def find(self, name: str, ids: Iterable[bytes]) -> LogKey | None:
+        """Return the key of the first of some ids that one of them has under a name."""
+        known = {key.named(name).id: key for key in (*self.before, self.now)}
+        return next((known[item] for item in ids if item in known), None)
+
+
 class Logs:
     """Writes entries to the last log, and begins the next.
 
     Args:
         folder: Of all logs; made where it is missing.
         name: Of the writer; the origin of a log is this and when it began.
-        key: Signs checkpoints.
+        keys: Sign checkpoints.
         limits: Bounds.
     """
 
-    def __init__(self, folder: Path, name: str, key: LogKey, limits: LogLimits) -> None:
+    def __init__(self, folder: Path, name: str, keys: Keys, limits: LogLimits) -> None:
         self._folder = folder
         self._name = name
-        self._key = key
+        self._keys = keys
+        self._key = keys.now
+        self._handed_over = self._unsettled = False
         self._limits = limits
         self._place = folder
         self._journal = Journal(folder)
@@ -63,6 +86,7 @@ class Logs:
         self._partial: list[Path] = []
         self._published = -1
         self._others = 0
+        self._last = b""
         self.published: Checkpoint | None = None
 
     @property
@@ -98,28 +122,87 @@ class Logs:
             RefusedError: RecordBroken; the log is not as it was signed. Nothing is repaired.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        if self._tree.size:
+        if self._tree.size and not self._unsettled:
             if not self._reopen():
                 # The files are gone while this process runs: the next log tells what it goes on from, so the gap shows.
                 self._begin(note, self.head)
         else:
+            self.close()
+            self._unsettled, self._handed_over = True, False
             self._find(note)
+            self._unsettled = False
         self._measure()
 
     def _find(self, note: dict[str, Any]) -> None:
         for place in reversed(list_logs(self._folder)):
             if not (place / JOURNAL).exists():
-                self._begin(note, self._read_checkpoint(place))
+                self._follow_sealed(place, note)
                 return
             torn = self._recover(place)
             if self._tree.size:
                 self._journal.open()
-                self._put([Line.of(encode_entry(note | ({"tornBytes": torn} if torn else {})))])
+                self._go_on(note | ({"tornBytes": torn} if torn else {}))
                 return
             # A crash before its first entry: nobody heard of it, and it says nothing of the log before.
             (place / JOURNAL).unlink()
             place.rmdir()
         self._begin(note, None)
+
+    def _follow_sealed(self, place: Path, note: Mapping[str, Any]) -> None:
+        """Begin the log after one that has ended; under its own key, if that has not handed it over."""
+        head, self._key = self._read_checkpoint(place)
+        if head is not None and head.size:
+            last = read_last(lambda path: _read(place / path), head.size) or b""
+            if self._is_mine(last, head.origin):
+                self._key = self._keys.now
+        self._begin(note, head)
+        if self._key is not self._keys.now:
+            self._hand_over(note)
+
+    def _go_on(self, note: Mapping[str, Any]) -> None:
+        """Go on in the log that was recovered, or hand it over; that may have begun before a crash."""
+        if self._is_mine(self._last, self.origin):
+            self._handed_over = True
+            self._follow(note)
+            return
+        self._put([Line.of(encode_entry(note))])
+        if self._key is not self._keys.now:
+            self._hand_over(note)
+
+    def _is_mine(self, last: bytes, origin: str) -> bool:
+        """Tell whether a log was handed over, by its last entry, to the key that signs now.
+
+        Raises:
+            RefusedError: RecordBroken; to another.
+        """
+        successor = read_handover(last, origin=origin)
+        if successor is not None and successor.public != self._keys.now.named(origin).public:
+            raise RefusedError(
+                Reason.RECORD_BROKEN,
+                f"{origin} was handed over to the key {successor.id.hex()}, and another signs now; nothing is recorded "
+                "until that key is given",
+            )
+        return successor is not None
+
+    def _hand_over(self, note: Mapping[str, Any]) -> None:
+        """End the log by an entry that names the key which signs now, and begin the next under that."""
+        self._handed_over = True
+        entry = {name: note[name] for name in ("at", "instance") if name in note}
+        self._put([Line.of(encode_entry(entry | describe_handover(self._keys.now.named(self._name))))])
+        self._follow(note)
+
+    def _follow(self, note: Mapping[str, Any]) -> None:
+        old = self._key.named(self._name).id.hex()
+        if self._key is not self._keys.now:
+            self.publish()
+        # Else the end is signed already, and the key before is not here any more.
+        link = self.head
+        self.close()
+        self._key = self._keys.now
+        self._begin(note, link)
+        self._handed_over = False
+        new = self._key.named(self._name).id.hex()
+        _log.info("the key of the record was changed", extra={"before": old, "now": new, "log": link.origin})
 
     def append(self, entries: Sequence[bytes], note: Mapping[str, Any]) -> list[Written]:
         """Write entries and wait for the disk; begin the next log first where this one has come to its end.
@@ -151,6 +234,8 @@ class Logs:
             # Nothing may come back without its journal, as if it were sealed.
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         data = sign_checkpoint(head, self._key.named(head.origin), self._key.sign)
+        if self._handed_over and self._key is not self._keys.now:
+            data = countersign(data, self._keys.now.named(head.origin), self._keys.now.sign)
         for tile, hashes in self._full:
             write_file(self._place / tile.path, hashes)
         self._full.clear()
@@ -183,7 +268,11 @@ class Logs:
         """Build the tree of a log anew from its journal; return how many torn bytes it has."""
         data = (place / JOURNAL).read_bytes()
         sound, lines = measure_sound(data)
-        signed = self._read_checkpoint(place)
+        signed, self._key = self._read_checkpoint(place)
+        if lines:
+            self._last = lines[-1].entry
+            if signed is None:
+                self._key = self._find_beginner(parse_entry(lines[0].entry))
         self._place, self._tree, self._full = place, Tree(), []
         self._journal = Journal(place / JOURNAL, sound)
         for line in lines:
@@ -195,13 +284,32 @@ class Logs:
         self._partial, self._published = list(place.glob("tile/**/*.p/*")), -1
         return len(data) - sound
 
-    def _read_checkpoint(self, place: Path) -> Checkpoint | None:
-        """Return what was signed of a log; no file of a log that nobody saw yet is none."""
+    def _find_beginner(self, first: Mapping[str, Any]) -> LogKey:
+        """Return the key under which a log was begun that was never signed; receipts may be."""
+        said = str(first.get(_BEGINNER, ""))
+        if not said:
+            return self._keys.now
+        try:
+            found = self._keys.find(self._name, [bytes.fromhex(said)])
+        except ValueError:
+            found = None
+        if found is None:
+            raise RefusedError(
+                Reason.SIGNER_NOT_TRUSTED,
+                f"the last log was begun under the key {said[:64]!r}, which is not here; nothing is recorded until it "
+                "is given as the key before, or the log's folder is moved away and looked at",
+            )
+        return found
+
+    def _read_checkpoint(self, place: Path) -> tuple[Checkpoint | None, LogKey]:
+        """Return what was signed of a log, and by which key; no file of a log that nobody saw yet is none."""
         try:
             data = (place / CHECKPOINT).read_bytes()
         except FileNotFoundError:
-            return None
-        return read_signed(data, self._key.named(f"{self._name}/{place.name}"))[0]
+            return None, self._keys.now
+        origin = f"{self._name}/{place.name}"
+        key = self._keys.find(origin, (line.key_id for line in parse_note(data).signatures)) or self._keys.now
+        return read_signed(data, key.named(origin))[0], key
 
     def _begin(self, note: Mapping[str, Any], link: Checkpoint | None) -> None:
         """Begin a log whose first entry says what it goes on from."""
@@ -211,7 +319,7 @@ class Logs:
         self._place, self._tree, self._full, self._partial, self._published = place, Tree(), [], [], -1
         self._journal = Journal(place / JOURNAL)
         self._journal.create()
-        first = dict(note)
+        first = dict(note) | {_BEGINNER: self._key.named(self._name).id.hex()}
         if link is not None:
             first[LINK] = {"origin": link.origin, "size": link.size, "root": base64.b64encode(link.root).decode()}
         self._put([Line.of(encode_entry(first))])
@@ -301,6 +409,13 @@ def _spell_birth(at: datetime) -> str:
 def read_birth(name: str) -> datetime:
     """Return when a log began, by its folder's name."""
     return datetime.strptime(f"{name[:-1]}000", _BIRTH).replace(tzinfo=UTC)
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _size_of(path: Path) -> int:

@@ -27,8 +27,8 @@ from sekisho.ledger.merkle import EMPTY_ROOT
 from sekisho.ledger.receipt import SignedBatch, Written, batch_of, sign_batch
 from sekisho.recording.claim import Claim
 from sekisho.recording.keeper import Keeper, Keeping, Lag
-from sekisho.recording.keys import PUBLIC_KEY, LogKey, read_body_key, read_log_key, write_whole
-from sekisho.recording.logs import LOGS, LogLimits, Logs
+from sekisho.recording.keys import LogKey, read_body_key, read_keys_before, read_log_key, write_public
+from sekisho.recording.logs import LOGS, Keys, LogLimits, Logs
 from sekisho.recording.patience import Patience
 
 _log = logging.getLogger(__name__)
@@ -69,11 +69,13 @@ class Identity:
         instance: Which replica writes; part of every entry, and of the origin of its logs.
         name: Of the installation and process; the origin of a log is NAME/INSTANCE/when it began.
         key_file: Ed25519 private key in PEM; None: one is made, and kept in the folder.
+        before_file: The key before, where there is one: a log that it signed is handed over.
     """
 
     instance: str
     name: str = "sekisho"
     key_file: Path | None = None
+    before_file: Path | None = None
 
 
 @dataclass(slots=True)
@@ -301,10 +303,7 @@ class Record:
     def _read_keys(self) -> tuple[LogKey, bytes]:
         body = read_body_key(self._folder)
         key = read_log_key(self._folder, self._identity.key_file)
-        public = f"{key.named(self._writer).encode()}\n".encode()
-        path = self._folder / PUBLIC_KEY
-        if not path.exists() or path.read_bytes() != public:
-            write_whole(path, public)
+        write_public(self._folder, key.named(self._writer))
         return key, body
 
     @property
@@ -314,7 +313,9 @@ class Record:
     def _open_logs(self, key: LogKey) -> Logs:
         limits = self._limits
         bounds = LogLimits(limits.segment_bytes, limits.segment_seconds, limits.max_bytes)
-        return Logs(self._folder / LOGS, self._writer, key, bounds)
+        identity = self._identity
+        before = read_keys_before(self._folder, identity.key_file, identity.before_file)
+        return Logs(self._folder / LOGS, self._writer, Keys(key, before), bounds)
 
     def _opening(self) -> dict[str, Any]:
         assert self._keys is not None  # noqa: S101 -- narrows the type

@@ -24,6 +24,7 @@ class RecordingSettings(BaseModel):
 
     name: str = ""
     key: Path | None = None
+    key_before: Path | None = None
     segment_seconds: Annotated[float, Field(ge=1, le=366 * _DAY)] = _DAY
     checkpoint_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 5.0
     retention_days: Annotated[float, Field(gt=0, le=36_600)] | None = None
@@ -78,7 +79,7 @@ def build_record(
     name = check_name(settings.name or f"sekisho/{writer.process}")
     return Record(
         writer.folder,
-        Identity(check_name(writer.instance), name, settings.key),
+        Identity(check_name(writer.instance), name, settings.key, settings.key_before),
         limits=writer.limits,
         keeping=_build_keeping(settings, f"{name}/{writer.instance}/", writer.limits.max_bytes),
         refusal=refusal,

@@ -182,6 +182,7 @@ def test_a_sealed_model_verifies_and_rewraps_without_touching_the_weights(bench:
         "ledger verify",
         "ledger search",
         "ledger prove",
+        "ledger rotate",
         "ledger export",
         "ledger key",
         "ledger witness",

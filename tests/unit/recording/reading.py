@@ -6,7 +6,7 @@ from typing import Any
 
 from sekisho.ledger.checkpoint import parse_checkpoint, read_signed
 from sekisho.ledger.merkle import hash_leaf
-from sekisho.ledger.notes import parse_key, parse_note
+from sekisho.ledger.notes import NoteKey, parse_key, parse_note
 from sekisho.ledger.tiles import CHECKPOINT, Tree, list_bundles, parse_bundle
 from sekisho.ledger.verify import name_key
 from sekisho.recording.journal import JOURNAL, measure_sound
@@ -27,12 +27,19 @@ def read_log(place: Path, key_file: Path) -> list[bytes]:
             for entry in parse_bundle((place / tile.path).read_bytes(), tile)
         ]  # fmt: skip
     if signed and head is not None:
-        read_signed(signed, name_key(parse_key(key_file.read_text()), head.origin))
+        read_signed(signed, _choose_key(signed, key_file, head.origin))
         tree = Tree()
         for entry in entries[: head.size]:
             tree.append(hash_leaf(entry))
         assert (tree.size, tree.root()) == (head.size, head.root)
     return entries
+
+
+def _choose_key(signed: bytes, key_file: Path, origin: str) -> NoteKey:
+    """Return the key of a pod that a log says it is signed by; keys of before stand below the one of now."""
+    keys = [name_key(parse_key(line), origin) for line in key_file.read_text().splitlines()]
+    lines = parse_note(signed).signatures
+    return next((key for line in lines for key in keys if line.is_by(key)), keys[0])
 
 
 def read_record(folder: Path) -> list[dict[str, Any]]:
