@@ -15,7 +15,12 @@ _WORDS = sorted({**context.TOPIC_OF, context.POSTAL_MARK: Topic.POSTAL}.items(),
 _TOPICS = {word[::-1]: topic for word, topic in _WORDS}
 # Read backwards, so that one search finds the nearest word.
 _BACKWARDS = re.compile(
-    "|".join(rf"(?<![a-z0-9_]){re.escape(word)}(?![a-z0-9_])" if word.isascii() else word for word in _TOPICS)
+    "|".join(
+        [
+            *(rf"(?<![a-z0-9_]){re.escape(word)}(?![a-z0-9_])" if word.isascii() else word for word in _TOPICS),
+            *(word[::-1] for word in sorted(context.GENERIC)),
+        ]
+    )
 )
 
 
@@ -40,8 +45,14 @@ class _Place:
 
 
 def _read_last(text: str) -> Topic | None:
-    match = _BACKWARDS.search(text.lower()[::-1])
-    return _TOPICS[match[0]] if match else None
+    low, at = text.lower(), 0
+    turned = low[::-1]
+    while match := _BACKWARDS.search(turned, at):
+        at = match.start() + 1
+        topic = _TOPICS.get(match[0]) or context.read_generic(low, len(low) - match.start())
+        if topic is not None:
+            return topic
+    return None
 
 
 @contextmanager

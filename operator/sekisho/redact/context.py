@@ -73,8 +73,8 @@ def _index() -> dict[str, tuple[int, ...]]:
 _BY_ENDING: Final = _index()
 _IN_WORDS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 # By themselves they say nothing: the number of what?
-_GENERIC: Final = frozenset({"番号", "no", "id", "ード"})
-_ENDINGS: Final = _GENERIC | _BY_ENDING.keys()
+GENERIC: Final = frozenset({"番号", "no", "id", "ード"})
+_ENDINGS: Final = GENERIC | _BY_ENDING.keys()
 _NUMBERED: Final = re.compile(r"[一-鿿々ァ-ヶー]")
 _LABEL_AFTER: Final = re.compile(r"[ -](?i:office|fax|mobile|cell|phone|work|home|direct)\b")
 _LABEL_GAPS: Final = frozenset(" -")
@@ -105,7 +105,7 @@ def _read_last(text: str) -> Topic | None:
         signs = low[end - 2 : end]
         if signs not in _ENDINGS:
             continue
-        topic = _read_word(low, end, signs) or (_read_generic(low, end) if signs in _GENERIC else None)
+        topic = _read_word(low, end, signs) or (read_generic(low, end) if signs in GENERIC else None)
         if topic is not None:
             return topic
     return Topic.POSTAL if mark else None
@@ -120,7 +120,7 @@ def _read_word(low: str, end: int, signs: str) -> Topic | None:
     return None
 
 
-def _read_generic(low: str, end: int) -> Topic | None:
+def read_generic(low: str, end: int) -> Topic | None:
     """Read 受注番号, 請求No and 受付ID by what stands before: a word that is known, or else something that is numbered."""
     begin = end - (3 if low.startswith("コード", end - 3) else 2)
     if low[begin:end] == "ード":

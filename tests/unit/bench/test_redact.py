@@ -11,6 +11,7 @@ from bench.catalogue import build_registry
 from bench.harness import WrongAnswerError
 from bench.redact.benchmarks import build_masking, demand_same
 from bench.redact.made import KINDS, make
+from bench.redact.plain import detect_in_turn, without_re2
 from bench.redact.presidio import demand_same_items, mask_here
 from bench.redact.quality import (
     ENGLISH,
@@ -53,6 +54,15 @@ def test_both_sides_mask_the_same() -> None:
     (size, expected), (other, found) = pair.reference(), pair.candidate()
     assert size == other
     pair.check(expected, found)
+
+
+def test_both_sides_find_the_same_in_every_sentence_that_prompts_are_made_of() -> None:
+    detector = Detector(frozenset(Category))
+    texts = [planted.text for planted in make(11, 20)]
+    with without_re2():
+        expected = [detect_in_turn(text) for text in texts]
+    assert [detector.detect(text) for text in texts] == expected
+    assert sum(map(bool, expected)) > len(texts) // 2
 
 
 def test_it_is_registered_with_its_goal() -> None:
