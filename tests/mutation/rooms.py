@@ -13,8 +13,9 @@ REPOSITORY = Path(__file__).parents[2]
 PACKAGE = REPOSITORY / "operator" / "sekisho"
 UNIT = REPOSITORY / "tests" / "unit"
 OTHERWISE = {
-    "attest/certificates.py": ("attest/test_chains.py", "attest/verifiers/test_snp.py"),
-    "attest/revocation.py": ("attest/test_chains.py",),
+    "attest/certificates.py": ("attest/test_chains.py", "attest/test_link_memory.py", "attest/verifiers/test_snp.py"),
+    "attest/chains.py": ("attest/test_chains.py", "attest/test_chain_memory.py", "attest/test_link_memory.py"),
+    "attest/revocation.py": ("attest/test_chains.py", "attest/test_link_memory.py"),
     "attest/pins.py": ("attest/test_collateral.py",),
     "attest/verifiers/azure_hcl.py": ("attest/verifiers/test_azure.py",),
     "attest/verifiers/nvidia.py": (

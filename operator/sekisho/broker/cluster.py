@@ -256,7 +256,7 @@ def _read_canaries(config: Raw | None, pod: PodFacts) -> tuple[ExpectedCanary, .
 def _parse_canaries(text: str, host_ip: str) -> tuple[ExpectedCanary, ...] | None:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return parse_canaries(value.get("canaries"), host_ip=host_ip) if isinstance(value, dict) else None
 

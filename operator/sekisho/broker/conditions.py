@@ -73,7 +73,7 @@ def _tells_enough(pod: PodFacts, grant: Grant, now: datetime) -> bool:
 def _read_grant(condition: Mapping[str, Any]) -> dict[str, Any]:
     try:
         value = json.loads(str(condition.get("message", "")))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

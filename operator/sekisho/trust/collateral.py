@@ -103,7 +103,7 @@ def _read_allowed(path: Path) -> Mapping[str, frozenset[str]]:
         return {}
     try:
         said = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _invalid(path, "it is not JSON") from error
     if not isinstance(said, dict) or not all(isinstance(keys, list) for keys in said.values()):
         raise _invalid(path, "it is no object of lists, by node")

@@ -163,7 +163,11 @@ async def test_a_renewal_under_other_rules_is_told_at_once() -> None:
     assert len(world.api.patches) == 2
 
 
-@pytest.mark.parametrize("message", ["no json", "[]", '{"leaseEndsAt": 7}'])
+@pytest.mark.parametrize(
+    "message",
+    ["no json", "[]", '{"leaseEndsAt": 7}', "[" * 32_000],
+    ids=["no JSON", "a list", "a number", "too deep"],
+)
 async def test_a_condition_that_says_nothing_of_use_is_written_anew(message: str) -> None:
     world = World()
     broker, agent = world.build_broker(), Agent(world)

@@ -80,10 +80,11 @@ async def test_canaries_that_were_read_once_are_read_anew_where_the_controller_n
     with pytest.raises(RefusedError, match="another") as caught:
         await agent.get(broker)
     assert caught.value.reason is Reason.ISOLATION_PROOF_INCOMPLETE
-    config["data"]["agent.json"] = "{"
-    with pytest.raises(RefusedError, match=r"no agent\.json that can be read") as caught:
-        await agent.get(broker)
-    assert caught.value.reason is Reason.INVALID_SPEC
+    for text in ("{", "[" * 100_000):
+        config["data"]["agent.json"] = text
+        with pytest.raises(RefusedError, match=r"no agent\.json that can be read") as caught:
+            await agent.get(broker)
+        assert caught.value.reason is Reason.INVALID_SPEC
 
 
 def test_questions_that_differ_in_one_thing_are_different_questions() -> None:

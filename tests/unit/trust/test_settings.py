@@ -70,10 +70,12 @@ def test_what_is_mounted_is_read_and_read_again_when_it_changes(tmp_path: Path) 
         ("tpm-roots.pem", "nothing", "it is no PEM of certificates"),
         ("tpm-crls.pem", "nothing", "it is no PEM of revocation lists"),
         ("endorsement-keys.json", "{", "it is not JSON"),
+        ("endorsement-keys.json", "[" * 100_000, "it is not JSON"),
         ("endorsement-keys.json", "[]", "it is no object of lists, by node"),
         ("endorsement-keys.json", '{"n1": "x"}', "it is no object of lists, by node"),
         ("endorsement-keys.json", '{"n1": ["AB"]}', "a key is not named by 64 hexadecimal digits"),
     ],
+    ids=["roots", "lists", "no JSON", "too deep", "a list", "a text", "a key"],
 )
 def test_a_file_that_cannot_be_read_is_named_and_replaces_nothing(
     tmp_path: Path, name: str, text: str, told: str
