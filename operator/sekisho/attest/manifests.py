@@ -80,10 +80,9 @@ def match_manifests(
             where two speak of one index, MeasurementUnknown.
     """
     spoken: dict[int, str] = {}
-    for what in ("vbios", "driver"):
+    # NVSwitches have no driver; a device that tells an empty version of what it has fits no manifest.
+    for what in ("vbios", "driver") if "driver" in facts else ("vbios",):
         version = facts.get(what, "").lower()
-        if not version:
-            continue
         fitting = _select(manifests, facts, version, what, at=at)
         manifest = _match(registers, facts, fitting, what)
         for index, _ in manifest.golden:
@@ -101,7 +100,8 @@ def _select(
     if not fitting:
         raise RefusedError(
             Reason.COLLATERAL_MISSING,
-            f"no reference manifest for {what} {version} of {product or 'this device'} is here; import it",
+            f"no reference manifest for {what} {version or '(none told)'} of {product or 'this device'} is here; "
+            "import it",
         )
     valid = [each for each in fitting if each.window.covers(at)]
     if not valid:

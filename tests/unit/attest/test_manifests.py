@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from sekisho.attest import opaque
 from sekisho.attest.claims import Claims, Window
+from sekisho.attest.evidence import UnverifiedEvidence
 from sekisho.attest.manifests import ReferenceManifest, match_manifests, verify_manifest
 from sekisho.attest.verifiers.nvidia import NvidiaCollateral, verify_nvidia
 from sekisho.errors import Reason, RefusedError
@@ -138,6 +140,21 @@ def test_a_switch_needs_a_manifest_for_its_vbios_alone() -> None:
     match_manifests(REGISTERS, {"vbios": VBIOS.lower()}, [FIRMWARE], at=NOW)
 
 
+@pytest.mark.parametrize(
+    ("facts", "what"),
+    [
+        ({}, "vbios"),
+        (FACTS | {"vbios": ""}, "vbios"),
+        (FACTS | {"driver": ""}, "driver"),
+        ({"driver": DRIVER.lower()}, "vbios"),
+    ],
+)
+def test_a_device_that_hides_a_version_is_held_against_nothing_and_refused(facts: dict[str, str], what: str) -> None:
+    reason, message = refused(match_manifests, REGISTERS, facts, [FIRMWARE, SOFTWARE], at=NOW)
+    assert reason is Reason.COLLATERAL_MISSING
+    assert message.startswith(f"no reference manifest for {what} (none told) of ")
+
+
 def test_the_video_decoder_is_measured_only_where_it_is_switched_on() -> None:
     registers = REGISTERS | {"m036": bytes(48)}
     assert refused(match_manifests, registers, FACTS, [FIRMWARE, SOFTWARE], at=NOW)[1].startswith("measurements 35 of")
@@ -160,6 +177,19 @@ def test_a_device_is_verified_with_the_manifests_for_its_versions() -> None:
     assert reason is Reason.MEASUREMENT_UNKNOWN
     assert message == "measurements 0 of the device are not those of vbios 96.00.9f.00.01"
     assert refused(verify, MEASUREMENTS[0])[0] is Reason.MEASUREMENT_UNKNOWN
+
+
+@pytest.mark.parametrize("empty", [b"", bytes(16), b" " * 4], ids=["nothing", "zeros", "blanks"])
+def test_a_gpu_with_another_driver_cannot_get_by_with_no_version_of_it(empty: bytes) -> None:
+    maker = Maker()
+    manifests = (read(PUBLISHER.publish(VBIOS, {0: [MEASUREMENTS[0]]})),)
+    collateral = NvidiaCollateral((maker.root.der,), manifests=manifests)
+    device = maker.make(1)
+    report = device.report(bytes(32), fields={**device.fields(), opaque.DRIVER: empty})
+    evidence = UnverifiedEvidence("nvidia-gpu", report, device.certificates)
+    reason, message = refused(lambda: verify_nvidia(evidence, collateral, at=NOW))
+    assert reason is Reason.COLLATERAL_MISSING
+    assert message == "no reference manifest for driver (none told) of GH100 is here; import it"
 
 
 @pytest.mark.parametrize(("device", "product"), [("LS_10", "LS10"), ("LS10", "LS_10")])
