@@ -213,11 +213,11 @@ def _scan(text: str) -> str:
 
 
 def _take_statement(bundle: dict[str, Any], name: str) -> Statement:
-    body = _take_text(bundle, name).encode()
+    body = _take_text(bundle, name).encode(errors="replace")
     return Statement(
         body=body,
         signature=_take_octets(bundle, f"{name}_signature"),
-        certificates=_parse_issuers(_take_text(bundle, f"{name}_issuer_chain").encode()),
+        certificates=_parse_issuers(_take_text(bundle, f"{name}_issuer_chain").encode(errors="replace")),
     )
 
 

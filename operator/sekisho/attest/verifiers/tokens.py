@@ -275,7 +275,7 @@ def _take_nonce(value: object) -> bytes:
         value = value[0]
     if not isinstance(value, str) or not 8 <= len(value) <= 128:
         raise _invalid("it has no nonce of 8 to 128 characters")
-    return _take_bytes(value) or value.encode()
+    return _take_bytes(value) or value.encode(errors="replace")
 
 
 def _take_bytes(value: object) -> bytes:

@@ -265,6 +265,11 @@ def bundle(**changes: Any) -> bytes:
     return json.dumps(value).encode()
 
 
+def test_a_statement_of_signs_that_are_none_is_read_and_is_no_statement_that_anybody_signed() -> None:
+    collateral = parse_bundle(bundle(tcb_info="{\ud800}"), GOOD.roots)
+    assert collateral.tcb_infos[0].body == b"{?}"
+
+
 def test_a_bundle_is_read_and_brings_no_roots() -> None:
     assert parse_bundle(bundle(), GOOD.roots) == GOOD
     assert parse_bundle(bundle(), ()).roots == ()
@@ -281,10 +286,15 @@ def test_a_bundle_is_read_and_brings_no_roots() -> None:
         (bundle() + b" " * MAX_BUNDLE_BYTES, "a bundle of collateral is not an object of at most 4194304 bytes"),
         (bundle(pck_crl=None), "a bundle of collateral has no text pck_crl"),
         (bundle(pck_crl="XX"), "a bundle of collateral has a field pck_crl that is not hexadecimal"),
+        (bundle(pck_crl="0x0x"), "a bundle of collateral has a field pck_crl that is not hexadecimal"),
         (bundle(pck_crl="0"), "a bundle of collateral has a field pck_crl that is not hexadecimal"),
         (bundle(root_ca_crl="0 0 "), "a bundle of collateral has a field root_ca_crl that is not hexadecimal"),
         (bundle(tcb_info={}), "a bundle of collateral has no text tcb_info"),
         (bundle(qe_identity_signature=1), "a bundle of collateral has no text qe_identity_signature"),
+        (
+            bundle(tcb_info_issuer_chain="\ud800"),
+            "the certificates of a statement's signer have something in them that is no certificate in PEM",
+        ),
         (
             bundle(tcb_info_issuer_chain=""),
             "the certificates of a statement's signer have 0 in PEM, 1 to 3 are allowed",

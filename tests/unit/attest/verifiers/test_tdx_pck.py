@@ -48,6 +48,7 @@ NAME = "the PCK certificate's extension"
         (b"\x31\x00", "is not one sequence"),
         (b"\x30\x80", "has a length that is not DER"),
         (b"\x30\x83\0\0\0", "has a length that is not DER"),
+        (b"\x30\x83\1\0\0", "has a length that is not DER"),
         (b"\x30\x81\x7f" + bytes(127), "has a length that is not DER"),
         (b"\x30\x82\x00\x80" + bytes(128), "has a length that is not DER"),
         (b"\x30\x81", "has a length that is not DER"),
@@ -89,6 +90,17 @@ def test_what_is_no_such_extension_is_refused_by_name(extension: bytes, message:
         parse_platform(extension)
     assert caught.value.reason is Reason.EVIDENCE_INVALID
     assert caught.value.message.startswith(f"{NAME} {message}")
+
+
+@pytest.mark.parametrize("size", [127, 128, 255, 256])
+def test_a_value_of_any_length_is_passed_over_where_nobody_asks_for_it(size: int) -> None:
+    assert parse_platform(spell({8: octets(bytes(size))})) == parse_platform(spell({}))
+
+
+def test_versions_may_be_as_low_and_as_high_as_their_fields_hold() -> None:
+    platform = parse_platform(components({1: number(0), 2: number(255), 17: number(0)}))
+    assert (platform.components[:2], platform.pce_svn) == ((0, 255), 0)
+    assert parse_platform(components({17: number(0xFFFF)})).pce_svn == 0xFFFF
 
 
 def test_an_extension_cut_at_any_length_is_refused() -> None:

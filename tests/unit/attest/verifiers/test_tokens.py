@@ -338,6 +338,7 @@ def test_bounds_of_a_token_are_included() -> None:
     assert refused(ear, EAR | {"exp": 253_402_300_800})[0] is Reason.EVIDENCE_INVALID
     assert ear(EAR | {"eat_nonce": "n" * 8}).bound_data
     assert ear(EAR | {"eat_nonce": "?" * 128}).bound_data == b"?" * 128
+    assert ear(EAR | {"eat_nonce": "\ud800" * 8}).bound_data == b"?" * 8  # signs that are none are no bytes of ours
     assert refused(ear, EAR | {"eat_nonce": "?" * 129})[0] is Reason.EVIDENCE_INVALID
     assert refused(ear, EAR | {"eat_nonce": "?" * 7})[0] is Reason.EVIDENCE_INVALID
 
