@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
-from aiohttp.abc import AbstractResolver
 from opentelemetry.metrics import Meter
 
 from sekisho import telemetry
@@ -30,6 +29,7 @@ from sekisho.gateway.settings import Settings
 from sekisho.gateway.tagging import load_tagger
 from sekisho.gateway.tls import ServingCertificate
 from sekisho.gateway.vouching import Vouchers
+from sekisho.gateway.wire.upstream import Resolver
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials, find_credentials
 from sekisho.kube.probes import build_health, serve_health
@@ -65,7 +65,7 @@ class Gateway:
         credentials: Credentials,
         meter: Meter,
         *,
-        resolver: AbstractResolver | None = None,
+        resolver: Resolver | None = None,
     ) -> None:
         self._settings = settings
         self._credentials = credentials

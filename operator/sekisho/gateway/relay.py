@@ -4,14 +4,10 @@ The interface is narrow on purpose: bytes in, a `Sink` for bytes out, an `Outcom
 """
 
 import asyncio
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
-
-import aiohttp
-from aiohttp.abc import AbstractResolver
 
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.gateway.decide import Backend
@@ -21,9 +17,19 @@ from sekisho.gateway.dialects.form import Endpoint
 from sekisho.gateway.dialects.refusals import render_error_event
 from sekisho.gateway.patience import Patience
 from sekisho.gateway.sse import EventFramer
+from sekisho.gateway.wire.heads import ResponseHead, WireError
+from sekisho.gateway.wire.upstream import (
+    Line,
+    NotReachedError,
+    Pool,
+    PoolLimits,
+    Resolver,
+    SystemResolver,
+    TooSlowToReachError,
+)
 
-_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "sekisho-gateway"}
-_LARGE_BYTES = 1 << 19
+_HEADERS = "Content-Type: application/json\r\nAccept: */*\r\nAccept-Encoding: identity\r\nUser-Agent: sekisho-gateway"
+_FAILURES = (WireError, NotReachedError, TooSlowToReachError, TimeoutError, OSError)
 # Statuses by which an engine says that the request, not the engine, is at fault.
 _CALLERS_FAULT = frozenset({400, 413, 422})
 # Statuses by which an engine says that it was not started for what is asked of it, such as embeddings.
@@ -116,7 +122,8 @@ class Relay(Protocol):
 class _Way:
     """One answer on its way from an engine to a caller."""
 
-    response: aiohttp.ClientResponse
+    line: Line
+    head: ResponseHead
     backend: Backend
     sink: Sink
     outcome: Outcome
@@ -139,42 +146,22 @@ class HttpRelay:
         resolver: Looks names up; the system's if None.
     """
 
-    def __init__(self, limits: RelayLimits, *, resolver: AbstractResolver | None = None) -> None:
+    def __init__(self, limits: RelayLimits, *, resolver: Resolver | None = None) -> None:
         self._limits = limits
-        self._resolver = resolver
-        self._session: aiohttp.ClientSession | None = None
+        self._resolver = resolver or SystemResolver()
+        self._pool: Pool | None = None
 
     async def __aenter__(self) -> Self:
         limits = self._limits
-        # Names are looked up again after a few seconds; a Service keeps its address, a service made anew does not.
-        connector = aiohttp.TCPConnector(
-            limit=0,
-            limit_per_host=limits.connections_per_backend,
-            ttl_dns_cache=5,
-            # Engines close idle connections after 5 s; a request must not meet one on its way out.
-            keepalive_timeout=3,
-            resolver=self._resolver,
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(
-                total=None,
-                connect=2 * limits.connect_seconds,
-                sock_connect=limits.connect_seconds,
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-            read_bufsize=64 << 10,
-        )
+        self._pool = Pool(PoolLimits(limits.connect_seconds, limits.connections_per_backend), self._resolver)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
 
     async def relay(
         self,
@@ -188,45 +175,40 @@ class HttpRelay:
         answerer: Answerer | None = None,
     ) -> None:
         """Send a request and carry its answer; leaving early, by cancellation too, cuts the engine's connection."""
-        response = await self._send(backend, path, body, stream=stream)
+        if self._pool is None:
+            raise RuntimeError("the relay is used outside its context")
+        pool, host, port = self._pool, backend.host, backend.port
+        request = f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\n{_HEADERS}\r\nContent-Length: {len(body)}\r\n\r\n"
+        limits, line = self._limits, None
         try:
-            way = _Way(response, backend, sink, outcome, answerer)
+            try:
+                async with asyncio.timeout(limits.first_byte_seconds if stream else limits.answer_seconds):
+                    line = await pool.take(host, port)
+                    head = await line.ask(request.encode("ascii"), body)
+            except _FAILURES as error:
+                raise self._failure(backend, error) from error
+            way = _Way(line, head, backend, sink, outcome, answerer)
             await self._check(way, path, stream=stream)
             await (self._carry_stream(way) if stream else self._carry_answer(way))
         finally:
-            # A connection with anything left on it is closed, not kept: that is how an engine learns to stop.
-            if response.content.at_eof():
-                response.release()
-            else:
-                response.close()
-
-    async def _send(self, backend: Backend, path: str, body: bytes, *, stream: bool) -> aiohttp.ClientResponse:
-        if self._session is None:
-            raise RuntimeError("the relay is used outside its context")
-        url, limits = f"http://{backend.host}:{backend.port}{path}", self._limits
-        try:
-            # Large bodies are written in parts, so that one of them does not hold the others up.
-            data = body if len(body) < _LARGE_BYTES else io.BytesIO(body)
-            async with asyncio.timeout(limits.first_byte_seconds if stream else limits.answer_seconds):
-                return await self._session.post(url, data=data, headers=_HEADERS, allow_redirects=False)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._failure(backend, error) from error
+            # A connection with anything left on it is cut, not kept: that is how an engine learns to stop.
+            if line is not None:
+                pool.give(host, port, line)
 
     async def _check(self, way: _Way, path: str, *, stream: bool) -> None:
-        response, who = way.response, f"the engine of {way.backend.served_name}"
-        if response.status != 200:
+        head, who = way.head, f"the engine of {way.backend.served_name}"
+        if head.status != 200:
             raise await self._explain(way, path)
-        wanted = "text/event-stream" if stream else "application/json"
-        if response.content_type != wanted or response.headers.get("Content-Encoding", "identity") != "identity":
-            raise UnavailableError(
-                Reason.UPSTREAM_FAILED, f"{who} answered with {response.content_type[:64]}, {wanted} was expected"
-            )
+        wanted, given = "text/event-stream" if stream else "application/json", _read_type(head)
+        codings = head.fields.get(b"content-encoding", ())
+        if given != wanted or any(coding.lower() != b"identity" for coding in codings):
+            raise UnavailableError(Reason.UPSTREAM_FAILED, f"{who} answered with {given[:64]}, {wanted} was expected")
 
     async def _explain(self, way: _Way, path: str) -> SekishoError:
         """Say in our words why an engine does not answer; its own words count as an answer and are examined as such."""
-        status, who = way.response.status, f"the engine of {way.backend.served_name}"
+        status, who = way.head.status, f"the engine of {way.backend.served_name}"
         if status in _CALLERS_FAULT:
-            said = read_engine_message(await self._read(way.response, way.backend, self._limits.max_error_bytes))
+            said = read_engine_message(await self._read(way.line, way.backend, self._limits.max_error_bytes))
             said = said if way.answerer is None else way.answerer.complain(said)
             return RefusedError(Reason.REQUEST_INVALID, f"{who} refused the request: {said or f'status {status}'}")
         if status in _NOT_SERVED and path != Endpoint.CHAT:
@@ -241,7 +223,7 @@ class HttpRelay:
     async def _carry_answer(self, way: _Way) -> None:
         """Carry an answer that is one JSON text: whole or not at all."""
         outcome, sink = way.outcome, way.sink
-        body = await self._read(way.response, way.backend, self._limits.max_answer_bytes)
+        body = await self._read(way.line, way.backend, self._limits.max_answer_bytes)
         if not body.lstrip().startswith(b"{"):
             raise UnavailableError(
                 Reason.UPSTREAM_FAILED, f"the engine of {way.backend.served_name} did not answer with a JSON object"
@@ -255,9 +237,9 @@ class HttpRelay:
         outcome.sent_bytes = len(body)
         await sink.end()
 
-    async def _read(self, response: aiohttp.ClientResponse, backend: Backend, most: int) -> bytes:
+    async def _read(self, line: Line, backend: Backend, most: int) -> bytes:
         data = bytearray()
-        while chunk := await self._next(response, backend, self._limits.idle_seconds):
+        while chunk := await self._next(line, backend, self._limits.idle_seconds):
             data += chunk
             if len(data) > most:
                 raise UnavailableError(
@@ -309,8 +291,8 @@ class HttpRelay:
         while True:
             patience.begin(seconds)
             try:
-                chunk = await way.response.content.readany()
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                chunk = await way.line.read()
+            except _FAILURES as error:
                 raise self._failure(way.backend, error) from error
             patience.end()
             if not chunk:
@@ -322,22 +304,32 @@ class HttpRelay:
             if whole:
                 await way.say(whole)
 
-    async def _next(self, response: aiohttp.ClientResponse, backend: Backend, seconds: float) -> bytes:
+    async def _next(self, line: Line, backend: Backend, seconds: float) -> bytes:
         """Return what came from the engine, empty at the end, and say in our words how it failed."""
         try:
             async with asyncio.timeout(seconds):
-                return await response.content.readany()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                return await line.read()
+        except _FAILURES as error:
             raise self._failure(backend, error) from error
 
     def _failure(self, backend: Backend, error: Exception) -> SekishoError:
         who = f"the engine of {backend.served_name}"
-        if isinstance(error, aiohttp.ConnectionTimeoutError):
+        if isinstance(error, TooSlowToReachError):
             return UnavailableError(
                 Reason.UPSTREAM_TIMEOUT, f"{who} could not be reached within {self._limits.connect_seconds:g} s"
             )
         if isinstance(error, TimeoutError):
             return UnavailableError(Reason.UPSTREAM_TIMEOUT, f"{who} was silent for too long")
-        if isinstance(error, aiohttp.ClientConnectorError):
+        if isinstance(error, NotReachedError):
             return UnavailableError(Reason.UPSTREAM_FAILED, f"{who} could not be reached")
+        if isinstance(error, WireError):
+            return UnavailableError(Reason.UPSTREAM_FAILED, f"{who} answered with what is not HTTP: {error}")
         return UnavailableError(Reason.UPSTREAM_FAILED, f"{who} ended in the middle of its answer")
+
+
+def _read_type(head: ResponseHead) -> str:
+    """Return the media type of an answer, without its parameters."""
+    values = head.fields.get(b"content-type", ())
+    if len(values) != 1:
+        return f"{len(values)} media types"
+    return values[0].partition(b";")[0].strip().lower().decode("latin-1")

@@ -1,29 +1,33 @@
-"""HTTP by aiohttp: requests in, answers out. Everything that decides is elsewhere."""
+"""HTTP in: requests become calls, answers become bytes. Everything that decides is elsewhere."""
 
 import asyncio
 import logging
 import secrets
 import ssl
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
 from typing import Any, Final
-
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from sekisho.errors import Reason, RefusedError
 from sekisho.gateway.admission import Admission
-from sekisho.gateway.dialects.refusals import render_error
+from sekisho.gateway.dialects.refusals import http_status, render_error
 from sekisho.gateway.dialects.strict import FieldError
 from sekisho.gateway.front import Front, find_dialect
+from sekisho.gateway.wire.connection import Connection, Host, Times
+from sekisho.gateway.wire.heads import RequestHead, WireError
 
 _log = logging.getLogger(__name__)
 _JSON: Final = "application/json"
 _BACKLOG: Final = 1024
 _HANDSHAKE_SECONDS: Final = 10.0
-# Well below what a transport holds before it asks to wait.
-_SMALL_BYTES: Final = 16 << 10
+_GOODBYE_SECONDS: Final = 5.0
+_SHUTDOWN_SECONDS: Final = 0.5
+_CHARSETS: Final = frozenset({"utf-8", '"utf-8"'})
+_UNFIT: Final = frozenset("\r\n\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,48 +41,65 @@ class WireLimits:
     stall_seconds: float
 
 
-class _AiohttpCall:
-    """One request of aiohttp."""
+class _HttpCall:
+    """One request of a connection."""
 
-    def __init__(self, request: web.BaseRequest, limits: WireLimits) -> None:
-        self._request = request
+    def __init__(self, connection: Connection, head: RequestHead, limits: WireLimits) -> None:
+        self._connection = connection
+        self._head = head
         self._limits = limits
         self._reserved = 0
         self._admission: Admission | None = None
-        self.method = request.method
-        self.path = request.rel_url.raw_path
+        self.method = head.method
+        self.path = head.path
 
     @property
     def peer(self) -> Mapping[str, Any] | None:
-        transport = self._request.transport
-        return transport.get_extra_info("peercert") if transport is not None else None
+        found: Mapping[str, Any] | None = self._connection.transport.get_extra_info("peercert")
+        return found
 
     def header(self, name: str) -> Sequence[str]:
-        return self._request.headers.getall(name, [])
+        return self._head.values(name)
 
     async def read_body(self, admission: Admission) -> bytes:
-        request, most = self._request, self._limits.max_body_bytes
-        if request.content_type != _JSON or request.charset not in {None, "utf-8", "UTF-8"}:
-            raise FieldError(f"Content-Type must be {_JSON} in UTF-8")
-        if request.headers.get("Content-Encoding", "identity") != "identity":
-            raise FieldError("Content-Encoding must not be used")
-        if (request.content_length or 0) > most:
+        self._check_type()
+        most, seconds = self._limits.max_body_bytes, self._limits.body_seconds
+        if (self._head.framing.length or 0) > most:
             raise _too_large(most)
         self._admission = admission
-        body = bytearray()
+        body, inbox = bytearray(), self._connection.inbox
         try:
-            async with asyncio.timeout(self._limits.body_seconds):
-                async for chunk in request.content.iter_any():
-                    if len(body) + len(chunk) > most:
-                        raise _too_large(most)
-                    admission.reserve(len(chunk))
-                    self._reserved += len(chunk)
-                    body += chunk
+            # Most bodies came with their heads: what does not wait needs no timer.
+            if inbox is not None and inbox.is_done:
+                await self._collect(admission, body)
+            elif inbox is not None:
+                async with asyncio.timeout(seconds):
+                    await self._collect(admission, body)
         except TimeoutError:
-            raise FieldError(f"the body did not arrive within {self._limits.body_seconds:g} s") from None
-        except (web.RequestPayloadError, HttpProcessingError):
+            raise FieldError(f"the body did not arrive within {seconds:g} s") from None
+        except WireError:
             raise FieldError("the body did not arrive whole") from None
         return bytes(body)
+
+    async def _collect(self, admission: Admission, body: bytearray) -> None:
+        most = self._limits.max_body_bytes
+        while chunk := await self._connection.read():
+            if len(body) + len(chunk) > most:
+                raise _too_large(most)
+            admission.reserve(len(chunk))
+            self._reserved += len(chunk)
+            body += chunk
+
+    def _check_type(self) -> None:
+        kind, *parameters = (part.strip().lower() for part in ",".join(self.header("Content-Type")).split(";"))
+        charsets = {value for name, _, value in (item.partition("=") for item in parameters) if name == "charset"}
+        if kind != _JSON or charsets - _CHARSETS:
+            raise FieldError(f"Content-Type must be {_JSON} in UTF-8")
+        if any(coding.lower() != "identity" for coding in self.header("Content-Encoding")):
+            raise FieldError("Content-Encoding must not be used")
+
+    def abort(self) -> None:
+        self._connection.abort()
 
     def close(self) -> None:
         if self._admission is not None:
@@ -89,21 +110,37 @@ def _too_large(most: int) -> RefusedError:
     return RefusedError(Reason.REQUEST_TOO_LARGE, f"the body is larger than {most} bytes, which is what may be sent")
 
 
-class _Response(web.StreamResponse):
-    """Sends its head together with the first of its body, which follows at once."""
+class _Clock:
+    """Spells the Date header once a second."""
 
-    _send_headers_immediately = False
+    def __init__(self) -> None:
+        self._second, self._spelt = -1, ""
+
+    def spell(self) -> str:
+        if (now := int(time.time())) != self._second:
+            self._second, self._spelt = now, formatdate(now, usegmt=True)
+        return self._spelt
 
 
-class _AiohttpSink:
-    """An answer of aiohttp; writing waits for a caller who reads slowly, and ends with one who does not read."""
+_clock: Final = _Clock()
 
-    def __init__(self, request: web.BaseRequest, stall_seconds: float, *, request_id: str, last: bool) -> None:
-        self._request = request
+
+class _HttpSink:
+    """An answer; writing waits for a caller who reads slowly, and ends with one who does not read."""
+
+    def __init__(self, connection: Connection, head: RequestHead, *, request_id: str, stall_seconds: float) -> None:
+        self._connection = connection
+        self._request = head
         self._request_id = request_id
         self._stall_seconds = stall_seconds
-        self._last = last
-        self.response: web.StreamResponse | None = None
+        self._head = b""
+        self._chunked = self._mute = self._has_ended = False
+        self.has_begun = self.closes = False
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the answer is whole and another may follow it."""
+        return self._has_ended and not self.closes
 
     async def begin(
         self,
@@ -114,69 +151,67 @@ class _AiohttpSink:
         retry_seconds: int | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        own = {
+        request = self._request
+        self._mute = request.method == "HEAD"
+        self._chunked = length is None and request.minor == 1
+        self.closes = self.closes or not request.framing.keeps or status in {408, 413} or not self._connection.may_keep
+        own: dict[str, Any] = {
+            **(headers or {}),
             "Content-Type": content_type,
             "Cache-Control": "no-store",
             "X-Request-Id": self._request_id,
-            "Server": "sekisho",
         }
-        response = _Response(status=status, headers={**(headers or {}), **own})
         if length is not None:
-            response.content_length = length
+            own["Content-Length"] = length
+        elif self._chunked:
+            own["Transfer-Encoding"] = "chunked"
         if retry_seconds is not None:
-            response.headers["Retry-After"] = str(retry_seconds)
+            own["Retry-After"] = retry_seconds
         if status == 401:
-            response.headers["WWW-Authenticate"] = "Bearer"
-        if self._last or status in {408, 413}:
-            response.force_close()
-        await response.prepare(self._request)
-        self.response = response
+            own["WWW-Authenticate"] = "Bearer"
+        # Sent together with the first of the body, which follows at once.
+        self._head, self.has_begun = _spell_head(status, own, closes=self.closes), True
 
     async def write(self, data: bytes) -> None:
-        if self.response is None:
+        # An empty chunk would be the last.
+        if not data or not self.has_begun or self._mute:
             return
-        transport = self._request.transport
-        if transport is not None and len(data) < _SMALL_BYTES and not transport.get_write_buffer_size():
-            # Where nothing waits to be sent, a little more is taken at once: that needs no timer.
-            await self.response.write(data)
-            return
-        async with asyncio.timeout(self._stall_seconds):
-            await self.response.write(data)
+        if self._chunked:
+            data = b"%b%x\r\n%b\r\n" % (self._head, len(data), data)
+        elif self._head:
+            data = self._head + data
+        self._head = b""
+        await self._send(data)
 
     async def end(self) -> None:
-        if self.response is not None:
-            async with asyncio.timeout(self._stall_seconds):
-                await self.response.write_eof()
-
-
-class _BoundedServer(web.Server):
-    """Refuses connections beyond a number, and those that send no whole request head in time."""
-
-    def __init__(self, handler: Any, limits: WireLimits, **options: Any) -> None:
-        super().__init__(handler, **options)
-        self._limits = limits
-        self._silent: dict[asyncio.BaseTransport, asyncio.TimerHandle] = {}
-
-    def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
-        super().connection_made(handler, transport)
-        if len(self.connections) > self._limits.max_connections:
-            transport.abort()
+        if not self.has_begun or self._has_ended:
             return
-        loop = asyncio.get_running_loop()
-        self._silent[transport] = loop.call_later(self._limits.head_seconds, self._give_up, transport)
+        rest = self._head + (b"0\r\n\r\n" if self._chunked and not self._mute else b"")
+        self._head, self._has_ended = b"", True
+        if rest:
+            await self._send(rest)
 
-    def _give_up(self, transport: asyncio.Transport) -> None:
-        self._silent.pop(transport, None)
-        transport.abort()
+    async def _send(self, data: bytes) -> None:
+        self._connection.write(data)
+        if self._connection.is_full:
+            await self._connection.drain(self._stall_seconds)
 
-    def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
-        self.note_request(handler.transport)
-        super().connection_lost(handler, exc)
 
-    def note_request(self, transport: asyncio.BaseTransport | None) -> None:
-        """Note that a connection has sent a request, or has ended."""
-        if transport is not None and (timer := self._silent.pop(transport, None)) is not None:
-            timer.cancel()
+def _spell_head(status: int, headers: Mapping[str, Any], *, closes: bool) -> bytes:
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", "Server: sekisho", f"Date: {_clock.spell()}"]
+    lines.extend(f"{name}: {value}" for name, value in headers.items())
+    if closes:
+        lines.append("Connection: close")
+    if any(not _UNFIT.isdisjoint(line) for line in lines):
+        raise ValueError("a header of an answer has a line's end in it")
+    return "\r\n".join((*lines, "", "")).encode("ascii")
+
+
+def _refuse_wire(message: str) -> bytes:
+    """Spell the answer to what is no request; who sent it is not known, so it is not recorded."""
+    body = render_error(None, Reason.REQUEST_INVALID, f"this is not HTTP as it is taken here: {message}")
+    own = {"Content-Type": _JSON, "Cache-Control": "no-store", "Content-Length": len(body)}
+    return _spell_head(http_status(Reason.REQUEST_INVALID), own, closes=True) + body
 
 
 class HttpServer:
@@ -186,26 +221,22 @@ class HttpServer:
         self._front = front
         self._admission = admission
         self._limits = limits
-        self._server: _BoundedServer | None = None
+        self._connections: set[Connection] = set()
         self._listener: asyncio.Server | None = None
+        times = Times(limits.head_seconds)
+        self._host = Host(times, self._came, self._connections.discard, self._handle, _refuse_wire)
         self.draining = False
 
     async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None) -> int:
         """Listen; return the port."""
-        self._server = _BoundedServer(
-            self._handle,
-            self._limits,
-            handler_cancellation=True,
-            access_log=None,
-            auto_decompress=False,
-            keepalive_timeout=75.0,
-            lingering_time=5.0,
-            max_field_size=16 << 10,
-            max_headers=64,
-        )
-        seconds = _HANDSHAKE_SECONDS if tls else None
         self._listener = await asyncio.get_running_loop().create_server(
-            self._server, host, port, ssl=tls, backlog=_BACKLOG, ssl_handshake_timeout=seconds
+            lambda: Connection(self._host),
+            host,
+            port,
+            ssl=tls,
+            backlog=_BACKLOG,
+            ssl_handshake_timeout=_HANDSHAKE_SECONDS if tls else None,
+            ssl_shutdown_timeout=_GOODBYE_SECONDS if tls else None,
         )
         return int(self._listener.sockets[0].getsockname()[1])
 
@@ -219,36 +250,60 @@ class HttpServer:
         deadline = loop.time() + seconds
         while self._admission.in_flight and loop.time() < deadline:  # noqa: ASYNC110 - at its end only
             await asyncio.sleep(0.05)
-        if self._server is not None:
-            await self._server.shutdown(0.5)
+        await self._close_all()
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if self._server is not None:
-            self._server.note_request(request.transport)
-        call = _AiohttpCall(request, self._limits)
+    async def _close_all(self) -> None:
+        """End every connection: politely those that have nothing under way, then all that are left."""
+        for item in list(self._connections):
+            if item.is_idle:
+                item.close()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _SHUTDOWN_SECONDS
+        while self._connections and loop.time() < deadline:  # noqa: ASYNC110 - at its end only
+            await asyncio.sleep(0.01)
+        tasks = {item.task for item in self._connections if item.task is not None}
+        for item in list(self._connections):
+            item.abort()
+        if tasks:
+            # What they have to record of their ends is recorded before the record is closed.
+            await asyncio.wait(tasks, timeout=_GOODBYE_SECONDS)
+        await asyncio.sleep(0)
+
+    def _came(self, connection: Connection) -> bool:
+        if len(self._connections) >= self._limits.max_connections:
+            return False
+        self._connections.add(connection)
+        return True
+
+    async def _handle(self, connection: Connection, head: RequestHead) -> None:
+        call = _HttpCall(connection, head, self._limits)
         request_id = secrets.token_hex(12)
-        sink = _AiohttpSink(request, self._limits.stall_seconds, request_id=request_id, last=self.draining)
+        sink = _HttpSink(connection, head, request_id=request_id, stall_seconds=self._limits.stall_seconds)
+        sink.closes = self.draining
         try:
             await self._front.answer(call, sink, request_id=request_id)
         except (ConnectionError, TimeoutError):
             # The caller has gone, or does not read: there is nobody to tell.
-            self._abort(request)
+            connection.abort()
         except Exception as error:  # noqa: BLE001 - one request must not take the others along
-            # Where it failed, not what it said: the words of an exception may be those of a prompt.
-            frames = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)][-5:]
-            extra = {"id": request_id, "error": type(error).__name__, "frames": frames}
-            _log.error("a request failed in a way that was not foreseen", extra=extra)
-            if sink.response is not None:
-                self._abort(request)
-            else:
-                told = f"the gateway failed; its log tells more of request {request_id}"
-                await sink.begin(500, _JSON)
-                await sink.write(render_error(find_dialect(call), Reason.INTERNAL_ERROR, told))
-                await sink.end()
+            await self._fail(call, sink, request_id, error)
         finally:
             call.close()
-        return sink.response or web.Response(status=500)
+        connection.finish(keep=sink.keeps)
 
-    def _abort(self, request: web.BaseRequest) -> None:
-        if request.transport is not None:
-            request.transport.abort()
+    async def _fail(self, call: _HttpCall, sink: _HttpSink, request_id: str, error: Exception) -> None:
+        # Where it failed, not what it said: the words of an exception may be those of a prompt.
+        frames = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)][-5:]
+        extra = {"id": request_id, "error": type(error).__name__, "frames": frames}
+        _log.error("a request failed in a way that was not foreseen", extra=extra)
+        if sink.has_begun:
+            call.abort()
+            return
+        told = f"the gateway failed; its log tells more of request {request_id}"
+        body = render_error(find_dialect(call), Reason.INTERNAL_ERROR, told)
+        try:
+            await sink.begin(500, _JSON, length=len(body))
+            await sink.write(body)
+            await sink.end()
+        except (ConnectionError, TimeoutError):
+            call.abort()

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from socket import AF_INET, AddressFamily
 from typing import Any
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -38,18 +36,15 @@ POLICY = {
 }
 
 
-class Loopback(AbstractResolver):
+class Loopback:
     """Every Service is on loopback; notes which names were looked up."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
 
-    async def resolve(self, host: str, port: int = 0, family: AddressFamily | int = AF_INET) -> list[ResolveResult]:
+    async def resolve(self, host: str, port: int) -> list[str]:
         self.names.append(host)
-        return [ResolveResult(hostname=host, host="127.0.0.1", port=port, family=AF_INET, proto=0, flags=0)]
-
-    async def close(self) -> None:
-        pass
+        return ["127.0.0.1"]
 
 
 def write_certificate(folder: Path, *, name: str = "gateway") -> None:

@@ -1,0 +1,1 @@
+"""HTTP/1.1 as bytes: heads, bodies, the connections of callers and those to engines."""

@@ -1,0 +1,113 @@
+"""What has come of a body and waits to be read; the connection is not read on while too much waits."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from sekisho.gateway.wire.bodies import Body
+from sekisho.gateway.wire.heads import WireError
+
+_MOST_WAITING: Final = 256 << 10
+
+
+class Inbox:
+    """Takes a body's bytes as they come, and gives them to one reader.
+
+    Args:
+        body: Where it ends.
+        hold: Told whether the connection must be held up now; never twice the same.
+    """
+
+    __slots__ = ("_body", "_held", "_hold", "_pieces", "_size", "_waiter", "failure")
+
+    def __init__(self, body: Body, hold: Callable[[bool], None]) -> None:
+        self._body = body
+        self._hold = hold
+        self._held = False
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self.failure: Exception | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all of it has come."""
+        return self._body.is_done
+
+    @property
+    def is_read(self) -> bool:
+        """Whether all of it has come and was read."""
+        return self._body.is_done and not self._pieces
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes; return those after the body's end. Nothing is taken once the body is malformed."""
+        if self.failure is not None:
+            return b""
+        try:
+            own, rest = self._body.take(data)
+        except WireError as error:
+            self.fail(error)
+            return b""
+        if own:
+            self._pieces.append(own)
+            self._size += len(own)
+            if self._size > _MOST_WAITING and not self._held:
+                self._held = True
+                self._hold(True)
+        if own or self._body.is_done:
+            self._wake()
+        return rest
+
+    def end(self) -> None:
+        """Note that the connection has ended."""
+        if not self._body.may_end:
+            self.fail(ConnectionResetError("the connection ended within a body"))
+        elif not self._body.is_done:
+            self._body = _Ended()
+            self._wake()
+
+    def fail(self, error: Exception) -> None:
+        """Note that no more will come; what came before is read first."""
+        if self.failure is None:
+            self.failure = error
+            self._wake()
+
+    async def read(self) -> bytes:
+        """Return what has come, wait where nothing has; nothing at the end.
+
+        Raises:
+            WireError: What comes next is malformed.
+            ConnectionError: The connection ended before the body.
+        """
+        while not self._pieces:
+            if self._body.is_done:
+                return b""
+            if self.failure is not None:
+                raise self.failure
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        pieces, self._pieces, self._size = self._pieces, [], 0
+        if self._held:
+            self._held = False
+            self._hold(False)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    @property
+    def has_some(self) -> bool:
+        """Whether reading does not wait."""
+        return bool(self._pieces) or self._body.is_done or self.failure is not None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class _Ended:
+    is_done = True
+    may_end = True
+
+    def take(self, data: bytes) -> tuple[bytes, bytes]:
+        return b"", data
