@@ -1,5 +1,7 @@
 """Evidence as the guest components of Confidential Containers spell it: JSON around a report of SNP or a quote of TDX.
 
+That of Azure's virtual TPM is read beside, in `azure_evidence`.
+
 Their SNP evidence may spell the report field by field; from these the signed bytes are made again (SEV-SNP firmware
 ABI, ATTESTATION_REPORT). Where a field is lost the bytes differ, and the signature no longer holds.
 """
@@ -11,6 +13,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from sekisho.attest.azure_evidence import is_azure_evidence, read_azure_evidence
 from sekisho.attest.evidence import MAX_CERTIFICATES, MAX_EVIDENCE_BYTES, UnverifiedEvidence
 from sekisho.errors import Reason, RefusedError
 
@@ -45,7 +48,9 @@ def read_guest_evidence(body: Any) -> UnverifiedEvidence:
         return _parse_snp(body)
     if isinstance(body, Mapping) and "quote" in body:
         return _parse_tdx(body)
-    raise _invalid("is neither a report of SNP nor a quote of TDX")
+    if isinstance(body, Mapping) and is_azure_evidence(body):
+        return read_azure_evidence(body)
+    raise _invalid("is neither a report of SNP nor a quote of TDX, nor of Azure's virtual TPM")
 
 
 def _parse_tdx(body: Mapping[str, Any]) -> UnverifiedEvidence:

@@ -6,6 +6,7 @@ Shapes after guest-components (attestation-agent/attester). Nothing is believed 
 import base64
 import binascii
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from cryptography import x509
@@ -15,7 +16,10 @@ from sekisho.attest.evidence import MAX_CERTIFICATES, MAX_EVIDENCE_BYTES, MAX_PI
 from sekisho.attest.guest_evidence import read_guest_evidence
 from sekisho.errors import Reason, RefusedError
 
-PRIMARY_KINDS: Final = ("snp", "tdx")
+PRIMARY_KINDS: Final[Mapping[str, str]] = {
+    "snp": "snp", "tdx": "tdx", "az-snp-vtpm": "azure-snp", "az-tdx-vtpm": "azure-tdx",
+}  # fmt: skip
+"""What guests run in, in the protocol's words, and the kind of evidence that they bring."""
 _GPUS: Final = frozenset({"HOPPER", "BLACKWELL"})
 _SWITCHES: Final = frozenset({"LS10"})
 
@@ -29,7 +33,7 @@ def parse_primary(tee: str, value: Any) -> UnverifiedEvidence:
     if tee not in PRIMARY_KINDS:
         raise _invalid(f"evidence of {tee[:32]!r} is not taken here; {', '.join(PRIMARY_KINDS)} are")
     piece = read_guest_evidence(value)
-    if piece.kind != tee:
+    if piece.kind != PRIMARY_KINDS[tee]:
         raise _invalid(f"the session is one of {tee}, the evidence is of {piece.kind}")
     return piece
 

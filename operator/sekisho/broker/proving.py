@@ -4,7 +4,7 @@ from typing import Final
 
 from sekisho.api.v1alpha1.keyreleasepolicy import EvidenceDemand
 from sekisho.attest.appraise import Appraisal, AppraisalPolicy, appraise, find_unacceptable
-from sekisho.attest.claims import Tee
+from sekisho.attest.claims import Claims, Tee
 from sekisho.attest.devices import ExpectedDevices, check_devices
 from sekisho.broker.releasefacts import ReleaseFacts, ReleaseRules
 from sekisho.classify.rules import EffectiveTrust
@@ -12,6 +12,8 @@ from sekisho.errors import Reason, RefusedError
 from sekisho.plan.evidence import read_evidence_policy
 
 PURPOSES: Final = frozenset({"release", "renew"})
+_MACHINES: Final = frozenset({Tee.SNP, Tee.TDX})
+_BY_HARDWARE: Final = "hardware"  # the fact "ak-trust" of an attestation key that a report of hardware names
 _NVIDIA: Final = frozenset({Tee.NVIDIA_GPU, Tee.NVIDIA_SWITCH})
 # What the law calls device trust, and the evidence that shows it.
 _DEVICES: Final = {"nvidia-cc": Tee.NVIDIA_GPU}
@@ -58,7 +60,7 @@ def check_evidence(facts: ReleaseFacts, trust: EffectiveTrust | None) -> None:
         raise RefusedError(fault.reason, fault.detail)
     key = facts.workload.node_key
     for piece in facts.claims:
-        if piece.tee is Tee.TPM and (key is None or piece.chip_id != key):
+        if piece.tee is Tee.TPM and not _is_vouched_for(piece) and (key is None or piece.chip_id != key):
             raise RefusedError(
                 Reason.CHIP_UNKNOWN,
                 f"tpm evidence {piece.evidence_digest[:19]} is of another TPM than that enrolled for node "
@@ -68,6 +70,11 @@ def check_evidence(facts: ReleaseFacts, trust: EffectiveTrust | None) -> None:
         _check_trust(facts, trust)
     if any(piece.tee in _NVIDIA for piece in facts.claims):
         _check_devices(facts)
+
+
+def _is_vouched_for(piece: Claims) -> bool:
+    """Tell a virtual TPM of the guest's own, whose key the hardware's report inside vouches for, from one of a node."""
+    return piece.fact("ak-trust") == _BY_HARDWARE and any(part.tee in _MACHINES for part in piece.parts)
 
 
 def _check_devices(facts: ReleaseFacts) -> None:
@@ -109,8 +116,25 @@ def appraise_demand(facts: ReleaseFacts, demand: EvidenceDemand, trust: Effectiv
             Reason.EVIDENCE_STALE,
             f'the challenge is {age:.0f} s old, evidence policy "{demand.policy}" is demanded within {most} s of it',
         )
+    if any(map(_is_vouched_for, facts.claims)):
+        _check_registers(facts, demand.policy)
     policy = facts.rules.once(_read_policy, demand.policy, facts.workload.site)
     return appraise(facts.claims, policy, now=facts.now)
+
+
+def _check_registers(facts: ReleaseFacts, name: str) -> None:
+    """Refuse a policy that takes any machine of a provider: behind a virtual TPM all have the provider's measurement.
+
+    What a machine itself booted stands in the TPM's registers alone.
+    """
+    for item in facts.rules.evidence[name].any_of:
+        named = any(rule.tee == "tpm" and (rule.registers or rule.measurements) for rule in item.evidence)
+        if not named and any(rule.behind == "tpm" for rule in item.evidence):
+            raise RefusedError(
+                Reason.APPRAISAL_FAILED,
+                f'evidence policy "{name}", alternative "{item.name}", takes hardware behind a virtual tpm and says '
+                "nothing of the tpm's registers: any machine of that provider would do; name what it must have booted",
+            )
 
 
 def _read_policy(rules: ReleaseRules, name: str, site: str) -> AppraisalPolicy:

@@ -14,6 +14,7 @@ from sekisho.broker.kbs_evidence import parse_additional, parse_primary
 from sekisho.errors import Reason, RefusedError
 from tests.simulators.hardware.nvidia import Maker
 from tests.unit.attest.recorded import read_recorded
+from tests.unit.attest.test_azure_evidence import body as azure
 from tests.unit.attest.verifiers.test_nvidia import AT
 from tests.unit.broker.guest import snp_evidence
 from tests.unit.fuzz import JSON, attempt
@@ -42,16 +43,22 @@ def refused(act: Any, *args: Any) -> str:
 
 @pytest.mark.parametrize("tee", ["sample", "sampledevice", "tpm", "se", ""])
 def test_kinds_that_are_not_taken_are_refused(tee: str) -> None:
-    assert refused(parse_primary, tee, {"svn": "1"}) == f"evidence of {tee!r} is not taken here; snp, tdx are"
+    assert (
+        refused(parse_primary, tee, {"svn": "1"})
+        == f"evidence of {tee!r} is not taken here; snp, tdx, az-snp-vtpm, az-tdx-vtpm are"
+    )
 
 
 @pytest.mark.parametrize(
     ("tee", "value", "message"),
     [
-        ("snp", [], "the guest's evidence is neither a report of SNP nor a quote of TDX"),
+        ("snp", [], "the guest's evidence is neither a report of SNP nor a quote of TDX, nor of Azure's virtual TPM"),
         ("tdx", {"quote": "*"}, "the guest's evidence has a quote that is not base64"),
         ("snp", TDX, "the session is one of snp, the evidence is of tdx"),
         ("tdx", snp_evidence(REPORT, {}), "the session is one of tdx, the evidence is of snp"),
+        ("az-snp-vtpm", snp_evidence(REPORT, {}), "the session is one of az-snp-vtpm, the evidence is of snp"),
+        ("az-tdx-vtpm", azure(), "the session is one of az-tdx-vtpm, the evidence is of azure-snp"),
+        ("snp", azure(), "the session is one of snp, the evidence is of azure-snp"),
     ],
 )
 def test_evidence_that_is_spelt_otherwise_or_of_another_kind_is_refused(tee: str, value: Any, message: str) -> None:
@@ -140,3 +147,8 @@ def test_recorded_evidence_of_a_guest_is_packed_and_verifies() -> None:
     claims = verify_snp(piece, SnpCollateral((ark,), (ask,)), at=AT)
     assert dict(claims.tcb)["microcode"] == 25
     assert claims.fact("vmpl") == "0"
+
+
+def test_evidence_of_azures_virtual_tpm_is_taken_by_the_protocols_name_of_it() -> None:
+    assert parse_primary("az-snp-vtpm", azure()).kind == "azure-snp"
+    assert parse_primary("az-tdx-vtpm", azure(vcek=None, td_quote="AAAA")).kind == "azure-tdx"

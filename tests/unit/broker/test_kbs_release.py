@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap
 
+from sekisho.api.v1alpha1.evidencepolicy import EvidencePolicySpec
 from sekisho.attest.claims import Claims
 from sekisho.attest.evidence import UnverifiedEvidence
 from sekisho.attest.verifiers.nvidia import NvidiaCollateral, verify_nvidia
+from sekisho.attest.verifiers.tpm_structures import parse_quote
 from sekisho.broker.decide import decide_release
 from sekisho.broker.kbs_release import KbsBroker
 from sekisho.broker.kbs_sessions import SessionBook
@@ -26,14 +28,18 @@ from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.kms import failures
 from sekisho.kube.pods import PodFacts
 from tests.simulators.hardware.nvidia import Maker as DeviceMaker
+from tests.unit.attest.claims import SNP, TPM
+from tests.unit.attest.test_azure_evidence import body as azure
+from tests.unit.attest.test_azure_evidence import spell_quote
 from tests.unit.broker.guest import Guest, snp_fields
 from tests.unit.broker.parts import DATA_KEY, NAMESPACE, NODE, POD, START, TPM_NAME, Agent, Raw, World, build_pod
-from tests.unit.broker.release_cases import build_rules
+from tests.unit.broker.release_cases import EVIDENCE, build_rules
 from tests.unit.broker.test_kbs_evidence import pem
 
 PATH = "default/key/1"
 AUTH = {"version": "0.4.0", "tee": "snp", "extra-params": {"supported-hash-algorithms": ["sha256", "sha384", "sha512"]}}
 MAKER = DeviceMaker()
+VTPM = replace(TPM, chip_id=b"\x99" * 32, facts=(("ak-trust", "hardware"),), parts=(SNP,))
 GPU = MAKER.make(1)
 
 
@@ -61,6 +67,7 @@ class GuestWorld:
     bound: Callable[[bytes], bytes] = lambda data: data
     device_bound: Callable[[bytes], bytes] = lambda data: data
     devices: int = 0
+    tee: str = "snp"
     spoil: Callable[[Raw], object] = lambda _body: None
     resources: dict[str, Question] = field(default_factory=dict)
 
@@ -74,6 +81,8 @@ class GuestWorld:
         """Verify as the makers would: SNP reports of this world's machine, and GPUs of a made-up maker."""
         if piece.kind == "nvidia-gpu":
             return verify_nvidia(piece, NvidiaCollateral((MAKER.root.der,)), at=at)
+        if piece.kind == "azure-snp":
+            return replace(VTPM, bound_data=parse_quote(piece.report).extra_data)
         claims = self.verify(self.world.machine.attest(piece.report[80:144]), at, enrolled)
         return replace(claims, **self.changes)
 
@@ -101,13 +110,15 @@ class GuestWorld:
             ]
             additional = json.dumps({"nvidia": {"device_evidence_list": items}})
         bound = self.bound(pad_data(self.guest.primary_data(nonce, additional), 64))
-        primary = {"attestation_report": snp_fields(snp_report(bound)), "cert_chain": None}
+        primary: Any = {"attestation_report": snp_fields(snp_report(bound)), "cert_chain": None}
+        if self.tee == "az-snp-vtpm":
+            primary = azure(tpm_quote=spell_quote(self.bound(self.guest.primary_data(nonce, additional))))
         body = self.guest.attestation(nonce, primary, additional)
         self.spoil(body)
         return json.dumps(body).encode()
 
     async def attest(self, broker: KbsBroker) -> str:
-        begun = broker.begin(await self.pod(), json.dumps(AUTH).encode())
+        begun = broker.begin(await self.pod(), json.dumps(AUTH | {"tee": self.tee}).encode())
         assert begun.challenge["extra-params"] == {"selected-hash-algorithm": "sha384"}
         await broker.attest(await self.pod(), begun.session.id, self.answer(begun.challenge["nonce"]))
         return begun.session.id
@@ -188,6 +199,42 @@ async def test_a_session_gives_several_resources_each_after_a_decision() -> None
     for _ in range(2):
         await broker.release(await world.pod(), session, PATH)
     assert [entry.get("decision") for entry in world.world.book.entries] == ["granted", None, "granted", None]
+
+
+def build_azure(**changes: Any) -> GuestWorld:
+    """Return a world in which the guest is a machine of Azure's, behind a virtual TPM of its own."""
+    rules = [
+        {"tee": "tpm", "measurements": [TPM.measurement.hex()]},
+        {**EVIDENCE["anyOf"][0]["evidence"][0], "behind": "tpm"},
+    ]
+    spec = EvidencePolicySpec.model_validate({"anyOf": [{"name": "azure", "evidence": rules}]})
+    return GuestWorld(World(rules=build_rules(evidence={"genoa": spec})), tee="az-snp-vtpm", **changes)
+
+
+async def test_a_guest_behind_azures_virtual_tpm_gets_the_key() -> None:
+    world = build_azure()
+    assert await world.get() == DATA_KEY
+    entry, _ = world.world.book.entries
+    assert entry["facts"]["claims"][0]["parts"]
+    assert decide_release(parse_facts(entry["facts"])).evidence_policies == ("genoa",)
+
+
+async def test_a_quote_of_azures_virtual_tpm_for_anything_else_is_refused() -> None:
+    for spoil in (lambda data: data[:31], lambda data: bytes(48), lambda data: data + b"\1", lambda data: b""):
+        reason, message = await build_azure(bound=spoil).refuse()
+        assert reason is Reason.EVIDENCE_NOT_BOUND
+        assert message.startswith("the tpm evidence commits to ")
+
+
+async def test_evidence_of_another_kind_than_the_session_is_refused() -> None:
+    world = build_azure()
+    world.spoil = lambda body: body["tee-evidence"].update(
+        primary_evidence={"attestation_report": snp_fields(snp_report(bytes(64))), "cert_chain": None}
+    )
+    reason, message = await world.refuse()
+    assert (reason, message) == (
+        Reason.EVIDENCE_INVALID, "the session is one of az-snp-vtpm, the evidence is of snp",
+    )  # fmt: skip
 
 
 # Evidence

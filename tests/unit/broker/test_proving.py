@@ -147,6 +147,56 @@ def test_hardware_behind_a_virtual_tpm_counts_for_the_class() -> None:
     assert decide_release(facts).evidence_policies == ("genoa",)
 
 
+OWN = replace(TPM, chip_id=b"\x99" * 32, facts=(("ak-trust", "hardware"),), parts=(SNP,))
+BEHIND = {**SNP_RULE, "behind": "tpm"}
+
+
+def own_rules(*alternatives: list[dict[str, Any]]) -> ReleaseRules:
+    spelt = [{"name": f"a{number}", "evidence": each} for number, each in enumerate(alternatives)]
+    return build_rules(evidence={"genoa": SPEC.model_validate({"anyOf": spelt})})
+
+
+@pytest.mark.parametrize(
+    "rule", [TPM_RULE, {"tee": "tpm", "registers": [{"name": "pcr4", "values": [(b"\x66" * 32).hex()]}]}]
+)
+def test_a_guests_own_virtual_tpm_counts_by_the_hardware_behind_it(rule: dict[str, Any]) -> None:
+    for key in (AK, None):
+        facts = build_facts(rules=own_rules([rule, BEHIND]), claims=(OWN,), workload={"node_key": key})
+        assert decide_release(facts).evidence_digest == TPM.evidence_digest
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"facts": ()}, {"facts": (("ak-trust", "certified"),)}, {"parts": ()}, {"parts": (replace(TPM, chip_id=b"x"),)}],
+    ids=["nothing told", "certified", "nothing behind", "a TPM behind"],
+)
+def test_a_virtual_tpm_that_no_hardware_vouches_for_is_one_of_nodes(changes: dict[str, Any]) -> None:
+    facts = build_facts(
+        rules=own_rules([TPM_RULE, BEHIND]), claims=(replace(OWN, **changes),), workload={"node_key": AK}
+    )
+    assert refuse(facts)[0] == Reason.CHIP_UNKNOWN
+
+
+FACT_RULE = {"tee": "tpm", "facts": [{"name": "ak-trust", "values": ["hardware"]}]}
+
+
+@pytest.mark.parametrize("alternative", [[BEHIND], [FACT_RULE, BEHIND]], ids=["no rule", "facts alone"])
+def test_a_policy_that_would_take_any_machine_of_a_provider_releases_nothing(alternative: list[dict[str, Any]]) -> None:
+    facts = build_facts(rules=own_rules([TPM_RULE, BEHIND], alternative), claims=(OWN,), workload={"node_key": AK})
+    reason, message = refuse(facts)
+    assert reason == Reason.APPRAISAL_FAILED
+    assert message == (
+        'evidence policy "genoa", alternative "a1", takes hardware behind a virtual tpm and says nothing of the tpm\'s '
+        "registers: any machine of that provider would do; name what it must have booted"
+    )
+
+
+def test_a_guests_own_virtual_tpm_that_booted_something_else_gets_no_key() -> None:
+    other = replace(OWN, measurement=b"\x01" * 32)
+    facts = build_facts(rules=own_rules([TPM_RULE, BEHIND]), claims=(other,), workload={"node_key": AK})
+    assert refuse(facts)[0] == Reason.MEASUREMENT_UNKNOWN
+
+
 def test_a_class_that_can_be_satisfied_by_nothing_gets_no_key() -> None:
     law = build_law(compartments=[{"name": "gdpr", "rules": {"trust": {"anyOf": ["tpm"]}}}, {"name": "gpu"}])
     assert refuse(build_facts(rules=build_rules(law=law))) == (
