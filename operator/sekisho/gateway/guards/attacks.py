@@ -11,7 +11,23 @@ from typing import Any, Final
 
 import re2
 
-from sekisho.gateway.guards.attack_rules import RULES, TOOL, TOOL_RULE, TRUSTED
+from sekisho.gateway.guards.attack_rules import (
+    ADDRESSED,
+    ADDRESSED_RULE,
+    EMBEDDED,
+    EMBEDDED_ABOUT,
+    EXFILTRATION,
+    EXFILTRATION_ABOUT,
+    EXFILTRATION_RULE,
+    HIDDEN,
+    HIDDEN_RULE,
+    PICTURE,
+    RULES,
+    TOOL,
+    TOOL_RULE,
+    TRUSTED,
+)
+from sekisho.gateway.guards.quoting import find_quoted
 from sekisho.gateway.guards.texts import Text
 from sekisho.redact.fold import fold
 
@@ -36,6 +52,15 @@ _PERCENT: Final = _compile(r"[A-Za-z0-9.+-]{0,64}(?:%[0-9A-Fa-f]{2}[A-Za-z0-9.+-
 _COMPILED: Final = {name: _compile(pattern) for name, pattern in RULES.items()}
 _ANY: Final = _compile("|".join(f"(?:{pattern})" for pattern in RULES.values()))
 _COMPILED_TOOL: Final = _compile(TOOL)
+_ADDRESSED: Final = _compile(ADDRESSED)
+_EMBEDDED: Final = _compile(EMBEDDED_ABOUT), _compile(EMBEDDED)
+_PRIVATE: Final = _compile(EXFILTRATION_ABOUT)
+_EXFILTRATION: Final = tuple((_compile(before), _compile(after)) for before, after in EXFILTRATION)
+_PICTURE: Final = _compile(PICTURE)
+_AROUND: Final = 200
+_NEAR: Final = 80
+_MAX_ABOUT: Final = 64
+_HIDDEN: Final = re.compile(HIDDEN)
 # Whether there may be any of these: RE2 tells in one pass.
 _ENCODED: Final = _compile(
     r"[A-Za-z0-9+/_-]{24}|(?:[0-9A-Fa-f]{2}[ :]?){16}|%[0-9A-Fa-f]{2}[A-Za-z0-9.+-]{0,64}%[0-9A-Fa-f]{2}"
@@ -69,8 +94,16 @@ def _look(text: Text) -> Iterator[Verdict]:
     folded = fold(text.value).text
     spelt = _set_close(folded)
     yield from (Verdict(rule, text.path, offset) for rule, offset in _match(spelt))
-    if text.role == "tool" and (match := _COMPILED_TOOL.search(spelt)):
-        yield Verdict(TOOL_RULE, text.path, match.start())
+    if not text.value.isascii() and (hidden := _HIDDEN.search(text.value)):
+        yield Verdict(HIDDEN_RULE, text.path, hidden.start())
+    if text.role == "tool":
+        if match := _COMPILED_TOOL.search(spelt):
+            yield Verdict(TOOL_RULE, text.path, match.start())
+        yield from (Verdict(rule, text.path, offset) for rule, offset in _match_quoted(spelt, ends=True))
+    else:
+        for start, end, ends in find_quoted(folded):
+            found = _match_quoted(_set_close(folded[start:end]), ends=ends)
+            yield from (Verdict(rule, text.path, start) for rule, _ in found)
     for offset, inner in _decode(folded):
         yield from (Verdict(f"encoded-{rule}", text.path, offset) for rule, _ in _match(_set_close(fold(inner).text)))
 
@@ -85,6 +118,44 @@ def _match(text: str) -> Iterator[tuple[str, int]]:
         for rule, compiled in _COMPILED.items():
             if match := compiled.search(text):
                 yield rule, match.start()
+
+
+def _match_quoted(text: str, *, ends: bool) -> Iterator[tuple[str, int]]:
+    """Yield what a document holds that nobody writes into one; less is told where it is not known where it ends."""
+    if match := _ADDRESSED.search(text):
+        yield ADDRESSED_RULE, match.start()
+    elif ends and (offset := _search_around(text, *_EMBEDDED)) is not None:
+        yield ADDRESSED_RULE, offset
+    if (offset := _search_exfiltration(text)) is not None:
+        yield EXFILTRATION_RULE, offset
+
+
+def _search_exfiltration(text: str) -> int | None:
+    """Look at what stands before and behind the first things that are private; bounded in number and reach."""
+    if "![" in text and (picture := _PICTURE.search(text)):
+        return int(picture.start())
+    for count, place in enumerate(_PRIVATE.finditer(text)):
+        if count >= _MAX_ABOUT:
+            break
+        before, after = text[max(0, place.start() - _NEAR) : place.start()], text[place.end() : place.end() + _NEAR]
+        if any(first.search(before) and then.search(after) for first, then in _EXFILTRATION):
+            return int(place.start())
+    return None
+
+
+def _search_around(text: str, about: Any, pattern: Any) -> int | None:
+    """Look for a pattern around the first places that speak of what it is about; bounded in number and reach."""
+    done = 0
+    for count, place in enumerate(about.finditer(text)):
+        if count >= _MAX_ABOUT:
+            break
+        start, end = max(0, place.start() - _AROUND), place.end() + _AROUND
+        if place.end() <= done:
+            continue
+        done = end - _AROUND // 2
+        if match := pattern.search(text[start : end + _AROUND]):
+            return int(start + match.start())
+    return None
 
 
 def _decode(text: str) -> Iterator[tuple[int, str]]:
