@@ -8,7 +8,7 @@ STAMP := $(VENV)/.complete
 # Most tests wait for real processes: more workers than cores.
 WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest
-CORE := */sekisho/errors.py,*/sekisho/api/*,*/sekisho/classify/*,*/sekisho/placement/*,*/sekisho/attest/*,*/sekisho/formats/*,*/sekisho/seal/*,*/sekisho/ledger/*,*/sekisho/access/*,*/sekisho/redact/*,*/sekisho/scan/*,*/sekisho/render/*,*/sekisho/plan/*,*/sekisho/broker/decide.py,*/sekisho/broker/grants.py,*/sekisho/broker/kbs_evidence.py,*/sekisho/broker/kbs_shapes.py,*/sekisho/broker/proving.py,*/sekisho/broker/releasefacts.py,*/sekisho/broker/replay.py,*/sekisho/gateway/dialects/*
+CORE := */sekisho/errors.py,*/sekisho/api/*,*/sekisho/classify/*,*/sekisho/placement/*,*/sekisho/attest/*,*/sekisho/formats/*,*/sekisho/seal/*,*/sekisho/ledger/*,*/sekisho/access/*,*/sekisho/redact/*,*/sekisho/scan/*,*/sekisho/render/*,*/sekisho/plan/*,*/sekisho/broker/decide.py,*/sekisho/broker/grants.py,*/sekisho/broker/kbs_evidence.py,*/sekisho/broker/kbs_shapes.py,*/sekisho/broker/proving.py,*/sekisho/broker/releasefacts.py,*/sekisho/broker/replay.py,*/sekisho/gateway/choosing/filtering.py,*/sekisho/gateway/choosing/metrics.py,*/sekisho/gateway/choosing/preferring.py,*/sekisho/gateway/choosing/replicas.py,*/sekisho/gateway/dialects/*
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)
 # Bytecode is kept, beside the packages and not in the tree: without it each process that a test starts compiles all it imports.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache

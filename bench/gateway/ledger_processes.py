@@ -17,7 +17,7 @@ from sekisho.ledger.merkle import EMPTY_ROOT
 from sekisho.ledger.receipt import Written
 from sekisho.recording.keeper import Lag
 from tests.unit.gateway.api_server import ApiServer
-from tests.unit.gateway.house import MODEL, POLICY, USER, Loopback, build_service, build_settings
+from tests.unit.gateway.house import MODEL, POLICY, USER, Loopback, build_pod, build_service, build_settings
 
 _ANSWER = json.dumps({
     "id": "c1", "object": "chat.completion", "created": 1, "model": MODEL,
@@ -81,14 +81,24 @@ async def serve_world() -> None:
         engine = await asyncio.get_running_loop().create_server(Quick, "127.0.0.1", 0)
         port = engine.sockets[0].getsockname()[1]
         api.put("classificationpolicies", {"metadata": {"name": "default"}, "spec": POLICY})
-        api.put("runtimes", {"metadata": {"name": "llamacpp"}, "spec": {"port": port}})
+        api.put("runtimes", {"metadata": {"name": "llamacpp"}, "spec": {}})
         api.put("sites", {"metadata": {"name": "closed"}, "spec": {"tier": "Closed", "jurisdiction": "JP"}})
         api.put("inferenceservices", build_service())
+        api.put("pods", build_pod(build_service(), port=port))
         api.grant(USER, "inferenceservices", "contract-review", "legal")
         api.grant(USER, "classificationlevels", "confidential")
         api.grant(USER, "compartments", "gdpr")
+        renewing = asyncio.create_task(_renew(api, port))
         await _until_closed(json.dumps({"api": api.url, "token": api.token(USER)}))
+        renewing.cancel()
         engine.close()
+
+
+async def _renew(api: ApiServer, port: int) -> None:
+    """Renew the pod's proof of isolation, as a depot does."""
+    while True:
+        await asyncio.sleep(60)
+        api.put("pods", build_pod(build_service(), port=port))
 
 
 async def serve_gateway(kind: str, folder: Path, api: str) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any, Final
 from bench.gateway.streams import ECHO_TOKENS, spell_stamp
 from sekisho.gateway import main as product
 from tests.unit.gateway.api_server import ApiServer
-from tests.unit.gateway.house import MODEL, USER, build_service
+from tests.unit.gateway.house import MODEL, USER, build_pod, build_service
 
 _HEAD: Final = b"\r\n".join(
     (b"HTTP/1.1 200 OK", b"Content-Type: text/event-stream", b"Transfer-Encoding: chunked", b"", b"")
@@ -33,13 +32,7 @@ def main(what: str, file: str = "") -> None:
 
 
 def run_gateway() -> None:
-    """Run the product's process; names of Services lead to loopback, and nothing else is different."""
-    lookup = socket.getaddrinfo
-
-    def look_up(host: Any, *rest: Any, **options: Any) -> Any:
-        return lookup("127.0.0.1" if str(host).rstrip(".").endswith(".svc") else host, *rest, **options)
-
-    socket.getaddrinfo = look_up
+    """Run the product's process."""
     product.main()
 
 
@@ -49,14 +42,18 @@ async def serve_world(world: Mapping[str, Any]) -> None:
     port = engine.sockets[0].getsockname()[1]
     async with ApiServer() as api:
         api.put("classificationpolicies", {"metadata": {"name": "default"}, "spec": world["policy"]})
-        api.put("runtimes", {"metadata": {"name": "llamacpp"}, "spec": {"port": port}})
+        api.put("runtimes", {"metadata": {"name": "llamacpp"}, "spec": {}})
         for tier in ("Closed", "OwnCloud"):
             api.put("sites", {"metadata": {"name": tier.lower()}, "spec": {"tier": tier, "jurisdiction": "JP"}})
-        api.put("inferenceservices", build_service(level="internal", compartments=(), site=world["site"]))
+        service = build_service(level="internal", compartments=(), site=world["site"])
+        api.put("inferenceservices", service)
+        api.put("pods", build_pod(service, port=port))
         api.grant(USER, "inferenceservices", MODEL.split("/")[1], MODEL.split("/")[0])
         api.grant(USER, "classificationlevels", "internal")
         print(json.dumps({"api": api.url, "engine": port, "token": api.token(USER, seconds=3600)}), flush=True)
-        await asyncio.Event().wait()
+        while True:
+            await asyncio.sleep(60)
+            api.put("pods", build_pod(service, port=port))  # its proof of isolation is renewed
 
 
 class _Engine(asyncio.Protocol):

@@ -351,6 +351,23 @@ def test_the_broker_may_list_pods_only_where_it_speaks_to_guests(helm: str) -> N
     assert volume["projected"]["sources"] == [{"configMap": {"name": "keys-of-guests", "optional": True}}]
 
 
+def test_the_gateway_reads_pods_and_nodes_and_writes_nothing_but_questions(helm: str) -> None:
+    rights = {
+        (resource, verb)
+        for d in own(render(helm, {}))
+        if d["kind"] == "ClusterRole" and d["metadata"]["name"] == "sekisho-gateway"
+        for rule in d["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    kinds = {"accesspolicies", "classificationpolicies", "inferenceservices", "runtimes", "sites"}
+    assert rights == {
+        ("tokenreviews", "create"), ("subjectaccessreviews", "create"),
+        *((kind, verb) for kind in kinds for verb in ("get", "list", "watch")),
+        *((kind, verb) for kind in ("pods", "nodes") for verb in ("list", "watch")),
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("values", [UNSAFE, BROKER, TRUST], ids=["unsafe", "broker", "trust"])
 def test_every_process_runs_without_rights_it_does_not_need(helm: str, values: dict[str, Any]) -> None:
     for spec in pod_specs(render(helm, values)):

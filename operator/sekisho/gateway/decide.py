@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from sekisho.access.references import list_references
-from sekisho.api.names import CLASS_LABEL, name_child
+from sekisho.api.names import CLASS_LABEL
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.classify.lattice import DataClass, Floor, Lattice, join_floors
 from sekisho.classify.rules import rules_of
@@ -19,7 +19,18 @@ from sekisho.redact.detect import Tagger
 
 CLASS_HEADER: Final = "x-sekisho-classification"
 _WANTED: Final = ("Isolated", "Ready")
+_DECIDED: Final = ("Accepted", "Placed")
+_BROKERED: Final = "KeyReleased"
 _MAX_MESSAGE: Final = 512
+# What keeps a service from being ready because of some of its pods: each pod is then looked at by itself. Whatever else
+# it says, such as a policy of others that opens it, or a proof that found a way out, holds for all of them.
+_OF_PODS: Final = frozenset({
+    Reason.ISOLATION_PENDING, Reason.ISOLATION_PROOF_STALE, Reason.EVIDENCE_STALE, Reason.LEASE_EXPIRED,
+    Reason.ENGINE_STARTING, Reason.ENGINE_CRASHING, Reason.IMAGE_PULL_FAILED, Reason.UNSCHEDULABLE,
+    Reason.POD_REFUSED, Reason.PENDING, Reason.FETCHING, Reason.WEIGHTS_PENDING, Reason.SOURCE_UNREACHABLE,
+    Reason.DEPOT_UNREACHABLE, Reason.DEPOT_FULL, Reason.DEPOT_OVERLOADED, Reason.BROKER_UNAVAILABLE,
+    Reason.KMS_UNAVAILABLE,
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +50,12 @@ class ServiceFacts:
     Attributes:
         cleared: Level and compartments that the operator placed it for; None before it did.
         floors: What the object itself asks for by now: (source, level, compartments).
-        unmet: Why it does not serve, None where it does.
+        unmet: Why none of its pods may be asked, None where they may.
+        waits: Why not all of its pods serve, None where they do; each of them is looked at by itself.
         users: Whom it answers, by its spec; empty: whomever RBAC lets use it.
         granted: Of these, whom the grants of a guarded key name; None where no key is guarded.
         site: Where the operator placed it; empty before it did.
+        brokered: Whether a broker releases the key of its weights.
     """
 
     namespace: str
@@ -55,6 +68,8 @@ class ServiceFacts:
     users: frozenset[str] = frozenset()
     granted: frozenset[str] | None = None
     site: str = ""
+    waits: str | None = None
+    brokered: bool = False
 
     @property
     def full_name(self) -> str:
@@ -64,11 +79,20 @@ class ServiceFacts:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Where a service's engine answers."""
+    """Where an engine of a service answers.
+
+    Attributes:
+        host: Its IP address.
+    """
 
     host: str
     port: int
     served_name: str
+
+    @property
+    def authority(self) -> str:
+        """Host and port as URLs spell them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +155,7 @@ def read_service(raw: Mapping[str, Any]) -> ServiceFacts:
         floors.append((f"label {CLASS_LABEL}", level, tuple(compartments)))
     decided = status.get("class") or {}
     cleared = (str(decided["level"]), tuple(map(str, decided.get("compartments") or ()))) if decided else None
+    unmet, waits = _find_unmet(status)
     return ServiceFacts(
         namespace=str(meta.get("namespace", "")),
         name=str(meta.get("name", "")),
@@ -138,7 +163,9 @@ def read_service(raw: Mapping[str, Any]) -> ServiceFacts:
         runtime=str(status.get("runtime") or ""),
         cleared=cleared,
         floors=tuple(floors),
-        unmet="it is being deleted" if meta.get("deletionTimestamp") else _find_unmet(status),
+        unmet="it is being deleted" if meta.get("deletionTimestamp") else unmet,
+        waits=waits,
+        brokered=any(item.get("type") == _BROKERED for item in status.get("conditions") or ()),
         users=frozenset(map(str, spec.get("users") or ())),
         granted=frozenset(map(str, status["users"])) if "users" in status else None,
         site=str((status.get("placement") or {}).get("site") or ""),
@@ -152,15 +179,23 @@ def _read_time(text: Any) -> int:
         return 0
 
 
-def _find_unmet(status: Mapping[str, Any]) -> str | None:
+def _find_unmet(status: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return why no pod of a service may be asked, and why not all of them serve; the one excludes the other."""
     conditions = {str(item.get("type")): item for item in status.get("conditions") or ()}
-    for kind in _WANTED:
-        item = conditions.get(kind)
-        if item is None:
-            return f"{kind} is not known yet"
-        if item.get("status") != "True":
-            return f"{kind} is {item.get('status')}: {item.get('reason')}: {str(item.get('message'))[:_MAX_MESSAGE]}"
-    return None
+    unmet = [kind for kind in _WANTED if (conditions.get(kind) or {}).get("status") != "True"]
+    if not unmet:
+        return None, None
+    told = _tell(unmet[0], conditions.get(unmet[0]))
+    decided = all((conditions.get(kind) or {}).get("status") == "True" for kind in _DECIDED)
+    decided = decided and (conditions.get("Serving") or {}).get("reason") != Reason.STOPPED
+    of_pods = all((conditions.get(kind) or {}).get("reason") in _OF_PODS for kind in _WANTED if kind in unmet)
+    return (None, told) if decided and of_pods else (told, None)
+
+
+def _tell(kind: str, item: Mapping[str, Any] | None) -> str:
+    if item is None:
+        return f"{kind} is not known yet"
+    return f"{kind} is {item.get('status')}: {item.get('reason')}: {str(item.get('message'))[:_MAX_MESSAGE]}"
 
 
 def decide_class(law: Law, service: ServiceFacts, header: str | None, found: Sequence[Floor] = ()) -> RequestClass:
@@ -211,15 +246,15 @@ def _above_service(service: ServiceFacts, cleared: DataClass, wanted: DataClass,
 
 def _resolve_cleared(law: Law, service: ServiceFacts) -> DataClass:
     if service.cleared is None:
-        raise _not_ready(service, service.unmet or "its class is not decided yet")
+        raise not_ready(service, service.unmet or "its class is not decided yet")
     try:
         cleared = law.lattice.resolve(*service.cleared, source=f"status of {service.full_name}")
         asked = [law.lattice.resolve(level, names, source=source) for source, level, names in service.floors]
     except RefusedError as error:
-        raise _not_ready(service, error.message) from None
+        raise not_ready(service, error.message) from None
     for item in asked:
         if not cleared.dominates(item):
-            raise _not_ready(service, f"its class is being raised from {cleared} to {cleared.join(item)}")
+            raise not_ready(service, f"its class is being raised from {cleared} to {cleared.join(item)}")
     return cleared
 
 
@@ -270,26 +305,12 @@ def check_ready(service: ServiceFacts) -> None:
         UnavailableError: With the reason and message of the condition that does not hold.
     """
     if service.unmet is not None:
-        raise _not_ready(service, service.unmet)
+        raise not_ready(service, service.unmet)
 
 
-def _not_ready(service: ServiceFacts, why: str) -> SekishoError:
+def not_ready(service: ServiceFacts, why: str) -> SekishoError:
+    """Refuse for now: the model is there, and none of its pods may answer."""
     return UnavailableError(Reason.MODEL_NOT_READY, f"model {service.full_name} does not answer now: {why}")
-
-
-def find_backend(service: ServiceFacts, ports: Mapping[str, int], *, domain: str) -> Backend:
-    """Say where the engine of a service answers.
-
-    Args:
-        service: The service.
-        ports: Port of each Runtime.
-        domain: What follows "svc" in names of Services; may be empty.
-    """
-    port = ports.get(service.runtime)
-    if port is None:
-        raise _not_ready(service, f'Runtime "{service.runtime}" is not known')
-    host = f"{name_child(service.name)}.{service.namespace}.svc{domain and '.'}{domain}"
-    return Backend(host, port, service.full_name)
 
 
 def levels_that_grant(lattice: Lattice, wanted: DataClass) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ Knowledge that was not confirmed for too long is not used.
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,13 +14,15 @@ from pydantic import ValidationError
 
 from sekisho.access.costs import Rates, find_rates, read_rates
 from sekisho.access.policies import Policy, read_policy
-from sekisho.api.names import DEFAULT_POLICY_NAME
+from sekisho.api.names import DEFAULT_POLICY_NAME, SERVICE_LABEL
 from sekisho.api.v1alpha1.site import SiteModel
 from sekisho.errors import Reason, UnavailableError
+from sekisho.gateway.choosing.filtering import Place
+from sekisho.gateway.choosing.replicas import Replica, read_proofs, read_replica
 from sekisho.gateway.decide import Law, ServiceFacts, read_law, read_service
 from sekisho.kube.client import KubeClient
 from sekisho.kube.reflecting import Freshness, Reflector
-from sekisho.kube.resources import ACCESS_POLICIES, INFERENCE_SERVICES, POLICIES, RUNTIMES, SITES
+from sekisho.kube.resources import ACCESS_POLICIES, INFERENCE_SERVICES, NODES, PODS, POLICIES, RUNTIMES, SITES
 from sekisho.redact.detect import Tagger
 from sekisho.render.digest import digest_of
 
@@ -32,10 +34,11 @@ class SiteFacts:
     """One Site as the gateway knows it.
 
     Attributes:
+        place: Its tier and jurisdiction.
         rates: What tokens cost there, by the pattern of the model's name.
     """
 
-    tier: str
+    place: Place
     rates: Mapping[str, Rates] = field(default_factory=dict)
 
 
@@ -50,15 +53,32 @@ def read_site(raw: Raw) -> SiteFacts:
             continue
         if model.price is not None:
             rates[model.name] = read_rates(model.price)
-    return SiteFacts(str(spec.get("tier") or ""), rates)
+    return SiteFacts(Place(str(spec.get("tier") or ""), str(spec.get("jurisdiction") or "")), rates)
 
 
-def _keep_port(raw: Raw) -> int:
-    return int((raw.get("spec") or {}).get("port") or 8080)
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Where an engine tells its load.
+
+    Attributes:
+        dialect: Whose names it uses; "none" where it tells nothing.
+    """
+
+    path: str
+    dialect: str
+
+
+def _keep_metrics(raw: Raw) -> Metrics:
+    said = (raw.get("spec") or {}).get("metrics") or {}
+    return Metrics(str(said.get("path") or "/metrics"), str(said.get("dialect") or "none"))
+
+
+def _group_replica(replica: Replica) -> tuple[str, str]:
+    return replica.namespace, replica.service
 
 
 class Facts:
-    """Services, the law, ports and sites, as of now; refuses to answer where it does not know how things are now.
+    """Services, their pods, the law, sites and what nodes have proven; refuses where it does not know them as of now.
 
     Args:
         client: Of the API server.
@@ -74,14 +94,18 @@ class Facts:
         self._names = names
         self._services = Reflector(client, INFERENCE_SERVICES, read_service, times=times)
         self._policies = Reflector(client, POLICIES, self._keep_policy, times=times)
-        self._runtimes = Reflector(client, RUNTIMES, _keep_port, times=times)
+        self._runtimes = Reflector(client, RUNTIMES, _keep_metrics, times=times)
         self._sites = Reflector(client, SITES, read_site, times=times)
+        self._nodes = Reflector(client, NODES, read_proofs, times=times)
+        self._pods = Reflector(client, PODS, read_replica, times=times, selector=SERVICE_LABEL, group=_group_replica)
         keep = partial(read_policy, system_namespace=namespace)
         self._access_policies = Reflector(client, ACCESS_POLICIES, keep, times=times)
 
     @property
     def _reflectors(self) -> tuple[Reflector[Any], ...]:
-        return self._services, self._policies, self._runtimes, self._sites, self._access_policies
+        return (
+            self._services, self._policies, self._runtimes, self._sites, self._access_policies, self._nodes, self._pods,
+        )  # fmt: skip
 
     @property
     def access_policies(self) -> Sequence[Policy]:
@@ -140,20 +164,28 @@ class Facts:
             raise UnavailableError(law.reason, law.message)
         return law
 
-    @property
-    def ports(self) -> Mapping[str, int]:
-        """Port of each Runtime."""
-        return {name: port for (_, name), port in self._runtimes.objects.items()}
+    def metrics_of(self, runtime: str) -> Metrics | None:
+        """Return where engines of a Runtime tell their load; None where there is no such Runtime."""
+        return self._runtimes.objects.get(("", runtime))
 
-    def tier_of(self, service: ServiceFacts) -> str | None:
-        """Return the tier of the site that a service was placed at, None where that is not known."""
-        site = self._sites.objects.get(("", service.site))
-        return site.tier or None if site is not None else None
+    def place_of(self, site: str) -> Place:
+        """Return what is known of a site; nothing where there is none of that name."""
+        found = self._sites.objects.get(("", site))
+        return Place() if found is None else found.place
 
     def rates_of(self, service: ServiceFacts) -> Rates | None:
         """Return what tokens of a service cost where it was placed, None where nobody says."""
         site = self._sites.objects.get(("", service.site))
         return find_rates(site.rates, service.full_name) if site is not None else None
+
+    def proofs_of(self, node: str) -> Mapping[str, int]:
+        """Return what hardware trust a node has proven, and when."""
+        return self._nodes.objects.get(("", node)) or {}
+
+    def replicas_of(self, namespace: str, service: str) -> Collection[Replica]:
+        """Return the pods of a service."""
+        self.check_fresh()
+        return self._pods.of_group((namespace, service)).values()
 
     def find(self, namespace: str, name: str) -> ServiceFacts | None:
         """Return a service; None where there is none."""

@@ -17,24 +17,22 @@ from sekisho.access.decide import Access, Question, find_dictionaries
 from sekisho.errors import Reason, RefusedError, SekishoError
 from sekisho.gateway.access import AccessGate, Order
 from sekisho.gateway.admission import Admission
+from sekisho.gateway.choosing.attempts import Attempts, Prepared, TimedSink, Tries
+from sekisho.gateway.choosing.choosing import Choice, Choosing
 from sekisho.gateway.decide import (
     CLASS_HEADER,
-    Backend,
     RequestClass,
     ServiceFacts,
     check_cleared,
     check_opaque,
-    check_ready,
     check_user,
     decide_class,
     describe_floors,
-    find_backend,
     is_user,
     model_unknown,
 )
-from sekisho.gateway.dialects.answers import Answerer
 from sekisho.gateway.dialects.building import build_answerer
-from sekisho.gateway.dialects.form import SERVED, Asked, Endpoint, parse_request, split_model
+from sekisho.gateway.dialects.form import SERVED, Endpoint, parse_request, split_model
 from sekisho.gateway.dialects.listing import render_model, render_models
 from sekisho.gateway.dialects.refusals import http_status, render_error
 from sekisho.gateway.dialects.strict import BodyLimits, FieldError
@@ -43,7 +41,7 @@ from sekisho.gateway.guards.guarding import Guarded, Guards, Way, guard_answerer
 from sekisho.gateway.guards.masking import name_tenant
 from sekisho.gateway.identity import Caller, Identity
 from sekisho.gateway.measures import Measures
-from sekisho.gateway.relay import Outcome, Relay, Sink
+from sekisho.gateway.relay import Outcome, Sink
 from sekisho.recording.record import Record
 
 _log = logging.getLogger(__name__)
@@ -105,6 +103,7 @@ class Trail:
     body_digest: str | None = None
     body_bytes: int = 0
     outcome: Outcome = field(default_factory=Outcome)
+    tries: Tries = field(default_factory=Tries)
 
     def describe(self, kind: str) -> dict[str, Any]:
         """Return the record's entry, without any text of the request."""
@@ -126,38 +125,11 @@ class Trail:
 
 @dataclass(frozen=True, slots=True)
 class _Cleared:
-    """A request that may go to its engine."""
+    """A request that may go to an engine, and what it is charged by."""
 
-    backend: Backend
-    asked: Asked
-    body: bytes
-    answerer: Answerer | None
+    choice: Choice
+    prepared: Prepared
     order: Order
-
-
-class _TimedSink:
-    """Notes when the first byte of an answer went out; the answer carries the receipt of its request."""
-
-    def __init__(self, sink: Sink, measures: Measures, began_at: float, receipt: str) -> None:
-        self._receipt = receipt
-        self._sink = sink
-        self._measures = measures
-        self._began_at = began_at
-        self.write = sink.write
-        self.end = sink.end
-
-    async def begin(
-        self,
-        status: int,
-        content_type: str,
-        *,
-        length: int | None = None,
-        retry_seconds: int | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        self._measures.first_byte(time.monotonic() - self._began_at)
-        headers = {**(headers or {}), RECEIPT_HEADER: self._receipt}
-        await self._sink.begin(status, content_type, length=length, retry_seconds=retry_seconds, headers=headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +139,12 @@ class Parts:
     facts: Facts
     identity: Identity
     record: Record
-    relay: Relay
+    choosing: Choosing
+    attempts: Attempts
     admission: Admission
     measures: Measures
     guards: Guards
     access: AccessGate
-    cluster_domain: str = ""
     body_limits: BodyLimits = field(default_factory=BodyLimits)
 
 
@@ -258,17 +230,8 @@ class Front:
             parts.access.give_back(trail.charge)
             raise
         try:
-            timed = _TimedSink(sink, parts.measures, trail.began_at, receipt)
-            outcome = trail.outcome
-            await parts.relay.relay(
-                cleared.backend,
-                cleared.asked.engine_path,
-                cleared.body,
-                timed,
-                stream=trail.stream,
-                outcome=outcome,
-                answerer=cleared.answerer,
-            )
+            timed, outcome = self._time(sink, trail, receipt), trail.outcome
+            await parts.attempts.send(cleared.choice, cleared.prepared, timed, outcome=outcome, tries=trail.tries)
             ended = "failed" if outcome.reason else "relayed"
         except SekishoError as error:
             trail.outcome.reason = error.reason
@@ -277,6 +240,11 @@ class Front:
             raise
         finally:
             self._complete(trail, ended)
+
+    def _time(self, sink: Sink, trail: Trail, receipt: str) -> TimedSink:
+        """Return a sink whose answer carries the receipt of its request, and which measures its first byte."""
+        first_byte, began_at = self._parts.measures.first_byte, trail.began_at
+        return TimedSink(sink, {RECEIPT_HEADER: receipt}, lambda: first_byte(time.monotonic() - began_at))
 
     async def _clear(self, call: Call, trail: Trail, caller: Caller) -> _Cleared:
         """Decide everything about a request; whatever is not right refuses."""
@@ -298,15 +266,14 @@ class Front:
         check_opaque(law, decided.value, asked.images)
         rules = book.rules(decided.value)
         await parts.guards.judge(rules, guarded)
-        check_ready(service)
-        backend = find_backend(service, parts.facts.ports, domain=parts.cluster_domain)
-        tier = parts.facts.tier_of(service)
-        trail.backend = {"name": backend.host, "site": service.site or None, "tier": tier}
-        way = Way(tier, access.redact, name_tenant(service.namespace, caller.username))
+        choice = parts.choosing.choose(law, service, decided, asked.body)
+        trail.backend = choice.describe()
+        way = Way(choice.tier, access.redact, name_tenant(service.namespace, caller.username))
         sent = await parts.guards.mask(book, rules, way, body=asked.body, guarded=guarded)
         answerer = guard_answerer(build_answerer(asked, guarded.text_filter), guarded)
+        rendered = asked.render(service.full_name, sent)
         order = Order(service.full_name, service.site or None, parts.facts.rates_of(service), len(body))
-        return _Cleared(backend, asked, asked.render(backend.served_name, sent), answerer, order)
+        return _Cleared(choice, Prepared(asked.engine_path, rendered, asked.stream, answerer), order)
 
     def _complete(self, trail: Trail, ended: str) -> None:
         """Record what became of a relayed request; the caller does not wait for it, and may have gone."""
@@ -316,7 +283,7 @@ class Front:
             "sentBytes": outcome.sent_bytes, "events": outcome.events, "tokens": outcome.usage,
             "milliseconds": round((time.monotonic() - trail.began_at) * 1000),
         }  # fmt: skip
-        entry |= trail.guarded.describe_end()
+        entry |= {"tries": trail.tries.describe()} | trail.guarded.describe_end()
         cost = self._parts.access.settle(trail.charge, counted=outcome.usage, events=outcome.events)
         if cost is not None:
             entry["cost"] = cost

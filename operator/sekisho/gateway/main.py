@@ -15,6 +15,10 @@ from sekisho import telemetry
 from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.gateway.access import AccessGate
 from sekisho.gateway.admission import Admission
+from sekisho.gateway.choosing.attempts import Attempts
+from sekisho.gateway.choosing.choosing import Choosing
+from sekisho.gateway.choosing.experience import Experience
+from sekisho.gateway.choosing.polling import Poller, PollLimits, Watched
 from sekisho.gateway.facts import Facts
 from sekisho.gateway.front import Front, Parts
 from sekisho.gateway.guards.classifier import Classifier, ClassifierLimits
@@ -106,16 +110,17 @@ class Gateway:
         access = AccessGate(settings.record_dir, replicas=max(1, settings.replicas))
         self._spawn(access.keep())
         relay = await stack.enter_async_context(HttpRelay(settings.relay, resolver=self._resolver))
+        choosing = await self._open_choosing(facts)
         parts = Parts(
             facts=facts,
             identity=Identity(client, IdentityLimits(), vouchers),
             record=record,
-            relay=relay,
+            choosing=choosing,
+            attempts=Attempts(choosing, relay),
             admission=admission,
             measures=measures,
             guards=await self._open_guards(),
             access=access,
-            cluster_domain=settings.cluster_domain,
         )
         measures.show(admission, facts, record)
         wire = WireLimits(
@@ -137,6 +142,12 @@ class Gateway:
             server.drain, delay_seconds=settings.drain_delay_seconds, seconds=settings.drain_seconds
         )
         self.ports = Ports(port, _port_of(runner))
+
+    async def _open_choosing(self, facts: Facts) -> Choosing:
+        experience, watched = Experience(), Watched()
+        poller = await self._stack.enter_async_context(Poller(watched, experience, PollLimits()))
+        self._spawn(poller.run())
+        return Choosing(facts, experience, watched, proof_seconds=self._settings.proof_seconds)
 
     async def _open_guards(self) -> Guards:
         settings, classifier = self._settings, None

@@ -34,6 +34,8 @@ _FAILURES = (WireError, NotReachedError, TooSlowToReachError, TimeoutError, OSEr
 _CALLERS_FAULT = frozenset({400, 413, 422})
 # Statuses by which an engine says that it was not started for what is asked of it, such as embeddings.
 _NOT_SERVED = frozenset({404, 405, 501})
+# Statuses by which an engine says that it takes no more.
+_BUSY = frozenset({429, 503})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class Outcome:
     Attributes:
         status: What the caller was told, 0 while nothing.
         reason: Why a stream that had begun ended with an error.
+        untouched: Whether a relay that failed cannot have begun in the engine: it was not reached, or was too busy to
+            take it. Only then may another be asked. Left as it is, nobody else is.
     """
 
     status: int = 0
@@ -94,6 +98,7 @@ class Outcome:
     events: int = 0
     usage: dict[str, int] = field(default_factory=dict)
     reason: Reason | None = None
+    untouched: bool = False
 
 
 class Relay(Protocol):
@@ -178,7 +183,9 @@ class HttpRelay:
         if self._pool is None:
             raise RuntimeError("the relay is used outside its context")
         pool, host, port = self._pool, backend.host, backend.port
-        request = f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\n{_HEADERS}\r\nContent-Length: {len(body)}\r\n\r\n"
+        request = (
+            f"POST {path} HTTP/1.1\r\nHost: {backend.authority}\r\n{_HEADERS}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
         limits, line = self._limits, None
         try:
             try:
@@ -186,6 +193,8 @@ class HttpRelay:
                     line = await pool.take(host, port)
                     head = await line.ask(request.encode("ascii"), body)
             except _FAILURES as error:
+                # Without a connection nothing was asked.
+                outcome.untouched = line is None
                 raise self._failure(backend, error) from error
             way = _Way(line, head, backend, sink, outcome, answerer)
             await self._check(way, path, stream=stream)
@@ -216,7 +225,8 @@ class HttpRelay:
                 Reason.ENDPOINT_UNKNOWN,
                 f"{who} does not serve {path} (status {status}); choose a model whose engine does",
             )
-        if status in {429, 503}:
+        if status in _BUSY:
+            way.outcome.untouched = True
             return UnavailableError(Reason.OVERLOADED, f"{who} is overloaded (status {status}); try again shortly")
         return UnavailableError(Reason.UPSTREAM_FAILED, f"{who} answered with status {status}")
 

@@ -19,6 +19,7 @@ from sekisho.recording.record import RecordLimits
 from sekisho.recording.settings import RecordingSettings
 
 PREFIX = "SEKISHO_"
+PROOF_REFRESH_SECONDS = 60  # how seldom the depot renews the time of a good proof
 
 
 def _parse_size(value: Any) -> Any:
@@ -73,6 +74,7 @@ class Settings(BaseModel):
     record_max: Size = 900 << 20
     recording: RecordingSettings = Field(default_factory=RecordingSettings)
     facts_max_age_seconds: Annotated[float, Field(ge=5, le=600)] = 30.0
+    proof_max_age_seconds: Annotated[int, Field(ge=2, le=86400)] = 90
     drain_delay_seconds: Annotated[float, Field(ge=0, le=600)] = 3.0
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 45.0
 
@@ -122,6 +124,11 @@ class Settings(BaseModel):
             segment_bytes=self.record_segment, max_bytes=self.record_max, commit_seconds=self.record_seconds,
             segment_seconds=self.recording.segment_seconds, checkpoint_seconds=self.recording.checkpoint_seconds,
         )  # fmt: skip
+
+    @property
+    def proof_seconds(self) -> float:
+        """Age from which a pod's last good proof of isolation does not count any more, as the controller reckons it."""
+        return 2.0 * self.proof_max_age_seconds + PROOF_REFRESH_SECONDS
 
     @property
     def freshness(self) -> Freshness:

@@ -200,9 +200,9 @@ class KubeClient:
                 return found, at_version
             params = params | {"continue": token}
 
-    async def list_at(self, resource: Resource) -> tuple[list[Object], str]:
+    async def list_at(self, resource: Resource, *, label_selector: str = "") -> tuple[list[Object], str]:
         """Read a whole collection and the version from which to watch it."""
-        params = {"limit": str(self._limits.page_items)}
+        params = {"limit": str(self._limits.page_items)} | ({"labelSelector": label_selector} if label_selector else {})
         found: list[Object] = []
         while True:
             page = await self._send(_Call("list", "GET", resource, resource.path(), params))
@@ -222,6 +222,7 @@ class KubeClient:
         seconds: int = 300,
         quiet_seconds: float = 70,
         opened: Callable[[], None] = _ignore,
+        label_selector: str = "",
     ) -> AsyncIterator[Object]:
         """Yield the events after `version`, bookmarks included; ends when the server ends the watch.
 
@@ -231,6 +232,7 @@ class KubeClient:
             seconds: When the server is asked to end it.
             quiet_seconds: A connection without a byte for so long counts as dead; servers send a bookmark each minute.
             opened: Called once the server has accepted the watch.
+            label_selector: Of the objects that are shown; one that loses its labels shows as deleted.
 
         Raises:
             ApiConflictError: The version is too old; list again.
@@ -243,7 +245,7 @@ class KubeClient:
             "resourceVersion": version,
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(seconds),
-        }
+        } | ({"labelSelector": label_selector} if label_selector else {})
         headers = {"Accept": "application/json"}
         if token := self._credentials.read_token():
             headers["Authorization"] = f"Bearer {token}"

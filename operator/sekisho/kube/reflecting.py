@@ -7,7 +7,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -17,6 +17,8 @@ from sekisho.kube.resources import Resource
 
 Raw = Mapping[str, Any]
 T = TypeVar("T")
+Name = tuple[str, str]
+_NOTHING: Final[Mapping[Any, Any]] = {}
 _log = logging.getLogger(__name__)
 _MAX_PAUSE_SECONDS: Final = 5.0
 _MIN_WATCH_SECONDS: Final = 0.5
@@ -40,18 +42,38 @@ class Freshness:
 class Reflector(Generic[T]):
     """Holds what is kept of every object of one kind.
 
+    Args:
+        client: Of the API server.
+        resource: The kind.
+        keep: What is kept of an object.
+        times: How fresh it is kept.
+        selector: Labels of the objects that are followed; empty: all.
+        group: By what of them objects are found together.
+
     Attributes:
         objects: By namespace and name.
         changes: Counts what changed them.
         heard_at: When the API server was last heard, by the monotonic clock.
     """
 
-    def __init__(self, client: KubeClient, resource: Resource, keep: Callable[[Raw], T], *, times: Freshness) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        resource: Resource,
+        keep: Callable[[Raw], T],
+        *,
+        times: Freshness,
+        selector: str = "",
+        group: Callable[[T], Hashable] | None = None,
+    ) -> None:
         self._client = client
         self._keep = keep
         self._times = times
+        self._selector = selector
+        self._group = group
+        self._groups: dict[Hashable, dict[Name, T]] = {}
         self.resource = resource
-        self.objects: dict[tuple[str, str], T] = {}
+        self.objects: dict[Name, T] = {}
         self.changes = 0
         self.heard_at = float("-inf")
 
@@ -68,8 +90,10 @@ class Reflector(Generic[T]):
                 pause = min(pause * 2, _MAX_PAUSE_SECONDS)
 
     async def _follow(self) -> None:
-        items, version = await self._client.list_at(self.resource)
-        self.objects = {_key(item): self._keep(item) for item in items}
+        items, version = await self._client.list_at(self.resource, label_selector=self._selector)
+        self.objects, self._groups = {}, {}
+        for item in items:
+            self._put(_key(item), self._keep(item))
         self.changes += 1
         self._hear()
         listed_at = time.monotonic()
@@ -80,6 +104,7 @@ class Reflector(Generic[T]):
                 seconds=self._times.watch_seconds,
                 quiet_seconds=self._times.watch_seconds + 5.0,
                 opened=self._hear,
+                label_selector=self._selector,
             )
             opened_at = time.monotonic()
             async for event in watch:
@@ -93,10 +118,30 @@ class Reflector(Generic[T]):
         item = event.get("object") or {}
         self.changes += event.get("type") in {"ADDED", "MODIFIED", "DELETED"}
         if event.get("type") == "DELETED":
-            self.objects.pop(_key(item), None)
+            self._drop(_key(item))
         elif event.get("type") in {"ADDED", "MODIFIED"}:
-            self.objects[_key(item)] = self._keep(item)
+            self._put(_key(item), self._keep(item))
         return str((item.get("metadata") or {}).get("resourceVersion") or "")
+
+    def of_group(self, group: Hashable) -> Mapping[Name, T]:
+        """Return the objects of a group, by namespace and name."""
+        return self._groups.get(group, _NOTHING)
+
+    def _put(self, name: Name, kept: T) -> None:
+        if self._group is not None:
+            self._drop(name)
+            self._groups.setdefault(self._group(kept), {})[name] = kept
+        self.objects[name] = kept
+
+    def _drop(self, name: Name) -> None:
+        old = self.objects.pop(name, None)
+        if old is None or self._group is None:
+            return
+        key = self._group(old)
+        members = self._groups.get(key, {})
+        members.pop(name, None)
+        if not members:
+            self._groups.pop(key, None)
 
     def _hear(self) -> None:
         self.heard_at = time.monotonic()

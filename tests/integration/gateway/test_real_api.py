@@ -20,7 +20,15 @@ from sekisho.gateway.main import Gateway
 from sekisho.kube.credentials import Credentials, read_kubeconfig
 from tests.unit.gateway.api_server import ApiServer
 from tests.unit.gateway.engine import Engine
-from tests.unit.gateway.house import House, Loopback, build_chat, build_service, build_settings, write_certificate
+from tests.unit.gateway.house import (
+    House,
+    Loopback,
+    build_chat,
+    build_pod,
+    build_service,
+    build_settings,
+    write_certificate,
+)
 
 REPOSITORY = Path(__file__).parents[3]
 API = "inference.sekisho.dev/v1alpha1"
@@ -132,6 +140,7 @@ async def stage(control_plane: LocalCluster, namespace: str, tmp_path: Path, law
         runtime = f"{namespace}-engine"
         create_objects(control_plane, namespace, runtime, engine.port)
         stack.callback(control_plane.kubectl, "delete", "runtime", runtime)
+        stack.callback(control_plane.kubectl, "delete", "site", f"{namespace}-closed")
         write_certificate(tmp_path / "tls")
         registry, resolver = CollectorRegistry(), Loopback()
         credentials = await act_as(control_plane, namespace)
@@ -161,18 +170,22 @@ async def stage(control_plane: LocalCluster, namespace: str, tmp_path: Path, law
 
 
 def create_objects(cluster: LocalCluster, namespace: str, runtime: str, port: int) -> None:
-    image = f"registry.example/engine@sha256:{'0' * 64}"
+    image, site = f"registry.example/engine@sha256:{'0' * 64}", f"{namespace}-closed"
     predictor = {"model": {"modelFormat": {"name": "gguf"}, "storageUri": "oci://registry.example/m:1"}}
     items: list[dict[str, Any]] = [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "app", "namespace": namespace}},
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "other", "namespace": namespace}},
         {"apiVersion": API, "kind": "Runtime", "metadata": {"name": runtime},
          "spec": {"formats": [{"name": "gguf"}], "image": image, "port": port}},
+        {"apiVersion": API, "kind": "Site", "metadata": {"name": site},
+         "spec": {"tier": "Closed", "jurisdiction": "JP", "operatedBy": "us", "nodes": {"matchLabels": {"a": "b"}}}},
         {"apiVersion": API, "kind": "InferenceService", "metadata": {"name": "chat", "namespace": namespace},
          "spec": {"predictor": predictor}},
     ]  # fmt: skip
     cluster.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
-    status = build_service("chat", namespace)["status"]
+    service = build_service("chat", namespace, site=site)
+    create_pod(cluster, service, port=port)
+    status = service["status"]
     status["class"] |= {"display": "confidential+gdpr"}
     status["runtime"] = runtime
     for item in status["conditions"]:
@@ -181,6 +194,20 @@ def create_objects(cluster: LocalCluster, namespace: str, runtime: str, port: in
     cluster.kubectl(
         "-n", namespace, "patch", "isvc", "chat", "--subresource=status", "--type=merge", "-p", patch
     )  # fmt: skip
+
+
+def create_pod(cluster: LocalCluster, service: dict[str, Any], *, port: int) -> None:
+    """Create a pod of a service as operator, depot and kubelet leave it; no node runs it here."""
+    pod = build_pod(service, port=port)
+    del pod["spec"]["nodeName"]
+    pod["metadata"].pop("uid")
+    for container in pod["spec"]["containers"]:
+        container["image"] = "registry.example/engine:1"
+    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    cluster.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Pod", **pod}))
+    pod["status"]["podIPs"] = [{"ip": pod["status"]["podIP"]}]
+    patch = json.dumps({"status": pod["status"]})
+    cluster.kubectl("-n", namespace, "patch", "pod", name, "--subresource=status", "--type=merge", "-p", patch)
 
 
 async def test_rights_open_step_by_step_and_only_the_last_step_relays(stage: Stage) -> None:

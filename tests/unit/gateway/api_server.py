@@ -32,6 +32,8 @@ class ApiServer:
             "runtimes": {},
             "sites": {},
             "accesspolicies": {},
+            "nodes": {},
+            "pods": {},
         }
     )
     tokens: dict[str, str] = field(default_factory=dict)
@@ -50,6 +52,7 @@ class ApiServer:
         app.router.add_post("/apis/authentication.k8s.io/v1/tokenreviews", self._review_token)
         app.router.add_post("/apis/authorization.k8s.io/v1/subjectaccessreviews", self._review_access)
         app.router.add_get(f"/apis/{GROUP}/v1alpha1/{{plural}}", self._collection)
+        app.router.add_get("/api/v1/{plural}", self._collection)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -134,7 +137,8 @@ class ApiServer:
         if "watch" in request.query:
             return await self._watch(request, plural)
         meta = {"resourceVersion": str(self.version)}
-        return web.json_response({"metadata": meta, "items": list(self.objects[plural].values())})
+        items = [item for item in self.objects[plural].values() if _is_asked_for(request, item)]
+        return web.json_response({"metadata": meta, "items": items})
 
     async def _watch(self, request: web.Request, plural: str) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -148,9 +152,17 @@ class ApiServer:
         try:
             async with asyncio.timeout(float(request.query["timeoutSeconds"])):
                 while (event := await queue.get()) is not None:
+                    if not _is_asked_for(request, event["object"]):
+                        continue
                     await response.write(json.dumps(event).encode() + b"\n")
         except TimeoutError:
             pass
         finally:
             self._watchers[plural].discard(queue)
         return response
+
+
+def _is_asked_for(request: web.Request, item: Mapping[str, Any]) -> bool:
+    """Tell whether an object has the one label that is asked for; other selectors are not known here."""
+    label = request.query.get("labelSelector")
+    return label is None or label in (item["metadata"].get("labels") or {})

@@ -120,7 +120,9 @@ class Engine:
     requests: list[tuple[Mapping[str, str], dict[str, Any]]] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     under_way: int = 0
+    metrics: bytes | None = None
     port: int = 0
+    host: str = "127.0.0.1"
     _runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> "Engine":
@@ -131,9 +133,10 @@ class Engine:
         app = web.Application(client_max_size=16 << 20)
         for path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings"):
             app.router.add_post(path, self._handle)
+        app.router.add_get("/metrics", self._tell_load)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        await web.TCPSite(self._runner, self.host, self.port).start()
         self.port = self._runner.addresses[0][1]
 
     async def __aexit__(self, *_: object) -> None:
@@ -143,6 +146,9 @@ class Engine:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+    async def _tell_load(self, _: web.Request) -> web.Response:
+        return web.Response(status=404) if self.metrics is None else web.Response(body=self.metrics)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()

@@ -76,7 +76,7 @@ def build_service(
     compartments: tuple[str, ...] = ("gdpr",),
     unmet: Mapping[str, str] | None = None,
     spec: Mapping[str, Any] | None = None,
-    site: str = "",
+    site: str = "closed",
 ) -> dict[str, Any]:
     """Build an InferenceService as the operator leaves it."""
     conditions = [{"type": kind, "status": "True", "reason": "x", "message": ""} for kind in ("Isolated", "Ready")]
@@ -92,6 +92,44 @@ def build_service(
             "conditions": conditions,
         },
     }
+
+
+def build_pod(
+    service: Mapping[str, Any],
+    name: str = "",
+    *,
+    address: str = "127.0.0.1",
+    port: int,
+    labels: Mapping[str, str] | None = None,
+    conditions: Mapping[str, Mapping[str, Any] | None] | None = None,
+) -> dict[str, Any]:
+    """Build a pod of a service as operator, depot and kubelet leave it: ready, and isolated by a proof of just now.
+
+    Labels and conditions that are given replace those; a condition that is None is not there.
+    """
+    meta, status = service["metadata"], service["status"]
+    label = ".".join([status["class"]["level"], *sorted(status["class"]["compartments"])])
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    told: dict[str, Mapping[str, Any] | None] = {
+        "Ready": {"status": "True"}, "sekisho.dev/isolated": {"status": "True", "lastProbeTime": now}
+    }  # fmt: skip
+    told |= conditions or {}
+    name = name or f"{meta['name']}-predictor-0"
+    own = {
+        "sekisho.dev/service": meta["name"], "sekisho.dev/site": status["placement"]["site"],
+        "sekisho.dev/classification": label,
+    }  # fmt: skip
+    engine = {"name": "engine", "ports": [{"name": "http", "containerPort": port}]}
+    return {
+        "metadata": {
+            "name": name, "namespace": meta["namespace"], "uid": f"uid-{name}", "labels": own | dict(labels or {}),
+        },
+        "spec": {"nodeName": f"node-of-{name}", "containers": [engine]},
+        "status": {
+            "podIP": address,
+            "conditions": [{"type": kind, **item} for kind, item in told.items() if item is not None],
+        },
+    }  # fmt: skip
 
 
 @dataclass
@@ -209,11 +247,13 @@ async def build_house(
         api = await stack.enter_async_context(ApiServer())
         engine = await stack.enter_async_context(Engine())
         api.put("classificationpolicies", {"metadata": {"name": "default"}, "spec": policy})
-        api.put("runtimes", {"metadata": {"name": "llamacpp"}, "spec": {"port": engine_port or engine.port}})
+        api.put("runtimes", {"metadata": {"name": "llamacpp"}, "spec": {"metrics": {"dialect": "llamacpp"}}})
         for tier in ("Closed", "OwnCloud", "ManagedApi"):
             site = {"tier": tier, "jurisdiction": "JP", "models": models}
             api.put("sites", {"metadata": {"name": tier.lower()}, "spec": site})
-        api.put("inferenceservices", service or build_service())
+        service = service or build_service()
+        api.put("inferenceservices", service)
+        api.put("pods", build_pod(service, port=engine_port or engine.port))
         for item in access:
             api.put("accesspolicies", item)
         api.grant(USER, "inferenceservices", "contract-review", "legal")

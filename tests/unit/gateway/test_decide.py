@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from sekisho.classify.lattice import DataClass
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.gateway.decide import (
+    Backend,
     Ceiling,
     Law,
     ServiceFacts,
     check_ceiling,
     check_user,
     decide_class,
-    find_backend,
     is_user,
     levels_that_grant,
     read_law,
@@ -86,15 +86,9 @@ def test_a_label_above_the_decided_class_is_waited_for() -> None:
     assert "its class is being raised from internal to confidential+gdpr" in refusal.value.message
 
 
-def test_a_backend_is_the_service_of_the_children_and_the_port_of_the_runtime() -> None:
-    facts = read_service(build_service())
-    backend = find_backend(facts, {"llamacpp": 8081}, domain="cluster.local")
-    assert (backend.host, backend.port) == ("contract-review-predictor.legal.svc.cluster.local", 8081)
-    assert backend.served_name == "legal/contract-review"
-    with pytest.raises(UnavailableError) as refusal:
-        find_backend(facts, {}, domain="")
-    assert refusal.value.reason is Reason.MODEL_NOT_READY
-    assert 'Runtime "llamacpp" is not known' in refusal.value.message
+def test_an_address_is_spelt_as_urls_have_it() -> None:
+    assert Backend("10.0.0.7", 8081, "a/b").authority == "10.0.0.7:8081"
+    assert Backend("fd00::7", 8081, "a/b").authority == "[fd00::7]:8081"
 
 
 ACCOUNT = "system:serviceaccount:legal:app"
@@ -171,3 +165,52 @@ def test_a_name_that_is_very_long_is_told_within_bounds() -> None:
     with pytest.raises(RefusedError) as refusal:
         check_user(answer(["user:ann"]), "n" * 10_000, [])
     assert len(refusal.value.message) < 512
+
+
+def read_told(**told: tuple[str, str]) -> ServiceFacts:
+    """Read a service whose conditions are these: (status, reason) by type."""
+    raw = build_service()
+    raw["status"]["conditions"] = [
+        {"type": kind, "status": status, "reason": reason, "message": "m"} for kind, (status, reason) in told.items()
+    ]
+    return read_service(raw)
+
+
+DECIDED = {"Accepted": ("True", "Accepted"), "Placed": ("True", "Placed")}
+STARTING, PENDING = ("False", "EngineStarting"), ("Unknown", "IsolationPending")
+
+
+def test_a_service_of_which_some_pods_start_is_told_apart_pod_by_pod() -> None:
+    facts = read_told(**DECIDED, Isolated=PENDING, Ready=STARTING)
+    assert (facts.unmet, facts.waits) == (None, "Isolated is Unknown: IsolationPending: m")
+    facts = read_told(**DECIDED, Isolated=("True", "IsolationProven"), Ready=STARTING)
+    assert (facts.unmet, facts.waits) == (None, "Ready is False: EngineStarting: m")
+    facts = read_told(**DECIDED, Isolated=("True", "IsolationProven"), Ready=("True", "Ready"))
+    assert (facts.unmet, facts.waits, facts.brokered) == (None, None, False)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        DECIDED | {"Isolated": ("False", "ForeignNetworkPolicy"), "Ready": STARTING},
+        DECIDED | {"Isolated": ("False", "IsolationLeak"), "Ready": STARTING},
+        DECIDED | {"Isolated": PENDING, "Ready": ("False", "NetworkPolicyNotObserved")},
+        DECIDED | {"Isolated": PENDING, "Ready": ("False", "TrustTooOld")},
+        DECIDED | {"Isolated": PENDING, "Ready": ("False", "GrantSuspended")},
+        DECIDED | {"Isolated": PENDING, "Ready": ("False", "of nobody")},
+        DECIDED | {"Isolated": PENDING, "Ready": STARTING, "Serving": ("False", "Stopped")},
+        DECIDED | {"Isolated": PENDING, "Ready": STARTING, "Placed": ("False", "TierNotAllowed")},
+        DECIDED | {"Isolated": PENDING, "Ready": STARTING, "Accepted": ("Unknown", "WeightsPending")},
+        {"Placed": ("True", "Placed"), "Isolated": PENDING, "Ready": STARTING},
+        DECIDED | {"Isolated": PENDING},
+        DECIDED | {"Ready": ("True", "Ready")},
+    ],
+)  # fmt: skip
+def test_what_holds_for_all_pods_of_a_service_stops_all_of_them(told: dict[str, tuple[str, str]]) -> None:
+    facts = read_told(**told)
+    assert facts.waits is None
+    assert facts.unmet is not None
+
+
+def test_a_service_that_tells_of_released_keys_is_one_whose_pods_need_one() -> None:
+    assert read_told(**DECIDED, KeyReleased=("Unknown", "Pending")).brokered

@@ -5,6 +5,7 @@ import select
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Final, Protocol, cast
 
 from sekisho.gateway.caching import BriefCache
@@ -339,6 +340,8 @@ class Pool:
         raise failure
 
     async def _look_up(self, host: str, port: int) -> tuple[Sequence[str], float]:
+        if _is_address(host):
+            return [host], self._limits.name_seconds
         return await self._resolver.resolve(host, port), self._limits.name_seconds
 
     def _plan_sweep(self) -> None:
@@ -356,3 +359,11 @@ class Pool:
         self._sweeper = None
         if any(place.idle for place in self._places.values()):
             self._plan_sweep()
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -126,7 +126,16 @@ async def test_at_a_closed_site_a_request_goes_as_it_is(tmp_path: Path) -> None:
         assert MAIL in json.dumps(house.engine.requests[0][1])
 
 
-@pytest.mark.parametrize("site", ["owncloud", "managedapi", "nowhere"])
+async def test_at_a_site_that_nobody_knows_nothing_is_answered(tmp_path: Path) -> None:
+    build_key(tmp_path)
+    async with guarded(tmp_path, REDACTING, site="nowhere") as house:
+        answer = await house.chat(say("hello"))
+        assert (answer.status, answer.code) == (503, "model_not_ready")
+        assert "does not allow tier (not known) of site nowhere" in answer.message
+        assert not house.engine.requests
+
+
+@pytest.mark.parametrize("site", ["owncloud", "managedapi"])
 async def test_elsewhere_it_goes_redacted_and_comes_back_whole(tmp_path: Path, site: str) -> None:
     build_key(tmp_path)
     async with guarded(tmp_path, REDACTING, site=site) as house:

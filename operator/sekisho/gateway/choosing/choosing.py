@@ -1,0 +1,200 @@
+"""Choose who answers a request, and look again right before each try: what held a moment ago may not hold any more."""
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sekisho.classify.lattice import DataClass
+from sekisho.gateway.choosing.experience import Experience
+from sekisho.gateway.choosing.filtering import (
+    Demand,
+    Eligible,
+    Excluded,
+    Now,
+    describe_exclusions,
+    filter_replicas,
+    find_exclusion,
+    find_trust_age,
+)
+from sekisho.gateway.choosing.polling import Target, Watched
+from sekisho.gateway.choosing.preferring import find_affinity, prefer
+from sekisho.gateway.choosing.replicas import Replica
+from sekisho.gateway.decide import (
+    Backend,
+    Law,
+    RequestClass,
+    ServiceFacts,
+    check_cleared,
+    check_ready,
+    model_unknown,
+    not_ready,
+)
+from sekisho.gateway.facts import Facts
+
+_MAX_RECORDED: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Who may answer one request, the best first, and who may not.
+
+    Attributes:
+        value: Class of the request.
+        tier: Of the site; the text was made ready for it.
+        trust_age_seconds: Age of what the node of the first has proven; None where the class wants nothing proven.
+    """
+
+    namespace: str
+    service: str
+    value: DataClass
+    site: str
+    tier: str
+    order: tuple[Eligible, ...]
+    excluded: tuple[Excluded, ...]
+    trust_age_seconds: float | None = None
+
+    @property
+    def full_name(self) -> str:
+        """namespace/name of the service."""
+        return f"{self.namespace}/{self.service}"
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the record keeps of the choice: names, rules and digests."""
+        first = self.order[0].replica
+        evidence = next((held.evidence for held in (first.released, first.attested) if held and held.evidence), None)
+        entry: dict[str, Any] = {
+            "name": first.name, "address": first.address, "site": self.site, "tier": self.tier,
+            "candidates": [item.replica.name for item in self.order[:_MAX_RECORDED]],
+            "excluded": {item.replica.name: item.rule.value for item in self.excluded[:_MAX_RECORDED]},
+        }  # fmt: skip
+        if self.trust_age_seconds is not None:
+            entry["evidenceAgeSeconds"] = round(max(0.0, self.trust_age_seconds))
+        return entry if evidence is None else entry | {"evidence": evidence}
+
+
+def find_backend(choice: Choice, eligible: Eligible) -> Backend:
+    """Say where an eligible replica's engine answers."""
+    replica = eligible.replica
+    return Backend(replica.address, replica.port, choice.full_name)
+
+
+class Choosing:
+    """Chooses among the pods of a service.
+
+    Args:
+        facts: What is known of the cluster.
+        experience: What was seen of replicas.
+        watched: Whose engines are asked for their load.
+        proof_seconds: Oldest proof of isolation that counts.
+    """
+
+    def __init__(
+        self,
+        facts: Facts,
+        experience: Experience,
+        watched: Watched,
+        *,
+        proof_seconds: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._facts = facts
+        self._watched = watched
+        self._proof_seconds = proof_seconds
+        self._clock = clock
+        self.experience = experience
+
+    def choose(self, law: Law, service: ServiceFacts, decided: RequestClass, body: Mapping[str, Any]) -> Choice:
+        """Choose.
+
+        Args:
+            law: The policy under which everything else of the request was decided.
+            service: Of which it asks.
+            decided: Its class.
+            body: What it holds; its first turns say where its conversation was before.
+
+        Raises:
+            UnavailableError: ModelNotReady, with the reasons why nobody is left.
+        """
+        check_ready(service)
+        demand = self._demand(law, service, decided.value)
+        replicas = self._facts.replicas_of(service.namespace, service.name)
+        now = self._now(demand, replicas)
+        eligible, excluded = filter_replicas(replicas, demand, now)
+        if not eligible:
+            told = describe_exclusions(excluded)
+            raise not_ready(service, f"{service.waits} ({told})" if service.waits else told)
+        order = self._order(service, eligible, body) if len(eligible) > 1 else eligible
+        return Choice(
+            service.namespace, service.name, decided.value, service.site, demand.place.tier, order, excluded,
+            find_trust_age(order[0].replica, demand, now),
+        )  # fmt: skip
+
+    def _order(
+        self, service: ServiceFacts, eligible: tuple[Eligible, ...], body: Mapping[str, Any]
+    ) -> tuple[Eligible, ...]:
+        at = time.monotonic()
+        self._watch(service, eligible, at)
+        loads = {item.replica.uid: self.experience.load(item.replica.uid, at) for item in eligible}
+        return prefer(eligible, loads, find_affinity(service.full_name, body))
+
+    def _watch(self, service: ServiceFacts, eligible: tuple[Eligible, ...], at: float) -> None:
+        metrics = self._facts.metrics_of(service.runtime)
+        if metrics is None or metrics.dialect == "none":
+            return
+        for item in eligible:
+            self._watched.note(item.replica.uid, Target(find_url(item, metrics.path), metrics.dialect), at)
+
+    def check_again(self, choice: Choice, eligible: Eligible) -> Excluded | None:
+        """Look again, right before a try, whether a replica may still answer; by what the law and the facts are now.
+
+        Raises:
+            SekishoError: Nobody of the service may answer any more.
+        """
+        facts, law = self._facts, self._facts.law
+        service = facts.find(choice.namespace, choice.service)
+        if service is None:
+            raise model_unknown(choice.namespace, choice.service)
+        check_ready(service)
+        value = law.lattice.resolve(choice.value.level, choice.value.compartments, source="the request")
+        check_cleared(law, service, RequestClass(value, (), f"the request is {value}"))
+        if service.site != choice.site:
+            raise not_ready(service, f"it moves from site {choice.site} to {service.site or '(none)'}")
+        demand = self._demand(law, service, value, tier=choice.tier)
+        replica = self._find(choice, eligible.replica)
+        return find_exclusion(replica, demand, self._now(demand, (replica,)))
+
+    def _find(self, choice: Choice, was: Replica) -> Replica:
+        """Return a replica as it is now; one that is gone counts as ended."""
+        for item in self._facts.replicas_of(choice.namespace, choice.service):
+            if (item.uid, item.address, item.port) == (was.uid, was.address, was.port):
+                return item
+        return Replica(
+            was.namespace, was.name, was.uid, "", was.address, was.port, was.node, was.site, was.class_label,
+            ended=True, ready=False, proven_at=0.0,
+        )  # fmt: skip
+
+    def _demand(self, law: Law, service: ServiceFacts, value: DataClass, *, tier: str | None = None) -> Demand:
+        return Demand(
+            namespace=service.namespace,
+            service=service.name,
+            value=value,
+            rules=law.book.rules(value),
+            lattice=law.lattice,
+            site=service.site,
+            place=self._facts.place_of(service.site),
+            tier=tier,
+            brokered=service.brokered,
+        )
+
+    def _now(self, demand: Demand, replicas: Collection[Replica]) -> Now:
+        at, asked = time.monotonic(), demand.rules.trust is not None
+        proofs = {item.node: self._facts.proofs_of(item.node) for item in replicas} if asked else {}
+        shunned = frozenset(item.uid for item in replicas if self.experience.is_shunned(item.uid, at))
+        return Now(self._clock(), self._proof_seconds, proofs, shunned)
+
+
+def find_url(eligible: Eligible, path: str) -> str:
+    """Return an address of a replica's engine."""
+    replica = eligible.replica
+    return f"http://{Backend(replica.address, replica.port, '').authority}{path}"
