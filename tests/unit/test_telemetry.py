@@ -5,6 +5,10 @@ import json
 import logging
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry
 
 from sekisho import telemetry
@@ -93,3 +97,20 @@ def test_no_key_of_ours_is_one_that_logging_refuses() -> None:
     assert keys
     for key in keys:
         logging.getLogger("sekisho.keys").makeRecord("n", logging.INFO, "f", 1, "m", (), None, extra={key: "x"})
+
+
+def test_spans_are_begun_where_they_go_somewhere_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    monkeypatch.setattr(telemetry, "tracer", provider.get_tracer(telemetry.SCOPE))
+    with telemetry.open_span("nobody.looks") as span:
+        span.set_attribute("a", 1)
+        assert not span.is_recording()
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    with telemetry.open_span("somebody.looks") as span:
+        span.set_attribute("a", 1)
+    provider.shutdown()
+    assert [(item.name, dict(item.attributes or {})) for item in kept.get_finished_spans()] == [
+        ("somebody.looks", {"a": 1})
+    ]

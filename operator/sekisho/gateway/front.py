@@ -157,7 +157,7 @@ class Front:
     async def answer(self, call: Call, sink: Sink, *, request_id: str) -> None:
         """Answer one request; every outcome but a caller who has gone ends in an answer."""
         trail = Trail(request_id, time.monotonic(), find_endpoint(call.path), find_dialect(call))
-        with telemetry.tracer.start_as_current_span("gateway.request", record_exception=False) as span:
+        with telemetry.open_span("gateway.request") as span:
             try:
                 with self._parts.admission.enter():
                     await self._serve(call, sink, trail)

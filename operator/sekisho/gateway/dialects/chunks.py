@@ -11,7 +11,6 @@ from typing import Any, Final
 from sekisho.errors import Reason, UnavailableError
 from sekisho.gateway.dialects.answers import Channel, Voice
 from sekisho.gateway.dialects.form import Endpoint
-from sekisho.gateway.sse import split_events
 
 _VOICES: Final[Mapping[str, Voice]] = {
     "reasoning_content": "reasoning",
@@ -86,20 +85,12 @@ def malformed(what: str) -> UnavailableError:
     return UnavailableError(Reason.UPSTREAM_FAILED, f"the engine's answer ends here: {what}")
 
 
-def read_events(data: bytes) -> Iterator[Mapping[str, Any] | None]:
-    """Read whole events of a stream; None stands for its last word.
+def read_event(event: bytes) -> bytes:
+    """Return the data of an event; most have one line.
 
     Raises:
-        UnavailableError: An event is malformed, or of a type that is not known.
+        UnavailableError: A line is neither data nor a comment.
     """
-    for event in split_events(data):
-        text = _read_event(event)
-        if text:
-            yield None if text == b"[DONE]" else read_object(text)
-
-
-def _read_event(event: bytes) -> bytes:
-    """Return the data of an event; most have one line."""
     if event.startswith(b"data:") and b"\n" not in event and b"\r" not in event:
         return event[5:].strip()
     return b"\n".join(line for line in map(_read_line, event.splitlines()) if line is not None)

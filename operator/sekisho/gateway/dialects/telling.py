@@ -1,7 +1,7 @@
 """Tell an answer in the caller's dialect: read, examined, told anew, in this order and piece by piece. Pure."""
 
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from sekisho.errors import Reason
 from sekisho.gateway.dialects.answers import Channel, TextFilter
@@ -13,13 +13,19 @@ from sekisho.gateway.dialects.chunks import (
     Said,
     Usage,
     malformed,
-    read_events,
+    read_event,
     read_head,
     read_object,
     read_parts,
 )
+from sekisho.gateway.dialects.moulds import Mould, make_mould
+from sekisho.gateway.sse import split_events
 
 _MAX_KEPT: Final = 8 << 20
+_DONE: Final = b"[DONE]"
+# To learn the form of events costs as much as to read some: for so many that are read by it, one may be learnt anew.
+_WORTH: Final = 8
+_FREE: Final = 3
 
 
 @dataclass(slots=True)
@@ -106,22 +112,56 @@ class Conductor:
         self._done = False
         self._keeps = teller.keeps
         self._kept = 0
+        self._mould: Mould | None = None
+        self._credit = _FREE * _WORTH
 
     def feed(self, data: bytes) -> bytes:
         """Take whole events of the engine's stream; see `Answerer`."""
+        return b"".join(map(self._feed, split_events(data)))
+
+    def _feed(self, event: bytes) -> bytes:
+        usual = self._say_usual(event)
+        if usual is not None:
+            return usual
+        text = read_event(event)
+        if not text:
+            return b""
+        raw = None if text == _DONE else read_object(text)
+        if self._done:
+            raise malformed("it went on after its last word")
+        if raw is None:
+            self._done = True
+            return b""
+        parts = list(read_parts(raw, self._path, whole=False))
         out: list[bytes] = []
-        for event in read_events(data):
-            if self._done:
-                raise malformed("it went on after its last word")
-            if event is None:
-                self._done = True
-                continue
-            parts = list(read_parts(event, self._path, whole=False))
-            if self._told is None:
-                self._told = Told(read_head(event))
-                out.append(self._teller.begin(self._told.head))
-            out.extend(self._take(part, self._told) for part in parts)
+        if self._told is None:
+            self._told = Told(read_head(raw))
+            out.append(self._teller.begin(self._told.head))
+        out.extend(self._take(part, self._told) for part in parts)
+        self._learn(event, parts)
         return b"".join(out)
+
+    def _say_usual(self, event: bytes) -> bytes | None:
+        """Tell an event of the form that was learnt, in the block that is open; None: it has to be read."""
+        mould = self._mould
+        text = mould.read(event) if mould is not None else None
+        if mould is None or text is None or self._done:
+            return None
+        block = self._open.get(mould.channel.choice)
+        if block is None or block.channel != mould.channel:
+            return None
+        self._credit += 1
+        return self._tell(block, text if self._filter is None else self._filter.feed(mould.channel, text))
+
+    def _learn(self, event: bytes, parts: list[Part]) -> None:
+        known = self._mould is not None and self._mould.fits(event)
+        if parts and not known and self._credit >= _WORTH:
+            self._credit -= _WORTH
+            self._mould = make_mould(event, parts, self._read) or self._mould
+
+    def _read(self, event: bytes) -> list[Part]:
+        raw: Any = read_object(read_event(event))
+        return list(read_parts(raw, self._path, whole=False))
 
     def end(self) -> bytes:
         """End the stream; see `Answerer`."""
