@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sekisho.broker.decide import decide_release
-from sekisho.broker.replay import encode_facts, parse_facts, suppose_rules
+from sekisho.broker.replay import encode_facts, parse_facts, spell_facts, suppose_rules
 from sekisho.errors import Reason, RefusedError
 from tests.unit.attest.claims import AK, SNP, TPM, build_gpu
 from tests.unit.broker.release_cases import IMAGE, build_evidence, build_facts, build_owner, build_rules, build_tenant
@@ -59,6 +59,10 @@ def test_a_part_that_is_missing_or_of_another_shape_is_refused(key: str) -> None
             lambda v: v["rules"]["keyReleasePolicies"][0]["spec"].update(sites=[]),
             "KeyReleasePolicySpec: sites: Tuple should have at least 1 item",
         ),
+        (
+            lambda v: v["rules"]["keyReleasePolicies"][0]["spec"]["workloads"][0].update(images=[]),
+            "KeyReleasePolicySpec: workloads.0.images: ",
+        ),
     ],
 )  # fmt: skip
 def test_a_detail_that_is_wrong_is_named(change: Callable[[Any], Any], told: str) -> None:
@@ -105,6 +109,15 @@ def test_what_is_read_back_is_what_was_written_and_decides_the_same(facts: Any) 
         assert same.value.message == refused.message  # noqa: PT017 - either outcome is right
     else:
         assert decide_release(again) == expected
+
+
+def test_rules_are_written_in_the_words_of_their_resources_without_what_nobody_said() -> None:
+    rules = GOOD["rules"]
+    assert rules["keyReleasePolicies"][0]["spec"]["leaseSeconds"] == 900
+    assert rules["keyReleasePolicies"][0]["spec"]["evidence"] == {"policy": "genoa", "maxAgeSeconds": 120}
+    assert rules["sites"]["tokyo"]["operatedBy"] == "own"
+    assert "null" not in json.dumps(rules)
+    assert json.loads(spell_facts(build_facts())) == GOOD
 
 
 def test_only_grants_that_can_decide_are_written() -> None:

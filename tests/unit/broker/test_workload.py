@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from sekisho.broker.workload import check_peer, choose_expected, read_owner, read_pod
+from sekisho.api import names
+from sekisho.broker.workload import Owner, check_peer, choose_expected, read_owner, read_pod
 from sekisho.errors import Reason, RefusedError
 from tests.unit.broker.parts import build_pod
 from tests.unit.broker.release_cases import AGENT, IMAGE
@@ -25,6 +26,35 @@ def test_a_pod_is_read_whole() -> None:
     )
     assert pod.images == {IMAGE, AGENT}
     assert (pod.isolated, pod.gpus, pod.class_label) == (True, 0, "confidential.gdpr")
+    assert (pod.uid, pod.owner) == ("uid-1", Owner("ReplicaSet", "chat-predictor-x", "rs-1"))
+
+
+def test_an_annotation_that_bears_on_what_runs_is_part_of_what_a_pod_runs() -> None:
+    raw = build_pod()
+    raw["metadata"]["annotations"] = {"container.apparmor.security.beta.kubernetes.io/engine": "unconfined"}
+    assert read_pod(raw).template_digest != read_pod(build_pod()).template_digest
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        [],
+        [{"type": "Ready", "status": "True"}],
+        [{"type": names.ISOLATED_POD_CONDITION, "status": "False"}, {"type": "Ready", "status": "True"}],
+        [{"type": names.ISOLATED_POD_CONDITION, "status": "Unknown"}],
+        [{"type": names.ISOLATED_POD_CONDITION}],
+    ],
+)
+def test_a_pod_is_isolated_where_its_own_condition_says_so_and_nowhere_else(conditions: list[Raw]) -> None:
+    raw = build_pod()
+    raw["status"]["conditions"] = conditions
+    assert read_pod(raw).isolated is False
+
+
+def test_as_many_containers_as_are_looked_at_may_be_there() -> None:
+    raw = build_pod()
+    raw["spec"]["containers"] = [{"name": f"c{number}", "image": f"r.test/x@{IMAGE}"} for number in range(64)]
+    assert read_pod(raw).images == {IMAGE, AGENT}
 
 
 def limits(value: str) -> Callable[[Raw], object]:
@@ -81,6 +111,26 @@ BROKEN: dict[str, tuple[Callable[[Raw], object], str]] = {
     "a debug container that runs": (
         lambda raw: raw["status"].update(ephemeralContainerStatuses=[{"name": "x"}]),
         "has a debug container",
+    ),
+    "a debug container that is asked for": (
+        lambda raw: raw["spec"].update(ephemeralContainers=[{"name": "x"}]),
+        "has a debug container",
+    ),
+    "an init container of which the node runs another image": (
+        lambda raw: raw["status"]["initContainerStatuses"][0].update(imageID=f"r.test/agent@{OTHER}"),
+        f"container fence of pod legal/chat-predictor-1 asks for {AGENT} and the node runs {OTHER}",
+    ),
+    "an image that the node names by its own id": (
+        lambda raw: raw["status"]["containerStatuses"][0].update(imageID=IMAGE),
+        "container engine of pod legal/chat-predictor-1: the node tells no digest of the image it runs",
+    ),
+    "an image that is named by nothing but a digest": (
+        lambda raw: raw["spec"]["containers"][0].update(image=IMAGE),
+        "names its image by a tag",
+    ),
+    "a controller of a long name": (
+        lambda raw: raw["metadata"]["ownerReferences"][0].update(kind="K" * 65),
+        f"is controlled by {'K' * 64}, not by a ReplicaSet",
     ),
     "a digest of another kind": (
         lambda raw: raw["spec"]["containers"][0].update(image="r.test/x@md5:00"),

@@ -96,6 +96,20 @@ def test_a_busy_tpm_is_no_refusal(tpm: SimulatedTpm) -> None:
         load(tpm)
 
 
+def created(*, public: int = 1, data: int = 1, digest: int = 1, ticket: int = 1, name: int = 1) -> bytes:
+    """Spell the answer to CreatePrimary with fields of these sizes."""
+    fields = [*(sized(bytes(size)) for size in (public, data, digest)), bytes(6)]
+    return sealed(b"".join([*fields, sized(bytes(ticket)), sized(bytes(name))]), struct.pack(">I", 0x80000001))
+
+
+def test_fields_of_answers_may_be_as_long_as_they_are_allowed() -> None:
+    made = commands.parse_created(created(public=1024, data=1024, digest=64, ticket=64, name=66))
+    assert (len(made.public), len(made.name)) == (1024, 66)
+    assert commands.parse_nv_size(answer(sized(b"\x07" * 128) + sized(bytes(66)))) == 0x0707
+    assert len(commands.parse_nv_data(sealed(sized(bytes(2048))))) == 2048
+    assert commands.parse_nv_size(answer(sized(b"\7\0\1") + sized(b""))) == 1
+
+
 @pytest.mark.parametrize(
     ("parse", "data", "told"),
     [
@@ -118,6 +132,15 @@ def test_a_busy_tpm_is_no_refusal(tpm: SimulatedTpm) -> None:
         (commands.parse_quoted, sealed(sized(bytes(1025))), "has a field of 1025 bytes, 1024 are allowed"),
         (commands.parse_created, sealed(b"", struct.pack(">I", 1)), "2 more were expected at 0"),
         (lambda data: commands.parse_done(data, "FlushContext"), answer(b"!"), "goes on for 1 bytes"),
+        (commands.parse_pcrs, answer(struct.pack(">I", 1) + pack_selection([]) + bytes(5)), "goes on for 1 bytes"),
+        (commands.parse_nv_size, answer(sized(bytes(129))), "has a field of 129 bytes, 128 are allowed"),
+        (commands.parse_nv_size, answer(sized(b"") + sized(bytes(67))), "has a field of 67 bytes, 66 are allowed"),
+        (commands.parse_nv_data, sealed(sized(bytes(2049))), "has a field of 2049 bytes, 2048 are allowed"),
+        (commands.parse_created, created(public=1025), "has a field of 1025 bytes, 1024 are allowed"),
+        (commands.parse_created, created(data=1025), "has a field of 1025 bytes, 1024 are allowed"),
+        (commands.parse_created, created(digest=65), "has a field of 65 bytes, 64 are allowed"),
+        (commands.parse_created, created(ticket=65), "has a field of 65 bytes, 64 are allowed"),
+        (commands.parse_created, created(name=67), "has a field of 67 bytes, 66 are allowed"),
     ],
 )
 def test_an_answer_that_is_not_as_it_must_be_is_refused(parse: Callable[[bytes], Any], data: bytes, told: str) -> None:

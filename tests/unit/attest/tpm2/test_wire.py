@@ -62,6 +62,7 @@ def test_a_busy_tpm_may_be_asked_again(code: int) -> None:
     assert wire.is_busy(answer(code))
     assert not wire.is_busy(answer(code, b"!"))
     assert not wire.is_busy(answer(0x921))
+    assert not wire.is_busy(answer(0x01000000 | code))
     assert f"the TPM is busy with Quote (code {code:#x})" in raised.value.message
 
 
