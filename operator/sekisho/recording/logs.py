@@ -19,12 +19,13 @@ from sekisho.ledger.entry import LINK, encode_entry, parse_entry
 from sekisho.ledger.handover import describe_handover, read_handover, read_last
 from sekisho.ledger.notes import parse_note
 from sekisho.ledger.receipt import Batch, Written
-from sekisho.ledger.tiles import CHECKPOINT, Tile, Tree
+from sekisho.ledger.tiles import CHECKPOINT, MAX_ENTRY, Tile, Tree
 from sekisho.recording.journal import JOURNAL, Journal, Line, measure_sound
-from sekisho.recording.keys import LogKey, sync_folder
+from sekisho.recording.keys import LogKey, sync_folder, write_all
 
 _log = logging.getLogger(__name__)
 LOGS: Final = "logs"
+_TRIAL: Final = "trial"
 _BIRTH: Final = "%Y%m%dT%H%M%S%f"
 _BEGINNER: Final = "logKey"
 
@@ -261,8 +262,28 @@ class Logs:
             self._journal.open()
         except FileNotFoundError:
             return False
-        self._measure()
+        try:
+            self._measure()
+            self._try_room()
+        except OSError:
+            self.close()
+            raise
         return True
+
+    def _try_room(self) -> None:
+        """Write the largest entry beside the log: on a full disk opening works, and all would seem to be well."""
+        size = min(MAX_ENTRY, self._limits.max_bytes // 16)
+        self._check_room(size)
+        path = self._folder.with_name(_TRIAL)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                write_all(descriptor, bytes(size))
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        finally:
+            path.unlink(missing_ok=True)
 
     def _recover(self, place: Path) -> int:
         """Build the tree of a log anew from its journal; return how many torn bytes it has."""

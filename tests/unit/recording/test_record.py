@@ -310,6 +310,23 @@ async def test_a_full_disk_relays_nothing_and_recovers_when_there_is_room(tmp_pa
         read(small_disk)
 
 
+@pytest.mark.slow
+async def test_a_full_disk_is_told_for_as_long_as_it_is_full_whether_or_not_somebody_asks(small_disk: Path) -> None:
+    async with opened(small_disk) as record:
+        await record.append({"kind": "x"})
+        fill(small_disk)
+        with pytest.raises(UnavailableError, match="No space left on device"):
+            await append_many(record, 400)
+        for _ in range(50):  # many times as long as it takes to open the log again
+            assert "No space left on device" in (record.problem or "it is told that all is well")
+            await asyncio.sleep(0.02)
+        (small_disk / "ballast").unlink()
+        await until(lambda: record.problem is None, what="the record to be open, without a request")
+        await record.append({"kind": "y"})
+    assert read(small_disk)[-1]["kind"] == "y"
+    assert sorted(path.name for path in small_disk.iterdir()) == ["body.key", "lock", "log.key", "log.pub", "logs"]
+
+
 async def refused_for_the_record(house: House) -> Any:
     """Ask until the last free bytes of the disk are used and a refusal comes."""
     for _ in range(400):
