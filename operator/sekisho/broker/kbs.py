@@ -23,9 +23,10 @@ from sekisho.broker.bodies import Bodies
 from sekisho.broker.kbs_peers import PodFinder
 from sekisho.broker.kbs_release import KbsBroker
 from sekisho.broker.kbs_sessions import Session
-from sekisho.broker.kbs_shapes import MAX_BODY_BYTES, encode_error, parse_resource_path
+from sekisho.broker.kbs_shapes import MAX_BODY_BYTES, encode_error
 from sekisho.broker.telling import ASK_AGAIN, is_about_evidence, tell
 from sekisho.errors import Reason, RefusedError, SekishoError
+from sekisho.seal.resource import parse_resource_path
 
 PREFIX: Final = "/kbs/v0"
 COOKIE: Final = "kbs-session-id"

@@ -26,10 +26,12 @@ from sekisho.broker.jwe import encrypt, parse_guest_key
 from sekisho.broker.kbs_sessions import Attested, Session, SessionBook
 from sekisho.broker.kbs_shapes import AttestRequest, encode_challenge, pad_data, parse_attest, parse_auth
 from sekisho.broker.release import Parts
+from sekisho.broker.resources import Resource
 from sekisho.broker.wire import RELEASE, Lease, Question
 from sekisho.errors import Reason, RefusedError, SekishoError
 from sekisho.kube.bearer import RateLimit
 from sekisho.kube.pods import PodFacts
+from sekisho.seal.resource import open_resource
 
 _LOG: Final = logging.getLogger(__name__)
 _MOST_DETAIL: Final = 1024
@@ -39,10 +41,10 @@ _REFUSALS_AT_ONCE: Final = 10
 Body = dict[str, Any]
 
 
-class QuestionFinder(Protocol):
+class ResourceFinder(Protocol):
     """Where resources stand."""
 
-    def find(self, path: str) -> Question:
+    def find(self, path: str) -> Resource:
         """Return what a resource stands for; may block. Raises RefusedError EndpointUnknown."""
         ...
 
@@ -58,7 +60,7 @@ class Begun:
 class KbsBroker:
     """Releases keys to guests whose pods were identified before; knows nothing of HTTP."""
 
-    def __init__(self, parts: Parts, sessions: SessionBook, resources: QuestionFinder) -> None:
+    def __init__(self, parts: Parts, sessions: SessionBook, resources: ResourceFinder) -> None:
         self._parts, self._sessions, self._resources = parts, sessions, resources
         self._refusals = RateLimit(per_second=_REFUSALS_PER_SECOND, burst=_REFUSALS_AT_ONCE, reason=Reason.OVERLOADED)
 
@@ -99,13 +101,14 @@ class KbsBroker:
         return self._sessions.use(session.id, pod_uid=pod.uid)
 
     async def release(self, pod: PodFacts, session_id: str, path: str) -> dict[str, str]:
-        """Release the data key behind a resource, encrypted to the guest's key.
+        """Release the data key behind a resource, or the secret sealed under it, encrypted to the guest's key.
 
         Raises:
             SekishoError: Nothing is released.
         """
         session = self._sessions.use(session_id, pod_uid=pod.uid)
-        question = await asyncio.to_thread(self._resources.find, path)
+        resource = await asyncio.to_thread(self._resources.find, path)
+        question = resource.question
         entry: Body = {"kind": "kbs-release", "id": secrets.token_hex(12), "resource": path}
         entry |= describe_asker(pod, question)
         decision, lease = await self._decide(pod, session, question, entry)
@@ -116,6 +119,7 @@ class KbsBroker:
             data_key = await self._parts.keys.unwrap(
                 question.wrapped, context=question.context, minimum_version=decision.minimum_key_version
             )
+            answer = open_resource(resource.content, data_key, path=path) if resource.content else data_key
         except SekishoError as error:
             await self._append(end | {"ended": "failed", "reason": error.reason})
             raise
@@ -124,8 +128,8 @@ class KbsBroker:
             await asyncio.shield(self._append(end | {"ended": "cancelled"}))
             raise
         await self._append(end | {"ended": "released"})
-        _LOG.info("a data key was released", extra={"namespace": pod.namespace, "pod": pod.name, "resource": path})
-        return encrypt(data_key, _attested(session).key)
+        _LOG.info("a resource was released", extra={"namespace": pod.namespace, "pod": pod.name, "resource": path})
+        return encrypt(answer, _attested(session).key)
 
     async def _decide(self, pod: PodFacts, session: Session, question: Question, entry: Body) -> tuple[Decision, Lease]:
         """Decide as for an agent; a refusal is recorded before it is raised."""

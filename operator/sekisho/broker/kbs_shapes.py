@@ -6,7 +6,6 @@ Nothing in a message is believed; the evidence in it has to commit to the challe
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,9 +17,7 @@ from sekisho.errors import Reason, RefusedError
 VERSION: Final = "0.4.0"
 MAX_BODY_BYTES: Final = 1 << 20
 ERRORS: Final = "https://github.com/confidential-containers/kbs/errors/"
-RESOURCE_SCHEME: Final = "kbs://"
 _HASHES: Final = ("sha384", "sha512", "sha256")  # the first is what a guest takes where nothing is said
-_SEGMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _KEY_FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "EC": frozenset({"kty", "alg", "crv", "x", "y"}),
     "RSA": frozenset({"kty", "alg", "n", "e"}),
@@ -114,33 +111,6 @@ def parse_attest(data: bytes, *, tee: str) -> AttestRequest:
         devices=parse_additional(additional),
         additional=additional,
     )
-
-
-def parse_resource_path(path: str) -> str:
-    """Read "repository/type/tag".
-
-    Raises:
-        RefusedError: EndpointUnknown; not three names.
-    """
-    segments = path.split("/")
-    if len(segments) != 3 or not all(_SEGMENT.fullmatch(each) for each in segments):
-        raise RefusedError(Reason.ENDPOINT_UNKNOWN, "a resource is named by repository/type/tag")
-    return path
-
-
-def parse_resource_uri(uri: str) -> str:
-    """Read "kbs:///repository/type/tag", as key ids of Confidential Containers are spelt, and return its path.
-
-    The host may be left out, as is usual, or be there: it names a broker, and this is the one that was asked.
-
-    Raises:
-        RefusedError: EndpointUnknown; not such an address.
-    """
-    _, scheme, rest = uri.partition(RESOURCE_SCHEME)
-    host, slash, path = rest.partition("/")
-    if not uri.startswith(RESOURCE_SCHEME) or not scheme or not slash or len(host) > 253:
-        raise RefusedError(Reason.ENDPOINT_UNKNOWN, "a key id of a key broker is kbs:///repository/type/tag")
-    return parse_resource_path(path)
 
 
 def encode_error(kind: str, detail: str) -> dict[str, str]:

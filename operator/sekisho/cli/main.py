@@ -19,6 +19,7 @@ from sekisho.cli.ledger_command import ledger
 from sekisho.cli.policy_command import policy
 from sekisho.cli.progress import describe_bytes, open_meter
 from sekisho.cli.registry import Registry, parse_reference
+from sekisho.cli.resource_command import seal_resource
 from sekisho.cli.running import FOLDER as _FOLDER
 from sekisho.cli.running import JSON as _JSON
 from sekisho.cli.running import UNSAFE as _UNSAFE
@@ -208,7 +209,9 @@ def pull(origin: str, out: Path, plain_http: bool, ca_file: Path | None, as_json
     _run(act, as_json=as_json)
 
 
-for command in (scan, sign, verify, approve, policy, collateral, evidence, reference_values, ledger, api_key):
+for command in (
+    scan, sign, verify, approve, policy, collateral, evidence, reference_values, ledger, api_key, seal_resource,
+):  # fmt: skip
     cli.add_command(command)
 
 

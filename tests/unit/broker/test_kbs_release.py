@@ -23,17 +23,19 @@ from sekisho.broker.kbs_release import KbsBroker
 from sekisho.broker.kbs_sessions import SessionBook
 from sekisho.broker.kbs_shapes import pad_data
 from sekisho.broker.replay import parse_facts
-from sekisho.broker.wire import Question, parse_question, spell_time
+from sekisho.broker.resources import Resource
+from sekisho.broker.wire import parse_question, spell_time
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.kms import failures
 from sekisho.kube.pods import PodFacts
+from sekisho.seal.resource import seal_resource
 from tests.simulators.hardware.nvidia import Maker as DeviceMaker
 from tests.unit.attest.claims import SNP, TPM
 from tests.unit.attest.test_azure_evidence import body as azure
 from tests.unit.attest.test_azure_evidence import spell_quote
 from tests.unit.broker.guest import Guest, snp_fields
 from tests.unit.broker.parts import DATA_KEY, NAMESPACE, NODE, POD, START, TPM_NAME, Agent, Raw, World, build_pod
-from tests.unit.broker.release_cases import EVIDENCE, build_rules
+from tests.unit.broker.release_cases import EVIDENCE, MANIFEST, build_owner, build_rules
 from tests.unit.broker.test_kbs_evidence import pem
 
 PATH = "default/key/1"
@@ -69,11 +71,11 @@ class GuestWorld:
     devices: int = 0
     tee: str = "snp"
     spoil: Callable[[Raw], object] = lambda _body: None
-    resources: dict[str, Question] = field(default_factory=dict)
+    resources: dict[str, Resource] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.sessions = SessionBook(challenge_seconds=30, session_seconds=300, clock=self.world.clock)
-        self.resources.setdefault(PATH, parse_question(Agent(self.world).build_question()))
+        self.resources.setdefault(PATH, Resource(parse_question(Agent(self.world).build_question())))
         self.verify = self.world.maker.verify
         self.world.maker.verify = self.take  # type: ignore[method-assign]
 
@@ -86,7 +88,7 @@ class GuestWorld:
         claims = self.verify(self.world.machine.attest(piece.report[80:144]), at, enrolled)
         return replace(claims, **self.changes)
 
-    def find(self, path: str) -> Question:
+    def find(self, path: str) -> Resource:
         if path not in self.resources:
             raise RefusedError(Reason.ENDPOINT_UNKNOWN, f"no document speaks of resource {path}")
         return self.resources[path]
@@ -162,7 +164,7 @@ async def test_a_released_key_is_told_in_the_log_by_pod_and_resource(caplog: pyt
     caplog.set_level(logging.INFO, logger="sekisho.broker.kbs_release")
     await GuestWorld().get()
     (told,) = caplog.records
-    assert told.message == "a data key was released"
+    assert told.message == "a resource was released"
     said = vars(told)
     assert (said["namespace"], said["pod"], said["resource"]) == (NAMESPACE, POD, PATH)
 
@@ -404,6 +406,52 @@ async def test_a_resource_that_nobody_named_is_not_there() -> None:
     with pytest.raises(RefusedError) as caught:
         await broker.release(await world.pod(), session, "default/key/2")
     assert caught.value.reason is Reason.ENDPOINT_UNKNOWN
+
+
+SECRET = b"a token that is no key"
+
+
+def build_secret(*, path: str = PATH, digest: str = MANIFEST) -> GuestWorld:
+    """Return a world whose resource is a secret that is sealed under the model's data key."""
+    world = GuestWorld()
+    question = replace(world.resources[PATH].question, manifest_digest=digest)
+    content = seal_resource(SECRET, DATA_KEY, path=path, nonce=bytes(12))
+    world.resources[PATH] = Resource(question, content)
+    return world
+
+
+async def test_a_secret_is_released_in_place_of_its_key_after_the_same_decision() -> None:
+    world = build_secret()
+    assert await world.get() == SECRET
+    entry, end = world.world.book.entries
+    assert (entry["decision"], end["ended"]) == ("granted", "released")
+    assert SECRET not in repr(world.world.book.entries).encode()
+
+
+async def test_a_secret_that_no_grant_names_is_not_released() -> None:
+    for rules in (build_rules(owners=()), build_rules(tenants=())):
+        world = build_secret()
+        world.world.rules = rules
+        assert (await world.refuse())[0] is Reason.RELEASE_NOT_GRANTED
+
+
+async def test_a_secret_of_another_digest_than_the_owner_granted_is_not_released() -> None:
+    world = build_secret(digest="sha256:" + "e" * 64)
+    model = {"name": "legal/reviewer", "minVersion": 7, "digest": MANIFEST}
+    world.world.rules = build_rules(owners=(build_owner(model=model),))
+    reason, message = await world.refuse()
+    assert reason is Reason.DIGEST_MISMATCH
+    assert f"model.digest is {MANIFEST}" in message
+
+
+async def test_a_secret_under_another_name_than_it_was_sealed_for_is_not_released_and_recorded() -> None:
+    world = build_secret(path="default/key/other")
+    with pytest.raises(RefusedError) as caught:
+        await world.get()
+    assert caught.value.reason is Reason.SEAL_INVALID
+    assert caught.value.message.startswith(f"the content of resource {PATH} was changed, or sealed for another path")
+    assert world.world.book.entries[-1]["ended"] == "failed"
+    assert world.world.book.entries[-1]["reason"] == Reason.SEAL_INVALID
 
 
 async def test_without_grants_of_owner_and_tenant_nothing_is_released() -> None:

@@ -15,10 +15,9 @@ from sekisho.broker.kbs_shapes import (
     pad_data,
     parse_attest,
     parse_auth,
-    parse_resource_path,
-    parse_resource_uri,
 )
 from sekisho.errors import Reason, RefusedError
+from sekisho.seal.resource import parse_resource_path, parse_resource_uri
 from tests.unit.broker.guest import Guest
 from tests.unit.broker.test_kbs_evidence import TDX
 from tests.unit.fuzz import JSON, attempt

@@ -1,5 +1,6 @@
 """Resources by name: documents that can be read, and each name once."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,17 @@ import pytest
 
 from sekisho.broker.resources import MAX_DOCUMENT_BYTES, Resources, parse_document
 from sekisho.errors import Reason, RefusedError
+from sekisho.seal.resource import digest_content, seal_resource
 from tests.unit.broker.parts import Agent, Clock, World
 
+
+def spell(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
 QUESTION = Agent(World()).build_question()
+CONTENT = seal_resource(b"secret", bytes(32), path="default/key/1", nonce=bytes(12))
+SECRET_QUESTION = QUESTION | {"manifestDigest": digest_content(CONTENT)}
 DOCUMENT: dict[str, Any] = {"uri": "kbs:///default/key/1", "question": QUESTION}
 
 
@@ -20,6 +29,12 @@ DOCUMENT: dict[str, Any] = {"uri": "kbs:///default/key/1", "question": QUESTION}
         (b"x", Reason.REQUEST_INVALID, "it is not JSON"),
         (b"[" * 100_000, Reason.REQUEST_INVALID, "it is not JSON"),
         (b"[]", Reason.REQUEST_INVALID, "it is not an object of uri and question"),
+        (DOCUMENT | {"more": 1}, Reason.REQUEST_INVALID, "it is not an object of uri and question, and content where"),
+        (DOCUMENT | {"content": spell(CONTENT)}, Reason.REQUEST_INVALID, f"the digest {digest_content(CONTENT)}, not"),
+        (DOCUMENT | {"content": "*"}, Reason.REQUEST_INVALID, "its content is not base64"),
+        (DOCUMENT | {"content": 7}, Reason.REQUEST_INVALID, "its content is not base64 of 1 to 32796 bytes"),
+        (DOCUMENT | {"content": ""}, Reason.REQUEST_INVALID, "its content is not base64 of 1 to 32796 bytes"),
+        (DOCUMENT | {"content": spell(bytes(32797))}, Reason.REQUEST_INVALID, "not base64 of 1 to 32796 bytes"),
         (b" " * (MAX_DOCUMENT_BYTES + 1), Reason.REQUEST_INVALID, "it has more than 131072 bytes"),
         ({"uri": "kbs:///a/b/c"}, Reason.REQUEST_INVALID, "it is not an object of uri and question"),
         (DOCUMENT | {"uri": 7}, Reason.REQUEST_INVALID, "it is not an object of uri and question"),
@@ -32,6 +47,13 @@ def test_a_document_that_is_spelt_otherwise_is_refused(data: Any, reason: Reason
         parse_document(data if isinstance(data, bytes) else json.dumps(data).encode())
     assert caught.value.reason is reason
     assert message in caught.value.message
+
+
+def test_a_secret_is_read_with_its_content(tmp_path: Path) -> None:
+    write(tmp_path, "one.json", DOCUMENT | {"question": SECRET_QUESTION, "content": spell(CONTENT)})
+    found = Resources(tmp_path, clock=Clock()).find("default/key/1")
+    assert found.content == CONTENT
+    assert found.question.manifest_digest == digest_content(CONTENT)
 
 
 def write(folder: Path, name: str, document: Any) -> None:
@@ -52,7 +74,9 @@ def test_a_folder_that_is_not_there_has_no_resources(tmp_path: Path) -> None:
 
 def test_a_resource_is_found_by_its_path(tmp_path: Path) -> None:
     write(tmp_path, "one.json", DOCUMENT)
-    question = Resources(tmp_path, clock=Clock()).find("default/key/1")
+    found = Resources(tmp_path, clock=Clock()).find("default/key/1")
+    question = found.question
+    assert found.content == b""
     assert question.context.model == QUESTION["model"]
     assert question.manifest_digest == QUESTION["manifestDigest"]
 
