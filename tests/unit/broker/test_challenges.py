@@ -1,5 +1,6 @@
 """Challenges: bounded, short, good once."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -51,6 +52,25 @@ def test_too_many_are_refused_until_some_are_too_old() -> None:
     clock.seconds = 30
     book.issue(pod_uid="u9", **MADE)
     assert len(book) == 1
+
+
+@pytest.mark.parametrize("seconds", [0.5, 30, 60])
+def test_a_challenge_is_good_until_its_end_and_not_at_it(seconds: float) -> None:
+    clock = Clock()
+    book = ChallengeBook(seconds=seconds, clock=clock)
+    early, late, later = (book.issue(pod_uid=f"u{number}", **MADE) for number in range(3))
+    clock.seconds = seconds - 0.25
+    assert take(book, early) == early
+    for clock.seconds, challenge in ((seconds, late), (seconds + 1, later)):
+        with pytest.raises(RefusedError, match=f"was good for {seconds:.0f} s and is too old") as caught:
+            take(book, challenge)
+        assert caught.value.reason is Reason.CHALLENGE_UNKNOWN
+        with pytest.raises(RefusedError, match="answered already"):
+            take(book, challenge)
+
+
+def test_a_challenge_is_named_by_192_random_bits() -> None:
+    assert len(base64.urlsafe_b64decode(ChallengeBook(seconds=30).issue(pod_uid="u", **MADE).id)) == 24
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 60.5])

@@ -1,5 +1,6 @@
 """The way of a release: what gets a key, and everything that gets none, each with its reason."""
 
+import asyncio
 import base64
 import logging
 import threading
@@ -92,6 +93,38 @@ async def test_the_decision_is_on_record_before_the_key_service_hears_of_it() ->
     assert entry["evidence"][0]["chip"] == CHIP.hex()
     assert entry["leaseEndsAt"] == answer["lease"]["endsAt"]
     assert world.book.entries == [entry]
+    assert set(answer) == {"enc", "ciphertext", "lease", "policyDigest", "evidenceDigest"}
+    assert answer["evidenceDigest"] == entry["evidenceDigest"]
+
+
+async def test_a_released_key_is_told_in_the_log_by_pod_grants_and_lease(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="sekisho.broker.release")
+    world = World()
+    broker = world.build_broker()
+    await Agent(world).get(broker)
+    await broker.settle()
+    (told,) = [item for item in caplog.records if item.getMessage() == "a data key was released"]
+    said = vars(told)
+    assert {name: said[name] for name in ("namespace", "pod", "service", "owner", "tenant", "lease_seconds", "id")} == {
+        "namespace": NAMESPACE, "pod": POD, "service": SERVICE, "owner": "owners/reviewer", "tenant": "legal/contracts",
+        "lease_seconds": 600, "id": world.book.entries[0]["id"],
+    }  # fmt: skip
+
+
+async def test_a_pod_that_leaves_while_its_key_is_opened_is_recorded_by_the_same_id() -> None:
+    world = World()
+    broker, agent = world.build_broker(), Agent(world)
+    opened, leave = threading.Event(), threading.Event()
+    world.vault.before = lambda: (opened.set(), leave.wait(60))
+    task = asyncio.create_task(agent.get(broker))
+    await asyncio.to_thread(opened.wait, 60)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    leave.set()
+    await broker.settle()
+    entry, end = world.book.entries
+    assert end == {"kind": "release-end", "id": entry["id"], "ended": "cancelled"}
 
 
 async def test_what_cannot_be_recorded_is_not_released_and_the_key_service_is_not_asked() -> None:
@@ -274,14 +307,15 @@ async def test_a_pod_of_an_earlier_template_that_is_still_published_keeps_gettin
     assert world.vault.unwrapped == 1
 
 
-async def test_a_lease_that_ends_while_the_key_service_thinks_releases_nothing() -> None:
+@pytest.mark.parametrize("seconds", [30, 31])
+async def test_a_lease_that_ends_while_the_key_service_thinks_releases_nothing(seconds: int) -> None:
     world = World()
     world.rules = build_rules(owners=(build_owner(leaseSeconds=30),))
     broker, agent = world.build_broker(), Agent(world)
     seen: list[Raw] = []
 
     def think() -> None:
-        world.clock.seconds += 31
+        world.clock.seconds += seconds
         seen.append({})
 
     world.vault.before = think
@@ -289,7 +323,9 @@ async def test_a_lease_that_ends_while_the_key_service_thinks_releases_nothing()
         await agent.get(broker)
     await broker.settle()
     assert caught.value.reason is Reason.LEASE_EXPIRED
-    assert world.book.entries[-1]["ended"] == "failed"
+    entry, end = world.book.entries
+    assert end == {"kind": "release-end", "id": entry["id"], "ended": "failed", "reason": "LeaseExpired"}
+    assert world.conditions()[names.KEY_RELEASED_POD_CONDITION]["reason"] == "LeaseExpired"
 
 
 async def test_a_key_service_that_does_not_answer_in_time_is_an_outage() -> None:
@@ -335,12 +371,35 @@ async def test_refusals_are_recorded_and_a_pod_that_is_refused_all_the_time_cann
     assert entries[0]["decision"] == "refused"
     assert entries[0]["reason"] == "DebugEnabled"
     assert entries[0]["evidence"][0]["tee"] == "snp"
+    assert "debug" in entries[0]["detail"].lower()
 
 
-async def test_a_refusal_that_cannot_be_recorded_is_a_refusal_all_the_same() -> None:
+async def test_of_a_long_refusal_the_record_holds_the_beginning() -> None:
+    world = World()
+    broker, agent = world.build_broker(), Agent(world)
+    challenge = await agent.ask(broker)
+    world.rules_trouble = UnavailableError(Reason.API_UNAVAILABLE, "x" * 2000)
+    with pytest.raises(UnavailableError):
+        await agent.answer(broker, challenge)
+    assert world.book.entries[-1]["detail"] == "x" * 1024
+
+
+async def test_a_pod_that_the_depot_does_not_vouch_for_gets_nothing_whatever_its_own_proof_says() -> None:
+    world = World()
+    world.pod()["status"]["conditions"] = []
+    error = await refuse(world, Agent(world))
+    assert error.reason is Reason.ISOLATION_NOT_PROVEN
+    assert error.message.endswith("the proof holds, but the depot does not vouch for it by the pod's condition")
+
+
+async def test_a_refusal_that_cannot_be_recorded_is_a_refusal_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     world.machine.debug, world.book.full = True, True
     assert (await refuse(world, Agent(world))).reason is Reason.DEBUG_ENABLED
+    (told,) = [item for item in caplog.records if item.getMessage() == "an entry was not recorded"]
+    said = vars(told)
+    assert len(said["entry"]) == 32
+    assert said["detail"].startswith("no key is released that cannot be recorded")
 
 
 def test_machines_of_the_tests_are_not_each_other() -> None:
