@@ -153,13 +153,14 @@ _PUT: Final = r"\b(?:append|add|include|including|put|encode|encoded|insert|embe
 _CARRY: Final = r"(?:^|[.!:;,>*-] ?|\b(?:please|then|and|must|should|to|first|now|immediately|also) )(?:send|post|upload|transmit|exfiltrate|forward|submit|leak|e-?mail)\b"
 _WHERE: Final = r"https?://|\bwww\.|@[a-z0-9-]+\.|\bwebhook\b"
 _CARRY_JA: Final = r"送信|送付|転送|送って|送れ|アップロード|投稿"
+ANYTHING: Final = r".|^"
 EXFILTRATION: Final = (
     (_PUT, r"\b(?:urls?|links?|images?|query|queries|parameters?|path|markdown|webhook|endpoint)\b"),
     (_CARRY, rf"\b(?:to|via|at)\b.*(?:{_WHERE})"),
     (rf"(?:{_WHERE}).*{_CARRY}|{_CARRY}.*(?:{_WHERE})", r".|$"),
     (r"(?:render|display|load|show|output|include|embed)\b.*\b(?:image|picture|pixel|link|markdown)\b.*https?://.*[?=]", r".|$"),
-    (r".|^", r"^.*(?:を|も).*(?:url|リンク|画像|パラメータ|クエリ|アドレス)(?:の)?(?:末尾|中|後ろ|一部)?(?:に|へ|として).*(?:付け|加え|埋め込|含め|追加|入れ)"),
-    (r".|^", rf"^.*(?:を|も).*(?:{_WHERE}).*(?:{_CARRY_JA})"),
+    (ANYTHING, r"^.*(?:を|も).*(?:url|リンク|画像|パラメータ|クエリ|アドレス)(?:の)?(?:末尾|中|後ろ|一部)?(?:に|へ|として).*(?:付け|加え|埋め込|含め|追加|入れ)"),
+    (ANYTHING, rf"^.*(?:を|も).*(?:{_WHERE}).*(?:{_CARRY_JA})"),
     (rf"(?:{_WHERE}).*(?:に|へ|宛)", rf"^.*(?:を|も).*(?:{_CARRY_JA})"),
 )  # fmt: skip
 # A picture whose address has a place for what the model knows.

@@ -14,6 +14,7 @@ import re2
 from sekisho.gateway.guards.attack_rules import (
     ADDRESSED,
     ADDRESSED_RULE,
+    ANYTHING,
     EMBEDDED,
     EMBEDDED_ABOUT,
     EXFILTRATION,
@@ -55,12 +56,17 @@ _COMPILED_TOOL: Final = _compile(TOOL)
 _ADDRESSED: Final = _compile(ADDRESSED)
 _EMBEDDED: Final = _compile(EMBEDDED_ABOUT), _compile(EMBEDDED)
 _PRIVATE: Final = _compile(EXFILTRATION_ABOUT)
-_EXFILTRATION: Final = tuple((_compile(before), _compile(after)) for before, after in EXFILTRATION)
+_AROUND_PRIVATE: Final = tuple(
+    (_compile(before), _compile(after)) for before, after in EXFILTRATION if before != ANYTHING
+)
+# One search for each side tells that there is nothing, as there mostly is.
+_ANY_BEFORE: Final = _compile("|".join(f"(?:{before})" for before, _ in EXFILTRATION if before != ANYTHING))
+_BEHIND: Final = _compile("|".join(f"(?:{after})" for before, after in EXFILTRATION if before == ANYTHING))
 _PICTURE: Final = _compile(PICTURE)
 _AROUND: Final = 200
 _NEAR: Final = 80
 _MAX_ABOUT: Final = 64
-_HIDDEN: Final = re.compile(HIDDEN)
+_HIDDEN: Final = re2.compile(HIDDEN.encode())
 # Whether there may be any of these: RE2 tells in one pass.
 _ENCODED: Final = _compile(
     r"[A-Za-z0-9+/_-]{24}|(?:[0-9A-Fa-f]{2}[ :]?){16}|%[0-9A-Fa-f]{2}[A-Za-z0-9.+-]{0,64}%[0-9A-Fa-f]{2}"
@@ -94,8 +100,8 @@ def _look(text: Text) -> Iterator[Verdict]:
     folded = fold(text.value).text
     spelt = _set_close(folded)
     yield from (Verdict(rule, text.path, offset) for rule, offset in _match(spelt))
-    if not text.value.isascii() and (hidden := _HIDDEN.search(text.value)):
-        yield Verdict(HIDDEN_RULE, text.path, hidden.start())
+    if not text.value.isascii() and (hidden := find_hidden(text.value)) is not None:
+        yield Verdict(HIDDEN_RULE, text.path, hidden)
     if text.role == "tool":
         if match := _COMPILED_TOOL.search(spelt):
             yield Verdict(TOOL_RULE, text.path, match.start())
@@ -106,6 +112,13 @@ def _look(text: Text) -> Iterator[Verdict]:
             yield from (Verdict(rule, text.path, start) for rule, _ in found)
     for offset, inner in _decode(folded):
         yield from (Verdict(f"encoded-{rule}", text.path, offset) for rule, _ in _match(_set_close(fold(inner).text)))
+
+
+def find_hidden(text: str) -> int | None:
+    """Return where the first long run of signs begins that nobody sees; half a surrogate pair is none."""
+    data = text.encode("utf-8", "surrogatepass")
+    hidden = _HIDDEN.search(data)
+    return len(data[: hidden.start()].decode("utf-8", "surrogatepass")) if hidden else None
 
 
 def _set_close(text: str) -> str:
@@ -138,7 +151,10 @@ def _search_exfiltration(text: str) -> int | None:
         if count >= _MAX_ABOUT:
             break
         before, after = text[max(0, place.start() - _NEAR) : place.start()], text[place.end() : place.end() + _NEAR]
-        if any(first.search(before) and then.search(after) for first, then in _EXFILTRATION):
+        told = _ANY_BEFORE.search(before) and any(
+            first.search(before) and then.search(after) for first, then in _AROUND_PRIVATE
+        )
+        if told or _BEHIND.search(after):
             return int(place.start())
     return None
 

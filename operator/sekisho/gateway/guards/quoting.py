@@ -33,7 +33,8 @@ def find_quoted(text: str) -> Iterator[tuple[int, int, bool]]:
     """
     yield from _find_tagged(text)
     for fence in _FENCES:
-        yield from _find_fenced(text, fence)
+        if fence in text:
+            yield from _find_fenced(text, fence)
     if "\n>" in text or text.startswith(">"):
         for count, lines in enumerate(_LINES.finditer(text)):
             if count >= _MAX_QUOTED:

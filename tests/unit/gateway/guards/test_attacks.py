@@ -2,12 +2,16 @@
 
 import base64
 import json
+import re
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sekisho.gateway.guards.attacks import find_attacks
+from sekisho.gateway.guards.attack_rules import HIDDEN
+from sekisho.gateway.guards.attacks import find_attacks, find_hidden
 from sekisho.gateway.guards.texts import Text
 
 DATASETS = Path(__file__).parents[5] / "shared/datasets"
@@ -241,3 +245,15 @@ def test_harmless_prompts_with_trigger_words_pass_and_of_attacks_a_part_is_told(
     indirect = [item["prompt"] for item in labelled if item["source"].startswith("BIPIA")]
     assert sum(bool(judge(DOCUMENT.format(prompt), "tool")) for prompt in indirect) / len(indirect) >= 0.75
     assert sum(not judge(DOCUMENT.format(prompt), "tool") for prompt in benign) / len(benign) >= 0.97
+
+
+@given(
+    st.lists(
+        st.sampled_from(["a", "語", "\ud800", "\udc41", "😀", "\u200b" * 15, "\u200d", "\U000e0041" * 4, "\ufe0f" * 8]),
+        max_size=9,
+    )
+)
+def test_where_hidden_text_begins_is_told_in_signs_whatever_stands_before(parts: list[str]) -> None:
+    text = "".join(parts)
+    expected = re.search(HIDDEN, text)
+    assert find_hidden(text) == (expected.start() if expected else None)
