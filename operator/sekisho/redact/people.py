@@ -78,7 +78,11 @@ def _find_surname(words: Sequence[Word], index: int, lexicon: Lexicon) -> int:
     if first == index or odd or (word_at(words, first - 1).sort in NOUNS and not is_role(words, first)):
         return index
     unknown = any(not word.known for word in words[first:index])
-    return first if unknown or lexicon.is_name(text) or (len(text) == 2 == index - first) else index
+    alone = index - first == 1
+    town = alone and words[first].sort is Sort.PLACE
+    # 車吉章: a surname that is a common word as well, and nothing that people are to each other.
+    short = alone and len(text) == 1 and text not in namewords.NO_SURNAME and ends(words, index + 1)
+    return first if unknown or town or short or lexicon.is_name(text) or (len(text) == 2 == index - first) else index
 
 
 def _find_given(words: Sequence[Word], index: int, lexicon: Lexicon) -> int:

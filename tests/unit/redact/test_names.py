@@ -1,5 +1,9 @@
 """People and places together."""
 
+# ruff: noqa: E501 - a Japanese sign counts as two columns, and tables read better unbroken
+
+import pytest
+
 from sekisho.redact.categories import Category
 from sekisho.redact.detect import Detector
 from sekisho.redact.latin import LatinNames
@@ -24,7 +28,34 @@ def test_places_in_names_of_firms_and_schools_are_none() -> None:
 
 
 def test_neighbouring_places_are_one_with_what_says_their_kind() -> None:
-    assert places("日本/COUNTRY 大阪/PLACE 市/NOUN と/OTHER 京都/PLACE 案/NOUN") == ["日本大阪市", "京都"]
+    assert places("日本/COUNTRY 大阪/PLACE 市/NOUN と/OTHER 京都/PLACE で/OTHER") == ["日本大阪市", "京都"]
+
+
+@pytest.mark.parametrize(
+    "notation",
+    [
+        "札幌/PLACE オリンピック/NOUN で/OTHER", "神田/PLACE 高等/OTHER 女学校/NOUN を/OTHER", "京都/PLACE 案/NOUN", "東京/PLACE 大/PREFIX 空襲/NOUN",
+        "FC/NOUN バルセロナ/PLACE は/OTHER", "レゲエ/NOUN ジャパン/COUNTRY で/OTHER", "シカゴ/PLACE ・/SIGN ブルズ/NOUN! の/OTHER",
+        "ドゥ/NOUN ・/SIGN フランス/COUNTRY で/OTHER", "デトロイト/PLACE ・/SIGN X/NOUN", "小川/SURNAME さん/SUFFIX", "カラヒー/NOUN! 氏/SUFFIX",
+        "山/NOUN 川/NOUN",
+    ],
+)  # fmt: skip
+def test_places_in_names_of_events_teams_and_works_are_none(notation: str) -> None:
+    assert places(notation) == []
+
+
+@pytest.mark.parametrize(
+    ("notation", "expected"),
+    [
+        ("札幌/PLACE 市内/NOUN の/OTHER", "札幌"), ("東京/PLACE 在住/NOUN の/OTHER", "東京"), ("日本/COUNTRY 人/SUFFIX は/OTHER", "日本"),
+        ("東/NOUN ドイツ/COUNTRY で/OTHER", "東ドイツ"), ("カラヒー/NOUN! 山/SUFFIX の/OTHER", "カラヒー山"), ("小川/SURNAME 町/SUFFIX から/OTHER", "小川町"),
+        ("プロイセン/NAME 王国/NOUN は/OTHER", "プロイセン王国"), ("筑紫が丘/PLACE 二/NUMBER 丁目/NOUN に/OTHER", "筑紫が丘二丁目"),
+        ("大阪/PLACE ・/SIGN 京都/PLACE で/OTHER", "大阪 京都"), ("韓国/COUNTRY ・/SIGN 朝鮮/PLACE 籍/SUFFIX の/OTHER", "韓国 朝鮮"),
+        ("首都/NOUN 東京/PLACE に/OTHER", "東京"), ("大阪/PLACE ・/SIGN 万博/NOUN の/OTHER", "大阪"), ("0001/NUMBER 京都/PLACE で/OTHER", "京都"), ("京都/PLACE 3/NUMBER", ""),
+    ],
+)  # fmt: skip
+def test_what_stands_beside_a_place_is_where_it_is_or_its_kind(notation: str, expected: str) -> None:
+    assert places(notation) == expected.split()
 
 
 def test_a_text_without_japanese_is_not_cut_into_words() -> None:

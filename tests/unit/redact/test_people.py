@@ -25,6 +25,8 @@ def test_names_of_firms_places_and_things_are_no_people(notation: str) -> None:
         ("山田/SURNAME 太郎/GIVEN です/OTHER", ["山田太郎"]),
         ("山田/SURNAME _/SPACE 太郎/GIVEN です/OTHER", ["山田 太郎"]),
         ("山田/SURNAME _/SPACE さくら/NOUN は/OTHER", ["山田 さくら"]),
+        ("奈良/PLACE 竜樹/GIVEN に/OTHER", ["奈良竜樹"]), ("車/NOUN 吉章/GIVEN は/OTHER", ["車吉章"]), ("妻/NOUN 花子/GIVEN は/OTHER", ["花子"]),
+        ("愛犬/NOUN 太郎/GIVEN は/OTHER", ["太郎"]),
         ("山田/SURNAME _/SPACE さくら/NOUN 組/NOUN", ["山田"]),
         ("山田/SURNAME _/SPACE は/OTHER", ["山田"]),
         ("山田/SURNAME _/SPACE 維新/NOUN は/OTHER", ["山田 維新"]),
@@ -130,3 +132,7 @@ def test_neighbours_tell_what_the_dictionary_does_not(notation: str, expected: l
 def test_foreign_names_are_told_from_teams_and_things(notation: str, expected: list[str]) -> None:
     names = "フォード レイク ワシントン ソウル プラント"
     assert people(notation, names=names, nouns="フェスタ") == expected
+
+
+def test_a_players_position_is_what_somebody_is() -> None:
+    assert people("GK/NOUN 奈良/PLACE 竜/NOUN! に/OTHER", names="奈良") == ["奈良竜"]
