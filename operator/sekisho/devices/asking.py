@@ -15,6 +15,7 @@ T = TypeVar("T")
 NONCE_BYTES: Final = 32
 TOTAL_SECONDS: Final = 30.0
 MAX_DEVICES: Final = 16
+MAX_HANGING: Final = 4
 
 
 class AbsentError(Exception):
@@ -27,8 +28,10 @@ def ask_bounded(work: Callable[[], T], absent: T, *, seconds: float, what: str) 
     Returns `absent` where nothing is there.
 
     Raises:
-        UnavailableError: EvidenceMissing; it failed, or did not end in time.
+        UnavailableError: EvidenceMissing; it failed, did not end in time, or 4 earlier ones have not ended either.
     """
+    if sum(thread.name == what for thread in threading.enumerate()) >= MAX_HANGING:
+        raise failed(what, f"{MAX_HANGING} earlier questions are not answered yet; see the driver's log")
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def run() -> None:

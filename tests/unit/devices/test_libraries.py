@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sekisho.attester.devices import NvidiaDevices
+from sekisho.devices.asking import ask_bounded
 from sekisho.devices.nscq import read_switches
 from sekisho.devices.nvml import read_gpus
 from sekisho.errors import Reason, UnavailableError
@@ -165,6 +167,32 @@ def test_a_driver_that_fails_is_an_outage(build: Build, change: dict[str, Any], 
         read_gpus(NONCE, library=build(**change), seconds=0.4 if "SLEEP" in change else 60)
     assert caught.value.reason is Reason.EVIDENCE_MISSING
     assert caught.value.message == f"the GPU gives no evidence: {message}"
+
+
+def test_a_driver_that_hangs_is_asked_no_more_than_a_few_times() -> None:
+    answered, asked = threading.Event(), list[int]()
+
+    def hang() -> int:
+        asked.append(1)
+        answered.wait(120)
+        return 7
+
+    try:
+        for _ in range(4):
+            with pytest.raises(UnavailableError, match="the driver did not answer within 0 s"):
+                ask_bounded(hang, 0, seconds=0.001, what="hanging device")
+        with pytest.raises(UnavailableError) as caught:
+            ask_bounded(hang, 0, seconds=60, what="hanging device")
+        assert caught.value.message == (
+            "the hanging device gives no evidence: 4 earlier questions are not answered yet; see the driver's log"
+        )
+    finally:
+        answered.set()
+    for thread in threading.enumerate():
+        if thread.name == "hanging device":
+            thread.join(60)
+    assert ask_bounded(hang, 0, seconds=60, what="hanging device") == 7
+    assert len(asked) == 5
 
 
 def test_every_switch_signs_for_one_nonce_and_comes_in_the_order_of_its_name(build: Build, tls: Keys) -> None:

@@ -1,5 +1,6 @@
 """What the trust controller writes is what placement reads, and what people are told."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,13 +20,13 @@ NODE = TrustedNode("tk-1", "uid-1")
 CONFIDENTIAL = {"classification": {"level": "confidential"}}
 
 
-def decide(patch: dict[str, Any], *, any_of: list[str], age: int = 600) -> Any:
+def decide(patch: dict[str, Any], *, any_of: list[str], age: int = 600, devices: Sequence[str] = ()) -> Any:
     """Plan a service where the one node of the site carries what the patch left on it."""
     bare = {key: value for key, value in build_node("tk-1", "tokyo").labels.items() if NODE_TRUST_SUFFIX not in key}
     merged = bare | patch["labels"]
     labels = {key: value for key, value in merged.items() if value is not None}
     snapshot = take_snapshot([build_node("tk-1", "tokyo", labels=labels)], [])
-    rules = {"tiers": ["Closed"], "trust": {"anyOf": any_of, "maxAgeSeconds": age}}
+    rules = {"tiers": ["Closed"], "trust": {"anyOf": any_of, "devices": list(devices), "maxAgeSeconds": age}}
     world = replace(build_world(snapshot=snapshot), policy=build_policy(confidential=rules))
     return plan(build_service(**CONFIDENTIAL), world)
 
@@ -41,6 +42,17 @@ def test_a_label_that_is_written_places_a_service_and_its_age_is_told(tee: str) 
     assert f"{tee} verified 212 s ago" in decided.status["placement"]["because"]
     told = explain_service("legal", "review", decided.status)
     assert f"{tee} verified 212 s ago" in " ".join(told.split())
+
+
+def test_a_class_that_wants_gpus_in_confidential_mode_goes_by_their_label_and_its_age() -> None:
+    def decide_gpus(*tees: str, ago: int) -> Any:
+        return condition(
+            decide(spell_result(NODE, result(*tees, ago=ago)), any_of=["snp"], devices=["nvidia-cc"]), "Placed"
+        )
+
+    assert decide_gpus("nvidia-cc", "snp", ago=60)["status"] == "True"
+    assert decide_gpus("snp", ago=60)["reason"] == Reason.TRUST_MISSING
+    assert decide_gpus("nvidia-cc", "snp", ago=601)["reason"] == Reason.TRUST_TOO_OLD
 
 
 def test_hardware_is_called_as_policies_call_it() -> None:
