@@ -4,10 +4,10 @@ The interface is narrow on purpose: bytes in, a `Sink` for bytes out, an `Outcom
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.gateway.decide import Backend
@@ -29,6 +29,7 @@ from sekisho.gateway.wire.upstream import (
 )
 
 _HEADERS = "Content-Type: application/json\r\nAccept: */*\r\nAccept-Encoding: identity\r\nUser-Agent: sekisho-gateway"
+_Heard = TypeVar("_Heard")
 _FAILURES = (WireError, NotReachedError, TooSlowToReachError, TimeoutError, OSError)
 # Statuses by which an engine says that the request, not the engine, is at fault.
 _CALLERS_FAULT = frozenset({400, 413, 422})
@@ -74,7 +75,15 @@ class Sink(Protocol):
         ...
 
     async def write(self, data: bytes) -> None:
-        """Send bytes of the body."""
+        """Send bytes of the body; none of them where it is only to wait for a caller who is behind."""
+        ...
+
+    def push(self, data: bytes) -> bool:
+        """Send bytes of the body without waiting; False: the caller is behind, and `write` is next.
+
+        Raises:
+            ConnectionError: The caller has gone.
+        """
         ...
 
     async def end(self) -> None:
@@ -141,6 +150,35 @@ class _Way:
             await self.sink.begin(200, "text/event-stream")
         await self.sink.write(data)
         self.outcome.sent_bytes += len(data)
+
+
+class _Stream:
+    """Carries a stream that has begun, in the turn of the event loop in which each of its pieces comes."""
+
+    def __init__(self, way: _Way, framer: EventFramer, patience: Patience, idle_seconds: float) -> None:
+        self._way = way
+        self._framer = framer
+        self._patience = patience
+        self._idle_seconds = idle_seconds
+        self.failure: Exception | None = None
+
+    def tell(self, chunk: bytes) -> bytes:
+        """Return what the caller is told of what the engine said."""
+        whole, answerer = self._framer.feed(chunk), self._way.answerer
+        return answerer.feed(whole) if whole and answerer is not None else whole
+
+    def push(self, chunk: bytes) -> bool:
+        """Tell the caller, without waiting; False where it must be waited for, or where `failure` says why not."""
+        try:
+            goes_on = True
+            if whole := self.tell(chunk):
+                goes_on = self._way.sink.push(whole)
+                self._way.outcome.sent_bytes += len(whole)
+            self._patience.begin(self._idle_seconds)
+        except Exception as error:  # noqa: BLE001 - whoever waits for the stream raises it
+            self.failure = error
+            return False
+        return goes_on
 
 
 class HttpRelay:
@@ -296,23 +334,33 @@ class HttpRelay:
 
     async def _follow(self, way: _Way, framer: EventFramer, patience: Patience) -> None:
         """Carry what comes until the engine ends."""
+        seconds = self._limits.idle_seconds
+        stream = _Stream(way, framer, patience, seconds)
         # An engine may think for long before its first word, not between two.
-        seconds, answerer = self._limits.first_byte_seconds, way.answerer
-        while True:
-            patience.begin(seconds)
-            try:
-                chunk = await way.line.read()
-            except _FAILURES as error:
-                raise self._failure(way.backend, error) from error
+        patience.begin(self._limits.first_byte_seconds)
+        while not way.outcome.status:
+            chunk = await self._hear(way, way.line.read())
             patience.end()
             if not chunk:
                 return
-            seconds = self._limits.idle_seconds
-            whole = framer.feed(chunk)
-            if whole and answerer is not None:
-                whole = answerer.feed(whole)
-            if whole:
+            if whole := stream.tell(chunk):
                 await way.say(whole)
+            patience.begin(seconds)
+        while not await self._hear(way, way.line.pump(stream.push)):
+            patience.end()
+            if stream.failure is not None:
+                raise stream.failure
+            # The caller is behind.
+            await way.sink.write(b"")
+            patience.begin(seconds)
+        patience.end()
+
+    async def _hear(self, way: _Way, heard: Awaitable[_Heard]) -> _Heard:
+        """Return what came of the engine, and say in our words how it failed."""
+        try:
+            return await heard
+        except _FAILURES as error:
+            raise self._failure(way.backend, error) from error
 
     async def _next(self, line: Line, backend: Backend, seconds: float) -> bytes:
         """Return what came from the engine, empty at the end, and say in our words how it failed."""

@@ -172,16 +172,20 @@ class _HttpSink:
         # Sent together with the first of the body, which follows at once.
         self._head, self.has_begun = _spell_head(status, own, closes=self.closes), True
 
-    async def write(self, data: bytes) -> None:
+    def push(self, data: bytes) -> bool:
         # An empty chunk would be the last.
-        if not data or not self.has_begun or self._mute:
-            return
-        if self._chunked:
-            data = b"%b%x\r\n%b\r\n" % (self._head, len(data), data)
-        elif self._head:
-            data = self._head + data
-        self._head = b""
-        await self._send(data)
+        if data and self.has_begun and not self._mute:
+            if self._chunked:
+                data = b"%b%x\r\n%b\r\n" % (self._head, len(data), data)
+            elif self._head:
+                data = self._head + data
+            self._head = b""
+            self._connection.write(data)
+        return not self._connection.is_full
+
+    async def write(self, data: bytes) -> None:
+        if not self.push(data):
+            await self._connection.drain(self._stall_seconds)
 
     async def end(self) -> None:
         if not self.has_begun or self._has_ended:
@@ -189,11 +193,7 @@ class _HttpSink:
         rest = self._head + (b"0\r\n\r\n" if self._chunked and not self._mute else b"")
         self._head, self._has_ended = b"", True
         if rest:
-            await self._send(rest)
-
-    async def _send(self, data: bytes) -> None:
-        self._connection.write(data)
-        if self._connection.is_full:
+            self._connection.write(rest)
             await self._connection.drain(self._stall_seconds)
 
 

@@ -45,6 +45,7 @@ class TimedSink:
         self._sink = sink
         self._begun = begun
         self.begun_at = 0.0
+        self.push = sink.push
         self.write = sink.write
         self.end = sink.end
 

@@ -18,7 +18,7 @@ class Inbox:
         hold: Told whether the connection must be held up now; never twice the same.
     """
 
-    __slots__ = ("_body", "_held", "_hold", "_pieces", "_size", "_waiter", "failure")
+    __slots__ = ("_body", "_held", "_hold", "_pieces", "_size", "_take", "_waiter", "failure")
 
     def __init__(self, body: Body, hold: Callable[[bool], None]) -> None:
         self._body = body
@@ -27,6 +27,7 @@ class Inbox:
         self._pieces: list[bytes] = []
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
+        self._take: Callable[[bytes], bool] | None = None
         self.failure: Exception | None = None
 
     @property
@@ -48,13 +49,14 @@ class Inbox:
         except WireError as error:
             self.fail(error)
             return b""
-        if own:
-            self._pieces.append(own)
-            self._size += len(own)
-            if self._size > _MOST_WAITING and not self._held:
-                self._held = True
-                self._hold(True)
-        if own or self._body.is_done:
+        if own and self._take is not None:
+            if not self._take(own):
+                self._take = None
+                self._wake()
+        elif own:
+            self._keep(own)
+            self._wake()
+        if self._body.is_done:
             self._wake()
         return rest
 
@@ -80,15 +82,56 @@ class Inbox:
             ConnectionError: The connection ended before the body.
         """
         while not self._pieces:
-            if self._body.is_done:
+            if self._is_over():
                 return b""
-            if self.failure is not None:
-                raise self.failure
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            await self._wait()
+        return self._collect()
+
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        """Give what comes to `take` in the very turn of the event loop in which it comes: no task is woken for it.
+
+        Args:
+            take: Takes bytes; False: it wants no more for now. It must not raise.
+
+        Returns:
+            Whether the body is at its end; False where `take` wanted no more.
+
+        Raises:
+            WireError: What comes next is malformed.
+            ConnectionError: The connection ended before the body.
+        """
+        if self._pieces and not take(self._collect()):
+            return False
+        self._take = take
+        try:
+            while self._take is not None and not self._is_over():
+                await self._wait()
+            return self._take is not None
+        finally:
+            self._take = None
+
+    def _is_over(self) -> bool:
+        if self._body.is_done:
+            return True
+        if self.failure is not None:
+            raise self.failure
+        return False
+
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _keep(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size > _MOST_WAITING and not self._held:
+            self._held = True
+            self._hold(True)
+
+    def _collect(self) -> bytes:
         pieces, self._pieces, self._size = self._pieces, [], 0
         if self._held:
             self._held = False

@@ -3,7 +3,7 @@
 import asyncio
 import select
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final, Protocol, cast
@@ -159,9 +159,16 @@ class Line(asyncio.Protocol):
             WireError: It is malformed.
             ConnectionError: The engine hung up.
         """
+        return await self._asked().read()
+
+    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+        """Give what comes of the answer's body to `take`; see `Inbox.pump`."""
+        return await self._asked().pump(take)
+
+    def _asked(self) -> Inbox:
         if self._inbox is None:
             raise RuntimeError("nothing was asked")
-        return await self._inbox.read()
+        return self._inbox
 
     @property
     def may_keep(self) -> bool:

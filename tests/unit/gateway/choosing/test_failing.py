@@ -130,6 +130,9 @@ class Nowhere:
     async def begin(self, *_: Any, **__: Any) -> None:
         return
 
+    def push(self, data: bytes) -> bool:
+        return True
+
     async def write(self, data: bytes) -> None:
         return
 
