@@ -1,15 +1,22 @@
 """Changing and deleting services."""
 
 import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from e2e.calls import ask, gateway_open, make_token
 from e2e.installation import Installation
-from e2e.lifecycle.conftest import small_spec
+from e2e.lifecycle.conftest import small_spec, wait_gateway
 from e2e.observe import list_labelled, lives_of, pods_of, wait_for
 from e2e.quickstart import Quickstart
+from e2e.services import API
 
 KINDS = ("configmap", "deployment.apps", "networkpolicy.networking.k8s.io", "pod", "poddisruptionbudget.policy",
          "replicaset.apps", "service", "serviceaccount")  # fmt: skip
+
+REFUSED = re.compile(r"[45]\d\d ")
 
 
 def test_a_deleted_service_leaves_nothing(quickstart: Quickstart, installation: Installation, namespace: str) -> None:
@@ -27,12 +34,13 @@ def test_a_deleted_service_leaves_nothing(quickstart: Quickstart, installation: 
 def test_more_replicas_come_beside_the_running_one(
     quickstart: Quickstart, installation: Installation, namespace: str
 ) -> None:
-    cluster = installation.cluster
-    quickstart.serve("growing", namespace=namespace, spec=small_spec(quickstart))
+    cluster, closed = installation.cluster, {"placement": {"sites": ["tokyo-closed"]}}
+    quickstart.serve("growing", namespace=namespace, spec=small_spec(quickstart) | closed)
     installation.wait_condition("growing", "Ready", "True", namespace=namespace)
     first = lives_of(pods_of(cluster, "growing", namespace=namespace))
 
-    quickstart.serve("growing", namespace=namespace, spec=small_spec(quickstart, minReplicas=2, maxReplicas=2))
+    spec = small_spec(quickstart, minReplicas=2, maxReplicas=2) | closed
+    quickstart.serve("growing", namespace=namespace, spec=spec)
     wait_for(lambda: _summary(installation, "growing", namespace) == "2/2", "two replicas are ready", seconds=240)
     condition = installation.wait_condition("growing", "Ready", "True", namespace=namespace)
     assert condition["reason"] == "Ready"
@@ -42,10 +50,39 @@ def test_more_replicas_come_beside_the_running_one(
     budget = installation.get("poddisruptionbudget", "growing-predictor", namespace=namespace)
     assert budget["spec"]["minAvailable"] == 1
 
-    quickstart.serve("growing", namespace=namespace, spec=small_spec(quickstart, minReplicas=0))
+    with caller_of(installation, "growing", namespace) as ask_growing:
+        wait_for(lambda: not REFUSED.match(ask_growing()), "the caller's rights have arrived")
+        cluster.kubectl("delete", "pod", min(second), "-n", namespace, "--wait=false")
+        answers = [ask_growing() for _ in range(12)]
+    assert not [answer for answer in answers if REFUSED.match(answer)], "the other replica was there"
+
+    quickstart.serve("growing", namespace=namespace, spec=small_spec(quickstart, minReplicas=0) | closed)
     installation.wait_condition("growing", "Ready", "True", namespace=namespace, reason="ScaledToZero", seconds=240)
     wait_for(lambda: not pods_of(cluster, "growing", namespace=namespace), "the pods are gone", seconds=240)
     assert installation.get("networkpolicy", "growing-predictor", namespace=namespace)
+
+
+@contextmanager
+def caller_of(installation: Installation, name: str, namespace: str) -> Iterator[Callable[[], str]]:
+    """Let the namespace's default account ask a service of class internal; yield what asks once."""
+    cluster = installation.cluster
+    role, group = f"use-{namespace}", API.partition("/")[0]
+    rules = [
+        {"apiGroups": [group], "resources": ["inferenceservices"], "resourceNames": [name], "verbs": ["use"]},
+        {"apiGroups": [group], "resources": ["classificationlevels"], "resourceNames": ["internal"], "verbs": ["use"]},
+    ]
+    rbac = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": role}}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}
+    subject = {"kind": "ServiceAccount", "name": "default", "namespace": namespace}
+    installation.apply(json.dumps({**rbac, "kind": "ClusterRole", "rules": rules}))
+    installation.apply(json.dumps({**rbac, "kind": "ClusterRoleBinding", "roleRef": reference, "subjects": [subject]}))
+    token = make_token(cluster, namespace=namespace, account="default")
+    try:
+        wait_gateway(installation)
+        with gateway_open(cluster) as address:
+            yield lambda: ask(address, token, model=f"{namespace}/{name}", question="Say one word.")
+    finally:
+        cluster.kubectl("delete", "clusterrole,clusterrolebinding", role)
 
 
 def test_what_others_change_or_delete_is_put_back(

@@ -266,7 +266,7 @@ class Front:
         check_opaque(law, decided.value, asked.images)
         rules = book.rules(decided.value)
         await parts.guards.judge(rules, guarded)
-        choice = parts.choosing.choose(law, service, decided, asked.body)
+        choice = await parts.choosing.choose_soon(law, service, decided, asked.body)
         trail.backend = choice.describe()
         way = Way(choice.tier, access.redact, name_tenant(service.namespace, caller.username))
         sent = await parts.guards.mask(book, rules, way, body=asked.body, guarded=guarded)

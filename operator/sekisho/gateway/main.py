@@ -16,7 +16,7 @@ from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.gateway.access import AccessGate
 from sekisho.gateway.admission import Admission
 from sekisho.gateway.choosing.attempts import Attempts
-from sekisho.gateway.choosing.choosing import Choosing
+from sekisho.gateway.choosing.choosing import Choosing, HoldLimits
 from sekisho.gateway.choosing.experience import Experience
 from sekisho.gateway.choosing.polling import Poller, PollLimits, Watched
 from sekisho.gateway.facts import Facts
@@ -147,7 +147,9 @@ class Gateway:
         experience, watched = Experience(), Watched()
         poller = await self._stack.enter_async_context(Poller(watched, experience, PollLimits()))
         self._spawn(poller.run())
-        return Choosing(facts, experience, watched, proof_seconds=self._settings.proof_seconds)
+        settings = self._settings
+        hold = HoldLimits(settings.hold_seconds, max(1, settings.max_requests // 8))
+        return Choosing(facts, experience, watched, proof_seconds=settings.proof_seconds, hold=hold)
 
     async def _open_guards(self) -> Guards:
         settings, classifier = self._settings, None

@@ -74,6 +74,7 @@ class Settings(BaseModel):
     record_max: Size = 900 << 20
     recording: RecordingSettings = Field(default_factory=RecordingSettings)
     facts_max_age_seconds: Annotated[float, Field(ge=5, le=600)] = 30.0
+    hold_seconds: Annotated[float, Field(ge=0, le=120)] = 10.0
     proof_max_age_seconds: Annotated[int, Field(ge=2, le=86400)] = 90
     drain_delay_seconds: Annotated[float, Field(ge=0, le=600)] = 3.0
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 45.0

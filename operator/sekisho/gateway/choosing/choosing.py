@@ -1,17 +1,20 @@
 """Choose who answers a request, and look again right before each try: what held a moment ago may not hold any more."""
 
+import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sekisho.classify.lattice import DataClass
+from sekisho.errors import SekishoError, UnavailableError
 from sekisho.gateway.choosing.experience import Experience
 from sekisho.gateway.choosing.filtering import (
     Demand,
     Eligible,
     Excluded,
     Now,
+    Rule,
     describe_exclusions,
     filter_replicas,
     find_exclusion,
@@ -33,6 +36,22 @@ from sekisho.gateway.decide import (
 from sekisho.gateway.facts import Facts
 
 _MAX_RECORDED: Final = 32
+_LOOK_SECONDS: Final = 0.1
+# What a pod that has just started does not have yet, and will.
+_COMING: Final = frozenset({Rule.ISOLATION, Rule.READINESS})
+
+
+@dataclass(frozen=True, slots=True)
+class HoldLimits:
+    """How requests wait for a pod that is starting.
+
+    Attributes:
+        seconds: How long one waits; 0: not at all.
+        requests: How many wait at once; whoever comes then is refused at once, so that others find room.
+    """
+
+    seconds: float = 10.0
+    requests: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +92,19 @@ class Choice:
         return entry if evidence is None else entry | {"evidence": evidence}
 
 
+class NobodyError(UnavailableError):
+    """Nobody may answer now.
+
+    Args:
+        refusal: What the caller is told.
+        is_coming: Whether a pod of the service is starting.
+    """
+
+    def __init__(self, refusal: SekishoError, *, is_coming: bool) -> None:
+        super().__init__(refusal.reason, refusal.message)
+        self.is_coming = is_coming
+
+
 def find_backend(choice: Choice, eligible: Eligible) -> Backend:
     """Say where an eligible replica's engine answers."""
     replica = eligible.replica
@@ -87,6 +119,7 @@ class Choosing:
         experience: What was seen of replicas.
         watched: Whose engines are asked for their load.
         proof_seconds: Oldest proof of isolation that counts.
+        hold: How requests wait for a pod that is starting.
     """
 
     def __init__(
@@ -96,11 +129,14 @@ class Choosing:
         watched: Watched,
         *,
         proof_seconds: float,
+        hold: HoldLimits = HoldLimits(),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._facts = facts
         self._watched = watched
         self._proof_seconds = proof_seconds
+        self._hold = hold
+        self._held = 0
         self._clock = clock
         self.experience = experience
 
@@ -123,12 +159,47 @@ class Choosing:
         eligible, excluded = filter_replicas(replicas, demand, now)
         if not eligible:
             told = describe_exclusions(excluded)
-            raise not_ready(service, f"{service.waits} ({told})" if service.waits else told)
+            refusal = not_ready(service, f"{service.waits} ({told})" if service.waits else told)
+            raise NobodyError(refusal, is_coming=any(map(_is_coming, excluded)))
         order = self._order(service, eligible, body) if len(eligible) > 1 else eligible
         return Choice(
             service.namespace, service.name, decided.value, service.site, demand.place.tier, order, excluded,
             find_trust_age(order[0].replica, demand, now),
         )  # fmt: skip
+
+    async def choose_soon(
+        self, law: Law, service: ServiceFacts, decided: RequestClass, body: Mapping[str, Any]
+    ) -> Choice:
+        """Choose; where nobody is left but a pod is starting, wait for it within the limits.
+
+        Raises:
+            UnavailableError: ModelNotReady, as `choose` does, or because the service moved meanwhile.
+        """
+        try:
+            return self.choose(law, service, decided, body)
+        except NobodyError as error:
+            if not error.is_coming or self._held >= self._hold.requests:
+                raise
+        self._held += 1
+        try:
+            return await self._wait(law, service, decided, body)
+        finally:
+            self._held -= 1
+
+    async def _wait(self, law: Law, service: ServiceFacts, decided: RequestClass, body: Mapping[str, Any]) -> Choice:
+        until = time.monotonic() + self._hold.seconds
+        while True:
+            found = self._facts.find(service.namespace, service.name)
+            if found is None:
+                raise model_unknown(service.namespace, service.name)
+            if found.site != service.site:
+                raise _moves(found, service.site)
+            try:
+                return self.choose(law, found, decided, body)
+            except NobodyError as error:
+                if not error.is_coming or time.monotonic() >= until:
+                    raise
+            await asyncio.sleep(_LOOK_SECONDS)
 
     def _order(
         self, service: ServiceFacts, eligible: tuple[Eligible, ...], body: Mapping[str, Any]
@@ -159,7 +230,7 @@ class Choosing:
         value = law.lattice.resolve(choice.value.level, choice.value.compartments, source="the request")
         check_cleared(law, service, RequestClass(value, (), f"the request is {value}"))
         if service.site != choice.site:
-            raise not_ready(service, f"it moves from site {choice.site} to {service.site or '(none)'}")
+            raise _moves(service, choice.site)
         demand = self._demand(law, service, value, tier=choice.tier)
         replica = self._find(choice, eligible.replica)
         return find_exclusion(replica, demand, self._now(demand, (replica,)))
@@ -192,6 +263,19 @@ class Choosing:
         proofs = {item.node: self._facts.proofs_of(item.node) for item in replicas} if asked else {}
         shunned = frozenset(item.uid for item in replicas if self.experience.is_shunned(item.uid, at))
         return Now(self._clock(), self._proof_seconds, proofs, shunned)
+
+
+def _is_coming(excluded: Excluded) -> bool:
+    replica = excluded.replica
+    # A broker that has not spoken yet will; one that has said no will not change its word by itself.
+    unasked = (excluded.rule is Rule.ATTESTATION and replica.attested is None) or (
+        excluded.rule is Rule.KEY and replica.released is None
+    )
+    return not replica.ended and (unasked or excluded.rule in _COMING)
+
+
+def _moves(service: ServiceFacts, was: str) -> SekishoError:
+    return not_ready(service, f"it moves from site {was} to {service.site or '(none)'}")
 
 
 def find_url(eligible: Eligible, path: str) -> str:

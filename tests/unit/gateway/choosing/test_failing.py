@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.gateway.choosing.attempts import Attempts, Prepared, TimedSink, Tries
-from sekisho.gateway.choosing.choosing import Choosing
+from sekisho.gateway.choosing.choosing import Choosing, HoldLimits
 from sekisho.gateway.choosing.experience import Experience
 from sekisho.gateway.choosing.polling import Watched
 from sekisho.gateway.decide import Backend, RequestClass
@@ -40,10 +40,14 @@ AT = 1_800_000_000.0
 class Cluster:
     """The gateway's knowledge of a cluster, written by hand."""
 
-    def __init__(self, *, level: str = "secret", policy: Mapping[str, Any] = POLICY) -> None:
+    def __init__(
+        self, *, level: str = "secret", policy: Mapping[str, Any] = POLICY, hold: HoldLimits | None = None
+    ) -> None:
         self.facts = Facts(KubeClient(Credentials(server="http://127.0.0.1:1"), process="test"), Freshness())
         self.experience = Experience()
-        self.choosing = Choosing(self.facts, self.experience, Watched(), proof_seconds=240.0, clock=lambda: AT)
+        self.choosing = Choosing(
+            self.facts, self.experience, Watched(), proof_seconds=240.0, hold=hold or HoldLimits(0.0), clock=lambda: AT
+        )
         self.service = build_service("chat", level=level, compartments=(), site="tokyo")
         self.allowed: dict[str, bool] = {}
         for reflector in self.facts._reflectors:
