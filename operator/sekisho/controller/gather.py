@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from sekisho.api.names import DEFAULT_POLICY_NAME, name_child
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
@@ -11,6 +11,7 @@ from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from sekisho.controller.cluster import Cluster
 from sekisho.controller.reading import Reader
 from sekisho.controller.settings import Settings
+from sekisho.controller.store import version_of
 from sekisho.controller.versions import VersionLedger
 from sekisho.errors import Rejection
 from sekisho.kube.inventory import is_owned
@@ -21,6 +22,7 @@ from sekisho.kube.resources import (
     KEY_RELEASE_POLICIES,
     MODELS,
     NAMESPACES,
+    NODES,
     POLICIES,
     RUNTIMES,
     SITES,
@@ -38,6 +40,8 @@ from sekisho.plan.world import (
 from sekisho.render.settings import RenderSettings
 
 Raw = Mapping[str, Any]
+# Beside namespace, Model and pods of a service, which are looked at one by one.
+_LAW: Final = (POLICIES, SITES, RUNTIMES, NODES, EVIDENCE_POLICIES, KEY_RELEASE_POLICIES, DATA_GRANTS)
 
 
 class Gatherer:
@@ -95,6 +99,20 @@ class Gatherer:
             replica_failures=read_replica_failures(children.get("Deployment")),
             owners=self._owners_of(obj),
             tenants=self._tenants_of(obj),
+        )
+
+    def mark_of(self, obj: ServiceObject) -> tuple[object, ...]:
+        """Return what differs once anything but the use of nodes is known that could make another plan of a service."""
+        cluster, stores = self._cluster, self._cluster.stores
+        model = model_name_of(obj.spec)
+        raws = (stores[NAMESPACES].get(("", obj.namespace)), stores[MODELS].get((obj.namespace, model)))
+        return (
+            *(stores[resource].shown_version for resource in _LAW),
+            *(version_of(raw) if raw is not None else None for raw in raws),
+            self._ledger.of(obj.namespace),
+            cluster.foreign_policies(obj.namespace),
+            cluster.pods_of(obj.namespace, obj.name),
+            self.render_settings(),
         )
 
     def grant_world(self) -> GrantWorld:

@@ -114,16 +114,19 @@ class ServiceLoop:
         if raw is None or "deletionTimestamp" in raw["metadata"]:
             return Outcome()
         obj, planned, changes = self._plan(raw)
+        known = self._gatherer.mark_of(obj)
         if changes.count and not self._is_fresh(name):
             shown, raw = raw, await self._read_anew(name)
             if raw is None or "deletionTimestamp" in raw["metadata"]:
                 return Outcome()
             if raw is not shown:
                 obj, planned, changes = self._plan(raw)
+                known = self._gatherer.mark_of(obj)
         if planned.workload and self._cluster.child(DEPLOYMENTS, obj.namespace, name_child(obj.name)) is None:
             if not await self._learn_class(obj):
                 return Outcome(again_after_seconds=FRESH_SECONDS)
-            obj, planned, changes = self._plan(raw)
+            if self._gatherer.mark_of(obj) != known:
+                obj, planned, changes = self._plan(raw)
         try:
             await self._apply(obj, changes)
         except RefusedError as error:

@@ -24,12 +24,16 @@ def render_workload(blueprint: Blueprint, *, live: Mapping[str, Any] | None) -> 
     """Render the rest; `live` is the Deployment as the server shows it."""
     wanted = override_registry(blueprint.agent_image, blueprint.settings.registry)
     fresh = replace(blueprint, agent_image=wanted)
-    image = choose_agent_image(render_template(fresh), live, wanted=wanted, by_digest=blueprint.by_digest)
-    chosen = replace(fresh, agent_image=image)
+    template = render_template(fresh)
+    image = choose_agent_image(template, live, wanted=wanted, by_digest=blueprint.by_digest)
+    chosen = fresh
+    if image != wanted:
+        chosen = replace(fresh, agent_image=image)
+        template = render_template(chosen)
     return (
         render_service_account(chosen),
         render_config(chosen),
         render_service(chosen),
         render_disruption_budget(chosen),
-        render_deployment(chosen),
+        render_deployment(chosen, template=template),
     )

@@ -20,14 +20,18 @@ _AGENT_TMP_LIMIT = "64Mi"
 _TOKEN_SECONDS = 600
 
 
-def render_deployment(blueprint: Blueprint) -> dict[str, Any]:
+def render_deployment(blueprint: Blueprint, *, template: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Render the Deployment.
 
     GPUs and nodes of one's own cannot be had twice, so there the old pod goes before the new one comes. Elsewhere it
     goes first only where it serves nobody: a pod that never gets ready would else keep the room of the one to follow.
+
+    Args:
+        blueprint: What is rendered.
+        template: The template of its pods, where it is rendered already.
     """
     scarce = blueprint.needs.gpus > 0 or blueprint.tenancy == "Dedicated"
-    template = render_template(blueprint)
+    template = template or render_template(blueprint)
     metadata = render_metadata(blueprint, render_labels(blueprint))
     metadata["annotations"] = {TEMPLATE_DIGEST_ANNOTATION: digest_without_agent(template)}
     return stamp(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from sekisho.controller import loop as controller_loop
 from sekisho.controller.cluster import Cluster
 from sekisho.controller.gather import Gatherer
 from sekisho.controller.loop import ServiceLoop
@@ -28,6 +29,7 @@ from sekisho.kube.resources import (
     SITES,
     Resource,
 )
+from sekisho.plan.inferenceservice import plan
 from tests.unit.plan.seals import AT, URI, plain_inspection
 from tests.unit.plan.worlds import POLICY, SITE_KEY
 
@@ -49,9 +51,10 @@ SPECS: dict[Resource, tuple[str, dict[str, Any]]] = {
 }
 
 
-def build(name: str, version: int, *, namespace: str = "", **parts: Any) -> dict[str, Any]:
+def build(name: str, version: int, *, namespace: str = "", generation: int = 1, **parts: Any) -> dict[str, Any]:
     labels = parts.pop("labels", {})
-    meta = {"name": name, "uid": f"uid-{name}", "resourceVersion": str(version), "generation": 1, "labels": labels}
+    seen = {"resourceVersion": str(version), "generation": generation}
+    meta = {"name": name, "uid": f"uid-{name}", **seen, "labels": labels}
     return {"metadata": {**meta, **({"namespace": namespace} if namespace else {})}, **parts}
 
 
@@ -70,6 +73,7 @@ class Rig:
     read: list[str] = field(default_factory=list)
     applied: list[dict[str, Any]] = field(default_factory=list)
     routed: list[Change] = field(default_factory=list)
+    shown_late: list[tuple[Resource, dict[str, Any]]] = field(default_factory=list)
     loop: ServiceLoop | None = None
 
     def show(self, resource: Resource, raw: dict[str, Any]) -> None:
@@ -89,6 +93,8 @@ class Rig:
         if request.method == "GET":
             key = "/".join(request.path.split("/")[-2:])
             self.read.append(key)
+            for resource, raw in self.shown_late:
+                self.cluster.note(self.cluster.stores[resource].show("MODIFIED", raw))
             found = self.live.get(key)
             return web.json_response(found or {"message": "not there"}, status=200 if found else 404)
         body = await request.json()
@@ -184,3 +190,38 @@ async def test_nothing_is_read_and_no_pod_made_before_the_depot_has_looked_at_th
     await rig.reconcile()
     assert rig.read == []
     assert {item["kind"] for item in rig.applied} == {"NetworkPolicy"}
+
+
+async def test_a_policy_that_the_watch_shows_during_the_live_reads_counts(rig: Rig) -> None:
+    rig.show_all(DIRECT)
+    name, body = SPECS[POLICIES]
+    rig.shown_late.append((POLICIES, build(name, 9, generation=2, spec={**body, "unlabelled": "confidential"})))
+    await rig.reconcile()
+    assert rig.class_of_pods() == "confidential"
+
+
+async def test_a_site_that_the_watch_shows_changed_during_the_live_reads_is_not_taken_for_what_it_was(rig: Rig) -> None:
+    rig.show_all(DIRECT)
+    name, body = SPECS[SITES]
+    rig.shown_late.append((SITES, build(name, 9, generation=2, spec={**body, "tier": "ManagedApi"})))
+    await rig.reconcile()
+    assert {item["kind"] for item in rig.applied} <= {"NetworkPolicy", INFERENCE_SERVICES.kind}
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_first_pods_are_planned_anew_only_where_the_live_reads_took_time_enough_for_news(
+    rig: Rig, late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.show_all(DIRECT)
+    if late:
+        rig.shown_late.append((NODES, build("n2", 9, labels={SITE_KEY: "tokyo"})))
+    planned: list[Any] = []
+
+    def count(obj: Any, world: Any) -> Any:
+        planned.append(world)
+        return plan(obj, world)
+
+    monkeypatch.setattr(controller_loop, "plan", count)
+    await rig.reconcile()
+    assert len(planned) == 1 + late
+    assert rig.class_of_pods() == "internal"
