@@ -331,6 +331,7 @@ def test_any_bytes_are_read_or_refused_in_bounds(log: bytes) -> None:
     assert peak < MIB
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(st.lists(JSON | st.builds(lambda more: {**GOOD, **more}, st.dictionaries(st.sampled_from([*GOOD]), JSON))))
 def test_any_json_is_read_or_refused(value: list[Any]) -> None:

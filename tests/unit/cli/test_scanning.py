@@ -219,6 +219,7 @@ def test_the_progress_of_a_scan_is_shown_with_rate_and_remaining_time(bench: Ben
     assert {"bytesPerSecond", "secondsLeft"} <= set(event)
 
 
+@pytest.mark.slow
 def test_sealing_signs_the_scan_the_declarations_and_the_bill_into_the_manifest(bench: Bench) -> None:
     assert seal(bench, *DECLARED, *EVALUATED).exit_code == 0
     manifest = parse_manifest((bench.out / "sekisho.json").read_bytes())
