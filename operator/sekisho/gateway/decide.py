@@ -121,20 +121,21 @@ class Ceiling:
     compartments: frozenset[str]
 
 
-def read_law(spec: Mapping[str, Any], digest: str, names: Tagger | None = None) -> Law:
+def read_law(spec: Mapping[str, Any], digest: str, names: Tagger | None = None, *, key: bytes = b"") -> Law:
     """Read the policy in force.
 
     Args:
         spec: Of the policy.
         digest: What records name it by.
         names: What knows names of people and places; None: nobody does.
+        key: Of this process, by which its guards remember texts.
 
     Raises:
         UnavailableError: It cannot be read or held to; without a law nothing is relayed.
     """
     try:
         policy = ClassificationPolicySpec.model_validate(spec)
-        return Law(Lattice.of(policy), digest, policy, Rulebook(policy, names))
+        return Law(Lattice.of(policy), digest, policy, Rulebook(policy, names, key=key))
     except RefusedError as error:
         raise UnavailableError(error.reason, f"nothing is relayed: {error.message}") from None
     except ValidationError:

@@ -4,6 +4,7 @@ Knowledge that was not confirmed for too long is not used.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -126,7 +127,7 @@ class Facts:
     def _keep_policy(self, raw: Raw) -> Law | UnavailableError:
         try:
             spec = raw.get("spec") or {}
-            return read_law(spec, digest_of(spec), self._names)
+            return read_law(spec, digest_of(spec), self._names, key=os.urandom(32))
         except UnavailableError as error:
             return error
 

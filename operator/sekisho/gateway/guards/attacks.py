@@ -28,6 +28,7 @@ from sekisho.gateway.guards.attack_rules import (
     TOOL_RULE,
     TRUSTED,
 )
+from sekisho.gateway.guards.memory import Memory
 from sekisho.gateway.guards.quoting import find_quoted
 from sekisho.gateway.guards.texts import Text
 from sekisho.redact.fold import fold
@@ -85,15 +86,34 @@ class Verdict:
         return f"{self.rule} at offset {self.offset} of {self.path}"
 
 
-def find_attacks(texts: Iterable[Text]) -> tuple[Verdict, ...]:
-    """Return what the rules find in the texts that did not come from whoever set the model up."""
+# Rules and offsets, of one text.
+Found = tuple[tuple[str, int], ...]
+
+
+def find_attacks(texts: Iterable[Text], memory: Memory[Found] | None = None) -> tuple[Verdict, ...]:
+    """Return what the rules find in the texts that did not come from whoever set the model up.
+
+    Args:
+        texts: Of one request.
+        memory: Of texts that were looked into before; None: there is none.
+    """
     found: list[Verdict] = []
     for text in texts:
         if text.role not in TRUSTED:
-            found.extend(_look(text))
+            found.extend(_look(text) if memory is None else _recall(text, memory))
         if len(found) >= _MAX_VERDICTS:
             break
     return tuple(found[:_MAX_VERDICTS])
+
+
+def _recall(text: Text, memory: Memory[Found]) -> Iterator[Verdict]:
+    name = memory.name(text.value, "tool" if text.role == "tool" else "said")
+    known = memory.get(name)
+    if known is None:
+        known = tuple((verdict.rule, verdict.offset) for verdict in _look(text))
+        if len(known) <= _MAX_VERDICTS:
+            memory.keep(name, known)
+    return (Verdict(rule, text.path, offset) for rule, offset in known)
 
 
 def _look(text: Text) -> Iterator[Verdict]:

@@ -4,6 +4,7 @@ Long texts are looked into beside the loop, so that one caller's do not hold up 
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,11 +15,12 @@ from sekisho.classify.rules import EffectiveRules
 from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.gateway.dialects.answers import Answerer
 from sekisho.gateway.guards.answering import AnswerFilter, HeldAnswerer
-from sekisho.gateway.guards.attacks import Verdict, find_attacks
+from sekisho.gateway.guards.attacks import Found, Verdict, find_attacks
 from sekisho.gateway.guards.classifier import Classifier, Judgement
 from sekisho.gateway.guards.inspect import Inspection, inspect_request
 from sekisho.gateway.guards.masking import find_words, mask_body, open_redaction
 from sekisho.gateway.guards.masterkey import MasterKey
+from sekisho.gateway.guards.memory import Memory
 from sekisho.gateway.guards.rulebook import Rulebook, Surveys
 from sekisho.gateway.guards.texts import Text, find_opaque, find_texts, wants_json
 from sekisho.redact.categories import Category
@@ -98,6 +100,7 @@ class Guards:
     def __init__(self, key: MasterKey, classifier: Classifier | None = None) -> None:
         self._key = key
         self._classifier = classifier
+        self._attacks: Memory[Found] = Memory(os.urandom(32))
         # Kept as long as somebody works or waits.
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="guards")
@@ -121,7 +124,7 @@ class Guards:
         """
         if rules.prompt_attacks == "Off":
             return
-        guarded.verdicts = await self._beside(guarded, lambda: find_attacks(guarded.texts))
+        guarded.verdicts = await self._beside(guarded, lambda: find_attacks(guarded.texts, self._attacks))
         refuses = rules.prompt_attacks == "Refuse"
         if refuses and guarded.verdicts:
             raise _attack(f"{guarded.verdicts[0]}")

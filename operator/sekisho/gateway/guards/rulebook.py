@@ -1,6 +1,5 @@
 """What one policy asks of guards, read once and used for every request under it. Pure."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -10,6 +9,7 @@ from sekisho.classify.lattice import DataClass
 from sekisho.classify.rules import EffectiveAnswers, EffectiveRules, rules_of
 from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.gateway.guards.inspect import Raising, read_raisings
+from sekisho.gateway.guards.memory import Memory
 from sekisho.gateway.guards.window import Watch
 from sekisho.redact.categories import BY_TAGGER, Category, Selection, select
 from sekisho.redact.custom import Custom, compile_custom, join_customs
@@ -21,10 +21,8 @@ from sekisho.redact.spans import Span
 _MAX_KEPT: Final = 512
 _MAX_TENANTS: Final = 32
 _TENANT_BYTES: Final = 8 << 20
-# Looking at a shorter text takes no longer than remembering it; with more finds than that a text is looked at anew.
-_SHORT: Final = 128
+# With more finds than that a text is looked at anew.
 _MAX_SPANS: Final = 64
-_MAX_SEEN: Final = 4096
 _MAX_SURVEYED: Final = 20_000
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -60,6 +58,7 @@ class Rulebook:
         spec: The policy.
         names: What knows names of people and places; None: nobody does.
         tenant: What a tenant wants found beside what the policy's own dictionary says.
+        key: Of this process, by which texts are remembered (see `Memory`).
 
     Raises:
         RefusedError: `PolicyInvalid`, a class is to be raised for names, and nothing here knows any; or for what a
@@ -67,7 +66,12 @@ class Rulebook:
     """
 
     def __init__(
-        self, spec: ClassificationPolicySpec, names: Tagger | None = None, tenant: Custom | None = None
+        self,
+        spec: ClassificationPolicySpec,
+        names: Tagger | None = None,
+        tenant: Custom | None = None,
+        *,
+        key: bytes = b"",
     ) -> None:
         self._spec = spec
         self._names = names
@@ -80,7 +84,8 @@ class Rulebook:
         wanted = frozenset(Category) - BY_TAGGER | raised
         self._demand_dictionary(raised)
         self._inspector = Redactor(Selection(wanted), self._custom, names)
-        self._seen: dict[bytes, tuple[Survey, Sequence[Span]]] = {}
+        self._key = key
+        self._seen: Memory[tuple[Survey, Sequence[Span]]] = Memory(key)
         self._rules: dict[DataClass, EffectiveRules] = {}
         self._redactors: dict[frozenset[str], Redactor] = {}
 
@@ -97,19 +102,18 @@ class Rulebook:
         return _keep(
             self._tenants,
             dictionaries,
-            lambda: Rulebook(self._spec, self._names, join_customs(map(_compile, dictionaries))),
+            lambda: Rulebook(self._spec, self._names, join_customs(map(_compile, dictionaries)), key=self._key),
         )
 
     def find(self, text: str, surveys: Surveys | None = None) -> Sequence[Span]:
         """Return what stands in a text of a request; `surveys` keeps it for what else looks into this request.
 
-        A conversation brings its earlier turns along each time: where something stands in a text is remembered by the
-        text's digest, never the text.
+        Where something stands in a text is remembered for the turns that follow.
         """
-        digest = _digest(text)
-        seen = self._seen.get(digest) if digest is not None else None
+        name = self._seen.name(text, "found")
+        seen = self._seen.get(name)
         if seen is None:
-            seen = self._remember(digest, self._inspector.survey(text))
+            seen = self._remember(name, self._inspector.survey(text))
         if surveys is not None:
             surveys.keep(text, seen[0])
         return seen[1]
@@ -126,18 +130,15 @@ class Rulebook:
             known = surveys.get(text)
             survey = redactor.survey(text, known)
             if survey is not known:
-                self._remember(_digest(text), survey)
+                self._remember(self._seen.name(text, "found"), survey)
             return redactor.choose(survey)
 
         return find
 
-    def _remember(self, digest: bytes | None, survey: Survey) -> tuple[Survey, Sequence[Span]]:
+    def _remember(self, name: bytes | None, survey: Survey) -> tuple[Survey, Sequence[Span]]:
         seen = survey, self._inspector.choose(survey)
-        if digest is not None and len(survey.spans) <= _MAX_SPANS:
-            if len(self._seen) >= _MAX_SEEN:
-                # The older half is forgotten.
-                self._seen = dict(list(self._seen.items())[_MAX_SEEN // 2 :])
-            self._seen[digest] = seen
+        if len(survey.spans) <= _MAX_SPANS:
+            self._seen.keep(name, seen)
         return seen
 
     def rules(self, value: DataClass) -> EffectiveRules:
@@ -170,13 +171,6 @@ class Rulebook:
         if answers.examine == "Off":
             return None
         return Watch(self.redactor(answers.detect).inspect, ends=answers.found == "End")
-
-
-def _digest(text: str) -> bytes | None:
-    """Return a text's name in memory, None for one that is not worth remembering."""
-    if len(text) < _SHORT:
-        return None
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).digest()
 
 
 def _compile(item: Dictionary) -> Custom | None:

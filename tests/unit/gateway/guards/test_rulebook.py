@@ -7,7 +7,7 @@ import pytest
 from sekisho.access.dictionaries import Dictionary
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.errors import Reason, RefusedError, UnavailableError
-from sekisho.gateway.guards import rulebook
+from sekisho.gateway.guards import memory
 from sekisho.gateway.guards.rulebook import Rulebook
 from sekisho.redact.categories import Category
 from sekisho.redact.spans import Span
@@ -118,13 +118,13 @@ def test_a_turn_that_comes_again_is_looked_into_once_and_found_the_same() -> Non
 
 
 def test_what_is_remembered_is_bounded_and_holds_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rulebook, "_MAX_SEEN", 10)
+    monkeypatch.setattr(memory, "_MAX_KEPT", 10)
     book = build_book()
     texts = [f"taro{at}@example.co.jp " + "word " * 40 for at in range(25)]
     found = [book.find(text) for text in texts]
     assert len(book._seen) <= 10
     assert [book.find(text) for text in texts] == found
-    assert "taro" not in repr(book._seen)
+    assert "taro" not in repr(book._seen._kept)
     many = "taro@example.co.jp " * 100
     assert len(book.find(many)) == len(book.find(many)) == 100
-    assert all(len(survey.spans) < 100 for survey, _ in book._seen.values())
+    assert all(len(survey.spans) < 100 for survey, _ in book._seen._kept.values())
