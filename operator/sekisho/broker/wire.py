@@ -110,7 +110,7 @@ def parse_proof_body(data: bytes, *, purpose: str) -> Proof:
     fields = Fields.of(value, name=_NAME, known=("challenge", "evidence", "isolation", "question", *keyed))
     if not isinstance(value["isolation"], str):
         raise fields.refuse("isolation", "is not text")
-    isolation = value["isolation"].encode(errors="replace")
+    isolation = value["isolation"].encode()  # canonical text is Unicode
     if len(isolation) > MAX_PROOF_BYTES:
         raise fields.refuse("isolation", f"has {len(isolation)} bytes, {MAX_PROOF_BYTES} are allowed")
     return Proof(

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import threading
 from typing import Any
 
@@ -13,7 +14,7 @@ from sekisho.attest.verifiers.select import Collateral
 from sekisho.broker import announcing, verifying
 from sekisho.broker.announcing import Announcer
 from sekisho.broker.verifying import Verifier, check_bound, digest_evidence, verify_by
-from sekisho.broker.wire import parse_ask, parse_proof_body
+from sekisho.broker.wire import encode_body, parse_ask, parse_proof_body
 from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.kube.conditions import PodCondition
 from sekisho.seal.canonical import encode_canonical
@@ -46,10 +47,63 @@ async def test_a_body_that_is_not_as_it_must_be_is_refused_by_its_first_fault(ca
         parse_proof_body(encode_canonical(await build_body() | change), purpose="release")
 
 
+async def test_a_body_of_signs_that_are_none_is_not_read() -> None:
+    body = json.dumps(await build_body() | {"isolation": "\ud800"}, sort_keys=True, separators=(",", ":"))
+    with pytest.raises(RefusedError, match="has no canonical spelling as JSON") as caught:
+        parse_proof_body(body.encode(), purpose="release")
+    assert caught.value.reason is Reason.SEAL_INVALID
+
+
+async def test_parts_of_a_body_may_be_as_long_as_they_are_allowed() -> None:
+    body = await build_body()
+    key_file = "A" * (4 * 21846)
+    proof = parse_proof_body(
+        encode_canonical(body | {"isolation": "x" * 65536, "challenge": "c" * 64}), purpose="release"
+    )
+    assert (len(proof.isolation), len(proof.challenge)) == (65536, 64)
+    question = body["question"] | {"model": "m" * 255, "version": 1, "class": "c" * 1024}
+    context = parse_ask(encode_canonical({"purpose": "release", "question": question})).question.context
+    assert (len(context.model), context.version, len(context.data_class)) == (255, 1, 1024)
+    with pytest.raises(RefusedError) as caught:
+        parse_ask(encode_canonical({"purpose": "release", "question": question | {"keyFile": key_file}}))
+    assert caught.value.message == "sekisho.key.json has 65538 bytes, 65536 are allowed"
+
+
+@pytest.mark.parametrize(
+    ("purpose", "message"),
+    [
+        ("anything", "purpose is not one of release, renew, evicted"),
+        ("p" * 16, "purpose is not one of release, renew, evicted"),
+        ("p" * 17, "the request.purpose has 17 bytes, 1 to 16 are allowed"),
+    ],
+)
+async def test_a_purpose_of_nobody_is_refused(purpose: str, message: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        parse_ask(encode_canonical({"purpose": purpose, "question": (await build_body())["question"]}))
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("size", "message"), [(1 << 20, "is not JSON"), ((1 << 20) + 1, "has 1048577 bytes, 1048576 are")]
+)
+def test_a_body_has_up_to_a_mebibyte(size: int, message: str) -> None:
+    for read in (parse_ask, lambda data: parse_proof_body(data, purpose="renew")):
+        with pytest.raises(RefusedError, match=message):
+            read(b" " * size)
+
+
+def test_an_answer_is_spelt_canonically() -> None:
+    assert encode_body({"b": 1, "a": "é"}) == '{"a":"é","b":1}'.encode()
+
+
 async def test_a_question_is_read_strictly() -> None:
     question = (await build_body())["question"]
     for change, message in (
         ({"keyFile": "!"}, "is not base64"),
+        ({"keyFile": "A" * (4 * 21846 + 1)}, "has 87385 bytes, 1 to 87384 are allowed"),
+        ({"model": "m" * 256}, "has 256 bytes, 1 to 255 are allowed"),
+        ({"class": "c" * 1025}, "has 1025 bytes, 1 to 1024 are allowed"),
+        ({"class": "secret+b+a"}, 'the question.class is "secret'),
         ({"version": 0}, "is 0"),
         ({"manifestDigest": "sha256:1"}, "not spelt as this format asks"),
         ({"class": ""}, "has 0 bytes"),
@@ -80,9 +134,9 @@ async def test_a_pod_that_goes_away_meanwhile_leaves_an_end_on_record() -> None:
         await task
     go_on.set()
     await broker.settle()
-    assert [(item["kind"], item.get("ended")) for item in world.book.entries] == [
-        ("release", None),
-        ("release-end", "cancelled"),
+    assert [(item["kind"], item["id"], item.get("ended")) for item in world.book.entries] == [
+        ("release", world.book.entries[0]["id"], None),
+        ("release-end", world.book.entries[0]["id"], "cancelled"),
     ]
 
 

@@ -5,10 +5,12 @@ import json
 import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sekisho.broker import jwe
 from sekisho.broker.jwe import derive_wrapping_key, encrypt, parse_guest_key
 from sekisho.errors import Reason, RefusedError
 from tests.unit.attest.authorities import rsa_key
@@ -46,6 +48,25 @@ def test_a_key_that_cannot_be_used_is_refused(key: dict[str, str], message: str)
 def test_the_guest_opens_its_answer(kind: str) -> None:
     guest = GUESTS[kind]
     assert guest.open(encrypt(b"data key", parse_guest_key(guest.jwk()))) == b"data key"
+
+
+@pytest.mark.parametrize(("bits", "right"), [(8192, True), (8193, False)])
+def test_a_guests_key_has_up_to_8192_bits(bits: int, right: bool) -> None:
+    size = (bits + 7) // 8
+    key = {"kty": "RSA", "alg": "RSA-OAEP-256", "n": spell((1 << bits) - 1, size), "e": spell(65537, 3)}
+    if right:
+        assert isinstance(parse_guest_key(key), RSAPublicKey)
+        return
+    with pytest.raises(RefusedError, match="it has 8193 bits, 2048 to 8192 can be used"):
+        parse_guest_key(key)
+
+
+def test_parts_of_an_answer_have_the_sizes_of_the_standard() -> None:
+    for _ in range(8):  # whatever letters they end in
+        answer = encrypt(b"k" * 32, parse_guest_key(GOOD))
+        sizes = {part: len(unspell(answer[part])) for part in ("encrypted_key", "iv", "ciphertext", "tag")}
+        assert sizes == {"encrypted_key": 40, "iv": 12, "ciphertext": 32, "tag": 16}
+    assert jwe._spell(b"\0\0\x31") == "AAAx"
 
 
 @pytest.mark.parametrize("kind", ["P-256", "P-521"])

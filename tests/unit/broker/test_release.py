@@ -1,6 +1,5 @@
 """The way of a release: what gets a key, and everything that gets none, each with its reason."""
 
-import asyncio
 import base64
 import logging
 import threading
@@ -109,22 +108,6 @@ async def test_a_released_key_is_told_in_the_log_by_pod_grants_and_lease(caplog:
         "namespace": NAMESPACE, "pod": POD, "service": SERVICE, "owner": "owners/reviewer", "tenant": "legal/contracts",
         "lease_seconds": 600, "id": world.book.entries[0]["id"],
     }  # fmt: skip
-
-
-async def test_a_pod_that_leaves_while_its_key_is_opened_is_recorded_by_the_same_id() -> None:
-    world = World()
-    broker, agent = world.build_broker(), Agent(world)
-    opened, leave = threading.Event(), threading.Event()
-    world.vault.before = lambda: (opened.set(), leave.wait(60))
-    task = asyncio.create_task(agent.get(broker))
-    await asyncio.to_thread(opened.wait, 60)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    leave.set()
-    await broker.settle()
-    entry, end = world.book.entries
-    assert end == {"kind": "release-end", "id": entry["id"], "ended": "cancelled"}
 
 
 async def test_what_cannot_be_recorded_is_not_released_and_the_key_service_is_not_asked() -> None:

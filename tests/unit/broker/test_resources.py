@@ -32,6 +32,11 @@ DOCUMENT: dict[str, Any] = {"uri": "kbs:///default/key/1", "question": QUESTION}
         (DOCUMENT | {"more": 1}, Reason.REQUEST_INVALID, "it is not an object of uri and question, and content where"),
         (DOCUMENT | {"content": spell(CONTENT)}, Reason.REQUEST_INVALID, f"the digest {digest_content(CONTENT)}, not"),
         (DOCUMENT | {"content": "*"}, Reason.REQUEST_INVALID, "its content is not base64"),
+        (
+            DOCUMENT | {"question": SECRET_QUESTION, "content": f"{spell(CONTENT)[:4]}\n{spell(CONTENT)[4:]}"},
+            Reason.REQUEST_INVALID,
+            "its content is not base64",
+        ),
         (DOCUMENT | {"content": 7}, Reason.REQUEST_INVALID, "its content is not base64 of 1 to 32796 bytes"),
         (DOCUMENT | {"content": ""}, Reason.REQUEST_INVALID, "its content is not base64 of 1 to 32796 bytes"),
         (DOCUMENT | {"content": spell(bytes(32797))}, Reason.REQUEST_INVALID, "not base64 of 1 to 32796 bytes"),
@@ -47,6 +52,14 @@ def test_a_document_that_is_spelt_otherwise_is_refused(data: Any, reason: Reason
         parse_document(data if isinstance(data, bytes) else json.dumps(data).encode())
     assert caught.value.reason is reason
     assert message in caught.value.message
+
+
+@pytest.mark.parametrize("size", [1, 32796])
+def test_content_may_be_as_small_and_as_large_as_is_allowed(size: int) -> None:
+    content = bytes(size)
+    question = QUESTION | {"manifestDigest": digest_content(content)}
+    data = json.dumps(DOCUMENT | {"question": question, "content": spell(content)}).encode()
+    assert parse_document(data.ljust(MAX_DOCUMENT_BYTES))[1].content == content
 
 
 def test_a_secret_is_read_with_its_content(tmp_path: Path) -> None:
@@ -95,6 +108,17 @@ def test_a_document_that_cannot_be_read_hides_no_other(tmp_path: Path, caplog: p
     (tmp_path / "notes.txt").write_text("not looked at")
     assert Resources(tmp_path, clock=Clock()).find("default/key/1")
     assert [record.file for record in caplog.records] == ["a.json", "b.json"]  # type: ignore[attr-defined]
+    assert {record.getMessage() for record in caplog.records} == {"a resource cannot be read"}
+    assert "it is not an object of uri and question" in vars(caplog.records[0])["detail"]
+
+
+def test_a_document_that_is_too_long_is_not_read_by_its_beginning(tmp_path: Path) -> None:
+    whole = json.dumps(DOCUMENT).encode()
+    (tmp_path / "one.json").write_bytes(whole.ljust(MAX_DOCUMENT_BYTES + 1))
+    (tmp_path / "two.json").write_bytes(whole.replace(b"/key/1", b"/key/2").ljust(MAX_DOCUMENT_BYTES))
+    resources = Resources(tmp_path, clock=Clock())
+    assert refused(resources, "default/key/1") == "no document speaks of resource default/key/1"
+    assert resources.find("default/key/2")
 
 
 def test_a_folder_that_changes_is_read_anew(tmp_path: Path) -> None:

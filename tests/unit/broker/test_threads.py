@@ -70,6 +70,8 @@ async def test_threads_end_when_they_are_closed_and_hold_up_no_process() -> None
     threads = Threads(2, name="ending")
     worker = await threads.run(threading.current_thread)
     assert worker.daemon
+    while threads._idle != 1:  # until it waits for work: it has to be woken
+        await asyncio.sleep(0.001)
     threads.close()
     await asyncio.to_thread(worker.join, PATIENCE)
     assert not worker.is_alive()
