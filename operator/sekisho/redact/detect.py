@@ -114,6 +114,9 @@ _RULES: Final[dict[str, Rule]] = {
 _MAY_HIDE: Final = frozenset({"iban", "ip6", "ip", "block", "key", "lone"})
 
 
+Fold = Callable[[str], Folded]
+
+
 class Tagger(Protocol):
     """What knows names; it may hold a dictionary of many megabytes, and is the same in all threads."""
 
@@ -154,12 +157,13 @@ class Detector:
         """Return what is found in a text of any content, without overlaps, by offsets of the text itself."""
         return self.choose(self.survey(text))
 
-    def survey(self, text: str, known: Survey | None = None) -> Survey:
+    def survey(self, text: str, known: Survey | None = None, *, fold: Fold = fold) -> Survey:
         """Look into a text of any content for everything, for names where some are wanted.
 
         Args:
             text: What to look into.
             known: What is known of it by a detector with the same `custom` and `names`; only what lacks is looked for.
+            fold: Folds, or knows what that comes to.
         """
         names = None if self.categories.isdisjoint(BY_TAGGER) else self.names
         if known is not None and (known.named or names is None):

@@ -5,7 +5,8 @@ from typing import Final
 from sekisho.errors import Reason, RefusedError
 from sekisho.redact.categories import BY_TAGGER, Selection
 from sekisho.redact.custom import Custom
-from sekisho.redact.detect import Detector, Survey, Tagger
+from sekisho.redact.detect import Detector, Fold, Survey, Tagger
+from sekisho.redact.fold import fold
 from sekisho.redact.placeholders import ConversationKey
 from sekisho.redact.session import Find, Redaction
 from sekisho.redact.spans import Span
@@ -41,9 +42,9 @@ class Redactor:
         """Return what is found in a text, without overlaps, by offsets of the text itself."""
         return self._detector.detect(text)
 
-    def survey(self, text: str, known: Survey | None = None) -> Survey:
+    def survey(self, text: str, known: Survey | None = None, *, fold: Fold = fold) -> Survey:
         """Return all that stands in a text; see `Detector.survey`."""
-        return self._detector.survey(text, known)
+        return self._detector.survey(text, known, fold=fold)
 
     def choose(self, survey: Survey) -> tuple[Span, ...]:
         """Return what `inspect` returns of the surveyed text."""

@@ -31,6 +31,7 @@ from sekisho.gateway.guards.attack_rules import (
 from sekisho.gateway.guards.memory import Memory
 from sekisho.gateway.guards.quoting import find_quoted
 from sekisho.gateway.guards.texts import Text
+from sekisho.redact.detect import Fold
 from sekisho.redact.fold import fold
 
 _MAX_ENCODED: Final = 8
@@ -68,6 +69,8 @@ _AROUND: Final = 200
 _NEAR: Final = 80
 _MAX_ABOUT: Final = 64
 _HIDDEN: Final = re2.compile(HIDDEN.encode())
+# What all of these signs begin with in UTF-8.
+_HIDDEN_BYTES: Final = (b"\xe2\x80", b"\xe2\x81", b"\xef\xb8", b"\xef\xbb", b"\xf3\xa0")
 # Whether there may be any of these: RE2 tells in one pass.
 _ENCODED: Final = _compile(
     r"[A-Za-z0-9+/_-]{24}|(?:[0-9A-Fa-f]{2}[ :]?){16}|%[0-9A-Fa-f]{2}[A-Za-z0-9.+-]{0,64}%[0-9A-Fa-f]{2}"
@@ -90,33 +93,36 @@ class Verdict:
 Found = tuple[tuple[str, int], ...]
 
 
-def find_attacks(texts: Iterable[Text], memory: Memory[Found] | None = None) -> tuple[Verdict, ...]:
+def find_attacks(
+    texts: Iterable[Text], memory: Memory[Found] | None = None, *, fold: Fold = fold
+) -> tuple[Verdict, ...]:
     """Return what the rules find in the texts that did not come from whoever set the model up.
 
     Args:
         texts: Of one request.
         memory: Of texts that were looked into before; None: there is none.
+        fold: Folds, or knows what that comes to.
     """
     found: list[Verdict] = []
     for text in texts:
         if text.role not in TRUSTED:
-            found.extend(_look(text) if memory is None else _recall(text, memory))
+            found.extend(_look(text, fold) if memory is None else _recall(text, fold, memory))
         if len(found) >= _MAX_VERDICTS:
             break
     return tuple(found[:_MAX_VERDICTS])
 
 
-def _recall(text: Text, memory: Memory[Found]) -> Iterator[Verdict]:
+def _recall(text: Text, fold: Fold, memory: Memory[Found]) -> Iterator[Verdict]:
     name = memory.name(text.value, "tool" if text.role == "tool" else "said")
     known = memory.get(name)
     if known is None:
-        known = tuple((verdict.rule, verdict.offset) for verdict in _look(text))
+        known = tuple((verdict.rule, verdict.offset) for verdict in _look(text, fold))
         if len(known) <= _MAX_VERDICTS:
             memory.keep(name, known)
     return (Verdict(rule, text.path, offset) for rule, offset in known)
 
 
-def _look(text: Text) -> Iterator[Verdict]:
+def _look(text: Text, fold: Fold) -> Iterator[Verdict]:
     folded = fold(text.value).text
     spelt = _set_close(folded)
     yield from (Verdict(rule, text.path, offset) for rule, offset in _match(spelt))
@@ -137,6 +143,8 @@ def _look(text: Text) -> Iterator[Verdict]:
 def find_hidden(text: str) -> int | None:
     """Return where the first long run of signs begins that nobody sees; half a surrogate pair is none."""
     data = text.encode("utf-8", "surrogatepass")
+    if not any(begin in data for begin in _HIDDEN_BYTES):
+        return None
     hidden = _HIDDEN.search(data)
     return len(data[: hidden.start()].decode("utf-8", "surrogatepass")) if hidden else None
 

@@ -124,7 +124,9 @@ class Guards:
         """
         if rules.prompt_attacks == "Off":
             return
-        guarded.verdicts = await self._beside(guarded, lambda: find_attacks(guarded.texts, self._attacks))
+        guarded.verdicts = await self._beside(
+            guarded, lambda: find_attacks(guarded.texts, self._attacks, fold=guarded.surveys.fold)
+        )
         refuses = rules.prompt_attacks == "Refuse"
         if refuses and guarded.verdicts:
             raise _attack(f"{guarded.verdicts[0]}")

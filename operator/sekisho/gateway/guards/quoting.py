@@ -31,7 +31,8 @@ def find_quoted(text: str) -> Iterator[tuple[int, int, bool]]:
 
     Of each way to quote the first few are told.
     """
-    yield from _find_tagged(text)
+    if "<" in text:
+        yield from _find_tagged(text)
     for fence in _FENCES:
         if fence in text:
             yield from _find_fenced(text, fence)

@@ -14,6 +14,7 @@ from sekisho.gateway.guards.window import Watch
 from sekisho.redact.categories import BY_TAGGER, Category, Selection, select
 from sekisho.redact.custom import Custom, compile_custom, join_customs
 from sekisho.redact.detect import Survey, Tagger
+from sekisho.redact.fold import Folded, fold
 from sekisho.redact.redactor import Redactor
 from sekisho.redact.session import Find
 from sekisho.redact.spans import Span
@@ -24,6 +25,7 @@ _TENANT_BYTES: Final = 8 << 20
 # With more finds than that a text is looked at anew.
 _MAX_SPANS: Final = 64
 _MAX_SURVEYED: Final = 20_000
+_MAX_FOLDED: Final = 32 << 10
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -34,11 +36,13 @@ class Surveys:
     What there was no room for is looked for anew.
     """
 
-    __slots__ = ("_by_text", "_room")
+    __slots__ = ("_by_text", "_folded", "_room", "_signs")
 
     def __init__(self) -> None:
         self._by_text: dict[str, Survey] = {}
+        self._folded: dict[str, Folded] = {}
         self._room = _MAX_SURVEYED
+        self._signs = _MAX_FOLDED
 
     def keep(self, text: str, survey: Survey) -> None:
         """Keep what was found in a text, if there is room."""
@@ -49,6 +53,16 @@ class Surveys:
     def get(self, text: str) -> Survey | None:
         """Return what was found in a text, None where that was not kept."""
         return self._by_text.get(text)
+
+    def fold(self, text: str) -> Folded:
+        """Fold a text, once where there is room to keep what it comes to."""
+        folded = self._folded.get(text)
+        if folded is None:
+            folded = fold(text)
+            if len(text) <= self._signs:
+                self._signs -= len(text)
+                self._folded[text] = folded
+        return folded
 
 
 class Rulebook:
@@ -113,7 +127,8 @@ class Rulebook:
         name = self._seen.name(text, "found")
         seen = self._seen.get(name)
         if seen is None:
-            seen = self._remember(name, self._inspector.survey(text))
+            folding = fold if surveys is None else surveys.fold
+            seen = self._remember(name, self._inspector.survey(text, fold=folding))
         if surveys is not None:
             surveys.keep(text, seen[0])
         return seen[1]
@@ -128,7 +143,7 @@ class Rulebook:
 
         def find(text: str) -> Sequence[Span]:
             known = surveys.get(text)
-            survey = redactor.survey(text, known)
+            survey = redactor.survey(text, known, fold=surveys.fold)
             if survey is not known:
                 self._remember(self._seen.name(text, "found"), survey)
             return redactor.choose(survey)

@@ -21,6 +21,7 @@ from sekisho.gateway.guards.rulebook import Rulebook, Surveys
 from sekisho.gateway.guards.texts import find_texts
 from sekisho.redact.categories import MEANINGS, Category
 from sekisho.redact.detect import Detector
+from sekisho.redact.fold import fold
 from sekisho.redact.spans import Span
 from tests.unit.gateway.guards.test_texts import BODY, MARK, plant, strings
 from tests.unit.placement.build import RULES, replace
@@ -150,8 +151,8 @@ async def test_a_request_is_looked_into_once_and_what_was_found_is_gone_with_its
     guards, book, looked = Guards(MasterKey(tmp_path / "key")), build_book(), []
     survey = Detector.survey
 
-    def count(self: Detector, text: str, known: Any = None) -> Any:
-        found = survey(self, text, known)
+    def count(self: Detector, text: str, known: Any = None, **rest: Any) -> Any:
+        found = survey(self, text, known, **rest)
         looked.extend([text] if found is not known else [])
         return found
 
@@ -172,3 +173,14 @@ async def test_a_request_is_looked_into_once_and_what_was_found_is_gone_with_its
     finally:
         guards.close()
     assert "taro" not in repr(Guarded(texts=find_texts(body), surveys=guarded.surveys))
+
+
+def test_a_text_is_folded_once_for_all_who_read_it_and_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rulebook, "_MAX_FOLDED", 10)
+    surveys = Surveys()
+    short = surveys.fold("０９０－１")
+    assert short.text == "090-1"
+    assert surveys.fold("０９０－１") is short
+    long = surveys.fold("０９０－１２")
+    assert long == fold("０９０－１２")
+    assert surveys.fold("０９０－１２") is not long
