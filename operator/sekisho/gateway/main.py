@@ -31,7 +31,7 @@ from sekisho.gateway.relay import HttpRelay
 from sekisho.gateway.server import HttpServer, WireLimits
 from sekisho.gateway.settings import Settings
 from sekisho.gateway.tagging import load_tagger
-from sekisho.gateway.tls import ServingCertificate
+from sekisho.gateway.tls import ServingCertificate, spare_memory
 from sekisho.gateway.vouching import Vouchers
 from sekisho.gateway.wire.upstream import Resolver
 from sekisho.kube.client import KubeClient
@@ -216,6 +216,7 @@ def main() -> None:
         print(error.message, file=sys.stderr)
         raise SystemExit(64) from error
     telemetry.setup_logging(PROCESS, level=settings.log_level)
+    spare_memory()
     try:
         asyncio.run(run(settings))
     except Exception:  # noqa: BLE001 - whatever it is, it is told in one line of the log
