@@ -18,6 +18,7 @@ SHARING = {
     "e2e/isolation": "isolation",
     "e2e/weights": "isolation",
     "e2e/release": "release",
+    "e2e/gateway": "release",
 }
 LONGEST = (
     "isolation",

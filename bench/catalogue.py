@@ -1,7 +1,7 @@
 """Every benchmark that exists; a family is a module with `add_to(registry)`, named here."""
 
 from bench import placement
-from bench.gateway import ledger, litellm, planted, speed
+from bench.gateway import endurance, ledger, litellm, planted, speed
 from bench.harness import Registry
 from bench.operators import benchmarks as operators
 from bench.redact import benchmarks as redact
@@ -23,4 +23,5 @@ def build_registry() -> Registry:
     ledger.add_to(registry)
     speed.add_to(registry)
     litellm.add_to(registry)
+    endurance.add_to(registry)
     return registry

@@ -85,7 +85,7 @@ class Benchmark:
     """One line of the table.
 
     Attributes:
-        goal: Bound of the ratio.
+        goal: Bound of the ratio; None where the figure is told and judged by nobody.
         direction: "min": the ratio must be at least the goal; "max": at most.
         open: Prepares everything (servers, data), gives the subject, and cleans up.
         on_request: Whether it runs only where it is asked for by its id.
@@ -94,7 +94,7 @@ class Benchmark:
     id: str
     what: str
     reference: str
-    goal: float
+    goal: float | None
     direction: Direction
     open: Opening
     on_request: bool = False
@@ -105,7 +105,7 @@ class Outcome:
     """What `bench.json` holds of one benchmark, and the samples behind it for the picture.
 
     Attributes:
-        holds: None where there is no verdict because the reference drifted too far.
+        holds: None where there is no verdict: the reference drifted too far, or there is no goal.
     """
 
     id: str
@@ -114,7 +114,7 @@ class Outcome:
     ratio: float
     low: float
     high: float
-    goal: float
+    goal: float | None
     direction: Direction
     holds: bool | None
     detail: str
@@ -202,8 +202,10 @@ def _wall_of(sample: Sample) -> float:
     return sample.wall_seconds / sample.units
 
 
-def is_within(value: float, goal: float, direction: Direction) -> bool:
-    """Tell whether a value meets its goal; what is not a number meets none."""
+def is_within(value: float, goal: float | None, direction: Direction) -> bool | None:
+    """Tell whether a value meets its goal, None where there is none; what is not a number meets none."""
+    if goal is None:
+        return None
     return value >= goal if direction == "min" else value <= goal
 
 
@@ -251,7 +253,8 @@ def _judge_pair(
 def _run_count(benchmark: Benchmark, subject: Count) -> Outcome:
     counts = [float(subject.count()) for _ in range(subject.repetitions)]
     # What is counted must hold every time, not in the median.
-    holds = all(is_within(value, benchmark.goal, benchmark.direction) for value in counts)
+    verdicts = [is_within(value, benchmark.goal, benchmark.direction) for value in counts]
+    holds = None if None in verdicts else all(verdicts)
     parts = [f"{len(counts)} repetitions counted"]
     return _conclude(benchmark, counts, holds=holds, parts=[*parts, *_read_notes(subject)])
 

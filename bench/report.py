@@ -22,8 +22,8 @@ def render_table(outcomes: Sequence[Outcome]) -> str:
             spell(item.ratio),
             spell(item.low),
             spell(item.high),
-            f"{'≥' if item.direction == 'min' else '≤'} {spell(item.goal)}",
-            _VERDICT[item.holds],
+            spell_goal(item),
+            "" if item.goal is None else _VERDICT[item.holds],
         )
         for item in outcomes
     ]
@@ -37,6 +37,11 @@ def render_table(outcomes: Sequence[Outcome]) -> str:
 def spell(value: float) -> str:
     """Spell a number with three digits that matter."""
     return f"{value:.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.3g}"
+
+
+def spell_goal(item: Outcome) -> str:
+    """Spell a goal and its direction."""
+    return "none" if item.goal is None else f"{'≥' if item.direction == 'min' else '≤'} {spell(item.goal)}"
 
 
 def write_json(outcomes: Sequence[Outcome], path: Path) -> None:
@@ -66,18 +71,18 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
 
 
 def _draw_row(axis: Any, item: Outcome) -> None:
-    values = (*item.ratios, item.goal)
+    values = item.ratios if item.goal is None else (*item.ratios, item.goal)
     margin = 0.12 * (max(values) - min(values)) or 1.0
     low, high = min(values) - margin, max(values) + margin
-    holds_from, holds_to = (item.goal, high) if item.direction == "min" else (low, item.goal)
-    axis.axvspan(holds_from, holds_to, color="#2a7f62", alpha=0.10, lw=0)
-    axis.axvline(item.goal, color="#444444", lw=1.2, ls="--")
+    if item.goal is not None:
+        holds_from, holds_to = (item.goal, high) if item.direction == "min" else (low, item.goal)
+        axis.axvspan(holds_from, holds_to, color="#2a7f62", alpha=0.10, lw=0)
+        axis.axvline(item.goal, color="#444444", lw=1.2, ls="--")
     axis.scatter(item.ratios, [0.0] * len(item.ratios), s=46, color=_COLOUR[item.holds], alpha=0.55, zorder=3, lw=0)
     axis.scatter([item.ratio], [0.0], s=190, marker="|", color=_COLOUR[item.holds], zorder=4, lw=2.5)
     axis.set(xlim=(low, high), ylim=(-1, 1), yticks=[])
-    sign = "≥" if item.direction == "min" else "≤"
     axis.set_title(
-        f"{item.id}   {item.what} against {item.reference}: {spell(item.ratio)} (goal {sign} {spell(item.goal)})",
+        f"{item.id}   {item.what} against {item.reference}: {spell(item.ratio)} (goal {spell_goal(item)})",
         loc="left", fontsize=9,
     )  # fmt: skip
     axis.spines[["top", "left", "right"]].set_visible(False)

@@ -5,7 +5,7 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +78,13 @@ class Stand:
 
 
 @contextmanager
-def open_stand(*, guarded: bool, nginx: bool) -> Iterator[Stand]:
+def open_stand(*, guarded: bool, nginx: bool, settings: Mapping[str, str] | None = None) -> Iterator[Stand]:
     """Bring up an API server, an engine, a gateway and, where it is wanted, nginx.
+
+    Args:
+        guarded: Whether the policy asks for every guard, or for none.
+        nginx: Whether nginx stands beside it.
+        settings: More environment variables of the gateway.
 
     Raises:
         WrongAnswerError: Something does not start, or guards are not as they must be.
@@ -94,7 +99,7 @@ def open_stand(*, guarded: bool, nginx: bool) -> Iterator[Stand]:
         wait_for(lambda: _read(folder, "world", '"engine"'), seconds=_START_SECONDS, what="the engine serves")
         where = _read(folder, "world", '"engine"')
         del around
-        gateway = _start_gateway(stack, folder, where, trust)
+        gateway = _start_gateway(stack, folder, where, trust, settings or {})
         server = _start_nginx(stack, folder, where, trust) if nginx else None
         prompts = tuple(prompt[:1000] for prompt in build_prompts(11, 32))
         stand = Stand(gateway, Place(where["engine"]), server, prompts)
@@ -114,7 +119,9 @@ def _read(folder: Path, what: str, mark: str) -> Any:
     return next((json.loads(line) for line in lines if mark in line and line.endswith("}")), None)
 
 
-def _start_gateway(stack: ExitStack, folder: Path, where: Any, trust: ssl.SSLContext) -> Server:
+def _start_gateway(
+    stack: ExitStack, folder: Path, where: Any, trust: ssl.SSLContext, settings: Mapping[str, str]
+) -> Server:
     (folder / "kubeconfig").write_text(
         "current-context: a\ncontexts: [{name: a, context: {cluster: a, user: a}}]\n"
         f"clusters: [{{name: a, cluster: {{server: '{where['api']}'}}}}]\nusers: [{{name: a, user: {{token: t}}}}]\n"
@@ -125,6 +132,7 @@ def _start_gateway(stack: ExitStack, folder: Path, where: Any, trust: ssl.SSLCon
         "SEKISHO_HEALTH_PORT": "0", "SEKISHO_TLS_DIR": str(folder / "tls"), "SEKISHO_DRAIN_DELAY_SECONDS": "0.1",
         "SEKISHO_RECORD_DIR": str(folder / "record"), "SEKISHO_PLACEHOLDER_KEY_FILE": str(folder / "placeholders"),
         "SEKISHO_MAX_REQUESTS_PER_CALLER": "512", "SEKISHO_DRAIN_SECONDS": "1",
+        **settings,
     }  # fmt: skip
     process = _start(stack, folder, "gateway", **environ)
     mark = "the gateway serves"

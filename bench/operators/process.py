@@ -65,8 +65,15 @@ class OperatorProcess:
 
     def peak_mib(self) -> float:
         """Return the most memory it has held."""
+        return self._memory_mib("VmHWM")
+
+    def held_mib(self) -> float:
+        """Return the memory it holds now."""
+        return self._memory_mib("VmRSS")
+
+    def _memory_mib(self, what: str) -> float:
         status = Path(f"/proc/{self._process.pid}/status").read_text("ascii")
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(what)) / 1024
 
     def stop(self) -> None:
         """Ask it to end, and end it where it does not."""

@@ -1,6 +1,7 @@
 """Network namespaces by name, and commands within them."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from e2e.cluster.errors import ClusterError
 from e2e.cluster.processes import poll
 
 NETNS_DIR = Path("/run/netns")
+_CLONE_NEWNET = 0x40000000
 
 
 def run(command: Sequence[str], *, stdin: str | None = None, check: bool = True) -> str:
@@ -68,6 +70,14 @@ class NetworkNamespace:
 
     def run(self, *command: str, stdin: str | None = None, check: bool = True) -> str:
         return run((*self.prefix, *command), stdin=stdin, check=check)
+
+    def enter(self) -> None:
+        """Move the calling thread, and no other, into the namespace: its sockets are made there from now on."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        with self.path.open("rb") as file:
+            if libc.setns(file.fileno(), _CLONE_NEWNET) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number), str(self.path))
 
     def sysctl(self, values: Mapping[str, int]) -> None:
         """Set sysctls of the namespace by their path below /proc/sys."""

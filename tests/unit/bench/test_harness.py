@@ -123,6 +123,17 @@ def test_what_is_counted_must_hold_every_time(counts: list[int], *, holds: bool)
     assert outcome.detail == "5 repetitions counted; all of them"
 
 
+def test_a_figure_without_a_goal_is_told_and_judged_by_nobody(tmp_path: Path) -> None:
+    outcome, _ = run_quietly(Benchmark("X1", "KiB", "nobody", None, "max", lambda: always(Count(lambda: 7))))
+    assert (outcome.ratio, outcome.goal, outcome.holds) == (7, None, None)
+    line = next(line for line in render_table([outcome]).split("\n") if line.startswith("X1"))
+    assert line.split()[-1] == "none"
+    write_json([outcome], tmp_path / "bench.json")
+    assert json.loads((tmp_path / "bench.json").read_text())[0]["goal"] is None
+    draw([outcome], tmp_path / "ratios.png")
+    assert (tmp_path / "ratios.png").stat().st_size > 0
+
+
 def test_what_is_no_number_is_an_error_and_meets_no_goal() -> None:
     with pytest.raises(WrongAnswerError, match="no number"):
         run_quietly(build_benchmark(Count(lambda: float("nan")), goal=0, direction="max"))
