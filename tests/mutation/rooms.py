@@ -28,6 +28,7 @@ OTHERWISE = {
     "attest/verifiers/tdx_facts.py": ("attest/verifiers/test_tdx.py", "attest/verifiers/test_tdx_quote.py"),
     "attest/verifiers/tpm_quote.py": ("attest/verifiers/test_tpm.py",),
     "attest/verifiers/tpm_structures.py": ("attest/verifiers/test_tpm.py",),
+    "seal/resource.py": ("seal/test_resource.py", "broker/test_kbs_shapes.py"),
     "broker/turns.py": ("broker/test_threads.py",),
     "broker/wire.py": ("broker/test_edges.py", "broker/test_rules_memory.py", "broker/test_release.py"),
 }

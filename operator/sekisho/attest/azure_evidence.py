@@ -89,7 +89,7 @@ def _decode(value: Any, what: str) -> bytes:
     text = value.rstrip("=")
     if len(text) % 4 == 1:
         raise _invalid(f"has a {what} that is cut")
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    return base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
 def _invalid(what: str) -> RefusedError:

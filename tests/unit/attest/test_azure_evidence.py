@@ -65,6 +65,7 @@ def with_quote(**changes: Any) -> dict[str, Any]:
         (body(tpm_quote=[]), "has a tpm_quote that is not an object"),
         (body(vcek="+/+/"), f"has a vcek that {NOT_WEB}"),
         (body(vcek="A"), "has a vcek that is cut"),
+        (body(vcek="AAAAAAAAA"), "has a vcek that is cut"),
         (body(vcek=""), f"has a vcek that {NOT_WEB}"),
         (body(hcl_report=7), f"has a hcl_report that {NOT_WEB}"),
         (body(hcl_report="A" * 699_052), f"has a hcl_report that {NOT_WEB}"),
@@ -83,6 +84,26 @@ def with_quote(**changes: Any) -> dict[str, Any]:
 )  # fmt: skip
 def test_what_is_spelt_otherwise_is_refused(value: Any, message: str) -> None:
     assert refused(value) == message
+
+
+def test_parts_of_the_largest_size_are_read_and_values_stand_by_their_number() -> None:
+    most = MAX_EVIDENCE_BYTES
+    piece = read_guest_evidence(body(hcl_report="A" * (most * 4 // 3)))
+    assert len(piece.part("hclReport")) == most - 1
+    assert len(read_guest_evidence(with_quote(message="ab" * (most // 2))).report) == most // 2
+    assert len(read_guest_evidence(with_quote(signature="ab" * 1024)).part("signature")) == 6 + 1024
+    values = ["00" * 32, "11" * 32, "22" * 32]
+    spelt = read_guest_evidence(with_quote(pcrs=values)).part("pcrs")
+    assert spelt == f'{{"sha256":{{"0":"{values[0]}","1":"{values[1]}","2":"{values[2]}"}}}}'.encode()
+    eleven = read_guest_evidence(with_quote(pcrs=["00" * 32] * 11)).part("pcrs")
+    assert eleven.index(b'"10"') < eleven.index(b'"2"')
+
+
+@pytest.mark.parametrize(
+    ("text", "data"), [("AAAx", b"\0\0\x31"), ("AAx", b"\0\x0c"), ("Ax==", b"\x03"), ("Ax", b"\x03")]
+)
+def test_letters_at_the_end_are_no_padding(text: str, data: bytes) -> None:
+    assert read_guest_evidence(body(vcek=text)).certificates == (data,)
 
 
 def test_what_has_neither_of_the_two_parts_is_no_such_evidence() -> None:

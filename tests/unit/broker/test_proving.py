@@ -191,6 +191,31 @@ def test_a_policy_that_would_take_any_machine_of_a_provider_releases_nothing(alt
     )
 
 
+def test_such_a_policy_releases_nothing_whatever_comes_beside_the_virtual_tpm() -> None:
+    facts = build_facts(rules=own_rules([SNP_RULE], [BEHIND]), claims=(SNP, OWN), workload={"node_key": AK})
+    assert 'alternative "a1", takes hardware behind a virtual tpm' in refuse(facts)[1]
+
+
+def test_what_a_policy_says_of_virtual_tpms_is_nothing_to_evidence_without_one() -> None:
+    facts = build_facts(rules=own_rules([SNP_RULE], [BEHIND]))
+    assert decide_release(facts).evidence_digest == SNP.evidence_digest
+
+
+def test_an_alternative_without_any_tpm_needs_no_registers() -> None:
+    facts = build_facts(rules=own_rules([TPM_RULE, BEHIND], [SNP_RULE]), claims=(OWN,), workload={"node_key": AK})
+    assert decide_release(facts).evidence_digest == TPM.evidence_digest
+
+
+def test_a_trust_domain_behind_a_guests_own_virtual_tpm_counts_too() -> None:
+    usual = (("migratable", "false"), ("sept-ve-disable", "true"))
+    domain = replace(SNP, tee=Tee.TDX, tcb_status=TcbStatus.UP_TO_DATE, facts=usual)
+    rule = {"tee": "tdx", "measurements": [SNP.measurement.hex()], "behind": "tpm"}
+    facts = build_facts(
+        rules=own_rules([TPM_RULE, rule]), claims=(replace(OWN, parts=(domain,)),), workload={"node_key": AK}
+    )
+    assert decide_release(facts).evidence_digest == TPM.evidence_digest
+
+
 def test_a_guests_own_virtual_tpm_that_booted_something_else_gets_no_key() -> None:
     other = replace(OWN, measurement=b"\x01" * 32)
     facts = build_facts(rules=own_rules([TPM_RULE, BEHIND]), claims=(other,), workload={"node_key": AK})

@@ -68,6 +68,7 @@ def test_any_change_is_refused(content: bytes) -> None:
 def test_what_was_sealed_is_opened_and_the_layout_is_as_told() -> None:
     assert open_resource(CONTENT, KEY, path=PATH) == SECRET
     assert (CONTENT[:12], len(CONTENT)) == (NONCE, 12 + len(SECRET) + 16)
+    assert open_resource(seal_resource(b"1", KEY, path=PATH, nonce=NONCE), KEY, path=PATH) == b"1"
     most = bytes(MAX_SECRET_BYTES)
     assert open_resource(seal_resource(most, KEY, path=PATH, nonce=NONCE), KEY, path=PATH) == most
     assert digest_content(b"") == "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

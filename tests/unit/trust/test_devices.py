@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sekisho.api.v1alpha1.evidencepolicy import EvidencePolicySpec
-from sekisho.attest.claims import Claims
+from sekisho.attest.claims import Claims, Tee
 from sekisho.attest.evidence import UnverifiedEvidence
 from sekisho.attest.manifests import verify_manifest
 from sekisho.attest.verifiers.nvidia import NvidiaCollateral
@@ -19,7 +19,7 @@ from sekisho.errors import Reason, RefusedError
 from sekisho.kube.collateral import CollateralStore
 from sekisho.plan.evidence import read_evidence_policy
 from sekisho.trust.challenges import Challenge
-from sekisho.trust.devices import check_elsewhere
+from sekisho.trust.devices import check_elsewhere, find_lack
 from sekisho.trust.judging import DAMNING, Rules, judge_node
 from sekisho.trust.nodes import Result, TrustedNode, read_node, spell_result, spell_withdrawal
 from sekisho.trust.verifying import Verifier
@@ -202,6 +202,21 @@ def test_gpus_that_talk_in_the_clear_through_switches_that_are_not_shown_are_wor
         "EvidenceMissing: 8 GPUs of node n1 send each other plain text through NVSwitches "
         "(0000000000000015,0000000000000016), of which there is no evidence"
     )
+
+
+def test_gpus_that_encrypt_what_passes_their_switches_need_no_evidence_of_them() -> None:
+    of_gpu, _ = wire(GPUS, SWITCHES)
+    digest = CHALLENGE.binding.digest(32)
+    quiet = [each.evidence(digest, fields=each.fields() | of_gpu) for each in GPUS]
+    assert judge([MACHINE, *quiet]).tees == ("nvidia-cc", "snp")
+    alone = [each.evidence(digest, fields=each.fields(f36=b"\x02\0")) for each in GPUS]
+    assert judge([MACHINE, *alone]).tees == ("nvidia-cc", "snp")
+
+
+def test_what_counts_beside_gpus_and_is_no_confidential_machine_is_named() -> None:
+    lack = find_lack([], TrustedNode("n1", "uid-1"), frozenset({Tee.NVIDIA_GPU, Tee.TPM, Tee.SGX, Tee.NVIDIA_SWITCH}))
+    assert lack is not None
+    assert "beside them counts sgx, tpm, and snp or tdx is wanted" in lack.detail
 
 
 def test_gpus_in_a_machine_whose_memory_is_open_are_worth_no_label() -> None:
