@@ -6,7 +6,6 @@ import secrets
 import ssl
 import time
 import traceback
-from asyncio import sslproto
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -25,7 +24,6 @@ _log = logging.getLogger(__name__)
 _JSON: Final = "application/json"
 _BACKLOG: Final = 1024
 _HANDSHAKE_SECONDS: Final = 10.0
-_TLS_BUFFER_BYTES: Final = 32 << 10
 _GOODBYE_SECONDS: Final = 5.0
 _SHUTDOWN_SECONDS: Final = 0.5
 _CHARSETS: Final = frozenset({"utf-8", '"utf-8"'})
@@ -231,9 +229,6 @@ class HttpServer:
 
     async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None) -> int:
         """Listen; return the port."""
-        # asyncio gives each connection over TLS so much at once, 256 KiB unless told otherwise: the idle callers that
-        # may be connected would hold more than the whole process may have. A record of TLS is 16 KiB.
-        sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES
         self._listener = await asyncio.get_running_loop().create_server(
             lambda: Connection(self._host),
             host,
