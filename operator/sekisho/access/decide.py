@@ -17,6 +17,7 @@ from sekisho.classify.lattice import DataClass, Lattice
 from sekisho.errors import Reason, RefusedError, Rejection
 
 _MAX_NAMED: Final = 5
+_MAX_KNOWN: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,17 @@ class Asker:
         groups: As RBAC knows them.
         issuer: Who vouches for it: "kubernetes", or the configured name of an issuer.
         claims: Of its token; may hold anything that the issuer signed. Not to be logged.
+        known: Which policies name the caller for which model, by their identity; each stands beside, so that no other
+            gets it.
     """
 
     username: str
     groups: tuple[str, ...]
     issuer: str
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    known: dict[tuple[int, str], tuple[Policy, bool]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +129,25 @@ def decide_access(
 
 def _meaning(policies: Iterable[Policy], asker: Asker, model: str, now: datetime) -> list[Policy]:
     """Return the policies in force that mean a caller, in the order of their names."""
-    names = list_references(asker.username, asker.groups)
+    found = [policy for policy in policies if is_in_force(policy, now) and _means(policy, asker, model)]
+    return sorted(found, key=lambda policy: (policy.namespace, policy.name))
+
+
+def _means(policy: Policy, asker: Asker, model: str) -> bool:
+    """Tell whether a policy names a caller; of these three alone it depends, and a request asks twice."""
+    kept = asker.known.get((id(policy), model))
+    if kept is not None:
+        return kept[1]
     facts = {
         "claims": asker.claims, "user": asker.username, "groups": list(asker.groups), "issuer": asker.issuer,
         "model": model,
     }  # fmt: skip
-    found = [
-        policy
-        for policy in policies
-        if is_in_force(policy, now)
-        and (names & policy.users or any(item.is_true(facts) for item in policy.expressions))
-    ]
-    return sorted(found, key=lambda policy: (policy.namespace, policy.name))
+    named = not policy.users.isdisjoint(list_references(asker.username, asker.groups))
+    said = named or any(item.is_true(facts) for item in policy.expressions)
+    if len(asker.known) >= _MAX_KNOWN:
+        asker.known.clear()
+    asker.known[id(policy), model] = policy, said
+    return said
 
 
 def is_in_force(policy: Policy, now: datetime) -> bool:

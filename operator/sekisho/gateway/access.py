@@ -20,6 +20,7 @@ from sekisho.recording.logs import write_file
 
 _log = logging.getLogger(__name__)
 _KEEP_SECONDS: Final = 10.0
+_MAX_ASKERS: Final = 256
 # About how many bytes of a body make one token, before the engine has counted.
 _BYTES_PER_TOKEN: Final = 4
 FILE: Final = "budgets.json"
@@ -54,12 +55,14 @@ class AccessGate:
         self._place = folder / FILE
         self._accounts = Accounts(replicas=replicas)
         self._clock = clock
+        # Each caller stands beside, so that no other gets its identity.
+        self._askers: dict[int, tuple[Caller, Asker]] = {}
         self._kept = ""
         self._recall()
 
     def is_let_in(self, policies: Sequence[Policy], caller: Caller, model: str) -> bool:
         """Tell whether a caller may know of a model."""
-        return is_let_in(policies, _asker(caller), model, now=self._now())
+        return is_let_in(policies, self._asker(caller), model, now=self._now())
 
     def check(self, policies: Sequence[Policy], caller: Caller, model: str) -> None:
         """Refuse a caller who may not know of a model.
@@ -67,7 +70,7 @@ class AccessGate:
         Raises:
             RefusedError: NotAllowed.
         """
-        check_let_in(policies, _asker(caller), model, now=self._now())
+        check_let_in(policies, self._asker(caller), model, now=self._now())
 
     def decide(self, policies: Sequence[Policy], caller: Caller, question: Question, lattice: Lattice) -> Access:
         """Return what lets a caller in.
@@ -75,7 +78,7 @@ class AccessGate:
         Raises:
             RefusedError: NotAllowed, ClassAboveCeiling.
         """
-        return decide_access(policies, _asker(caller), question, lattice=lattice, now=self._now())
+        return decide_access(policies, self._asker(caller), question, lattice=lattice, now=self._now())
 
     def charge(self, access: Access, caller: Caller, order: Order) -> Charge | None:
         """Charge a request to its policy's budgets; None where it has none.
@@ -140,9 +143,16 @@ class AccessGate:
         except (OSError, ValueError, TypeError):
             _log.error("the kept counts of budgets cannot be read; they begin anew")
 
+    def _asker(self, caller: Caller) -> Asker:
+        """Return a caller as policies know it, the same while it asks on: what expressions say of it is then known."""
+        kept = self._askers.get(id(caller))
+        if kept is not None:
+            return kept[1]
+        if len(self._askers) >= _MAX_ASKERS:
+            self._askers.pop(next(iter(self._askers)))
+        asker = Asker(caller.username, caller.groups, caller.issuer, caller.claims)
+        self._askers[id(caller)] = caller, asker
+        return asker
+
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
-
-
-def _asker(caller: Caller) -> Asker:
-    return Asker(caller.username, caller.groups, caller.issuer, caller.claims)

@@ -1,5 +1,7 @@
 """Who is let in, by which policy, up to which class: every refusal first."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -149,3 +151,37 @@ def test_the_first_policy_that_clears_is_charged_and_every_one_that_means_the_ca
 
 def test_a_caller_never_shows_its_claims() -> None:
     assert "ann@example.test" not in repr(ANN)
+
+
+class Counted:
+    """An expression that is true of one user and one model, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def is_true(self, facts: Mapping[str, Any]) -> bool:
+        self.asked += 1
+        return bool(facts["user"] == "ann" and facts["model"] == "legal/chat")
+
+
+def test_an_expression_is_asked_once_of_one_caller_and_one_model_and_anew_of_every_other() -> None:
+    counted = Counted()
+    policy = replace(build(subjects=[{"user": "user:nobody"}]), expressions=(counted,))  # type: ignore[arg-type]
+    ann, bob = Asker("ann", (), "corp"), Asker("bob", (), "corp")
+    for _ in range(2):
+        assert is_let_in([policy], ann, "legal/chat", now=NOW)
+        assert not is_let_in([policy], ann, "legal/other", now=NOW)
+        assert not is_let_in([policy], bob, "legal/chat", now=NOW)
+    assert counted.asked == 3
+    other = replace(policy, expressions=())
+    assert not is_let_in([other], ann, "legal/chat", now=NOW)
+    ended = replace(policy, expires_at=NOW)
+    assert not is_let_in([ended], ann, "legal/chat", now=NOW)
+    assert is_let_in([policy], ann, "legal/chat", now=NOW)
+
+
+def test_what_is_known_of_a_caller_is_bounded() -> None:
+    ann, policies = Asker("ann", (), "corp"), [build(f"p{at}", subjects=[{"user": "user:ann"}]) for at in range(300)]
+    for policy in policies:
+        assert is_let_in([policy], ann, "legal/chat", now=NOW)
+        assert len(ann.known) <= 256

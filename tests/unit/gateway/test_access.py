@@ -16,7 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sekisho.access.apikeys import digest_key, spell_key
-from sekisho.gateway.access import FILE
+from sekisho.access.policies import read_policy
+from sekisho.gateway.access import FILE, AccessGate
+from sekisho.gateway.identity import Caller
 from tests.unit.gateway.house import MODEL, USER, House, build_house, build_service
 from tests.unit.gateway.test_issuers import CLAIMS, SET, sign
 
@@ -243,3 +245,13 @@ async def ask_with(house: House, folder: Path, headers: Mapping[str, str] | None
         session.post(f"{house.url}/v1/chat/completions", json=body, headers=headers) as response,
     ):
         return response.status
+
+
+def test_nobody_is_taken_for_a_caller_who_asked_before_however_many_there_were(tmp_path: Path) -> None:
+    gate = AccessGate(tmp_path)
+    let_in = [read_policy(policy(subjects=[{"user": "user:ann"}]), system_namespace="sekisho-system")]
+    for at in range(600):
+        # Each lives no longer than its question, so that places in memory come again.
+        name = "ann" if at % 3 else "bob"
+        assert gate.is_let_in(let_in, Caller(name, name), MODEL) == (name == "ann")
+    assert len(gate._askers) <= 256
