@@ -303,6 +303,10 @@ def test_a_number_of_gpus_that_cannot_be_read_counts_as_not_said(said: Any) -> N
     assert read_node({"status": {"capacity": {"nvidia.com/gpu": said}}}).gpus == 0
 
 
+def test_any_number_of_gpus_that_a_machine_could_have_is_read() -> None:
+    assert read_node({"status": {"capacity": {"nvidia.com/gpu": "9999"}}}).gpus == 9999
+
+
 # --- what is shipped, and what was recorded
 
 
