@@ -30,6 +30,7 @@ async def test_a_lease_is_renewed_on_another_replica_without_the_key_being_opene
         ("release", "granted"),
         ("renew", "granted"),
     ]
+    assert ["facts" in item for item in world.book.entries] == [True, False]  # a release alone is decided again later
 
 
 REVOCATIONS: dict[str, tuple[Callable[[World], object], Reason, int]] = {
@@ -151,6 +152,15 @@ async def test_a_quiet_pod_is_written_twice_a_lease_and_never_shows_one_that_has
     assert len(world.api.patches) == 5  # the release, and one for every 450 seconds of half an hour
 
 
+async def test_a_second_release_is_told_though_the_first_said_as_much() -> None:
+    world = World()
+    broker, agent = world.build_broker(), Agent(world)
+    for count in (1, 2):
+        await agent.get(broker)
+        await broker.settle()
+        assert len(world.api.patches) == count
+
+
 async def test_a_renewal_under_other_rules_is_told_at_once() -> None:
     world = World()
     broker, agent = world.build_broker(), Agent(world)
@@ -245,7 +255,7 @@ async def test_a_pod_proves_that_it_let_go_even_where_nothing_is_granted_any_mor
     assert "tpm" in challenge["evidence"]
     assert await agent.answer(broker, challenge, "evicted") == {}
     await broker.settle()
-    assert world.book.entries[-1]["kind"] == "evicted"
+    assert (world.book.entries[-1]["kind"], world.book.entries[-1]["decision"]) == ("evicted", "noted")
     assert world.book.entries[-1]["evidence"][0]["tee"] == "snp"
     condition = world.conditions()[names.KEY_RELEASED_POD_CONDITION]
     assert (condition["status"], condition["reason"]) == ("False", "LeaseExpired")

@@ -4,6 +4,7 @@ import base64
 import logging
 import threading
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from cryptography.exceptions import InvalidTag
@@ -11,6 +12,9 @@ from cryptography.exceptions import InvalidTag
 from sekisho.api import names
 from sekisho.api.v1alpha1.evidencepolicy import EvidencePolicySpec
 from sekisho.attest.binding import Binding
+from sekisho.attest.claims import Claims
+from sekisho.attest.evidence import UnverifiedEvidence
+from sekisho.broker.release import Broker
 from sekisho.errors import Reason, RefusedError, UnavailableError
 from tests.unit.attest.claims import CHIP
 from tests.unit.broker.parts import (
@@ -288,6 +292,29 @@ async def test_a_pod_of_an_earlier_template_that_is_still_published_keeps_gettin
     status["template"] = {"digest": OTHER, "earlier": [status["template"]["digest"]]}
     await Agent(world).get(world.build_broker())
     assert world.vault.unwrapped == 1
+
+
+def test_another_face_works_with_the_same_parts() -> None:
+    parts = World().build_parts()
+    assert Broker(parts).parts is parts
+
+
+async def test_a_lease_that_ends_while_evidence_is_verified_is_refused_before_the_key_service_is_asked() -> None:
+    world = World()
+    world.rules = build_rules(owners=(build_owner(leaseSeconds=30),))
+    verify = world.maker.verify
+
+    def think(piece: UnverifiedEvidence, at: datetime, enrolled: frozenset[bytes]) -> Claims:
+        world.clock.seconds += 30
+        return verify(piece, at, enrolled)
+
+    world.maker.verify = think  # type: ignore[method-assign]
+    error = await refuse(world, Agent(world))
+    assert error.reason is Reason.LEASE_EXPIRED
+    assert error.message == "the lease of 30 s ended at 2026-11-29T12:00:30Z, now is 2026-11-29T12:00:30Z"
+    assert world.vault.unwrapped == 0
+    (entry,) = world.book.entries
+    assert (entry["decision"], entry["reason"]) == ("refused", "LeaseExpired")
 
 
 @pytest.mark.parametrize("seconds", [30, 31])
