@@ -20,6 +20,7 @@ from sekisho.gateway.sse import EventFramer
 from sekisho.gateway.wire.heads import ResponseHead, WireError
 from sekisho.gateway.wire.upstream import (
     Line,
+    NoRoomError,
     NotReachedError,
     Pool,
     PoolLimits,
@@ -30,7 +31,7 @@ from sekisho.gateway.wire.upstream import (
 
 _HEADERS = "Content-Type: application/json\r\nAccept: */*\r\nAccept-Encoding: identity\r\nUser-Agent: sekisho-gateway"
 _Heard = TypeVar("_Heard")
-_FAILURES = (WireError, NotReachedError, TooSlowToReachError, TimeoutError, OSError)
+_FAILURES = (WireError, NoRoomError, NotReachedError, TooSlowToReachError, TimeoutError, OSError)
 # Statuses by which an engine says that the request, not the engine, is at fault.
 _CALLERS_FAULT = frozenset({400, 413, 422})
 # Statuses by which an engine says that it was not started for what is asked of it, such as embeddings.
@@ -372,6 +373,10 @@ class HttpRelay:
 
     def _failure(self, backend: Backend, error: Exception) -> SekishoError:
         who = f"the engine of {backend.served_name}"
+        if isinstance(error, NoRoomError):
+            most = self._limits.connections_per_backend
+            told = f"{who} has {most} requests of this gateway under way, which is the most; try again shortly"
+            return UnavailableError(Reason.OVERLOADED, told)
         if isinstance(error, TooSlowToReachError):
             return UnavailableError(
                 Reason.UPSTREAM_TIMEOUT, f"{who} could not be reached within {self._limits.connect_seconds:g} s"

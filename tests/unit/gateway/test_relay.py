@@ -9,6 +9,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from sekisho.errors import Reason, UnavailableError
+from sekisho.gateway.decide import Backend
+from sekisho.gateway.relay import HttpRelay, Outcome, RelayLimits
 from tests.unit.gateway.engine import Engine, answer_well, begin_stream, chunk_of, spell_event
 from tests.unit.gateway.house import MODEL, USER, House, build_chat, build_house
 from tests.unit.recording.reading import read_record
@@ -40,6 +43,30 @@ async def test_an_engine_that_is_silent_is_given_up_after_the_time_set(tmp_path:
         answer = await house.chat()
         assert (answer.status, answer.code) == (504, "upstream_timeout")
         await asyncio.wait_for(house.engine.left.wait(), 60)
+
+
+async def test_an_engine_that_has_as_many_requests_as_it_may_have_is_overloaded_not_out_of_reach() -> None:
+    async def sleep(_: Engine, __: web.Request, ___: Any) -> web.StreamResponse:
+        await asyncio.sleep(60)
+        return web.Response()
+
+    limits = RelayLimits(connect_seconds=0.05, connections_per_backend=1)
+    async with Engine(sleep) as engine, HttpRelay(limits) as relay:
+        nowhere: Any = None  # nothing is answered
+
+        async def ask() -> None:
+            backend, body = Backend("127.0.0.1", engine.port, MODEL), json.dumps(build_chat()).encode()
+            await relay.relay(backend, "/v1/chat/completions", body, nowhere, stream=False, outcome=Outcome())
+
+        first = asyncio.create_task(ask())
+        while not engine.under_way:
+            await asyncio.sleep(0.01)
+        with pytest.raises(UnavailableError) as refusal:
+            await ask()
+        assert refusal.value.reason is Reason.OVERLOADED
+        assert refusal.value.message.startswith(f"the engine of {MODEL} has 1 requests of this gateway under way")
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
 
 
 async def test_a_stream_that_stalls_ends_with_an_error_event(tmp_path: Path) -> None:

@@ -26,6 +26,10 @@ class TooSlowToReachError(Exception):
     """No connection could be made in time."""
 
 
+class NoRoomError(Exception):
+    """Every connection that there may be is taken, and none came free in time."""
+
+
 class Resolver(Protocol):
     """Looks up names."""
 
@@ -270,6 +274,7 @@ class Pool:
         Raises:
             NotReachedError: There is none.
             TooSlowToReachError: There is none in time.
+            NoRoomError: There are as many as there may be, and none came free in time.
         """
         place = self._places.get((host, port))
         if place is None:
@@ -324,7 +329,7 @@ class Pool:
             async with asyncio.timeout(2 * self._limits.connect_seconds):
                 await place.turns.acquire()
         except TimeoutError:
-            raise TooSlowToReachError from None
+            raise NoRoomError from None
 
     async def _connect(self, host: str, port: int) -> Line:
         loop, seconds = asyncio.get_running_loop(), self._limits.connect_seconds

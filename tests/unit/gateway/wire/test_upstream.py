@@ -10,11 +10,11 @@ import pytest
 from sekisho.gateway.wire.heads import WireError
 from sekisho.gateway.wire.upstream import (
     Line,
+    NoRoomError,
     NotReachedError,
     Pool,
     PoolLimits,
     SystemResolver,
-    TooSlowToReachError,
 )
 
 ASKED = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
@@ -292,7 +292,7 @@ async def test_who_needs_one_connection_more_than_there_may_be_waits_for_it_and_
         assert engine.connections == 1
     async with open_engine(saying(FINE), connections=1, connect_seconds=0.02) as (engine, pool):
         line = await pool.take(HOST, engine.port)
-        with pytest.raises(TooSlowToReachError):
+        with pytest.raises(NoRoomError):
             await pool.take(HOST, engine.port)
         pool.give(HOST, engine.port, line)
 
