@@ -56,6 +56,7 @@ class RelayLimits:
     idle_seconds: float = 60.0
     max_answer_bytes: int = 8 << 20
     max_event_bytes: int = 256 << 10
+    max_stream_bytes: int = 256 << 20
     max_error_bytes: int = 64 << 10
     connections_per_backend: int = 256
 
@@ -299,7 +300,8 @@ class HttpRelay:
 
     async def _carry_stream(self, way: _Way) -> None:
         """Carry whole events as they come; once begun, a failure becomes the stream's last event."""
-        framer, answerer, outcome = EventFramer(self._limits.max_event_bytes), way.answerer, way.outcome
+        limits, answerer, outcome = self._limits, way.answerer, way.outcome
+        framer = EventFramer(limits.max_event_bytes, limits.max_stream_bytes)
         try:
             await self._carry_events(way, framer)
         except SekishoError as error:

@@ -57,6 +57,7 @@ class Settings(BaseModel):
 
     max_body: Size = 2 << 20
     max_answer: Size = 8 << 20
+    max_stream: Size = 256 << 20
     max_buffered: Size = 96 << 20
     max_requests: Count = 512
     max_requests_per_caller: Count = 64
@@ -116,6 +117,7 @@ class Settings(BaseModel):
             answer_seconds=self.answer_seconds,
             idle_seconds=self.idle_seconds,
             max_answer_bytes=self.max_answer,
+            max_stream_bytes=self.max_stream,
         )
 
     @property

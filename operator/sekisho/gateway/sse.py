@@ -21,10 +21,12 @@ class EventFramer:
 
     Args:
         max_event_bytes: Longest event that is held back while its end has not come.
+        max_bytes: Of all events together; an engine that never ends is ended.
     """
 
-    def __init__(self, max_event_bytes: int) -> None:
+    def __init__(self, max_event_bytes: int, max_bytes: int = 256 << 20) -> None:
         self._limit = max_event_bytes
+        self._most = self._left = max_bytes
         self._held = b""
         self._last = b""
         self.events = 0
@@ -33,8 +35,14 @@ class EventFramer:
         """Return the bytes up to the end of the last whole event.
 
         Raises:
-            UnavailableError: An event is longer than the limit, or has a line that is neither data nor a comment.
+            UnavailableError: An event is longer than the limit, or has a line that is neither data nor a comment, or
+                there are more bytes than there may be.
         """
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise UnavailableError(
+                Reason.UPSTREAM_FAILED, f"the engine sent a stream of more than {self._most} bytes; the answer ends"
+            )
         begin = max(0, len(self._held) - 2)
         data = self._held + chunk if self._held else chunk
         cut = len(data) if data.endswith(b"\n\n") else _find_end(data, begin)

@@ -188,6 +188,23 @@ async def test_an_answer_and_an_event_without_end_are_cut_off(tmp_path: Path) ->
         assert "an event longer than 262144 bytes" in answer.message
 
 
+async def test_a_stream_of_good_words_without_end_ends_with_an_error_event(tmp_path: Path) -> None:
+    async def flood(_: Engine, request: web.Request, body: Any) -> web.StreamResponse:
+        response = await begin_stream(request)
+        while True:
+            await response.write(spell_event(chunk_of("word " * 2000, body["model"])))
+
+    async with build_house(tmp_path, max_stream=1 << 20) as house:
+        house.engine.behave = flood
+        answer = await house.chat(STREAM)
+        assert answer.status == 200
+        error = json.loads(events_of(answer.text)[-1])["error"]
+        assert error["code"] == "upstream_failed"
+        assert error["message"] == "the engine sent a stream of more than 1048576 bytes; the answer ends"
+        assert len(answer.text) < 2 << 20
+        await asyncio.wait_for(house.engine.left.wait(), 60)
+
+
 async def test_nothing_of_the_caller_reaches_the_engine_and_no_header_of_the_engine_comes_back(house: House) -> None:
     headers = {"Cookie": "s=1", "X-Forwarded-For": "10.0.0.9", "X-Secret": "x", "traceparent": "00-1-2-01"}
     answer = await house.chat(build_chat(user="alice"), headers=headers)

@@ -85,3 +85,14 @@ def test_an_event_without_end_is_refused_at_the_limit() -> None:
         framer.feed(b"x")
     assert failure.value.reason is Reason.UPSTREAM_FAILED
     assert "an event longer than 100 bytes" in failure.value.message
+
+
+def test_a_stream_without_end_is_refused_at_its_limit() -> None:
+    framer = EventFramer(100, 64)
+    event = b"data: 012345678\n\n"
+    for _ in range(3):
+        assert framer.feed(event) == event
+    with pytest.raises(UnavailableError) as refusal:
+        framer.feed(event)
+    assert refusal.value.reason is Reason.UPSTREAM_FAILED
+    assert refusal.value.message == "the engine sent a stream of more than 64 bytes; the answer ends"
