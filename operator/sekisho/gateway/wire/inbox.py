@@ -7,7 +7,7 @@ from typing import Final
 from sekisho.gateway.wire.bodies import Body
 from sekisho.gateway.wire.heads import WireError
 
-_MOST_WAITING: Final = 256 << 10
+_MOST_WAITING: Final = 64 << 10
 
 
 class Inbox:
