@@ -285,6 +285,11 @@ def test_as_many_canaries_with_as_long_names_as_are_allowed_are_read() -> None:
     assert {each.port for each in read} == {1, 65535, 10250}
 
 
+def test_a_canary_may_be_tried_by_every_protocol() -> None:
+    (read,) = parse_canaries([canary(protocols=["icmp", "tcp", "udp"])], host_ip="10.9.0.2")
+    assert read.protocols == ("icmp", "tcp", "udp")
+
+
 def test_the_address_of_the_node_is_filled_in_for_each_pod() -> None:
     parsed = parse_canaries([canary()], host_ip="10.9.0.2")
     assert parsed == (ExpectedCanary("node", "10.9.0.2", 10250, ("tcp", "icmp")),)

@@ -10,15 +10,14 @@ import pytest
 
 from sekisho.attest.claims import Claims
 from sekisho.attest.evidence import UnverifiedEvidence
-from sekisho.attest.verifiers.select import Collateral
 from sekisho.broker import announcing, verifying
 from sekisho.broker.announcing import Announcer
-from sekisho.broker.verifying import Verifier, check_bound, digest_evidence, verify_by
+from sekisho.broker.verifying import Verifier
 from sekisho.broker.wire import encode_body, parse_ask, parse_proof_body
 from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.kube.conditions import PodCondition
 from sekisho.seal.canonical import encode_canonical
-from tests.unit.attest.claims import NOW, SNP, TPM
+from tests.unit.attest.claims import NOW, SNP
 from tests.unit.broker.parts import Agent, Raw, World
 
 
@@ -194,33 +193,3 @@ async def test_conditions_that_pile_up_are_given_up(monkeypatch: pytest.MonkeyPa
     announcer.announce(pod, [condition])
     await announcer.settle()
     assert len(lost) == 2
-
-
-def test_no_evidence_is_bound_to_nothing() -> None:
-    from tests.unit.broker.release_cases import build_facts  # noqa: PLC0415 - used here alone
-
-    with pytest.raises(RefusedError, match="there is no evidence") as caught:
-        check_bound((), build_facts().binding)
-    assert caught.value.reason is Reason.EVIDENCE_MISSING
-
-
-def test_one_digest_speaks_for_all_pieces_whatever_their_order() -> None:
-    assert digest_evidence([SNP]) == SNP.evidence_digest
-    assert digest_evidence([SNP, TPM]) == digest_evidence([TPM, SNP])
-    assert digest_evidence([SNP, TPM]) not in {SNP.evidence_digest, TPM.evidence_digest}
-
-
-def test_without_collateral_nobody_is_trusted() -> None:
-    with pytest.raises(RefusedError, match="there is no collateral for snp evidence") as caught:
-        verify_by(Collateral)(UnverifiedEvidence("snp", b""), NOW, frozenset())
-    assert caught.value.reason is Reason.COLLATERAL_MISSING
-
-
-def test_a_quote_from_a_node_that_is_not_enrolled_is_of_no_known_machine() -> None:
-    verify, quote = verify_by(Collateral), UnverifiedEvidence("tpm", b"")
-    with pytest.raises(RefusedError, match="the pod's node is enrolled with no TPM") as caught:
-        verify(quote, NOW, frozenset())
-    assert caught.value.reason is Reason.CHIP_UNKNOWN
-    with pytest.raises(RefusedError) as caught:
-        verify(quote, NOW, frozenset({b"\x00\x0b" + bytes(32)}))
-    assert caught.value.reason is Reason.EVIDENCE_INVALID

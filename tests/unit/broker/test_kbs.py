@@ -72,6 +72,7 @@ class Face:
     ) -> tuple[int, Any, aiohttp.ClientResponse]:
         data = None if body is None else io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
         async with self.session.request(method, self.base + path, data=data, headers=headers) as response:
+            assert response.headers["Cache-Control"] == "no-store"
             return response.status, json.loads(await response.read()), response
 
     async def attest(self) -> tuple[str, str]:
@@ -80,6 +81,7 @@ class Face:
         assert status == 200
         cookie = response.cookies[COOKIE]
         assert (cookie["path"], cookie["secure"], cookie["httponly"]) == (PREFIX, True, True)
+        assert cookie["samesite"] == "Strict"
         header = f"{COOKIE}={cookie.value}"
         status, body, response = await self.ask("POST", "/attest", self.guest.answer(challenge["nonce"]), Cookie=header)
         assert status == 200, body
@@ -87,8 +89,7 @@ class Face:
         return header, body["token"]
 
     async def refuse(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, str, str]:
-        status, told, response = await self.ask(method, path, body, **headers)
-        assert response.headers["Cache-Control"] == "no-store"
+        status, told, _ = await self.ask(method, path, body, **headers)
         assert set(told) == {"type", "detail"}
         return status, told["type"].removeprefix(ERRORS), told["detail"]
 
@@ -99,8 +100,21 @@ async def test_a_guest_gets_its_key_by_its_cookie() -> None:
         status, answer, _ = await face.ask("GET", f"/resource/{PATH}", Cookie=cookie)
         assert status == 200
         assert face.guest.guest.open(answer) == DATA_KEY
-        assert [reason for _, reason in face.outcomes] == [Reason.READY, Reason.ATTESTED, Reason.KEY_RELEASED]
-        assert face.outcomes[-1][0] == "/kbs/v0/resource"
+        assert face.outcomes == [
+            ("/kbs/v0/auth", Reason.READY), ("/kbs/v0/attest", Reason.ATTESTED),
+            ("/kbs/v0/resource", Reason.KEY_RELEASED),
+        ]  # fmt: skip
+
+
+async def test_what_is_refused_is_counted_by_its_route_and_never_by_the_name_of_a_resource() -> None:
+    async with Face().serve() as face:
+        for method, path in (("POST", "/auth"), ("POST", "/attest"), ("GET", f"/resource/{PATH}"), ("GET", "/other")):
+            await face.refuse(method, path, b"{" if method == "POST" else None)
+        assert [route for route, _ in face.outcomes] == [
+            "/kbs/v0/auth", "/kbs/v0/attest", "/kbs/v0/resource", "other",
+        ]  # fmt: skip
+        assert face.outcomes[0][1] is Reason.REQUEST_INVALID
+        assert face.outcomes[3][1] is Reason.ENDPOINT_UNKNOWN
 
 
 async def test_a_guest_gets_its_key_by_its_token() -> None:
@@ -112,6 +126,8 @@ async def test_a_guest_gets_its_key_by_its_token() -> None:
         claims = json.loads(unspell(token.split(".")[1]))
         assert claims["tee-pubkey"] == face.guest.guest.jwk()
         assert claims["exp"] - claims["iat"] == 300
+        assert claims["iss"] == "sekisho-broker"
+        assert kbs._spell(b"\0\0\x31") == "AAAx"
 
 
 async def test_without_cookie_and_token_there_is_nothing() -> None:
