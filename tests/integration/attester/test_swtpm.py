@@ -29,6 +29,7 @@ from sekisho.attest.tpm2.wire import Reader
 from sekisho.attester.tpm import Tpm
 from sekisho.errors import RefusedError
 from sekisho.trust.enrolment import Makers, verify_endorsement
+from tests.unit.fuzz import flip_last
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_a_secret_made_for_it_is_opened_by_it_and_for_its_own_key_alone(tpm: Tpm
     endorsement, secret = parse_public(found.public), secrets.token_bytes(32)
     made = make_credential(endorsement, key.name, secret, entropy=secrets.token_bytes(48))
     assert tpm.activate(found.kind, blob=made.blob, secret=made.secret) == secret
-    other = make_credential(endorsement, key.name[:-1] + b"!", secret, entropy=secrets.token_bytes(48))
+    other = make_credential(endorsement, flip_last(key.name), secret, entropy=secrets.token_bytes(48))
     with pytest.raises(RefusedError, match="the credential was made for another key"):
         tpm.activate(found.kind, blob=other.blob, secret=other.secret)
 
@@ -87,7 +88,7 @@ def test_keys_of_the_larger_kinds_are_those_that_were_certified_and_open_what_is
     verify_endorsement(endorsement, (found.certificate,), makers, at=datetime.now(UTC))
     made = make_credential(endorsement, key.name, secret, entropy=secrets.token_bytes(48))
     assert tpm.activate(kind, blob=made.blob, secret=made.secret) == secret
-    other = make_credential(endorsement, key.name[:-1] + b"!", secret, entropy=secrets.token_bytes(48))
+    other = make_credential(endorsement, flip_last(key.name), secret, entropy=secrets.token_bytes(48))
     with pytest.raises(RefusedError, match="the credential was made for another key"):
         tpm.activate(kind, blob=other.blob, secret=other.secret)
 

@@ -34,6 +34,7 @@ from tests.unit.agent.sealed import (
     seal_model,
 )
 from tests.unit.depot.parts import build_pod, settle
+from tests.unit.fuzz import flip_last
 from tests.unit.seal.sealing import IDENTITY
 
 Change = Callable[[SealedStage], None]
@@ -402,7 +403,7 @@ async def test_an_agent_that_comes_back_mends_what_was_changed_and_removes_what_
     await end(stage)
     target = stage.volume / "model.gguf"
     target.chmod(0o600)
-    target.write_bytes(BIG[:-1] + b"?")
+    target.write_bytes(flip_last(BIG))
     (stage.volume / "config.json").unlink()
     (stage.volume / "config.json").mkdir()
     (stage.volume / "link").symlink_to("/etc")

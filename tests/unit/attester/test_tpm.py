@@ -16,6 +16,7 @@ from sekisho.attester.tpm import Tpm, _cut_der
 from sekisho.attester.transport import open_tpm
 from sekisho.errors import Reason, RefusedError, UnavailableError
 from tests.simulators.tpm.simulated import Maker, SimulatedTpm, SocketTpm
+from tests.unit.fuzz import flip_last
 
 MAKER = Maker()
 
@@ -174,7 +175,7 @@ def open_credentials(tpm: Tpm, simulated: SimulatedTpm) -> None:
     endorsement = parse_public(found.public)
     made = make_credential(endorsement, key.name, bytes(range(32)), entropy=bytes(48))
     assert tpm.activate(found.kind, blob=made.blob, secret=made.secret) == bytes(range(32))
-    other = make_credential(endorsement, key.name[:-1] + b"!", bytes(32), entropy=bytes(48))
+    other = make_credential(endorsement, flip_last(key.name), bytes(32), entropy=bytes(48))
     with pytest.raises(RefusedError, match="the credential was made for another key"):
         tpm.activate(found.kind, blob=other.blob, secret=other.secret)
     assert simulated.loaded == {}

@@ -13,6 +13,7 @@ from bench.sealed.benchmarks import PacedSides, compare_loads, spell_peaks
 from bench.sealed.loads import Destination, Pace, must_hold, read_plainly, read_sealed
 from bench.sealed.material import MIB, Material, Shape, SharedMaterial, open_material
 from bench.sealed.memory import measure_extra_mib, read_status
+from tests.unit.fuzz import flip_last
 
 TINY = Shape(hidden=256, inner=1024, narrow=64, layers=2, vocabulary=4096)
 
@@ -57,7 +58,7 @@ def test_a_changed_byte_in_the_sealed_folder_ends_a_benchmark() -> None:
         pair.reference()
         pair.candidate()
         blob = material.sealed / "files/00000.sealed"
-        blob.write_bytes(blob.read_bytes()[:-1] + b"?")
+        blob.write_bytes(flip_last(blob.read_bytes()))
         with pytest.raises(Exception, match="does not open"):
             pair.candidate()
 

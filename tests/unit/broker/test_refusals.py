@@ -19,6 +19,7 @@ from tests.unit.broker.release_cases import (
     build_site,
     build_tenant,
 )
+from tests.unit.fuzz import flip_last
 
 Spoil = Callable[[World, Agent], object]
 
@@ -236,7 +237,7 @@ REFUSALS: dict[str, tuple[Spoil, Reason, str]] = {
     "no law": (_grants(law=None), Reason.POLICY_MISSING, "no ClassificationPolicy"),
     # the key service
     "a wrapped key of something else": (
-        lambda w, _a: setattr(w, "wrapped", replace(w.wrapped, wrapped=w.wrapped.wrapped[:-1] + b"x")),
+        lambda w, _a: setattr(w, "wrapped", replace(w.wrapped, wrapped=flip_last(w.wrapped.wrapped))),
         Reason.KEY_MISMATCH,
         "does not fit",
     ),

@@ -15,6 +15,7 @@ from sekisho.errors import Reason, RefusedError
 from sekisho.loader.opening import open_source, read_file, read_file_into
 from sekisho.loader.reading import MAX_THREADS, Part, count_threads, open_parts
 from sekisho.seal.facts import SEGMENT_BYTES
+from tests.unit.fuzz import flip_last
 from tests.unit.loader.sealed_folders import MIB, cut, lay_down, pattern
 
 DATA = pattern(50_000)
@@ -91,7 +92,7 @@ def test_a_source_that_gives_little_at_a_time_is_asked_again(tmp_path: Path) -> 
 def test_a_part_that_straddles_a_changed_segment_gets_nothing_though_it_begins_in_a_good_one(tmp_path: Path) -> None:
     model, _ = lay_down(tmp_path, {"a.bin": cut(DATA, [10_000] * 5)})
     blob = tmp_path / "files/00000.sealed"
-    blob.write_bytes(blob.read_bytes()[:-1] + b"?")
+    blob.write_bytes(flip_last(blob.read_bytes()))
     first, last = bytearray(b"\xff" * 10_000), bytearray(b"\xff" * 15_000)
     with open_source(model, "a.bin") as source:
         open_parts(source, [Part(0, memoryview(first))], threads=1)

@@ -46,7 +46,7 @@ from tests.unit.attest.tpm_material import (
     spell_pcrs,
     variable,
 )
-from tests.unit.fuzz import attempt, changed
+from tests.unit.fuzz import attempt, changed, flip_last
 
 TPM = Tpm()
 EVIDENCE = build_evidence()
@@ -178,7 +178,7 @@ def test_all_that_a_key_lacks_is_told() -> None:
 
 
 WEAK = Tpm(key=rsa_key(1024))
-OFF_CURVE = ecc_tpm().public[:-1] + b"\0"
+OFF_CURVE = flip_last(ecc_tpm().public)
 
 
 @pytest.mark.parametrize(
