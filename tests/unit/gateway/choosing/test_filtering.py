@@ -217,7 +217,7 @@ REPLICAS = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.lists(REPLICAS, max_size=5),
     st.sampled_from(["internal", "secret"]),

@@ -32,7 +32,7 @@ LOADS = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 6), st.data(), st.binary(max_size=16))
 def test_preferring_only_reorders_and_does_not_depend_on_the_order_it_is_given(
     count: int, data: Any, affinity: bytes
