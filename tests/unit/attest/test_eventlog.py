@@ -160,8 +160,17 @@ def test_a_log_may_be_as_long_as_allowed() -> None:
     assert len(parse_dstack_log(log + b" " * (MAX_LOG_BYTES - len(log)))) == 1
 
 
+def test_events_may_fill_as_much_as_is_allowed_before_the_padding() -> None:
+    room = MAX_LOG_BYTES - len(HEAD) - len(event(1, SEPARATOR, []))
+    assert len(parse_tcg_log(HEAD + event(1, SEPARATOR, [], b"d" * room) + bytes(9))) == 1
+    message = refusal(lambda: parse_tcg_log(HEAD + event(1, SEPARATOR, [], b"d" * (room + 1)) + bytes(9)))
+    assert message == "the event log has 524289 bytes before its padding, 524288 allowed"
+
+
 @pytest.mark.parametrize("padding", [b"\0", b"\xff"])
-@pytest.mark.parametrize("last", [b"\0" * 4, b"\xff" * 4, b"data"])
+@pytest.mark.parametrize(
+    "last", [b"\0" * 4, b"\xff" * 4, b"data", b"x" * 5000], ids=["zeros", "ones", "a word", "many letters"]
+)
 def test_a_log_without_the_padding_of_its_area_tells_the_same(padding: bytes, last: bytes) -> None:
     log = HEAD + FIRST + event(1, SEPARATOR, [], last)
     trimmed = trim_padding(log + padding * (1 << 20))
