@@ -4,6 +4,7 @@ The interface is narrow on purpose: bytes in, a `Sink` for bytes out, an `Outcom
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -278,6 +279,9 @@ class HttpRelay:
             raise UnavailableError(
                 Reason.UPSTREAM_FAILED, f"the engine of {way.backend.served_name} did not answer with a JSON object"
             )
+        if way.head.framing.is_endless and not _is_json(body):
+            # Without a length, an engine that died looks like one that has said all.
+            raise self._failure(way.backend, ConnectionResetError())
         outcome.usage = read_usage([body])
         if way.answerer is not None:
             body = way.answerer.whole(body)
@@ -390,6 +394,14 @@ class HttpRelay:
         if isinstance(error, WireError):
             return UnavailableError(Reason.UPSTREAM_FAILED, f"{who} answered with what is not HTTP: {error}")
         return UnavailableError(Reason.UPSTREAM_FAILED, f"{who} ended in the middle of its answer")
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _read_type(head: ResponseHead) -> str:

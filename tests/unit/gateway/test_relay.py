@@ -134,6 +134,23 @@ async def test_an_engine_that_dies_in_an_answer_is_a_clean_error(house: House) -
     assert (answer.status, answer.code) == (502, "upstream_failed")
 
 
+@pytest.mark.parametrize(("said", "told"), [(b'{"choices":[{"index":0}', 502), (b'{"choices":[]}', 200)])
+async def test_an_answer_without_length_is_passed_on_where_it_is_whole(house: House, said: bytes, told: int) -> None:
+    async def say(_: Engine, request: web.Request, __: Any) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + said)
+        request.transport.close()
+        return web.Response()
+
+    house.engine.behave = say
+    answer = await house.chat()
+    assert answer.status == told
+    if told == 200:
+        assert answer.text.encode() == said
+    else:
+        assert answer.message == f"the engine of {MODEL} ended in the middle of its answer"
+
+
 @pytest.mark.parametrize(
     ("status", "body", "told", "code", "said"),
     [

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sekisho.errors import Reason, UnavailableError
 from sekisho.gateway.dialects.answers import Channel, Voice
+from sekisho.gateway.dialects.engine import is_count
 from sekisho.gateway.dialects.form import Endpoint
 
 _VOICES: Final[Mapping[str, Voice]] = {
@@ -250,4 +251,4 @@ def _read_usage(raw: Mapping[str, Any]) -> Usage:
 def _count(raw: Any, path: Sequence[str]) -> int:
     for name in path:
         raw = raw.get(name) if isinstance(raw, dict) else None
-    return raw if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0 else 0
+    return raw if is_count(raw) else 0

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeGuard
 
 _MAX_ENGINE_WORDS: Final = 512
+# No answer has more; a number of thousands of digits would end whoever adds it up.
+_MAX_TOKENS: Final = 1 << 32
 
 
 def read_engine_message(body: bytes) -> str:
@@ -20,7 +22,10 @@ def read_engine_message(body: bytes) -> str:
 
 
 def read_usage(texts: Iterable[bytes]) -> dict[str, int]:
-    """Return the counts of tokens that an answer, or the last events of a stream, tell; empty where none does."""
+    """Return the counts of tokens that an answer, or the last events of a stream, tell; empty where none does.
+
+    Where one cannot be a count, none is believed.
+    """
     for text in texts:
         if b'"usage"' not in text:
             continue
@@ -31,5 +36,11 @@ def read_usage(texts: Iterable[bytes]) -> dict[str, int]:
         usage = raw.get("usage") if isinstance(raw, dict) else None
         if isinstance(usage, dict):
             counts = {key: usage.get(f"{key}_tokens") for key in ("prompt", "completion")}
-            return {key: value for key, value in counts.items() if isinstance(value, int) and value >= 0}
+            told = {key: value for key, value in counts.items() if value is not None}
+            return told if all(map(is_count, told.values())) else {}
     return {}
+
+
+def is_count(value: object) -> TypeGuard[int]:
+    """Tell whether a value counts tokens."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_TOKENS

@@ -22,7 +22,7 @@ class Times:
     Attributes:
         head: For the head of a request, from its first byte on; the first one from the connection on.
         idle: Between two requests.
-        linger: For reading a refusal while it still sends.
+        linger: For reading the rest of the last answer, while it still sends too.
     """
 
     head: float
@@ -184,6 +184,9 @@ class Connection(asyncio.Protocol):
                 self._look(ahead)
             return
         if whole and not self._ahead:
+            # What is left to write waits for the caller, and the caller may never read.
+            self._state = _State.LINGERING
+            self._wait(self._host.times.linger)
             self.transport.close()
             return
         self._linger()

@@ -52,6 +52,11 @@ class Framing:
     chunked: bool
     keeps: bool
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether the body ends with its connection."""
+        return self.length is None and not self.chunked
+
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:

@@ -109,7 +109,11 @@ class Line(asyncio.Protocol):
         self._is_odd = True
         self._fail(ConnectionResetError("the connection ended"))
         if self._inbox is not None:
-            self._inbox.end()
+            if exc is not None and not self._inbox.is_done:
+                # A body without length is whole where its connection ends, not where it breaks.
+                self._inbox.fail(ConnectionResetError("the connection broke within a body"))
+            else:
+                self._inbox.end()
         self.resume_writing()
 
     def pause_writing(self) -> None:

@@ -192,7 +192,15 @@ def test_every_refusal_has_the_shape_of_the_dialect() -> None:
 def test_usage_is_read_where_it_is_told() -> None:
     usage = b'{"usage":{"prompt_tokens":3,"completion_tokens":4}}'
     assert read_usage([b"data: [DONE]", b"data: " + usage]) == {"prompt": 3, "completion": 4}
+    assert read_usage([b'{"usage":{"prompt_tokens":3,"completion_tokens":null}}']) == {"prompt": 3}
     assert read_usage([b'{"usage":null}', b'"usage" {', b'{"usage":{"prompt_tokens":"3"}}', b"{}"]) == {}
+
+
+@pytest.mark.parametrize("count", ["-1", "true", "1.5", '"3"', "9" * 4000, str((1 << 32) + 1)], ids=range(6))
+def test_counts_of_which_one_cannot_be_a_count_are_not_believed(count: str) -> None:
+    assert read_usage([f'{{"usage":{{"prompt_tokens":3,"completion_tokens":{count}}}}}'.encode()]) == {}
+    most = b'{"usage":{"completion_tokens":4294967296}}'
+    assert read_usage([most]) == {"completion": 1 << 32}
 
 
 def test_words_of_an_engine_are_short_and_on_one_line() -> None:

@@ -312,6 +312,19 @@ async def test_writing_waits_for_a_caller_who_reads_slowly_and_not_for_one_who_d
         assert max(written) < 1 << 20
 
 
+async def test_a_caller_who_does_not_read_the_last_of_its_answers_does_not_keep_the_connection() -> None:
+    async def fill(desk: Desk, connection: Connection, head: RequestHead) -> None:
+        while not connection.transport.get_write_buffer_size():
+            connection.write(b"x" * 65536)
+        connection.finish(keep=False)
+
+    async with open_desk(fill) as desk, call(desk) as (_, writer):
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(GET % 1)
+        await asyncio.wait_for(desk.all_gone.wait(), 60)
+        assert (desk.seen, desk.connections) == (["/1"], set())
+
+
 async def test_nothing_can_be_written_once_the_caller_has_gone() -> None:
     async with open_desk(wait_forever) as desk:
         async with call(desk) as (_, writer):

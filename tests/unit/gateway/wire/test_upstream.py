@@ -1,6 +1,8 @@
 """Connections to engines, some of which speak no HTTP, hang up, or say more than they were asked."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -192,6 +194,29 @@ async def test_an_answer_without_length_ends_with_its_connection() -> None:
         for turn in (1, 2):
             assert await ask(engine, pool) == (200, b"ok")
             assert engine.connections == turn
+
+
+async def test_an_answer_without_length_is_not_whole_where_its_connection_breaks() -> None:
+    go = asyncio.Event()
+
+    async def speak(engine: Engine, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await hear(engine, reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+        await go.wait()
+        # Closed so, it is reset.
+        connection = writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    async with open_engine(speak) as (engine, pool):
+        line = await pool.take(HOST, engine.port)
+        await line.ask(ASKED, b"hi")
+        assert await line.read() == b"half"
+        go.set()
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(line.read(), 60)
+        assert not line.may_keep
+        pool.give(HOST, engine.port, line)
 
 
 @pytest.mark.parametrize("late", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"], ids=["end", "more"])
