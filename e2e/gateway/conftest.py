@@ -117,7 +117,8 @@ def gateway_values() -> dict[str, Any]:
     seconds = {name: str(SILENCE_SECONDS) for name in ("FIRST_BYTE", "ANSWER", "IDLE")}
     return {
         "replicas": 2, "names": False, "record": {"storageClass": CLASS, "size": "24Mi", "max": "64Mi"},
-        "extraEnv": [{"name": f"SEKISHO_{name}_SECONDS", "value": value} for name, value in seconds.items()],
+        "extraEnv": [{"name": f"SEKISHO_{name}_SECONDS", "value": value} for name, value in seconds.items()]
+        + [{"name": "SEKISHO_MAX_STREAM", "value": "24Mi"}],
     }  # fmt: skip
 
 

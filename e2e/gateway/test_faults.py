@@ -36,6 +36,7 @@ FAULTS: tuple[tuple[str, bool, str, int, str, str], ...] = (
     ("pause", True, CHAT, 200, "upstream_timeout", SILENT),
     ("pause", True, MESSAGES, 200, "upstream_timeout", SILENT),
     ("long-event", True, CHAT, 502, "upstream_failed", "the engine sent an event longer than 262144 bytes"),
+    ("flood", True, CHAT, 200, "upstream_failed", "the engine sent a stream of more than 25165824 bytes"),
     ("long-head", True, CHAT, 502, "upstream_failed", "the engine of {}"),
     ("long-head", False, CHAT, 502, "upstream_failed", "the engine of {}"),
     ("long-answer", False, CHAT, 502, "upstream_failed", "the engine of {} answered with more than 8388608 bytes"),
