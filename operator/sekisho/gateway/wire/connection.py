@@ -1,6 +1,7 @@
 """The connection of one caller: requests one after another, and nothing that a caller does takes others' time."""
 
 import asyncio
+import select
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -12,6 +13,7 @@ from sekisho.gateway.wire.inbox import Inbox
 
 # Of requests that were sent before the one before them was answered.
 _MAX_AHEAD: Final = 64 << 10
+_LOOK_SECONDS: Final = 1.0
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -70,6 +72,7 @@ class Connection(asyncio.Protocol):
         self._full = self._is_lost = False
         self._drained: asyncio.Future[None] | None = None
         self._holds = 0
+        self._lookout: asyncio.TimerHandle | None = None
         self._expects = False
         self.inbox: Inbox | None = None
         self.task: asyncio.Task[None] | None = None
@@ -97,6 +100,8 @@ class Connection(asyncio.Protocol):
         self._is_lost = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._lookout is not None:
+            self._lookout.cancel()
         if self._drained is not None and not self._drained.done():
             self._drained.set_exception(ConnectionResetError("the caller has gone"))
         if self.inbox is not None:
@@ -240,8 +245,22 @@ class Connection(asyncio.Protocol):
             return
         if held and self._holds == 1:
             self.transport.pause_reading()
+            self._lookout = self._lookout or self._loop.call_later(_LOOK_SECONDS, self._look_out)
         elif not held and not self._holds:
             self.transport.resume_reading()
+
+    def _look_out(self) -> None:
+        """Look whether a caller has gone who is not read on, which reading would have told."""
+        self._lookout = None
+        descriptor = self.transport.get_extra_info("socket").fileno()
+        if not self._holds or self._is_lost or self.transport.is_closing() or descriptor < 0:
+            return
+        poll = select.poll()
+        poll.register(descriptor, select.POLLRDHUP)
+        if poll.poll(0):
+            self.transport.abort()
+        else:
+            self._lookout = self._loop.call_later(_LOOK_SECONDS, self._look_out)
 
     def _linger(self) -> None:
         """Let a caller who still sends read the answer: a connection closed on unread bytes takes the answer along."""

@@ -189,6 +189,20 @@ async def test_what_is_sent_ahead_is_bounded() -> None:
         assert desk.seen == ["/1"]
 
 
+async def test_a_caller_who_goes_while_it_is_not_read_on_cancels_the_work_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sekisho.gateway.wire.connection._LOOK_SECONDS", 0.02)
+    async with open_desk(wait_forever) as desk:
+        async with call(desk) as (_, writer):
+            writer.write(GET % 1 + b"x" * (100 << 10))
+            await asyncio.wait_for(desk.begun.wait(), 60)
+            (connection,) = desk.connections
+            await until(lambda: not connection.transport.is_reading())
+        await asyncio.wait_for(desk.cancelled.wait(), 60)
+        await asyncio.wait_for(desk.all_gone.wait(), 60)
+
+
 async def test_a_body_that_nobody_reads_is_not_taken_and_one_that_is_read_is_taken_whole() -> None:
     go = asyncio.Event()
 
