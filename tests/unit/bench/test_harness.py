@@ -123,6 +123,7 @@ def test_what_is_counted_must_hold_every_time(counts: list[int], *, holds: bool)
     assert outcome.detail == "5 repetitions counted; all of them"
 
 
+@pytest.mark.slow
 def test_a_figure_without_a_goal_is_told_and_judged_by_nobody(tmp_path: Path) -> None:
     outcome, _ = run_quietly(Benchmark("X1", "KiB", "nobody", None, "max", lambda: always(Count(lambda: 7))))
     assert (outcome.ratio, outcome.goal, outcome.holds) == (7, None, None)
