@@ -108,10 +108,15 @@ async def test_a_guest_gets_its_key_by_its_cookie() -> None:
 
 async def test_what_is_refused_is_counted_by_its_route_and_never_by_the_name_of_a_resource() -> None:
     async with Face().serve() as face:
-        for method, path in (("POST", "/auth"), ("POST", "/attest"), ("GET", f"/resource/{PATH}"), ("GET", "/other")):
+        asked = (
+            ("POST", "/auth"), ("POST", "/attest"), ("GET", f"/resource/{PATH}"), ("GET", "/other"),
+            ("GET", "/resource/"),
+        )  # fmt: skip
+        for method, path in asked:
             await face.refuse(method, path, b"{" if method == "POST" else None)
         assert [route for route, _ in face.outcomes] == [
             "/kbs/v0/auth", "/kbs/v0/attest", "/kbs/v0/resource", "other",
+            "/kbs/v0/resource",
         ]  # fmt: skip
         assert face.outcomes[0][1] is Reason.REQUEST_INVALID
         assert face.outcomes[3][1] is Reason.ENDPOINT_UNKNOWN
