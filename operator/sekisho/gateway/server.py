@@ -18,12 +18,11 @@ from sekisho.gateway.dialects.refusals import http_status, render_error
 from sekisho.gateway.dialects.strict import FieldError
 from sekisho.gateway.front import Front, find_dialect
 from sekisho.gateway.wire.connection import Connection, Host, Times
+from sekisho.gateway.wire.door import Door, DoorLimits
 from sekisho.gateway.wire.heads import RequestHead, WireError
 
 _log = logging.getLogger(__name__)
 _JSON: Final = "application/json"
-_BACKLOG: Final = 1024
-_HANDSHAKE_SECONDS: Final = 10.0
 _GOODBYE_SECONDS: Final = 5.0
 _SHUTDOWN_SECONDS: Final = 0.5
 _CHARSETS: Final = frozenset({"utf-8", '"utf-8"'})
@@ -222,34 +221,28 @@ class HttpServer:
         self._admission = admission
         self._limits = limits
         self._connections: set[Connection] = set()
-        self._listener: asyncio.Server | None = None
+        self._door: Door | None = None
         times = Times(limits.head_seconds)
         self._host = Host(times, self._came, self._connections.discard, self._handle, _refuse_wire)
         self.draining = False
 
     async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None) -> int:
         """Listen; return the port."""
-        self._listener = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self._host),
-            host,
-            port,
-            ssl=tls,
-            backlog=_BACKLOG,
-            ssl_handshake_timeout=_HANDSHAKE_SECONDS if tls else None,
-            ssl_shutdown_timeout=_GOODBYE_SECONDS if tls else None,
-        )
-        return int(self._listener.sockets[0].getsockname()[1])
+        self._door = Door(lambda: Connection(self._host), tls=tls, limits=DoorLimits(goodbye=_GOODBYE_SECONDS))
+        return await self._door.open(host, port)
 
     async def drain(self, *, delay_seconds: float, seconds: float) -> None:
         """Stop: first let others stop sending, then take no new connections, then wait for what is under way."""
         self.draining = True
         await asyncio.sleep(delay_seconds)
-        if self._listener is not None:
-            self._listener.close()
+        if self._door is not None:
+            self._door.close()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while self._admission.in_flight and loop.time() < deadline:  # noqa: ASYNC110 - at its end only
             await asyncio.sleep(0.05)
+        if self._door is not None:
+            await self._door.end()
         await self._close_all()
 
     async def _close_all(self) -> None:

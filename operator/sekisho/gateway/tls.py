@@ -7,6 +7,8 @@ from asyncio import sslproto
 from pathlib import Path
 from typing import Final
 
+from sekisho.kube.tls import ServedPair
+
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS: Final = 5.0
 _RECORD_BYTES: Final = 16 << 10
@@ -28,20 +30,17 @@ class ServingCertificate:
         client_roots: Roots of callers' certificates, PEM; read once. None: callers' certificates are not asked for.
 
     Raises:
-        OSError: The roots cannot be read.
+        OSError, ValueError: The roots cannot be read.
     """
 
     def __init__(self, folder: Path, *, client_roots: Path | None = None) -> None:
         self._certificate = folder / "tls.crt"
         self._key = folder / "tls.key"
         self._seen: tuple[bytes, bytes] | None = None
-        self.context: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._served = ServedPair(client_roots=client_roots.read_text() if client_roots is not None else None)
+        self.context: Final = self._served.context
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.context.set_alpn_protocols(["http/1.1"])
-        if client_roots is not None:
-            # Who sends no certificate may still send a token; who sends one that does not verify gets no connection.
-            self.context.load_verify_locations(client_roots)
-            self.context.verify_mode = ssl.CERT_OPTIONAL
 
     @property
     def is_loaded(self) -> bool:
@@ -54,9 +53,7 @@ class ServingCertificate:
             found = self._certificate.read_bytes(), self._key.read_bytes()
             if found == self._seen:
                 return False
-            # A pair that does not fit must not reach the live context, which OpenSSL would leave half changed.
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._certificate, self._key)
-            self.context.load_cert_chain(self._certificate, self._key)
+            self._served.replace(self._certificate, self._key)
         except OSError as error:  # ssl.SSLError among them
             _log.warning("the certificate cannot be used", extra={"detail": type(error).__name__})
             return False
