@@ -33,6 +33,8 @@ from sekisho.gateway.wire.upstream import (
 _HEADERS = "Content-Type: application/json\r\nAccept: */*\r\nAccept-Encoding: identity\r\nUser-Agent: sekisho-gateway"
 _Heard = TypeVar("_Heard")
 _FAILURES = (WireError, NoRoomError, NotReachedError, TooSlowToReachError, TimeoutError, OSError)
+# Any other word in its place is the engine's own, and would pass to the caller without having been examined.
+_TOLD_TYPES = frozenset({"application/json", "text/event-stream", "text/html", "text/plain"})
 # Statuses by which an engine says that the request, not the engine, is at fault.
 _CALLERS_FAULT = frozenset({400, 413, 422})
 # Statuses by which an engine says that it was not started for what is asked of it, such as embeddings.
@@ -252,7 +254,8 @@ class HttpRelay:
         wanted, given = "text/event-stream" if stream else "application/json", _read_type(head)
         codings = head.fields.get(b"content-encoding", ())
         if given != wanted or any(coding.lower() != b"identity" for coding in codings):
-            raise UnavailableError(Reason.UPSTREAM_FAILED, f"{who} answered with {given[:64]}, {wanted} was expected")
+            told = given if given in _TOLD_TYPES else "something else"
+            raise UnavailableError(Reason.UPSTREAM_FAILED, f"{who} answered with {told}, {wanted} was expected")
 
     async def _explain(self, way: _Way, path: str) -> SekishoError:
         """Say in our words why an engine does not answer; its own words count as an answer and are examined as such."""

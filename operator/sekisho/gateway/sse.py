@@ -10,7 +10,7 @@ from sekisho.errors import Reason, UnavailableError
 
 # An empty line ends an event, whichever way lines end; "\r\n\r\n" ends with the second.
 _ENDS: Final = (b"\n\n", b"\n\r\n", b"\r\r")
-_SPLIT: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_SPLIT: Final = re.compile(rb"\r?\n\r?\n|\r\r")
 _STRAY: Final = re.compile(rb"(?:\A|[\r\n])(?!data:|:|[\r\n]|\Z)")
 _DONE: Final = b"[DONE]"
 _TAIL: Final = 8192

@@ -177,14 +177,15 @@ async def test_what_an_engine_answers_amiss_is_told_in_our_words(
     assert "secret" not in answer.text
 
 
-async def test_a_stream_of_another_type_is_an_error(house: House) -> None:
+@pytest.mark.parametrize(("kind", "told"), [("text/html", "text/html"), ("secret/word", "something else")])
+async def test_a_stream_of_another_type_is_an_error_in_our_words(house: House, kind: str, told: str) -> None:
     async def misbehave(_: Engine, __: web.Request, ___: Any) -> web.StreamResponse:
-        return web.Response(text="<html>", content_type="text/html")
+        return web.Response(text="<html>", content_type=kind)
 
     house.engine.behave = misbehave
     answer = await house.chat(STREAM)
     assert (answer.status, answer.code) == (502, "upstream_failed")
-    assert "text/html, text/event-stream was expected" in answer.message
+    assert f"answered with {told}, text/event-stream was expected" in answer.message
 
 
 async def test_an_answer_and_an_event_without_end_are_cut_off(tmp_path: Path) -> None:

@@ -78,6 +78,15 @@ def test_comments_and_data_of_several_lines_pass() -> None:
     assert split_events(events) == [b": still there", b"data: a\ndata: b", b"data: c"]
 
 
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\n\r\n", b"\r\n\n", b"\r\r"])
+@pytest.mark.parametrize("size", [1, 2, 3, 64])
+def test_however_lines_end_and_bytes_arrive_the_events_are_the_same(end: bytes, size: int) -> None:
+    stream, framer = b"data: a" + end + b"data: b" + end, EventFramer(64)
+    passed = [framer.feed(stream[at : at + size]) for at in range(0, len(stream), size)]
+    assert [event for whole in passed for event in split_events(whole)] == [b"data: a", b"data: b"]
+    assert framer.events == 2
+
+
 def test_an_event_without_end_is_refused_at_the_limit() -> None:
     framer = EventFramer(100)
     framer.feed(b"x" * 100)
