@@ -368,6 +368,19 @@ def test_the_gateway_reads_pods_and_nodes_and_writes_nothing_but_questions(helm:
     }  # fmt: skip
 
 
+def test_all_who_judge_a_proof_of_isolation_agree_how_old_it_may_be(helm: str) -> None:
+    documents = own(render(helm, {**BROKER, "isolation": {"proofMaxAgeSeconds": 120}}))
+    told = {
+        document["metadata"]["name"]: item["value"]
+        for document in documents
+        if document["kind"] in {"DaemonSet", "Deployment", "StatefulSet"}
+        for container in document["spec"]["template"]["spec"]["containers"]
+        for item in container.get("env", ())
+        if item["name"] == "SEKISHO_PROOF_MAX_AGE_SECONDS"
+    }
+    assert told == dict.fromkeys(("sekisho-broker", "sekisho-controller", "sekisho-depot", "sekisho-gateway"), "120")
+
+
 @pytest.mark.parametrize("values", [UNSAFE, BROKER, TRUST], ids=["unsafe", "broker", "trust"])
 def test_every_process_runs_without_rights_it_does_not_need(helm: str, values: dict[str, Any]) -> None:
     for spec in pod_specs(render(helm, values)):
