@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 _log = logging.getLogger(__name__)
 _RETRY_SECONDS: Final = 1.0
@@ -64,15 +64,24 @@ class Door:
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         try:
-            for family, _, _, _, address in dict.fromkeys(found):
-                listener = socket.create_server(address, family=family, backlog=self._limits.backlog)
-                listener.setblocking(False)
+            for family, kind, protocol, _, address in dict.fromkeys(found):
+                # With its protocol by name: what it takes in is sent at once only where asyncio knows that it is TCP.
+                listener = socket.socket(family, kind, protocol)
                 self._listeners.append(listener)
+                self._bind(listener, address)
         except OSError:
             self.close()
             raise
         self._taking = [loop.create_task(self._take(listener)) for listener in self._listeners]
         return int(self._listeners[0].getsockname()[1])
+
+    def _bind(self, listener: socket.socket, address: Any) -> None:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if listener.family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # the other has a socket of its own
+        listener.bind(address)
+        listener.listen(self._limits.backlog)
+        listener.setblocking(False)
 
     def close(self) -> None:
         """Take nobody in any more; whoever is shaking hands may finish."""

@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import ClassVar
 
 import pytest
 
@@ -17,10 +18,14 @@ PATIENT = DoorLimits(grace=LONG, handshake=LONG)
 
 
 class Greeter(asyncio.Protocol):
-    """Says hello to whoever came in."""
+    """Says hello to whoever came in, and notes whether small pieces are sent at once."""
+
+    delays: ClassVar[list[int]] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
+        taken = transport.get_extra_info("socket")
+        self.delays.append(taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         transport.write(b"hello")
         transport.close()
 
@@ -104,6 +109,28 @@ async def test_who_never_finishes_has_a_limit_in_any_case(keys: Keys) -> None:
             made.setblocking(False)
             assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(made, 1), 60) == b""
             await until(lambda: door.shaking == 0)
+
+
+@pytest.mark.parametrize("with_tls", [True, False])
+async def test_a_small_piece_does_not_wait_for_the_one_before_it_to_be_acknowledged(keys: Keys, with_tls: bool) -> None:
+    Greeter.delays.clear()
+    spoken = keys if with_tls else None
+    async with opened(spoken, PATIENT) as (_, port):
+        assert await greet(port, spoken) == b"hello"
+    assert Greeter.delays == [1]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", ""])
+async def test_a_door_opens_at_every_address_of_its_host(host: str) -> None:
+    door = Door(Greeter, tls=None, limits=PATIENT)
+    try:
+        port = await door.open(host, 0)
+        reader, writer = await asyncio.open_connection(host or "127.0.0.1", port)
+        assert await reader.read() == b"hello"
+        writer.close()
+        await writer.wait_closed()
+    finally:
+        await door.end()
 
 
 async def test_a_door_without_tls_takes_everybody_as_they_are_until_it_is_closed() -> None:
