@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from imagebuild.oci import unpack_archive
@@ -23,12 +23,15 @@ def lend_root(archive: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     root, lock = folder / archive.stem, folder / f"{archive.stem}.lock"
     with lock.open("w") as handle:
-        _take(handle.fileno(), archive, root)
-        _sweep(folder)
+        with _alone_with(root):
+            fcntl.flock(handle, fcntl.LOCK_SH)
+            _unpack(archive, root)
+        _sweep(folder, but=root)
         try:
             yield root
         finally:
-            _give_back(handle.fileno(), root)
+            with _alone_with(root):
+                _give_back(handle.fileno(), root)
 
 
 def unpacked_folder() -> Path:
@@ -36,27 +39,34 @@ def unpacked_folder() -> Path:
     return cache_folder() / "unpacked"
 
 
-def _take(lock: int, archive: Path, root: Path) -> None:
-    """Hold the shared lock of a root that is there."""
-    while True:
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        if root.is_dir():
-            return
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the shared one is lost meanwhile, so look again
-        if not root.is_dir():
-            part = _part_of(root)
-            shutil.rmtree(part, ignore_errors=True)
-            say(f"{archive.stem}: unpacking")
-            unpack_archive(archive, part)
-            part.rename(root)
+@contextmanager
+def _alone_with(root: Path, *, how: int = 0) -> Iterator[None]:
+    """Wait until nobody else makes or removes this root: a lock that changes its kind lets others in between.
+
+    Raises:
+        BlockingIOError: Somebody does, and `how` is not to wait for it.
+    """
+    with root.with_name(f"{root.name}.door").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX | how)
+        yield
 
 
-def _sweep(folder: Path) -> None:
-    """Remove the roots that nobody has."""
+def _unpack(archive: Path, root: Path) -> None:
+    if root.is_dir():
+        return
+    part = _part_of(root)
+    shutil.rmtree(part, ignore_errors=True)
+    say(f"{archive.stem}: unpacking")
+    unpack_archive(archive, part)
+    part.rename(root)
+
+
+def _sweep(folder: Path, *, but: Path) -> None:
+    """Remove the other roots that nobody has."""
     for path in folder.glob("*.lock"):
         root = path.with_suffix("")
-        if root.is_dir() or _part_of(root).is_dir():
-            with path.open("w") as handle:
+        if root != but and (root.is_dir() or _part_of(root).is_dir()):
+            with suppress(BlockingIOError), _alone_with(root, how=fcntl.LOCK_NB), path.open("w") as handle:
                 _give_back(handle.fileno(), root)
 
 
