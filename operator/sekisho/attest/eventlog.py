@@ -64,8 +64,12 @@ def trim_padding(area: bytes) -> bytes:
 
     Some of it stays, for the last event may end in such bytes itself.
     """
-    end = min(len(area.rstrip(b"\0")), len(area.rstrip(b"\xff")))
-    return area[: end + _KEPT_PADDING]
+    return area[: _find_padding(area) + _KEPT_PADDING]
+
+
+def _find_padding(area: bytes) -> int:
+    """Return where nothing but zeros, or nothing but ones, follows any more."""
+    return min(len(area.rstrip(b"\0")), len(area.rstrip(b"\xff")))
 
 
 def parse_tcg_log(log: bytes) -> tuple[LoggedEvent, ...]:
@@ -76,7 +80,7 @@ def parse_tcg_log(log: bytes) -> tuple[LoggedEvent, ...]:
     """
     if len(log) > MAX_AREA_BYTES:
         raise _invalid(f"has {len(log)} bytes, {MAX_AREA_BYTES} allowed")
-    end = min(len(log.rstrip(b"\0")), len(log.rstrip(b"\xff")))
+    end = _find_padding(log)
     if end > MAX_LOG_BYTES:
         raise _invalid(f"has {end} bytes before its padding, {MAX_LOG_BYTES} allowed")
     reader = Reader(log, _NAME)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.kube.tls import ServedPair, ServerTls
-from tests.unit.depot.parts import Keys, build_keys
+from tests.unit.depot.parts import Keys, build_keys, settle
 
 
 @asynccontextmanager
@@ -80,7 +80,7 @@ async def test_files_are_followed_and_a_pair_that_does_not_fit_is_passed_over(
     try:
         async with serving(tls.context) as port:
             old.certificate.write_bytes(new.certificate.read_bytes())
-            await until(lambda: "the new certificate cannot be used" in caplog.messages)
+            await settle(lambda: "the new certificate cannot be used" in caplog.messages)
             old.key.write_bytes(new.key.read_bytes())
             async with asyncio.timeout(60):
                 while await shake(port, None) != der_of(new):
@@ -88,10 +88,3 @@ async def test_files_are_followed_and_a_pair_that_does_not_fit_is_passed_over(
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
-
-
-async def until(check: object) -> None:
-    assert callable(check)
-    async with asyncio.timeout(60):
-        while not check():
-            await asyncio.sleep(0.01)

@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import ClassVar
 
 import pytest
 
 from sekisho.gateway.wire.door import Door, DoorLimits
-from tests.unit.depot.parts import Keys, build_keys
+from tests.unit.depot.parts import Keys, build_keys, settle
 
 LONG = 600.0
 PATIENT = DoorLimits(grace=LONG, handshake=LONG)
@@ -60,12 +60,6 @@ async def greet(port: int, keys: Keys | None) -> bytes:
             await writer.wait_closed()
 
 
-async def until(check: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not check():
-            await asyncio.sleep(0.01)
-
-
 async def test_strangers_who_say_nothing_hold_few_places_and_keep_nobody_out(keys: Keys) -> None:
     async with opened(keys, DoorLimits(most=4, grace=0.05, handshake=LONG)) as (door, port):
         with contextlib.ExitStack() as stack:
@@ -83,7 +77,7 @@ async def test_strangers_who_say_nothing_hold_few_places_and_keep_nobody_out(key
 async def test_within_the_grace_nobody_is_cut_and_others_wait(keys: Keys) -> None:
     async with opened(keys, DoorLimits(most=1, grace=LONG, handshake=LONG)) as (door, port):
         first = socket.create_connection(("127.0.0.1", port), timeout=60)
-        await until(lambda: door.shaking == 1)
+        await settle(lambda: door.shaking == 1)
         greeting = asyncio.create_task(greet(port, keys))
         await asyncio.sleep(0.05)
         assert not greeting.done()
@@ -95,11 +89,11 @@ async def test_who_does_not_speak_tls_or_goes_leaves_nothing(keys: Keys) -> None
     async with opened(keys, PATIENT) as (door, port):
         for words in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", b""):
             with socket.create_connection(("127.0.0.1", port), timeout=60) as made:
-                await until(lambda: door.shaking == 1)
+                await settle(lambda: door.shaking == 1)
                 with contextlib.suppress(OSError):  # it may have been shown out by now
                     made.sendall(words)
                     made.shutdown(socket.SHUT_WR)
-                await until(lambda: door.shaking == 0)
+                await settle(lambda: door.shaking == 0)
         assert await greet(port, keys) == b"hello"
 
 
@@ -108,7 +102,7 @@ async def test_who_never_finishes_has_a_limit_in_any_case(keys: Keys) -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=60) as made:
             made.setblocking(False)
             assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(made, 1), 60) == b""
-            await until(lambda: door.shaking == 0)
+            await settle(lambda: door.shaking == 0)
 
 
 @pytest.mark.parametrize("with_tls", [True, False])
@@ -144,7 +138,7 @@ async def test_a_door_without_tls_takes_everybody_as_they_are_until_it_is_closed
 async def test_a_closed_door_lets_those_finish_who_shake_hands_and_its_end_does_not(keys: Keys) -> None:
     async with opened(keys, PATIENT) as (door, port):
         with socket.create_connection(("127.0.0.1", port), timeout=60) as made:
-            await until(lambda: door.shaking == 1)
+            await settle(lambda: door.shaking == 1)
             door.close()
             assert door.shaking == 1
             await door.end()
