@@ -16,14 +16,15 @@ Raw = Mapping[str, Any]
 _DERIVED = frozenset({"Reconciling", "Stalled"})
 INSPECTION: Final = "inspection"
 KEY: Final = "key"
-_OF_OTHERS: Final = frozenset({INSPECTION, KEY})
+DEMAND: Final = "demand"
+_OF_OTHERS: Final = frozenset({INSPECTION, KEY, DEMAND})
 
 
 class Publisher:
     """Writes statuses and events of one installation.
 
     Args:
-        route: Told of what an answer of the server shows that the depot has written meanwhile: the watch will show the
+        route: Told of what an answer of the server shows that others have written meanwhile: the watch will show the
             same version later, which is no news then.
     """
 
@@ -71,12 +72,12 @@ class Publisher:
 
 
 def _own_part(raw: Raw) -> Raw:
-    """Return the status without what depot and broker write into it."""
+    """Return the status without what depot, broker and gateway write into it."""
     return {key: value for key, value in (raw.get("status") or {}).items() if key not in _OF_OTHERS}
 
 
 def is_inspected_anew(change: Change) -> bool:
-    """Tell whether what others found of a Model or of its key differs: the parts of a status that are not ours."""
+    """Tell whether what others say differs, of a Model, its key or who asks for it: what of a status is not ours."""
     old, new = ((raw or {}).get("status") or {} for raw in (change.old, change.new))
     return any(old.get(part) != new.get(part) for part in _OF_OTHERS)
 

@@ -38,7 +38,7 @@ def _observe(outcome: Outcome, placement_message: str) -> tuple[Aspect, ...]:
         kinds = (*demanded_kinds(outcome), "WeightsAvailable", "Serving")
         rest = _undecided(kinds, "the service is not placed")
         return (accepted, placed, *_undecided(("Isolated",), "no pod runs"), *rest)
-    isolated, serving = observe_isolation(outcome), observe_serving(outcome)
+    isolated, serving = observe_isolation(outcome), observe_serving(outcome, design.predictor)
     return accepted, placed, isolated, *observe_release(outcome), observe_weights(outcome), serving
 
 
@@ -62,9 +62,7 @@ def _observe_placement(design: Design, message: str) -> Aspect:
 def _conclude(outcome: Outcome, aspects: tuple[Aspect, ...]) -> tuple[Aspect, Progress]:
     worst = _find_worst(aspects)
     if _is_at_rest(outcome, aspects):
-        return is_true(
-            "Ready", Reason.SCALED_TO_ZERO, "nothing runs, as asked: spec.predictor.minReplicas is 0"
-        ), Progress.DONE
+        return is_true("Ready", Reason.SCALED_TO_ZERO, f"at rest, as asked: {aspects[-1].message}"), Progress.DONE
     if worst is not None:
         stuck = Progress.STALLED if _is_lasting(outcome, worst) else Progress.MOVING
         return is_false("Ready", Reason(worst.reason), worst.message, stem=worst.stem), stuck

@@ -24,6 +24,7 @@ from sekisho.plan.outcome import Design, Outcome
 from sekisho.plan.pods import Pod, read_pods
 from sekisho.plan.release import next_end_seconds
 from sekisho.plan.resolution import Weights, resolve_runtime, resolve_weights
+from sekisho.plan.sleeping import count_replicas, next_sleep_seconds
 from sekisho.plan.status import compose_status, settle_placement
 from sekisho.plan.world import Eviction, Manifest, Plan, ServiceObject, World
 from sekisho.render.blueprint import Blueprint
@@ -82,7 +83,9 @@ def _design(
     placement = place(demand, world.sites, world.snapshot.without(obj.namespace, obj.name), now_at=world.now_at)
     misplaced = find_misplaced(demand, placement.site, world, pods)
     pending = find_pending(weights.seen) if weights.seen is not None else None
-    return Design(classing, weights, runtime_name, needs, demand, placement, misplaced, pending), runtime
+    return Design(
+        classing, weights, runtime_name, needs, demand, placement, spec.predictor, misplaced, pending
+    ), runtime
 
 
 def _keeps_in_memory(classing: Classing, weights: Weights) -> bool:
@@ -105,7 +108,7 @@ def _demand(
     return Demand(
         namespace=obj.namespace,
         service=obj.name,
-        replicas=spec.predictor.min_replicas,
+        replicas=count_replicas(spec.predictor, obj.status, now_at=world.now_at),
         cpu_millis=needs.pod_cpu_millis,
         memory_mib=needs.pod_memory_mib,
         gpus=needs.gpus,
@@ -234,6 +237,9 @@ def _look_again(outcome: Outcome) -> float | None:
         next_end_seconds(outcome),
         look_again(_grants(outcome), outcome.world.now_at),
     ]
+    if isinstance(outcome.design, Design):
+        predictor, now_at = outcome.design.predictor, outcome.world.now_at
+        waits.append(next_sleep_seconds(predictor, outcome.obj.status, now_at=now_at))
     trust = outcome.classing.rules.trust if outcome.classing is not None else None
     if trust is not None:
         waits.append(max(_MIN_LOOK_SECONDS, min(_TRUST_LOOK_SECONDS, trust.max_age_seconds / 4)))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from sekisho.api.v1alpha1.inferenceservice import Predictor
 from sekisho.errors import Reason, Rejection
 from sekisho.placement.outcome import Placement
 from sekisho.placement.requirement import Demand
@@ -31,6 +32,7 @@ class Design:
     needs: Needs
     demand: Demand
     placement: Placement
+    predictor: Predictor
     misplaced: tuple[Misplaced, ...]
     pending: Rejection | None = None
 

@@ -4,10 +4,12 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from sekisho.api.v1alpha1.inferenceservice import Predictor
 from sekisho.errors import Reason, Rejection
 from sekisho.plan.conditions import Aspect, is_false, is_true, is_unknown
 from sekisho.plan.outcome import Outcome
 from sekisho.plan.pods import ContainerState, Pod, clip
+from sekisho.plan.sleeping import explain_sleep
 from sekisho.plan.world import Manifest
 from sekisho.render.workload import TEMPLATE_DIGEST_ANNOTATION, read_agent_images
 
@@ -19,13 +21,13 @@ _PULL: Final = frozenset({
 _CREATE: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 
 
-def observe_serving(outcome: Outcome) -> Aspect:
+def observe_serving(outcome: Outcome, predictor: Predictor) -> Aspect:
     """Judge whether requests are answered: at least one pod is ready, that is healthy, isolated and with weights."""
     if outcome.stop is not None:
         return is_false(KIND, Reason.STOPPED, f"no pod shall run: {outcome.stop.detail}")
     wanted, ready = outcome.replicas, count_ready(outcome)
     if wanted == 0:
-        return is_false(KIND, Reason.SCALED_TO_ZERO, "spec.predictor.minReplicas is 0; no pod runs")
+        return is_false(KIND, Reason.SCALED_TO_ZERO, explain_sleep(predictor))
     if ready:
         return is_true(KIND, Reason.SERVING, f"{min(ready, wanted)} of {wanted} replicas serve")
     if outcome.world.children.get("Deployment") is None and not outcome.pods:

@@ -497,6 +497,10 @@ BAD: Mapping[str, Bad] = {
     "a service that shrinks while it grows": Bad(
         "InferenceService", _predictor(minReplicas=3, maxReplicas=2), "maxReplicas must not be smaller than minReplicas"
     ),
+    "a service that falls asleep between two words": Bad(
+        "InferenceService", _predictor(idleSeconds=9), "should be greater than or equal to 10",
+        "greater than or equal to 10",
+    ),
     "a toleration of nothing": Bad(
         "InferenceService", _predictor(tolerations=[{"value": "a"}]), "without a key, operator must be Exists"
     ),

@@ -59,8 +59,9 @@ async def rig() -> AsyncIterator[Rig]:
     await runner.cleanup()
 
 
-async def test_what_the_depot_wrote_is_no_difference(rig: Rig) -> None:
-    assert not await rig.publish(model(1, **STATUS, inspection={"sealed": True}), STATUS)
+@pytest.mark.parametrize("part", ["inspection", "key", "demand"])
+async def test_what_others_say_is_no_difference(rig: Rig, part: str) -> None:
+    assert not await rig.publish(model(1, **STATUS, **{part: {"said": "x"}}), STATUS)
     assert rig.applied == []
 
 

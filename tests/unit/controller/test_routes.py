@@ -101,6 +101,7 @@ async def test_nothing_is_decided_before_everything_is_known() -> None:
     ("show", "woken"),
     [
         (lambda rig: rig.show(INFERENCE_SERVICES, "chat", spec={"new": 1}), {CHAT}),
+        (lambda rig: rig.show(INFERENCE_SERVICES, "chat", spec={}, status={"demand": {"askedAt": "x"}}), {CHAT}),
         (lambda rig: rig.show(DEPLOYMENTS, "chat-predictor", **OWNED), {CHAT}),
         (lambda rig: rig.show(DEPLOYMENTS, "chat-predictor", **LABELLED), {CHAT}),
         (lambda rig: rig.show(PODS, "p", spec={}, **LABELLED), {CHAT}),
@@ -113,7 +114,8 @@ async def test_nothing_is_decided_before_everything_is_known() -> None:
         (lambda rig: rig.show(MODELS, "m", spec={}, status={"inspection": {"sealed": True}}), {CHAT, MODEL}),
         (lambda rig: rig.show(NAMESPACES, "a", meta={"labels": {"x": "1"}}), {CHAT, MODEL}),
     ],
-    ids=["its spec", "its child", "what carries its label", "its pod", "a pod of others", "a foreign policy",
+    ids=["its spec", "that it is asked for", "its child", "what carries its label", "its pod", "a pod of others",
+         "a foreign policy",
          "a policy elsewhere", "its model", "a model nobody serves", "the status of its model",
          "what the depot found of its model", "its namespace"],
 )  # fmt: skip

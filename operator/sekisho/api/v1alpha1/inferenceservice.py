@@ -32,6 +32,7 @@ ResourceName = Annotated[
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=0, le=10000)]
+IdleSeconds = Annotated[int, Field(ge=10, le=604800)]
 
 
 class ModelRef(ApiModel):
@@ -135,8 +136,19 @@ class Toleration(ApiModel):
 class Predictor(ApiModel):
     """How the model is served."""
 
-    min_replicas: Count = Field(default=1, description="Replicas that always run.")
-    max_replicas: Count | None = Field(default=None, description="Most replicas; left out, as many as minReplicas.")
+    min_replicas: Count = Field(
+        default=1,
+        description="Replicas that always run. 0: none while nobody asks; a request that may be answered wakes one.",
+    )
+    max_replicas: Count | None = Field(
+        default=None,
+        description="Most replicas; left out, as many as minReplicas, or 1 where that is 0. 0: no request wakes any.",
+    )
+    idle_seconds: IdleSeconds = Field(
+        default=600,
+        description="Where minReplicas is 0: how long after the last request a replica goes on running. More than it "
+        "takes to start.",
+    )
     model: PredictorModel = Field(description="The model.")
     resources: Resources = Field(
         default_factory=Resources,
@@ -284,6 +296,13 @@ class ReplicaStatus(StatusModel):
     summary: Annotated[str, Field(max_length=32)] = Field(default="0/0", description="ready/desired.")
 
 
+class DemandStatus(StatusModel):
+    """That a service which may rest is asked for."""
+
+    asked_at: Timestamp = Field(description="When it was last asked, to within a third of idleSeconds.")
+    by: Annotated[str, Field(max_length=253)] = Field(default="", description="Pod of the gateway that says so.")
+
+
 class WeightsStatus(StatusModel):
     """What is known of the weights."""
 
@@ -325,6 +344,9 @@ class InferenceServiceStatus(StatusModel):
     runtime: Annotated[str, Field(max_length=63)] | None = Field(default=None, description="Runtime that serves it.")
     model_name: Annotated[str, Field(max_length=63)] | None = Field(default=None, description="Model that is served.")
     replicas: ReplicaStatus | None = Field(default=None, description="Replicas.")
+    demand: DemandStatus | None = Field(
+        default=None, description="Where minReplicas is 0: when it was last asked for; the gateway alone writes it."
+    )
     weights: WeightsStatus | None = Field(default=None, description="Weights.")
     template: TemplateStatus | None = Field(
         default=None, description="What the pods run, where they unseal their weights."
