@@ -28,16 +28,16 @@ _PLACED: Final = re.compile("[市郡区町村]|住所|所在地")
 _NUMERAL: Final = r"(?:\d{1,5}|[〇一二三四五六七八九十百]{1,5})"
 _BLOCK: Final = re.compile(
     rf"(?:{_NUMERAL}条[東西南北]?(?={_NUMERAL}))?"
-    rf"{_NUMERAL}(?:(?:丁目|番地の?|番町|番|号|[-ー]|の)\s?{_NUMERAL}){{0,4}}(?:丁目|番地|番町|番|号室?)?",
+    rf"{_NUMERAL}(?:(?:丁目|番地の?|番町|番|号|[-ー]|[のノ])\s?{_NUMERAL}){{0,4}}(?:丁目|番地|番町|番|号室?)?",
     re.ASCII,
 )
 _ROOM: Final = r"[A-Za-z]?\d{1,4}(?:号室|号館|号|室|階|F)"
 # Parts of a building: its name, with what says that it is one before or behind, and floors and rooms.
 _BUILDING: Final = re.compile(
-    rf"\s?(?:[一-鿿々ァ-ヶーA-Za-z0-9・]{{1,20}}?"
+    rf"\s?(?:(?:[一-鿿々ァ-ヶーA-Za-z0-9・]{{1,20}}?|(?![のはがをにでへともや])[ぁ-ん]{{2,8}})"
     r"(?:ビル(?:ディング)?|マンション|ハイツ|コーポ|荘|アパート|タワー|レジデンス|ハウス|メゾン|棟|号?館|寮|団地|プラザ|庁舎|ヒルズ|コート|パレス|テラス"
     r"|スクエア|センター|ホール|ガーデン|シティ)"
-    r"|(?:コーポ|シャトー|メゾン|ハイツ|パレス|グラン|ヴィラ|ドミール|サンハイツ)[一-鿿々ァ-ヶー]{1,12})"
+    r"|(?:コーポ|シャトー|メゾン|ハイツ|パレス|グラン|ヴィラ|ドミール|サンハイツ|レジデンス|プラウド|ライオンズ|シティ|テラス|ガーデン|コート)[一-鿿々ァ-ヶー]{1,12})"
     rf"[一-鿿ァ-ヶー]{{0,8}}\s?(?:{_ROOM}|[A-Za-z]?\d{{1,4}}(?:-\d{{1,4}})?)?|\s?{_ROOM}",
     re.ASCII,
 )
@@ -84,7 +84,7 @@ def _find_building(text: str, end: int) -> int:
 
 
 def _is_block(block: str) -> bool:
-    return any(sign in block for sign in ("丁目", "番", "-", "ー", "号", "の", "条"))
+    return any(sign in block for sign in ("丁目", "番", "-", "ー", "号", "の", "ノ", "条"))
 
 
 def _find_place(lead: str) -> int | None:

@@ -29,25 +29,26 @@ class Topic(Enum):
 
 
 _WORDS: Final[dict[Topic, str]] = {
-    Topic.MY_NUMBER: "マイナンバー マイナンバーカード 個人番号 個人no my_number mynumber individual_number",
-    Topic.CORPORATE: "法人番号 登録番号 インボイス番号 corporate_number",
+    Topic.MY_NUMBER: "マイナンバー マイナンバーカード 個人番号 個人no my_number mynumber individual_number individualnumber",
+    Topic.CORPORATE: "法人番号 登録番号 インボイス番号 corporate_number corporatenumber",
     Topic.LICENCE: (
-        "免許 ライセンス番号 運転免許 免許証 免許番号 免許の番号 driver's_license driver's_licence driving_licence driver_license driver_licence"
+        "免許 ライセンス番号 運転免許 免許証 免許番号 免許の番号 driver's_license driver's_licence driving_licence driver_license driver_licence drivers_license drivers_licence licensenumber"
     ),
-    Topic.PASSPORT: "旅券 パスポート passport",
+    Topic.PASSPORT: "旅券 パスポート passport passportnumber passportno",
     Topic.RESIDENCE: "在留カード 在留番号 在留 residence_card",
     Topic.PENSION: "基礎年金番号 基礎年金 年金番号 年金手帳 pension",
     Topic.INSURANCE: "保険者番号 被保険者 保険証 健康保険 健保 国保 insurer insurance",
     Topic.BANK: (
-        "口座 口座番号 普通預金 普通 当座 当座預金 預金 振込先 ゆうちょ 支店 bank_account account_number acct"
+        "口座 口座番号 普通預金 普通 当座 当座預金 預金 振込先 ゆうちょ 支店 bank_account account_number account_no acct bankaccount accountnumber accountno"
     ),
     Topic.PHONE: (
         "電話 電話番号 携帯 携帯番号 ケータイ スマホ 連絡先 ファックス ファクス ファクシミリ ダイヤル 直通 代表 tel fax phone "
-        "telephone mobile cell call dial contact reach answering messages office landline hotline voicemail sms whatsapp"
+        "telephone mobile cell call dial contact reach answering messages office landline hotline voicemail sms whatsapp phonenumber phoneno telno "
+        "mobilephone homephone 発信者番号 着信番号 着信 発信"
     ),
-    Topic.POSTAL: "郵便番号 zip postal postcode",
+    Topic.POSTAL: "郵便番号 zip postal postcode zipcode postalcode",
     Topic.CARD: (
-        "カード カード番号 クレジットカード クレカ デビットカード クレジット credit_card card cc visa mastercard jcb amex"
+        "カード カード番号 クレジットカード クレカ デビットカード クレジット credit_card card cc visa mastercard jcb amex cardnumber creditcard"
     ),
     Topic.SSN: "ssn social_security",
     Topic.OTHER: (
@@ -99,7 +100,8 @@ def read_topic(text: str, start: int, end: int) -> Topic | None:
 
 
 def _read_last(text: str) -> Topic | None:
-    low = text.lower()
+    # Keys of documents: account_number.
+    low = text.lower().replace("_", " ")
     mark = low.rfind(POSTAL_MARK) + 1
     for end in range(len(low), max(1, mark), -1):
         signs = low[end - 2 : end]

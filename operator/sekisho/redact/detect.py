@@ -18,6 +18,7 @@ from sekisho.redact.custom import Custom
 from sekisho.redact.fold import Folded, fold
 from sekisho.redact.numbers import find_numbers
 from sekisho.redact.spans import Span, resolve
+from sekisho.redact.tables import tell_cells
 
 _RUN: Final = r"[+(]{0,2}[0-9](?:[-ー一・.() ]{0,3}[0-9]){6,}"
 _PREFIXED: Final = "|".join((
@@ -43,11 +44,11 @@ CANDIDATES: Final = {
     "ip": r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}",
     "block": (
         rf"(?:[0-9]{{1,5}}|[{_NUMERALS}]{{1,5}})(?:丁目|番地|番町)|[0-9]{{1,5}}番[0-9]{{1,4}}|(?:[0-9]{{1,3}}|[{_NUMERALS}]{{1,4}})条[東西南北][0-9{_NUMERALS}]"
-        r"|[0-9]{1,4}[-ー][0-9]{1,4}(?:[-ー][0-9]{1,4}){0,2}号室"
+        rf"|[0-9]{{1,4}}[-ー][0-9]{{1,4}}(?:[-ー][0-9]{{1,4}}){{0,2}}号室|[{_NUMERALS}]{{1,3}}[のノ-][0-9]{{1,4}}"
     ),
     "lone": r"[市区町村][一-鿿々ヶケノ]{1,12}[0-9]{1,5}(?:[^-0-9ー丁番号の条.,:]|$)",
     "run": _RUN,
-    "short": r"[0-9]{1,4}[-ーの][0-9]{1,4}(?:[-ーの][0-9]{1,4}){0,2}",
+    "short": r"[0-9]{1,4}[-ーのノ][0-9]{1,4}(?:[-ーのノ][0-9]{1,4}){0,2}",
     "email": "@",
     "numbered": numbered.PATTERN,
 }
@@ -61,6 +62,7 @@ def _name(kinds: Iterable[str]) -> "re.Pattern[str]":
 _KINDS: Final = _name(CANDIDATES)
 # Most candidates begin with a digit, and few kinds do.
 _KINDS_OF_DIGITS: Final = _name(("ip6", "ip", "block", "run", "short"))
+_BLOCK_INSIDE: Final = re.compile(f"{CANDIDATES['block']}|{CANDIDATES['short']}")
 _DIGITS: Final = frozenset("0123456789+(")
 _ANY_RUN: Final = re.compile(_RUN)
 _MAX_MEMORY: Final = 64 << 20
@@ -90,7 +92,11 @@ def _find_run(text: str, start: int, end: int) -> Iterable[Span]:
 
 
 def _find_lone(text: str, start: int, end: int) -> Iterable[Span]:
-    address = find_lone_address(text, start, end)
+    # 別所四ノ6: the sign of a city, names, and a block.
+    block = _BLOCK_INSIDE.search(text, start, end + 8)
+    address = (find_address(text, block.start()) if block and block.start() < end else None) or find_lone_address(
+        text, start, end
+    )
     return (address,) if address else ()
 
 
@@ -191,7 +197,13 @@ class Detector:
 
 def scan(folded: Folded) -> Iterator[Span]:
     """Yield what every rule finds in folded text; spans may overlap."""
-    return judge(folded.text, _candidates(folded))
+    yield from judge(folded.text, _candidates(folded))
+    told = tell_cells(folded.text, folded.data, people=False)
+    if told is not None:
+        for span in judge(told.text, _candidates(Folded(told.text, told.text.encode(), (0,), (0,), (False,)))):
+            place = told.find(span.start, span.end)
+            if place is not None:
+                yield Span(*place, span.category)
 
 
 def _candidates(folded: Folded) -> Iterator[tuple[int, int]]:

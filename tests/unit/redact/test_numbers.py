@@ -108,3 +108,50 @@ def test_what_is_numbered_is_something_else(text: str) -> None:
 )  # fmt: skip
 def test_a_number_of_which_nothing_else_is_said_is_judged_by_itself(text: str, category: str) -> None:
     assert [kind for _, kind in found(text)] == [category]
+
+
+SYMBOLS = [
+    "記号 {} 番号 {}",
+    "記号：{}　番号：{}",
+    "記号・番号：{}・{}",
+    "記号番号 {}-{}",
+    "記号{}、番号{}",
+    "記号\u3000{}\n番号\u3000{}",
+    "記号及び番号：{} {}",
+]
+
+
+@pytest.mark.parametrize("frame", SYMBOLS)
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_symbol_and_a_number_are_what_the_words_around_say(frame: str, wide: bool) -> None:
+    table = {ord(sign): ord(sign) + 0xFEE0 for sign in "0123456789"} if wide else {}
+    for symbol, number, words, category in (
+        ("1234", "567", "健康保険被保険者証\n", "jp-health-insurance"), ("70123456", "1", "国民健康保険\n", "jp-health-insurance"),
+        ("12", "3456", "組合員証 ", "jp-health-insurance"), ("12340", "12345671", "", "bank-account"), ("123", "45678", "通帳の", "bank-account"),
+    ):  # fmt: skip
+        symbol, number = symbol.translate(table), number.translate(table)  # noqa: PLW2901 - as it is written
+        assert found(words + frame.format(symbol, number)) == [(symbol, category), (number, category)]
+
+
+@pytest.mark.parametrize(
+    "text", ["記号 1234 番号 567", "記号の使い方は12 34", "健康保険の記号について", "部品の記号・番号：12-345"]
+)
+def test_symbols_of_which_no_word_tells_anything_are_none(text: str) -> None:
+    assert found(text) == []
+
+
+@pytest.mark.parametrize("key", ["account_number", "accountNumber", "bank_account", "ACCOUNT_NO", "acct"])
+def test_keys_of_documents_are_read_as_words(key: str) -> None:
+    assert found(f'{{"{key}": "1234567", "order_number": "7654321"}}') == [("1234567", "bank-account")]
+
+
+def test_keys_that_say_something_else_are_no_words_for_it() -> None:
+    assert found('{"discount_number": "1234567", "order_number": "123456789018", "accountable": "1234567"}') == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["さいたま市南区別所四ノ6", "長野県松本市丸の内六ノ15", "東京都港区芝2ノ3ノ4", "横浜市西区北幸1-2-3 さくら荘7F", "大阪市北区梅田三丁目4番5号 レジデンス東603号室", "川崎市高津区溝口三ノ24 ライオンズマンション本町1F"],
+)  # fmt: skip
+def test_blocks_in_kana_and_buildings_in_hiragana_are_part_of_an_address(address: str) -> None:
+    assert found(f"住所は{address}") == [(address, "jp-address")]

@@ -1,0 +1,151 @@
+"""Columns under a heading: what a cell holds is told by the first line of its table, however far that is.
+
+Tables are lines with the same number of cells, with commas, tabs or bars between: CSV, TSV and Markdown.
+"""
+
+# ruff: noqa: E501 - a Japanese sign counts as two columns
+
+import re
+from bisect import bisect_right
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import re2
+
+# Words of headings that tell what stands below.
+_NAMED: Final = (
+    r"氏名|名前|姓名|名義|担当者|申請者|契約者|患者名|顧客名|社員名|従業員名|参加者|宛名|カナ|フリガナ|ふりがな"
+)
+_NUMBERED: Final = r"マイナンバー|個人番号|法人番号|免許|旅券|パスポート|年金|保険|口座|電話|携帯|連絡先|ファックス|郵便番号|カード番号"
+_LATIN: Final = (
+    r"(?i:name|phone|tel|mobile|fax|zip|postal[ _]?code|account|card|passport|licen[cs]e|my[ _]?number|pension|ssn)"
+)
+_HEADING: Final = re.compile(rf"(?:{_NAMED}|{_NUMBERED}|\b{_LATIN}\b|{_LATIN}(?=[_ ]))")
+_OF_PEOPLE: Final = re.compile(rf"(?:{_NAMED}|(?:^|[ _])(?i:(?:full|first|last|customer|user|employee)?[ _]?name))$")
+# A heading beside a sign between cells; in most texts there is none.
+_BESIDE: Final = rf"(?:{_NAMED}|{_NUMBERED}|{_LATIN})[^\n,\t|]{{0,12}}[,\t|]|[,\t|] ?\"?[^\n,\t|]{{0,6}}(?:{_NAMED}|{_NUMBERED}|{_LATIN})"
+_SIGNS: Final = "\t|,"
+_CELL: Final = {
+    ",": re.compile(r'\s*(?:"([^"\n]*)"|([^,"\n]*))[^,\n]*(?:,|$)'),
+    "\t": re.compile(r"()([^\t]*)(?:\t|$)"),
+    "|": re.compile(r"()([^|]*)(?:\||$)"),
+}
+_NO_HEADING: Final = re.compile(r"[0-9:=@。]")
+_DIGIT: Final = re.compile("[0-9]")
+_RULER: Final = re.compile(r"[-:| ]+")
+_LONGEST_HEADING: Final = 16
+_MAX_COLUMNS: Final = 64
+_MAX_LINE: Final = 4096
+
+
+def _compile() -> Any:
+    options = re2.Options()
+    options.max_mem = 16 << 20
+    return re2.compile(_BESIDE.encode(), options)
+
+
+_SEARCH: Final = _compile()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Cells of a text, each with its heading before it, as a text of its own.
+
+    Attributes:
+        text: Lines of a heading, a colon and a cell; secret.
+        cells: Where cells begin in `text`, where they end there, and where they begin in the text they are from.
+    """
+
+    text: str
+    cells: tuple[tuple[int, int, int], ...]
+
+    def find(self, start: int, end: int) -> tuple[int, int] | None:
+        """Return where a find in `text` stands in the text that the cells are from; None where it is in no cell."""
+        at = bisect_right(self.cells, (start, len(self.text), 0)) - 1
+        if at < 0:
+            return None
+        begin, stop, origin = self.cells[at]
+        return (origin + start - begin, origin + end - begin) if end <= stop else None
+
+
+def tell_cells(text: str, data: bytes, *, people: bool) -> Told | None:
+    """Return the cells of a folded text whose headings say something; None where there are none.
+
+    Args:
+        text: Folded.
+        data: The same in UTF-8.
+        people: Whether columns of names are asked for, rather than those of numbers.
+    """
+    if b"\n" not in data:
+        return None
+    parts: list[str] = []
+    cells: list[tuple[int, int, int]] = []
+    length = 0
+    for heading, start, end in _read_tables(text, data):
+        if bool(_OF_PEOPLE.search(heading)) is not people or not (people or _DIGIT.search(text, start, end)):
+            continue
+        head = f"{'氏名' if people else heading}:"
+        parts.append(f"{head}{text[start:end]}\n")
+        cells.append((length + len(head), length + len(head) + end - start, start))
+        length += len(parts[-1])
+    return Told("".join(parts), tuple(cells)) if cells else None
+
+
+def _read_tables(text: str, data: bytes) -> Iterator[tuple[str, int, int]]:
+    """Yield cells with their headings; every line is read as a heading's at most once, and as a row once."""
+    done = counted = place = 0
+    for match in _SEARCH.finditer(data):
+        begin = match.start()
+        if begin < done:
+            continue
+        begin = data.rfind(b"\n", done, begin) + 1 or done
+        place += len(data[counted:begin].decode())
+        counted = begin
+        end = yield from _read_table(text, place)
+        done = begin + len(text[place:end].encode())
+
+
+def _read_table(text: str, place: int) -> Generator[tuple[str, int, int], None, int]:
+    """Yield the cells of a table whose headings may stand in the line that begins at `place`; return its end."""
+    end = _find_end(text, place)
+    line = text[place:end]
+    sign = max(_SIGNS, key=line.count)
+    columns = list(_split(line, sign)) if len(line) <= _MAX_LINE else []
+    headings = {at: line[start:stop] for at, (start, stop) in enumerate(columns) if _is_heading(line[start:stop])}
+    while headings and end < len(text):
+        start = end + 1
+        stop = _find_end(text, start)
+        line = text[start:stop]
+        row = list(_split(line, sign)) if stop - start <= _MAX_LINE and sign in line else []
+        if len(row) != len(columns):
+            break
+        end = stop
+        if not _RULER.fullmatch(line):
+            yield from (
+                (headings[at], start + low, start + high)
+                for at, (low, high) in enumerate(row)
+                if at in headings and high - low > 1
+            )
+    return end
+
+
+def _find_end(text: str, start: int) -> int:
+    end = text.find("\n", start)
+    return len(text) if end < 0 else end
+
+
+def _is_heading(cell: str) -> bool:
+    return len(cell) <= _LONGEST_HEADING and _HEADING.search(cell) is not None and not _NO_HEADING.search(cell)
+
+
+def _split(line: str, sign: str) -> Iterator[tuple[int, int]]:
+    at, cell = 0, _CELL[sign]
+    for _ in range(_MAX_COLUMNS):
+        match = cell.match(line, at)
+        if match is None or (at == len(line) and at):
+            return
+        start, end = match.span(1 if match[1] else 2)
+        plain = line[start:end]
+        yield start + len(plain) - len(plain.lstrip()), max(start, start + len(plain.rstrip()))
+        at = match.end()

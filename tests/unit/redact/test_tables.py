@@ -1,0 +1,117 @@
+"""Columns under a heading."""
+
+import random
+from itertools import product
+
+import pytest
+
+from sekisho.redact import checks
+from sekisho.redact.categories import BY_TAGGER, Category
+from sekisho.redact.detect import Detector
+from sekisho.redact.fold import fold
+from sekisho.redact.tables import tell_cells
+
+DETECTOR = Detector(frozenset(Category) - BY_TAGGER)
+# What nothing but the heading tells, and its heading.
+COLUMNS = {
+    Category.BANK_ACCOUNT: ("口座番号", "振込口座", "account_number"),
+    Category.JP_PENSION_NUMBER: ("基礎年金番号", "年金番号"),
+    Category.JP_PASSPORT: ("パスポート番号", "passport"),
+    Category.JP_POSTAL_CODE: ("郵便番号", "zip"),
+}
+
+
+def told(text: str, *, people: bool = False) -> list[str]:
+    folded = fold(text)
+    cells = tell_cells(folded.text, folded.data, people=people)
+    if cells is None:
+        return []
+    for start, end, origin in cells.cells:
+        assert cells.text[start:end] == folded.text[origin : origin + end - start]
+        assert cells.find(start, end) == (origin, origin + end - start)
+    return cells.text.splitlines()
+
+
+def _make(rng: random.Random, category: Category) -> str:
+    digits = "".join(rng.choice("0123456789") for _ in range(10))
+    return {
+        Category.BANK_ACCOUNT: digits[:7],
+        Category.JP_PENSION_NUMBER: rng.choice([digits, f"{digits[:4]}-{digits[4:]}"]),
+        Category.JP_PASSPORT: rng.choice(["TK", "MU"]) + digits[:7],
+        Category.JP_POSTAL_CODE: f"{digits[:3]}-{digits[3:7]}",
+    }[category]
+
+
+def _render(rows: list[list[str]], sign: str) -> str:
+    if sign == "|":
+        lines = [f"| {' | '.join(row)} |" for row in rows]
+        return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+    return "\n".join(sign.join(row) for row in rows)
+
+
+@pytest.mark.parametrize(("sign", "category"), list(product(",\t|", COLUMNS)))
+def test_what_a_column_holds_is_told_by_its_heading_however_far_that_is(sign: str, category: Category) -> None:
+    rng = random.Random(7)  # noqa: S311 - made-up data
+    for heading in COLUMNS[category]:
+        values = [_make(rng, category) for _ in range(12)]
+        rows = [["品名", heading, "備考"], *(["みかんとりんごの詰め合わせ", value, "なし"] for value in values)]
+        text = "ご確認ください。\n" + _render(rows, sign) + "\n以上です。1234567\n"
+        found = [(text[span.start : span.end], span.category) for span in DETECTOR.detect(text)]
+        assert found == [(value, category) for value in values]
+
+
+def test_a_number_with_a_wrong_check_digit_is_none_in_its_column_either() -> None:
+    wrong = next(digits for digits in map(str, range(10**11, 10**11 + 99)) if not checks.is_my_number(digits))
+    assert DETECTOR.detect(f"品名,個人番号\nみかん,{wrong}\n") == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "口座番号,支店",
+        "口座番号:,支店:\n1234567,本店",
+        "口座番号1,支店\n1234567,本店",
+        "口座番号,支店\n1234567,本店,東京\n",
+        "口座番号\n1234567\n",
+        "品名,数\n1234567,2\n",
+        "どこの口座番号に振り込めばよいのか教えてください,お願いします\n1234567,2\n",
+        "口座番号,支店\n" + "1" * 5000 + ",本店",
+        "口座番号," + "1" * 5000 + "\n1234567,本店",
+        '{\n"口座番号": "1234567",\n"電話": "1234567",\n}',
+    ],
+)
+def test_what_is_no_table_tells_nothing(text: str) -> None:
+    assert told(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("id,name,tel\n1,Ana,99\n2,Bob,98\n", ["氏名:Ana", "氏名:Bob"]),
+        ("社員名\t所属\n田中\t営業\n\n鈴木\t総務", ["氏名:田中"]),
+        ('氏名,年齢\n"田中, 太郎",3\n', ["氏名:田中, 太郎"]),
+        ("| 氏名 | 年齢 |\n|---|:--|\n| 田中 | 3 |\n", ["氏名:田中"]),
+        ("連絡先氏名,x\n花子,1\n\n氏名|x\n太郎|1", ["氏名:花子", "氏名:太郎"]),
+        ("氏名,氏名\nあ,い\n", []),
+    ],
+)
+def test_columns_of_names_are_told_by_themselves(text: str, expected: list[str]) -> None:
+    assert told(text, people=True) == expected
+
+
+def test_finds_that_begin_in_no_cell_or_leave_theirs_are_nowhere() -> None:
+    text = "品名,口座番号\nみかん,1234567\n"
+    cells = tell_cells(text, text.encode(), people=False)
+    assert cells is not None
+    assert cells.text == "口座番号:1234567\n"
+    assert cells.find(0, 4) is None
+    assert cells.find(5, 13) is None
+    assert cells.find(6, 12) == (text.index("234567"), text.index("234567") + 6)
+
+
+def test_each_line_is_read_a_bounded_number_of_times() -> None:
+    row = "口座番号," * 40
+    text = (row[:-1] + "\n") * 50
+    assert told(text) == []
+    assert len(told("口座番号,x\n" + "1234567,y\n" * 1000)) == 1000
