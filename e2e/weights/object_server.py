@@ -23,6 +23,7 @@ def build_handler(folder: Path, *, key: str, secret: str) -> type[BaseHTTPReques
 
     class Answer(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are two writes: the second would wait for an ACK
 
         def do_HEAD(self) -> None:
             self._answer(body=False)

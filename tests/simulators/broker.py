@@ -166,6 +166,7 @@ def serve_broker(broker: SimulatedBroker, keys: Keys) -> Iterator[SimulatedBroke
 
     class Answer(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are two writes: the second would wait for an ACK
 
         def setup(self) -> None:
             super().setup()

@@ -211,6 +211,7 @@ class Answers:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # head and body are two writes: the second would wait for an ACK
 
             def do_GET(self) -> None:
                 data = self.rfile.read(int(self.headers.get("Content-Length", "0")))

@@ -189,6 +189,7 @@ def serve_files(server: FileServer, keys: Keys | None) -> Iterator[FileServer]:
 
     class Answer(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are two writes: the second would wait for an ACK
 
         def do_HEAD(self) -> None:
             self._answer(body=False)

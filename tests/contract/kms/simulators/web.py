@@ -72,6 +72,7 @@ def serve(service: Service, *, tls: Any = None) -> Iterator[Web]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are two writes: the second would wait for an ACK
 
         def handle_one(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
