@@ -60,7 +60,7 @@ test: $(STAMP) binaries images ## Run every test: units, control plane, real nod
 
 .PHONY: test-quick
 test-quick: $(STAMP) ## Run what needs no cluster and little time (about 60 s)
-	$(PYTEST) -n 2 --no-loadscope-reorder -m "not integration and not cluster and not vllm and not slow"
+	$(PYTEST) -n $(WORKERS) --no-loadscope-reorder -m "not integration and not cluster and not vllm and not slow"
 
 .PHONY: coverage
 coverage: $(STAMP) ## Measure branch coverage of the quick tests; the core must have all of it
