@@ -92,6 +92,24 @@ def test_a_counter_can_be_scraped() -> None:
     assert b'sekisho_reconciles_total{outcome="ok"} 2.0' in telemetry.render_metrics(registry)
 
 
+def test_counts_are_scraped_as_the_counter_that_they_stand_for_and_not_before_something_was_counted() -> None:
+    registry = CollectorRegistry()
+    meter = telemetry.setup_metrics("test", registry=registry)
+    counts = telemetry.Counts(meter, "sekisho_things", "kind", "place", description="Things by kind.")
+    alone = telemetry.Counts(meter, "sekisho_others", description="Others.")
+    assert b"sekisho_things" not in telemetry.render_metrics(registry)
+    counts.add(1, "email", "request")
+    counts.add(2, "email", "request")
+    counts.add(1, "email", "answer")
+    alone.add(3)
+    for _ in range(2):
+        told = telemetry.render_metrics(registry).decode()
+        assert "# HELP sekisho_things_total Things by kind.\n# TYPE sekisho_things_total counter\n" in told
+        assert 'sekisho_things_total{kind="email",place="request"} 3.0\n' in told
+        assert 'sekisho_things_total{kind="email",place="answer"} 1.0\n' in told
+        assert "sekisho_others_total 3.0\n" in told
+
+
 def test_no_key_of_ours_is_one_that_logging_refuses() -> None:
     keys = {value for name, value in vars(telemetry).items() if name.startswith("KEY_")}
     assert keys

@@ -10,6 +10,7 @@ from sekisho.gateway.admission import Admission
 from sekisho.gateway.facts import Facts
 from sekisho.gateway.guards.guarding import Guarded
 from sekisho.recording.record import Record
+from sekisho.telemetry import Counts
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -19,21 +20,28 @@ class Measures:
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
-        self._requests = meter.create_counter(telemetry.GATEWAY_REQUESTS, description="Requests by outcome.")
-        self._refusals = meter.create_counter(telemetry.GATEWAY_REFUSALS, description="Refusals by reason.")
+        self._requests = Counts(
+            meter, telemetry.GATEWAY_REQUESTS, telemetry.KEY_OUTCOME, description="Requests by outcome."
+        )
+        self._refusals = Counts(
+            meter, telemetry.GATEWAY_REFUSALS, telemetry.KEY_REASON, description="Refusals by reason."
+        )
         self._first_byte = meter.create_histogram(
             telemetry.GATEWAY_SECONDS,
             description="Time from a request to the first byte of its answer.",
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
-        self._found = meter.create_counter(
-            telemetry.GATEWAY_FOUND, description="Items found in requests and answers, and what was taken out."
+        self._found = Counts(
+            meter, telemetry.GATEWAY_FOUND, telemetry.KEY_CATEGORY, telemetry.KEY_PLACE,
+            description="Items found in requests and answers, and what was taken out.",
+        )  # fmt: skip
+        self._attacks = Counts(
+            meter, telemetry.GATEWAY_ATTACKS, telemetry.KEY_RULE, description="Requests that look like attacks."
         )
-        self._attacks = meter.create_counter(telemetry.GATEWAY_ATTACKS, description="Requests that look like attacks.")
-        self._placeholders = meter.create_counter(
-            telemetry.GATEWAY_PLACEHOLDERS, description="Placeholders met in answers."
+        self._placeholders = Counts(
+            meter, telemetry.GATEWAY_PLACEHOLDERS, telemetry.KEY_STATE, description="Placeholders met in answers."
         )
-        self._records = meter.create_counter(telemetry.GATEWAY_RECORDS, description="Records on disk.")
+        self._records = Counts(meter, telemetry.GATEWAY_RECORDS, description="Records on disk.")
         self._record_seconds = meter.create_histogram(
             telemetry.GATEWAY_RECORD_SECONDS,
             description="Time until the disk has the oldest entry of a commit.",
@@ -58,12 +66,12 @@ class Measures:
 
     def refused(self, reason: Reason) -> None:
         """Count a refusal."""
-        self._requests.add(1, {telemetry.KEY_OUTCOME: "refused"})
-        self._refusals.add(1, {telemetry.KEY_REASON: reason.value})
+        self._requests.add(1, "refused")
+        self._refusals.add(1, reason.value)
 
     def ended(self, outcome: str) -> None:
         """Count a request that was relayed or answered by the gateway itself."""
-        self._requests.add(1, {telemetry.KEY_OUTCOME: outcome})
+        self._requests.add(1, outcome)
 
     def guarded(self, guarded: Guarded) -> None:
         """Count what the guards found in one request and its answer."""
@@ -72,18 +80,18 @@ class Measures:
         places = {"request": guarded.inspection.counts, "redacted": guarded.redacted, "answer": told}
         for place, counts in places.items():
             for category, count in counts.items():
-                self._found.add(count, {telemetry.KEY_CATEGORY: category.value, telemetry.KEY_PLACE: place})
+                self._found.add(count, category.value, place)
         for rule in {verdict.rule for verdict in guarded.verdicts}:
-            self._attacks.add(1, {telemetry.KEY_RULE: rule})
+            self._attacks.add(1, rule)
         if guarded.judgement is not None:
             said = {True: "classifier", False: None, None: "classifier-failed"}[guarded.judgement.attack]
             if said is not None:
-                self._attacks.add(1, {telemetry.KEY_RULE: said})
+                self._attacks.add(1, said)
         if text_filter is not None:
             tally = text_filter.tally
             for state, count in (("restored", tally.restored), ("invented", tally.invented), ("half", tally.halves)):
                 if count:
-                    self._placeholders.add(count, {telemetry.KEY_STATE: state})
+                    self._placeholders.add(count, state)
 
     def first_byte(self, seconds: float) -> None:
         """Note the time to the first byte of a relayed answer."""
