@@ -25,14 +25,24 @@ class BriefCache(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._known)
 
+    def known(self, key: K) -> V | None:
+        """Return the answer that is known and still holds, without asking; None where there is none."""
+        known = self._known.get(key)
+        if known is None:
+            return None
+        if known[0] > time.monotonic():
+            self._known.move_to_end(key)
+            return known[1]
+        del self._known[key]
+        return None
+
     async def get(self, key: K, ask: Callable[[], Awaitable[tuple[V, float]]]) -> V:
         """Return the answer that is known, or ask; `ask` returns the answer and for how many seconds it holds."""
         known = self._known.get(key)
-        if known is not None:
-            if known[0] > time.monotonic():
-                self._known.move_to_end(key)
-                return known[1]
-            del self._known[key]
+        if known is not None and known[0] > time.monotonic():
+            self._known.move_to_end(key)
+            return known[1]
+        self._known.pop(key, None)
         task = self._pending.get(key)
         if task is None:
             task = asyncio.create_task(self._ask(key, ask))

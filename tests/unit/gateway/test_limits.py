@@ -67,6 +67,27 @@ async def test_answers_are_remembered_briefly_boundedly_and_failures_not_at_all(
     assert asked[-2:] == [9, 9]
 
 
+async def test_an_answer_is_known_without_asking_while_it_holds_and_a_refusal_to_answer_is_none() -> None:
+    cache: BriefCache[int, bool | None] = BriefCache(2)
+
+    async def keep(key: int, value: bool | None, seconds: float) -> None:
+        async def answer() -> tuple[bool | None, float]:
+            return value, seconds
+
+        await cache.get(key, answer)
+
+    assert cache.known(1) is None
+    await keep(1, False, 60)
+    await keep(2, True, 60)
+    assert (cache.known(1), cache.known(2)) == (False, True)
+    assert cache.known(1) is False  # used last, so the other is forgotten first
+    await keep(3, None, 60)
+    assert (cache.known(1), cache.known(2), cache.known(3)) == (False, None, None)
+    await keep(4, True, 1e-9)
+    assert cache.known(4) is None
+    assert len(cache) == 1
+
+
 async def test_whoever_asked_first_may_leave_and_the_others_get_their_answer() -> None:
     cache: BriefCache[int, str] = BriefCache(2)
     step = asyncio.Event()
