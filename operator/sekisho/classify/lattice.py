@@ -1,13 +1,15 @@
 """The lattice of data classes: a level with a rank, and a set of compartments beside it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from sekisho.api.meta import ClassRef
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.errors import Reason, RefusedError
 
 MAX_LABEL = 63
+_MAX_KNOWN: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,18 @@ class Floor:
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
-    """The levels (lowest first) and compartments of one policy."""
+    """The levels (lowest first) and compartments of one policy.
+
+    Attributes:
+        known: Classes that were looked up, by their names or their label; nothing else ever stands there.
+    """
 
     levels: tuple[str, ...]
     compartments: frozenset[str]
     unlabelled: DataClass
+    known: dict[str | tuple[str, frozenset[str]], DataClass] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def of(cls, policy: ClassificationPolicySpec) -> "Lattice":
@@ -70,10 +79,15 @@ class Lattice:
         Raises:
             RefusedError: The policy has no such level or compartment; a class nobody defined is never guessed.
         """
+        names = frozenset(compartments)
+        found = self.known.get((level, names))
+        return found if found is not None else self._keep((level, names), self._look_up(level, names, source))
+
+    def _look_up(self, level: str, names: frozenset[str], source: str) -> DataClass:
         if level not in self.levels:
             known = ", ".join(self.levels)
             raise RefusedError(Reason.UNKNOWN_LEVEL, f'{source} asks for level "{level}"; the policy knows {known}')
-        for name in (names := frozenset(compartments)):
+        for name in names:
             if name not in self.compartments:
                 known = ", ".join(sorted(self.compartments)) or "none"
                 raise RefusedError(
@@ -81,18 +95,26 @@ class Lattice:
                 )
         return DataClass(self.levels.index(level), level, names)
 
+    def _keep(self, key: str | tuple[str, frozenset[str]], value: DataClass) -> DataClass:
+        if len(self.known) >= _MAX_KNOWN:
+            self.known.clear()
+        self.known[key] = value
+        return value
+
     def resolve_ref(self, ref: ClassRef, *, source: str) -> DataClass:
         """Look up the class that a spec names; see `resolve`."""
         return self.resolve(ref.level, ref.compartments, source=source)
 
     def resolve_label(self, value: str, *, source: str) -> DataClass:
         """Look up the class that a label value spells (`level.compartment…`); see `resolve`."""
+        if (found := self.known.get(value)) is not None:
+            return found
         if not value or len(value) > MAX_LABEL:
             raise RefusedError(
                 Reason.LABEL_INVALID, f"{source} has {len(value)} characters; a class has 1 to {MAX_LABEL}"
             )
         level, *compartments = value.split(".")
-        return self.resolve(level, compartments, source=source)
+        return self._keep(value, self.resolve(level, compartments, source=source))
 
 
 def join_floors(lattice: Lattice, floors: Iterable[Floor]) -> DataClass:

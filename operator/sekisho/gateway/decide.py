@@ -22,6 +22,7 @@ _WANTED: Final = ("Isolated", "Ready")
 _DECIDED: Final = ("Accepted", "Placed")
 _BROKERED: Final = "KeyReleased"
 _MAX_MESSAGE: Final = 512
+_MAX_KNOWN: Final = 1024
 # What keeps a service from being ready because of some of its pods: each pod is then looked at by itself. Whatever else
 # it says, such as a policy of others that opens it, or a proof that found a way out, holds for all of them.
 _OF_PODS: Final = frozenset({
@@ -31,16 +32,6 @@ _OF_PODS: Final = frozenset({
     Reason.DEPOT_UNREACHABLE, Reason.DEPOT_FULL, Reason.DEPOT_OVERLOADED, Reason.BROKER_UNAVAILABLE,
     Reason.KMS_UNAVAILABLE,
 })  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Law:
-    """The policy in force."""
-
-    lattice: Lattice
-    digest: str
-    policy: ClassificationPolicySpec
-    book: Rulebook = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +110,30 @@ class Ceiling:
 
     level: str | None
     compartments: frozenset[str]
+
+
+@dataclass(slots=True)
+class _Known:
+    """What one law says of one service; of nothing else it depends, so it holds as long as both are what they are."""
+
+    service: ServiceFacts
+    cleared: DataClass
+    unasked: RequestClass | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """The policy in force.
+
+    Attributes:
+        known: What it said of services, by their identity; each stands beside, so that no other gets it.
+    """
+
+    lattice: Lattice
+    digest: str
+    policy: ClassificationPolicySpec
+    book: Rulebook = field(compare=False)
+    known: dict[int, _Known] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
 def read_law(spec: Mapping[str, Any], digest: str, names: Tagger | None = None, *, key: bytes = b"") -> Law:
@@ -212,7 +227,14 @@ def decide_class(law: Law, service: ServiceFacts, header: str | None, found: Seq
         RefusedError: The policy does not know what the header says, or the service is not cleared for the result.
         UnavailableError: The service itself is not ready for the class it has by now.
     """
-    cleared = _resolve_cleared(law, service)
+    known = _know(law, service)
+    if header is None and not found:
+        # Nobody asks for more than the service has: the answer is the same for every such request.
+        if known.unasked is None:
+            floor = Floor(f"service {service.full_name}", known.cleared)
+            known.unasked = RequestClass(join_floors(law.lattice, [floor]), (floor,))
+        return known.unasked
+    cleared = known.cleared
     floors = [Floor(f"service {service.full_name}", cleared)]
     if header is not None:
         said = law.lattice.resolve_label(header.strip(), source=f"header {CLASS_HEADER}")
@@ -225,6 +247,15 @@ def decide_class(law: Law, service: ServiceFacts, header: str | None, found: Seq
     return RequestClass(join_floors(law.lattice, [*floors, *found]), (*floors, *found), raised)
 
 
+def is_cleared(law: Law, service: ServiceFacts, value: DataClass) -> bool:
+    """Tell whether a service is cleared for a class by now.
+
+    Raises:
+        UnavailableError: It is not ready for the class it has itself.
+    """
+    return _know(law, service).cleared.dominates(value)
+
+
 def check_cleared(law: Law, service: ServiceFacts, decided: RequestClass) -> None:
     """Refuse what was found to be above what the service is cleared for; asked after what the caller may send.
 
@@ -232,7 +263,7 @@ def check_cleared(law: Law, service: ServiceFacts, decided: RequestClass) -> Non
         RefusedError: ClassAboveService.
         UnavailableError: The service itself is not ready for the class it has by now.
     """
-    cleared = _resolve_cleared(law, service)
+    cleared = _know(law, service).cleared
     if not cleared.dominates(decided.value):
         why = f"{decided.because}, which raises it to {decided.value}"
         raise _above_service(service, cleared, decided.value, why=why)
@@ -243,6 +274,18 @@ def _above_service(service: ServiceFacts, cleared: DataClass, wanted: DataClass,
         Reason.CLASS_ABOVE_SERVICE,
         f"{why}; {service.full_name} is cleared for {cleared}. Choose a model of class {wanted}, or send less.",
     )
+
+
+def _know(law: Law, service: ServiceFacts) -> _Known:
+    """Return what a law says of a service; where it refuses, it is asked again the next time."""
+    kept = law.known.get(id(service))
+    if kept is not None and kept.service is service:
+        return kept
+    known = _Known(service, _resolve_cleared(law, service))
+    if len(law.known) >= _MAX_KNOWN:
+        law.known.clear()
+    law.known[id(service)] = known
+    return known
 
 
 def _resolve_cleared(law: Law, service: ServiceFacts) -> DataClass:

@@ -9,7 +9,8 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -28,6 +29,7 @@ from sekisho.redact.detect import Tagger
 from sekisho.render.digest import digest_of
 
 Raw = Mapping[str, Any]
+_heard_at: Final = attrgetter("heard_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +103,7 @@ class Facts:
         self._pods = Reflector(client, PODS, read_replica, times=times, selector=SERVICE_LABEL, group=_group_replica)
         keep = partial(read_policy, system_namespace=namespace)
         self._access_policies = Reflector(client, ACCESS_POLICIES, keep, times=times)
-
-    @property
-    def _reflectors(self) -> tuple[Reflector[Any], ...]:
-        return (
+        self._reflectors: tuple[Reflector[Any], ...] = (
             self._services, self._policies, self._runtimes, self._sites, self._access_policies, self._nodes, self._pods,
         )  # fmt: skip
 
@@ -122,7 +121,8 @@ class Facts:
 
     def age_seconds(self) -> float:
         """Return the age of the oldest knowledge."""
-        return time.monotonic() - min(item.heard_at for item in self._reflectors)
+        oldest: float = min(map(_heard_at, self._reflectors))
+        return time.monotonic() - oldest
 
     def _keep_policy(self, raw: Raw) -> Law | UnavailableError:
         try:

@@ -1,5 +1,7 @@
 """The lattice: what is unknown is refused, and the order has the laws that everything above it relies on."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -154,3 +156,40 @@ def test_any_text_as_a_label_is_a_known_class_or_refused(value: str) -> None:
 def test_the_joined_class_does_not_depend_on_the_order_of_floors(values: list[DataClass], data: st.DataObject) -> None:
     floors = [Floor("somewhere", value) for value in values]
     assert join_floors(HOUSE_LATTICE, floors) == join_floors(HOUSE_LATTICE, data.draw(st.permutations(floors)))
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["public", "internal", "secret", ""]), st.sets(st.sampled_from(["gdpr", "hr"]))),
+        max_size=12,
+    )
+)
+def test_a_class_that_was_looked_up_before_is_the_one_that_would_be_looked_up_anew(
+    asked: list[tuple[str, set[str]]],
+) -> None:
+    def tell(lattice: Lattice, level: str, names: set[str]) -> list[object]:
+        told: list[object] = []
+        for look in (
+            lambda: lattice.resolve(level, names, source="the test"),
+            lambda: lattice.resolve_label(".".join([level, *sorted(names)]), source="the test"),
+        ):
+            try:
+                told.append(look())
+            except RefusedError as error:
+                told.append((error.reason, error.message))
+        return told
+
+    kept = replace(HOUSE_LATTICE)
+    for level, names in asked:
+        once = tell(replace(HOUSE_LATTICE), level, names)
+        assert tell(kept, level, names) == once
+        assert tell(kept, level, names) == once
+
+
+def test_no_more_classes_than_a_bound_are_remembered() -> None:
+    names = frozenset(f"c{number}" for number in range(10))
+    lattice = Lattice(("a",), names, DataClass(0, "a"))
+    for number in range(1 << 10):
+        chosen = {f"c{bit}" for bit in range(10) if number >> bit & 1}
+        assert lattice.resolve("a", chosen, source="the test") == DataClass(0, "a", frozenset(chosen))
+        assert len(lattice.known) <= 256

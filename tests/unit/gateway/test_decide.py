@@ -1,19 +1,25 @@
 """Decisions about classes: a header can only raise; nothing passes above what service and caller are cleared for."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sekisho.classify.lattice import DataClass
+from sekisho.classify.lattice import DataClass, Floor
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.gateway.decide import (
     Backend,
     Ceiling,
     Law,
+    RequestClass,
     ServiceFacts,
     check_ceiling,
+    check_cleared,
     check_user,
     decide_class,
+    is_cleared,
     is_user,
     levels_that_grant,
     read_law,
@@ -214,3 +220,69 @@ def test_what_holds_for_all_pods_of_a_service_stops_all_of_them(told: dict[str, 
 
 def test_a_service_that_tells_of_released_keys_is_one_whose_pods_need_one() -> None:
     assert read_told(**DECIDED, KeyReleased=("Unknown", "Pending")).brokered
+
+
+# Three laws, of which the last knows fewer levels and other compartments; each is kept, as a gateway keeps it.
+SPECS: tuple[dict[str, Any], ...] = (
+    POLICY,
+    POLICY | {"levels": [{"name": "public"}, *POLICY["levels"][1:]]},
+    {"unlabelled": "internal", "levels": [{"name": "internal"}], "compartments": [{"name": "gdpr"}]},
+)
+NAMES = st.sets(st.sampled_from(["gdpr", "pii", "hr"]), max_size=2)
+ASKED = st.tuples(st.sampled_from(["public", "internal", "confidential", "secret", ""]), NAMES)
+CHANGES = st.lists(
+    st.tuples(
+        st.sampled_from(range(len(SPECS))),
+        st.sampled_from(range(3)),
+        st.one_of(st.none(), ASKED.map(lambda asked: ".".join([asked[0], *sorted(asked[1])]))),
+        st.one_of(st.none(), ASKED),
+        st.booleans(),
+    ),
+    min_size=2,
+    max_size=8,
+)
+
+
+def tell(law: Law, service: ServiceFacts, header: str | None, found: tuple[str, set[str]] | None) -> list[str]:
+    """Spell whatever is decided, refusals with their words."""
+    told: list[str] = []
+    try:
+        floors = [Floor("found", law.lattice.resolve(*found, source="found"))] if found is not None else []
+        decided = decide_class(law, service, header, floors)
+        told += [str(decided), str(is_cleared(law, service, decided.value))]
+        check_cleared(law, service, decided)
+    except SekishoError as error:
+        told += [error.reason, error.message]
+    return told
+
+
+@settings(deadline=None, max_examples=60)
+@given(CHANGES)
+def test_what_is_remembered_of_a_service_is_what_would_be_decided_anew_whatever_changes(
+    changes: list[tuple[int, int, str | None, tuple[str, set[str]] | None, bool]],
+) -> None:
+    kept = [read_law(spec, "sha256:0") for spec in SPECS]
+    services: dict[int, ServiceFacts] = {}
+    for number, which, header, asked, anew in changes:
+        if anew or which not in services:
+            level, names = asked or ("internal", set())
+            # As a watch does: an object of the same name in the place of the one before.
+            services[which] = read_service(build_service(level=level or "internal", compartments=tuple(sorted(names))))
+        found = None if anew else asked
+        fresh = read_law(SPECS[number], "sha256:0")
+        once = tell(fresh, services[which], header, found)
+        for law in (kept[number], kept[number], fresh):
+            assert tell(law, services[which], header, found) == once
+
+
+def test_of_more_services_than_are_remembered_each_is_decided_by_itself() -> None:
+    law = read_law(POLICY, "sha256:0")
+    for number in range(1100):
+        level = LEVELS[number % len(LEVELS)]
+        service = replace(serve(law.lattice.resolve(level, source="test")), name=f"s{number}")
+        expected = RequestClass(
+            law.lattice.resolve(level, source="test"),
+            (Floor(f"service legal/s{number}", law.lattice.resolve(level, source="test")),),
+        )
+        assert decide_class(law, service, None) == expected
+        assert len(law.known) <= 1024

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sekisho.classify.lattice import DataClass
@@ -30,6 +30,7 @@ from sekisho.gateway.decide import (
     ServiceFacts,
     check_cleared,
     check_ready,
+    is_cleared,
     model_unknown,
     not_ready,
 )
@@ -62,6 +63,7 @@ class Choice:
         value: Class of the request.
         tier: Of the site; the text was made ready for it.
         trust_age_seconds: Age of what the node of the first has proven; None where the class wants nothing proven.
+        basis: What the demand was read from; while these are what they are, it is the same.
     """
 
     namespace: str
@@ -72,6 +74,7 @@ class Choice:
     order: tuple[Eligible, ...]
     excluded: tuple[Excluded, ...]
     trust_age_seconds: float | None = None
+    basis: "_Basis | None" = field(default=None, repr=False, compare=False)
 
     @property
     def full_name(self) -> str:
@@ -90,6 +93,15 @@ class Choice:
         if self.trust_age_seconds is not None:
             entry["evidenceAgeSeconds"] = round(max(0.0, self.trust_age_seconds))
         return entry if evidence is None else entry | {"evidence": evidence}
+
+
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    """What a request asks of replicas, and what alone that depends on beside its class."""
+
+    law: Law
+    service: ServiceFacts
+    demand: Demand
 
 
 class NobodyError(UnavailableError):
@@ -164,7 +176,7 @@ class Choosing:
         order = self._order(service, eligible, body) if len(eligible) > 1 else eligible
         return Choice(
             service.namespace, service.name, decided.value, service.site, demand.place.tier, order, excluded,
-            find_trust_age(order[0].replica, demand, now),
+            find_trust_age(order[0].replica, demand, now), _Basis(law, service, demand),
         )  # fmt: skip
 
     async def choose_soon(
@@ -228,12 +240,22 @@ class Choosing:
             raise model_unknown(choice.namespace, choice.service)
         check_ready(service)
         value = law.lattice.resolve(choice.value.level, choice.value.compartments, source="the request")
-        check_cleared(law, service, RequestClass(value, (), f"the request is {value}"))
+        if not is_cleared(law, service, value):
+            check_cleared(law, service, RequestClass(value, (), f"the request is {value}"))
         if service.site != choice.site:
             raise _moves(service, choice.site)
-        demand = self._demand(law, service, value, tier=choice.tier)
+        demand = self._demand_again(choice, law, service, value)
         replica = self._find(choice, eligible.replica)
         return find_exclusion(replica, demand, self._now(demand, (replica,)))
+
+    def _demand_again(self, choice: Choice, law: Law, service: ServiceFacts, value: DataClass) -> Demand:
+        """Return what a chosen request asks now; where nothing it depends on changed, what it asked before."""
+        was = choice.basis
+        if was is not None and was.law is law and was.service is service and value == was.demand.value:
+            place = self._facts.place_of(service.site)
+            if place is was.demand.place and place.tier == choice.tier:
+                return was.demand
+        return self._demand(law, service, value, tier=choice.tier)
 
     def _find(self, choice: Choice, was: Replica) -> Replica:
         """Return a replica as it is now; one that is gone counts as ended."""
