@@ -88,6 +88,7 @@ class Logs:
         self._published = -1
         self._others = 0
         self._last = b""
+        self._born = "", datetime.min.replace(tzinfo=UTC)
         self.published: Checkpoint | None = None
 
     @property
@@ -365,7 +366,10 @@ class Logs:
     def _is_full(self) -> bool:
         if self._journal.size >= self._limits.segment_bytes:
             return True
-        age = datetime.now(UTC) - read_birth(self._place.name)
+        if self._born[0] != self._place.name:
+            # Read once for each log: its name costs more to read than an entry to write.
+            self._born = self._place.name, read_birth(self._place.name)
+        age = datetime.now(UTC) - self._born[1]
         return self._tree.size > 1 and age.total_seconds() >= self._limits.segment_seconds
 
     def _put(self, lines: Sequence[Line]) -> None:

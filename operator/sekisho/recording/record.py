@@ -24,6 +24,7 @@ from sekisho.errors import Reason, SekishoError, UnavailableError
 from sekisho.ledger.checkpoint import Checkpoint
 from sekisho.ledger.entry import OPENED, encode_entry
 from sekisho.ledger.merkle import EMPTY_ROOT
+from sekisho.ledger.notes import NoteKey
 from sekisho.ledger.receipt import SignedBatch, Written, batch_of, sign_batch
 from sekisho.recording.claim import Claim
 from sekisho.recording.keeper import Keeper, Keeping, Lag
@@ -128,7 +129,10 @@ class Record:
         self._claim = Claim(folder)
         self._logs: Logs | None = None
         self._signed: dict[tuple[str, int], SignedBatch] = {}
-        self._keys: tuple[LogKey, bytes] | None = None
+        # The key of bodies has been taken in already: that costs more than a body does.
+        self._keys: tuple[LogKey, hmac.HMAC] | None = None
+        self._key_id = ""
+        self._named: NoteKey | None = None
         self._failed_at = self._published_at = float("-inf")
         self.problem: str | None = "the record is not open yet"
 
@@ -165,7 +169,9 @@ class Record:
         """
         if self._keys is None:
             raise self._unavailable()
-        return f"hmac-sha256:{hmac.digest(self._keys[1], body, 'sha256').hex()}"
+        digest = self._keys[1].copy()
+        digest.update(body)
+        return f"hmac-sha256:{digest.hexdigest()}"
 
     def receipt(self, written: Written) -> str:
         """Return the log's signed word that an entry is on disk: one line, fit for a header. For one event loop alone.
@@ -179,11 +185,17 @@ class Record:
         signed = self._signed.get((batch.origin, batch.first))
         if signed is None:
             at = time.time_ns() // 1_000_000
-            signed = sign_batch(batch, key.named(batch.origin), key.sign, at=at)
+            signed = sign_batch(batch, self._name(key, batch.origin), key.sign, at=at)
             self._signed[batch.origin, batch.first] = signed
             if len(self._signed) > _MAX_SIGNED:
                 self._signed.pop(next(iter(self._signed)))
         return signed.receipt(written).encode()
+
+    def _name(self, key: LogKey, origin: str) -> NoteKey:
+        """Return the public key under the name of a log; computed once for each log."""
+        if self._named is None or self._named.name != origin:
+            self._named = key.named(origin)
+        return self._named
 
     async def append(self, entry: Entry) -> Written:
         """Return once the entry is on disk.
@@ -192,7 +204,7 @@ class Record:
             RefusedError: RecordUnavailable; the entry is too long, or cannot be spelt.
             UnavailableError: RecordUnavailable; what the entry speaks of must not happen.
         """
-        written: Written = await self._wait(encode_entry(self._stamp() | dict(entry)))
+        written: Written = await self._wait(encode_entry({**self._stamp(), **entry}))
         return written
 
     async def checkpoint(self) -> bytes:
@@ -220,7 +232,7 @@ class Record:
         """
         if self.problem is not None:
             raise self._unavailable()
-        self._enqueue(_Waiting(encode_entry(self._stamp() | dict(entry)), None))
+        self._enqueue(_Waiting(encode_entry({**self._stamp(), **entry}), None))
 
     def _enqueue(self, waiting: _Waiting) -> None:
         with self._wake:
@@ -245,7 +257,7 @@ class Record:
     def _note(self, entry: Entry) -> None:
         """Record what the keeper does, and wait for the disk."""
         done: Future[Any] = Future()
-        self._enqueue(_Waiting(encode_entry(self._stamp() | dict(entry)), done))
+        self._enqueue(_Waiting(encode_entry({**self._stamp(), **entry}), done))
         try:
             done.result(self._limits.commit_seconds)
         except TimeoutError:
@@ -300,11 +312,12 @@ class Record:
         self.problem = None
         return True
 
-    def _read_keys(self) -> tuple[LogKey, bytes]:
+    def _read_keys(self) -> tuple[LogKey, hmac.HMAC]:
         body = read_body_key(self._folder)
         key = read_log_key(self._folder, self._identity.key_file)
         write_public(self._folder, key.named(self._writer))
-        return key, body
+        self._key_id = hashlib.sha256(body).hexdigest()[:16]
+        return key, hmac.new(body, digestmod="sha256")
 
     @property
     def _writer(self) -> str:
@@ -318,8 +331,7 @@ class Record:
         return Logs(self._folder / LOGS, self._writer, Keys(key, before), bounds)
 
     def _opening(self) -> dict[str, Any]:
-        assert self._keys is not None  # noqa: S101 -- narrows the type
-        return {"kind": OPENED, **self._stamp(), "keyId": hashlib.sha256(self._keys[1]).hexdigest()[:16]}
+        return {"kind": OPENED, **self._stamp(), "keyId": self._key_id}
 
     def _stamp(self) -> dict[str, str]:
         return {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "instance": self._identity.instance}
