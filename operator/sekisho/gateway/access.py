@@ -62,7 +62,7 @@ class AccessGate:
 
     def is_let_in(self, policies: Sequence[Policy], caller: Caller, model: str) -> bool:
         """Tell whether a caller may know of a model."""
-        return is_let_in(policies, self._asker(caller), model, now=self._now())
+        return not policies or is_let_in(policies, self._asker(caller), model, now=self._now())
 
     def check(self, policies: Sequence[Policy], caller: Caller, model: str) -> None:
         """Refuse a caller who may not know of a model.
@@ -70,7 +70,8 @@ class AccessGate:
         Raises:
             RefusedError: NotAllowed.
         """
-        check_let_in(policies, self._asker(caller), model, now=self._now())
+        if policies:
+            check_let_in(policies, self._asker(caller), model, now=self._now())
 
     def decide(self, policies: Sequence[Policy], caller: Caller, question: Question, lattice: Lattice) -> Access:
         """Return what lets a caller in.
@@ -78,6 +79,8 @@ class AccessGate:
         Raises:
             RefusedError: NotAllowed, ClassAboveCeiling.
         """
+        if not policies:
+            return Access()
         return decide_access(policies, self._asker(caller), question, lattice=lattice, now=self._now())
 
     def charge(self, access: Access, caller: Caller, order: Order) -> Charge | None:

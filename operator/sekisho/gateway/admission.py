@@ -1,8 +1,7 @@
 """How much may be under way at once: requests of one caller, of all, and bytes of bodies in memory."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from types import TracebackType
 
 from sekisho.errors import Reason, UnavailableError
 
@@ -25,9 +24,8 @@ class Admission:
         self._bytes = 0
         self.in_flight = 0
 
-    @contextmanager
-    def enter(self) -> Iterator[None]:
-        """Count one request.
+    def enter(self) -> "_Counted":
+        """Count one request, while a block runs.
 
         Raises:
             UnavailableError: Overloaded.
@@ -38,13 +36,9 @@ class Admission:
                 Reason.OVERLOADED, f"{self.in_flight} requests are under way, {most} are possible; try again shortly"
             )
         self.in_flight += 1
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
+        return _Counted(self, None)
 
-    @contextmanager
-    def enter_caller(self, username: str) -> Iterator[None]:
+    def enter_caller(self, username: str) -> "_Counted":
         """Count one request of a caller; see `enter`."""
         count, most = self._callers.get(username, 0), self._limits.max_requests_per_caller
         if count >= most:
@@ -52,12 +46,16 @@ class Admission:
                 Reason.OVERLOADED, f"{count} requests of yours are under way, {most} are possible; end one first"
             )
         self._callers[username] = count + 1
-        try:
-            yield
-        finally:
-            self._callers[username] -= 1
-            if not self._callers[username]:
-                del self._callers[username]
+        return _Counted(self, username)
+
+    def leave(self, username: str | None) -> None:
+        """Count one request less, of a caller or of all; what was entered calls it at the end of its block."""
+        if username is None:
+            self.in_flight -= 1
+            return
+        self._callers[username] -= 1
+        if not self._callers[username]:
+            del self._callers[username]
 
     def reserve(self, size: int) -> None:
         """Reserve memory for a part of a body; give it back with `release`."""
@@ -71,3 +69,21 @@ class Admission:
     def release(self, size: int) -> None:
         """Give memory back."""
         self._bytes -= size
+
+
+class _Counted:
+    """A request that is counted until its block ends."""
+
+    __slots__ = ("_admission", "_username")
+
+    def __init__(self, admission: Admission, username: str | None) -> None:
+        self._admission = admission
+        self._username = username
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._admission.leave(self._username)

@@ -50,6 +50,7 @@ MODELS_PATH: Final = "/v1/models"
 _RETRY_SECONDS: Final = {Reason.OVERLOADED: 1, Reason.RECORD_UNAVAILABLE: 5, Reason.API_UNAVAILABLE: 2}
 _DEFAULT_RETRY_SECONDS: Final = 10
 _MAX_RECORDED: Final = 1024
+_ENDPOINTS: Final[Mapping[str, Endpoint]] = {item.value: item for item in Endpoint}
 
 
 class Call(Protocol):
@@ -251,7 +252,7 @@ class Front:
         parts = self._parts
         body = await call.read_body(parts.admission)
         trail.body_bytes, trail.body_digest = len(body), parts.record.digest_body(body)
-        asked = parse_request(Endpoint(call.path), body, parts.body_limits)
+        asked = parse_request(_ENDPOINTS[call.path], body, parts.body_limits)
         trail.model, trail.stream = asked.model, asked.stream
         service = await self._find(caller, asked.namespace, asked.service)
         law = parts.facts.law
@@ -322,10 +323,7 @@ class Front:
 
 def find_endpoint(path: str) -> Endpoint | None:
     """Return what a path asks for, None where it is nothing that models answer."""
-    try:
-        return Endpoint(path)
-    except ValueError:
-        return None
+    return _ENDPOINTS.get(path)
 
 
 def find_dialect(call: Call) -> Endpoint | None:
