@@ -4,9 +4,8 @@ import json
 import re
 import unicodedata
 from bisect import bisect_right
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import re2
 
@@ -39,9 +38,8 @@ _NARROWED: Final = {code: "-" if code == 0xFF0D else chr(code - 0xFEE0) for code
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
-    """Folded text and where each of its signs came from.
+class Folded(NamedTuple):
+    """Folded text and where each of its signs came from; a tuple, since every text of a request becomes one.
 
     Attributes:
         text: What detectors read.
@@ -49,6 +47,7 @@ class Folded:
         folded: Where pieces begin in `text`, ascending.
         original: Where the same pieces begin in the original.
         whole: Whether a piece only maps as a whole, since it became longer or shorter.
+        odd: Whether any sign was folded that is neither ASCII in full width nor an escape of JSON.
     """
 
     text: str
@@ -56,6 +55,7 @@ class Folded:
     folded: tuple[int, ...]
     original: tuple[int, ...]
     whole: tuple[bool, ...]
+    odd: bool = False
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Return what `text[start:end]`, which is not empty, was in the original."""
@@ -80,6 +80,7 @@ def fold(text: str) -> Folded:
     parts: list[bytes] = []
     pieces: list[tuple[int, int, bool]] = [(0, 0, False)]
     taken = counted = place = shift = 0
+    odd = False
     for match in _FOLDABLE.finditer(data):
         start, end = match.span()
         parts.append(data[taken:start])
@@ -87,6 +88,7 @@ def fold(text: str) -> Folded:
         if _WIDE.fullmatch(run):
             parts.append(run.translate(_NARROWED).encode())
             continue
+        odd = odd or run[0] != "\\"
         for cluster in _CLUSTER.findall(run):
             became = _fold_cluster(cluster)
             if len(became) != len(cluster):
@@ -97,10 +99,12 @@ def fold(text: str) -> Folded:
                 pieces.append((place + len(cluster) + shift, place + len(cluster), False))
             parts.append(became.encode())
             start += len(cluster.encode())
+    if not taken:
+        return Folded(text, data, (0,), (0,), (False,))
     parts.append(data[taken:])
     folded, original, whole = zip(*pieces, strict=True)
     joined = b"".join(parts)
-    return Folded(joined.decode(), joined, folded, original, whole)
+    return Folded(joined.decode(), joined, folded, original, whole, odd)
 
 
 @lru_cache(maxsize=4096)

@@ -28,6 +28,7 @@ from sekisho.gateway.guards.attack_rules import (
     TOOL_RULE,
     TRUSTED,
 )
+from sekisho.gateway.guards.attack_triggers import CARRIED, MAYBE, MAYBE_OF_TOOL, SURELY, SURELY_OF_TOOL
 from sekisho.gateway.guards.memory import Memory
 from sekisho.gateway.guards.quoting import find_quoted
 from sekisho.gateway.guards.texts import Text
@@ -40,13 +41,14 @@ _MAX_VERDICTS: Final = 16
 _ESCAPED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
-def _compile(pattern: str) -> Any:
+def _compile(pattern: str, *, in_bytes: bool = False) -> Any:
     options = re2.Options()
     options.max_mem = 64 << 20
     options.case_sensitive = False
     options.dot_nl = True
     # A line may end wherever words do.
-    return re2.compile(pattern.replace(" ", r"\s"), options)
+    spelt = pattern.replace(" ", r"\s")
+    return re2.compile(spelt.encode() if in_bytes else spelt, options)
 
 
 _BASE64: Final = _compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
@@ -73,8 +75,12 @@ _HIDDEN: Final = re2.compile(HIDDEN.encode())
 _HIDDEN_BYTES: Final = (b"\xe2\x80", b"\xe2\x81", b"\xef\xb8", b"\xef\xbb", b"\xf3\xa0")
 # Whether there may be any of these: RE2 tells in one pass.
 _ENCODED: Final = _compile(
-    r"[A-Za-z0-9+/_-]{24}|(?:[0-9A-Fa-f]{2}[ :]?){16}|%[0-9A-Fa-f]{2}[A-Za-z0-9.+-]{0,64}%[0-9A-Fa-f]{2}"
+    r"[A-Za-z0-9+/_-]{24}|(?:[0-9A-Fa-f]{2}[ :]?){16}|%[0-9A-Fa-f]{2}[A-Za-z0-9.+-]{0,64}%[0-9A-Fa-f]{2}", in_bytes=True
 )
+# Most texts hold nothing that any rule looks for, and one pass over their bytes tells.
+_MAYBE: Final = _compile(MAYBE, in_bytes=True), _compile(MAYBE_OF_TOOL, in_bytes=True)
+_SURELY: Final = _compile(SURELY, in_bytes=True), _compile(SURELY_OF_TOOL, in_bytes=True)
+_CARRIED: Final = _compile(CARRIED, in_bytes=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +129,30 @@ def _recall(text: Text, fold: Fold, memory: Memory[Found]) -> Iterator[Verdict]:
 
 
 def _look(text: Text, fold: Fold) -> Iterator[Verdict]:
-    folded = fold(text.value).text
+    folded = fold(text.value)
+    hidden = find_hidden(text.value) if folded.odd else None
+    encoded = _ENCODED.search(folded.data) is not None
+    if encoded or _is_suspect(folded.data, tool=text.role == "tool"):
+        yield from _judge(text, folded.text, hidden)
+        if encoded:
+            for offset, inner in _decode(folded.text):
+                found = _match(_set_close(fold(inner).text))
+                yield from (Verdict(f"encoded-{rule}", text.path, offset) for rule, _ in found)
+    elif hidden is not None:
+        yield Verdict(HIDDEN_RULE, text.path, hidden)
+
+
+def _is_suspect(data: bytes, *, tool: bool) -> bool:
+    """Tell whether folded text may hold what a rule looks for; where this says no, none finds anything."""
+    if not _MAYBE[tool].search(data):
+        return False
+    return bool(_SURELY[tool].search(data) or _CARRIED.search(data))
+
+
+def _judge(text: Text, folded: str, hidden: int | None) -> Iterator[Verdict]:
     spelt = _set_close(folded)
     yield from (Verdict(rule, text.path, offset) for rule, offset in _match(spelt))
-    if not text.value.isascii() and (hidden := find_hidden(text.value)) is not None:
+    if hidden is not None:
         yield Verdict(HIDDEN_RULE, text.path, hidden)
     if text.role == "tool":
         if match := _COMPILED_TOOL.search(spelt):
@@ -136,8 +162,6 @@ def _look(text: Text, fold: Fold) -> Iterator[Verdict]:
         for start, end, ends in find_quoted(folded):
             found = _match_quoted(_set_close(folded[start:end]), ends=ends)
             yield from (Verdict(rule, text.path, start) for rule, _ in found)
-    for offset, inner in _decode(folded):
-        yield from (Verdict(f"encoded-{rule}", text.path, offset) for rule, _ in _match(_set_close(fold(inner).text)))
 
 
 def find_hidden(text: str) -> int | None:
@@ -204,8 +228,6 @@ def _search_around(text: str, about: Any, pattern: Any) -> int | None:
 
 def _decode(text: str) -> Iterator[tuple[int, str]]:
     """Yield what stands encoded in a text: base64, hexadecimal and per cent signs, a bounded number of each."""
-    if not _ENCODED.search(text):
-        return
     for pattern, decode in ((_BASE64, _from_base64), (_HEX, _from_hex), (_PERCENT, _from_percent)):
         for count, match in enumerate(pattern.finditer(text)):
             if count >= _MAX_ENCODED:

@@ -1,0 +1,119 @@
+"""What stands in every text in which a rule of `attack_rules` finds something, for one pass over text as it was folded.
+
+A text without any of it needs no closer look. White space is not closed up here as it is for the rules, and a quoted
+document is not cut out: so each piece of a rule is asked for by itself, with any white space between its words, and no
+reach is counted. A rule that grows or is new has its trigger here; the tests hold rules and triggers together.
+"""
+
+# ruff: noqa: E501 - a Japanese sign counts as two columns, and a pattern in pieces is read by nobody
+
+from typing import Final
+
+# What `str.split` takes for white space.
+SPACE: Final = r"[\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
+_W: Final = rf"{SPACE}+"
+_O: Final = rf"{SPACE}*"
+
+
+def _spell(pattern: str) -> str:
+    """Let a space stand for any white space, and a tilde for any or none."""
+    return pattern.replace(" ", _W).replace("~", _O)
+
+
+_MODEL: Final = (
+    r"(?:ais?(?:\b|reading|processing|parsing|summari|analy|that|who|and|please|you)|ai (?:assistant|agent|model|system|chatbot)|"
+    r"llms?|(?:large )?language model|chatbot|(?:virtual )?assistant|chatgpt|claude|gemini|copilot)"
+)
+_MODEL_JA: Final = r"(?:ai(?:アシスタント|エージェント|モデル)?|アシスタント|エージェント|言語モデル|llm|チャットボット|chatgpt|生成ai)"
+_ANSWER: Final = r"(?:answer|response|reply|replies|output|message|summary|translation|implementation|solution|code)"
+# Of what anybody may say.
+_SAID: Final = (
+    (
+        r"(?:ignore|disregard|forget|override|bypass|discard|neglect) (?:all|any|every|of|the|these|those|my|everything|in|anything|previous|prior|above|"
+        r"earlier|preceding|foregoing|original|initial|existing|system|safety|your)"
+    ),
+    r"(?:not|don't|stop) (?:follow|obey|listen)",
+    r"(?:instructions?|prompt)~:~(?:you|from|ignore|forget)",
+    r"無視|忘れ|破棄|取り消|無効|従わな|守らな|捨て",
+    r"(?:are|now|be) (?:dan|stan|dude)\b",
+    r"unrestricted|unfiltered|uncensored|jailbroken",
+    r"\bdan (?:can|stands|has)|\bdo anything now|\b(?:developer|god) mode",
+    r"(?:without|no|of|from) (?:any |all )?(?:ethical |moral |content |safety )?(?:restrictions|moderation|guardrails|filters|limitations)",
+    r"\bai with",
+    r"(?:zero|no|without|any) (?:content )?(?:moderation|censorship)",
+    r"(?:制限|制約|規制|倫理)(?:の|が|は|も)?(?:ない|なし|無い|一切ない|解除|適用されな)",
+    r"(?:開発者|デベロッパー|脱獄|dan)モード",
+    r"(?:system|initial|hidden|original|secret|internal|developer) (?:prompt|instruction|message)",
+    r"your (?:(?:current|exact|full|entire|complete|original|initial|first|own) )*(?:prompt|instructions|rules|guidelines)",
+    r"(?:instructions|text|words|prompt|messages?) (?:above|given|so far|you (?:were|have|got)|before this)",
+    r"all instructions|everything (?:above|before)",
+    r"(?:secret|hidden) (?:password|word|key|code)\b",
+    r"(?:システム|初期|隠された|隠されている|内部|最初|元|秘密)の?(?:プロンプト|指示|メッセージ|命令文)",
+    r"(?:あなた|君|お前)(?:に|への|の)(?:与えられた|受けた)?(?:プロンプト|指示|命令)",
+    r"<\||\[/?inst\]|<</?sys>>|<(?:start|end)_of_turn>|</?\|?(?:begin|end)▁of▁sentence|<｜|\[system\]|##~(?:system|assistant)|</?system",
+    r"\b(?:decode|decrypt|deobfuscate|unscramble)\b|デコード|復号|解読",
+)
+# Of what stands in a document alone, quoted or given back by a tool.
+_QUOTED: Final = (
+    rf"you(?:'re| are) (?:an? |the )?{_MODEL}",
+    rf"(?:for|to) (?:(?:all|any|the|every|other) )*{_MODEL}",
+    rf"(?:hey|hi|hello|dear|attention|listen|important)~[,:!]?~{_MODEL}",
+    r"your (?:new|real|actual|true|updated|only) (?:task|goal|objective|instruction|mission|job|role|priority)",
+    r"(?:before|of|than|after) (?:you )?(?:answer|respond|reply|summari[sz]|translat|continu|complet)",
+    r"user (?:has |had )?(?:already |previously |explicitly )?(?:approved|authori[sz]ed|consented|agreed|confirmed|given)",
+    rf"{_MODEL_JA}(?:は|へ|に|よ|の|向け|宛)|あなたが{_MODEL_JA}",
+    r"(?:新しい|新たな|本当の|真の|更新された)(?:指示|命令|タスク|目的|役割|任務)(?:は|として|[:：])",
+    r"(?:要約|翻訳|回答|返答|返信)(?:する|を始める|の)?(?:前に|代わりに|かわりに)",
+    r"ユーザー?(?:は|から|が)(?:既に|すでに|事前に)?(?:承認|許可|同意|了承)",
+    rf"your (?:(?:whole|entire|full|next|final|own|complete) )?{_ANSWER}s? (?:in|into|to|as|using|with|backwards?)",
+    rf"(?:in|use|using|of|throughout|all|every|to|into) your (?:(?:next|final|every) )?{_ANSWER}",
+    rf"to (?:display|write|encode|present|express|format|render) your {_ANSWER}",
+    r"(?:following|subsequent|below|next) (?:\w+ )?(?:\w+ )?(?:code|snippet|script|excerpt|function)\b",
+    r"(?:あなた|君|貴方)の(?:次の|最終的な|すべての)?(?:回答|返答|応答|出力|返事|返信|答え|要約)(?:は|を|に|の)",
+    r"(?:回答|返答|応答|出力|返信|要約)の(?:最後|冒頭|末尾|先頭)に",
+    r"(?:次|以下|下記)の(?:コード|スクリプト|コマンド)を",
+)
+_PRIVATE: Final = (
+    r"(?:conversation|chat (?:history|log)|system prompt|api key|password|credential|secret|access token|session (?:id|token|cookie)|cookie|"
+    r"e-?mail address|personal (?:data|information)|user'?s? (?:name|data|information|message|file|location)|previous message|"
+    r"会話|やり取り|やりとり|チャット|履歴|プロンプト|apiキー|パスワード|認証情報|秘密|トークン|個人情報|機密|メールアドレス|ユーザー?の?(?:情報|名|データ))"
+)
+_PUT: Final = r"(?:append|add|includ|put|encode|insert|embed|attach|place|replace|fill)"
+_CARRY: Final = r"(?:send|post|upload|transmit|exfiltrate|forward|submit|leak|e-?mail)"
+_WHERE: Final = r"(?:https?://|www\.|@[a-z0-9-]+\.|webhook)"
+_CARRY_JA: Final = r"(?:送信|送付|転送|送って|送れ|アップロード|投稿)"
+_URL_JA: Final = r"(?:url|リンク|画像|パラメータ|クエリ|アドレス)(?:の)?(?:末尾|中|後ろ|一部)?(?:に|へ|として)"
+_URL: Final = r"\b(?:url|link|image|query|queries|parameter|path|markdown|endpoint)"
+# Where something is carried to; `CARRIED` asks for more than that.
+_TARGET: Final = (rf"{_WHERE}|{_URL}|{_URL_JA}",)
+# Whatever stands between, in this order.
+_CARRIED: Final = (
+    r"!\[[^\]]*\]\(https?://",
+    rf"{_PUT}.*{_PRIVATE}.*(?:{_URL}|webhook)",
+    rf"{_CARRY}.*{_PRIVATE}.*{_WHERE}",
+    rf"(?:{_WHERE}.*{_CARRY}|{_CARRY}.*{_WHERE}).*{_PRIVATE}",
+    rf"(?:image|picture|pixel|link|markdown).*https?://.*{_PRIVATE}",
+    rf"{_PRIVATE}.*{_URL_JA}",
+    rf"{_PRIVATE}.*{_WHERE}.*{_CARRY_JA}",
+    rf"{_WHERE}.*{_PRIVATE}.*{_CARRY_JA}",
+)
+_GIVEN_BACK: Final = (
+    r"\b(?:ai|assistant|llm|language model|chatbot|agent)s?\b",
+    r"(?:instructions?|message) (?:for|to)\b",
+    r"(?:not|don't|never) (?:tell|mention|inform|show|reveal)",
+    r"(?:telling|asking|informing|notifying) the user",
+    r"(?:ai|アシスタント|モデル|エージェント)(?:は|へ|に|よ)",
+    r"(?:利用者|ユーザー?)(?:に|には)(?:知らせ|伝え|言わ|教え|見せ)",
+)
+
+
+def _join(*groups: tuple[str, ...]) -> str:
+    return "|".join(_spell(f"(?:{pattern})") for group in groups for pattern in group)
+
+
+# One pass tells that there is nothing, as there mostly is; the others are for what it met.
+MAYBE: Final = _join(_SAID, _QUOTED, _TARGET)
+MAYBE_OF_TOOL: Final = _join(_SAID, _QUOTED, _TARGET, _GIVEN_BACK)
+SURELY: Final = _join(_SAID, _QUOTED)
+SURELY_OF_TOOL: Final = _join(_SAID, _QUOTED, _GIVEN_BACK)
+CARRIED: Final = _join(_CARRIED)
