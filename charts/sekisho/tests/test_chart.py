@@ -351,7 +351,7 @@ def test_the_broker_may_list_pods_only_where_it_speaks_to_guests(helm: str) -> N
     assert volume["projected"]["sources"] == [{"configMap": {"name": "keys-of-guests", "optional": True}}]
 
 
-def test_the_gateway_reads_pods_and_nodes_and_writes_nothing_but_questions(helm: str) -> None:
+def test_the_gateway_reads_pods_and_nodes_and_writes_questions_and_demand_alone(helm: str) -> None:
     rights = {
         (resource, verb)
         for d in own(render(helm, {}))
@@ -362,7 +362,7 @@ def test_the_gateway_reads_pods_and_nodes_and_writes_nothing_but_questions(helm:
     }
     kinds = {"accesspolicies", "classificationpolicies", "inferenceservices", "runtimes", "sites"}
     assert rights == {
-        ("tokenreviews", "create"), ("subjectaccessreviews", "create"),
+        ("tokenreviews", "create"), ("subjectaccessreviews", "create"), ("inferenceservices/status", "patch"),
         *((kind, verb) for kind in kinds for verb in ("get", "list", "watch")),
         *((kind, verb) for kind in ("pods", "nodes") for verb in ("list", "watch")),
     }  # fmt: skip
