@@ -27,21 +27,13 @@ _BACKWARDS = re.compile(
 class _InText:
     """The standard library's pattern of what folds, with places in bytes as RE2 tells them."""
 
-    def finditer(self, data: bytes) -> "Iterator[_Place]":
+    def find(self, data: bytes) -> Iterator[tuple[int, int]]:
         text = data.decode()
         counted = place = 0
         for match in _FOLDABLE.finditer(text):
             start = place + len(text[counted : match.start()].encode())
             counted, place = match.end(), start + len(match[0].encode())
-            yield _Place(start, place)
-
-
-class _Place:
-    def __init__(self, start: int, end: int) -> None:
-        self._span = start, end
-
-    def span(self) -> tuple[int, int]:
-        return self._span
+            yield start, place
 
 
 def _read_last(text: str) -> Topic | None:

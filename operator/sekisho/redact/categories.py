@@ -34,6 +34,9 @@ class Category(StrEnum):
     CUSTOM = "custom"
     PLACEHOLDER = "placeholder"
 
+    # Enumerations hash their names by a function in Python; sets of these are asked for every find.
+    __hash__ = str.__hash__
+
 
 @dataclass(frozen=True, slots=True)
 class Meaning:

@@ -7,15 +7,14 @@ pass goes on behind the candidate, so the whole is linear as well.
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
-
-import re2
+from typing import Final, NamedTuple, Protocol
 
 from sekisho.redact import numbered, tokens
 from sekisho.redact.addresses import find_address, find_lone_address
 from sekisho.redact.categories import BY_TAGGER, MEANINGS, Category
 from sekisho.redact.custom import Custom
 from sekisho.redact.fold import Folded, fold
+from sekisho.redact.linear import Linear
 from sekisho.redact.numbers import find_numbers
 from sekisho.redact.spans import Span, resolve
 from sekisho.redact.tables import tell_cells
@@ -65,16 +64,7 @@ _KINDS_OF_DIGITS: Final = _name(("ip6", "ip", "block", "run", "short"))
 _BLOCK_INSIDE: Final = re.compile(f"{CANDIDATES['block']}|{CANDIDATES['short']}")
 _DIGITS: Final = frozenset("0123456789+(")
 _ANY_RUN: Final = re.compile(_RUN)
-_MAX_MEMORY: Final = 64 << 20
-
-
-def _compile() -> Any:
-    options = re2.Options()
-    options.max_mem = _MAX_MEMORY
-    return re2.compile(UNION.encode(), options)
-
-
-_PASS: Final = _compile()
+_PASS: Final = Linear(UNION)
 
 
 def _find_block(text: str, start: int, end: int) -> Iterable[Span]:
@@ -131,8 +121,7 @@ class Tagger(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(NamedTuple):
     """All that stands in one text, overlaps and all, whatever is wanted of it: `Detector.choose` takes from it.
 
     Attributes:
@@ -175,9 +164,9 @@ class Detector:
         if known is not None and (known.named or names is None):
             return known
         folded = fold(text)
-        spans = list(known.spans) if known is not None else [_original(folded, span) for span in self._scan(folded)]
+        spans = list(known.spans) if known is not None else _trace(folded, self._scan(folded))
         if names is not None:
-            spans.extend(_original(folded, span) for span in names.tag(folded.text))
+            spans.extend(_trace(folded, names.tag(folded.text)))
         return Survey(tuple(spans), names is not None)
 
     def choose(self, survey: Survey) -> tuple[Span, ...]:
@@ -207,15 +196,13 @@ def scan(folded: Folded) -> Iterator[Span]:
 
 
 def _candidates(folded: Folded) -> Iterator[tuple[int, int]]:
-    # RE2 tells places in bytes. To count the signs between two of them costs less than to let its wrapper do so.
+    # RE2 tells places in bytes.
     data = folded.data
     if len(data) == len(folded.text):
-        for match in _PASS.finditer(data):
-            yield match.span()
+        yield from _PASS.find(data)
         return
     counted = place = 0
-    for match in _PASS.finditer(data):
-        start, end = match.span()
+    for start, end in _PASS.find(data):
         place += len(data[counted:start].decode())
         length = len(data[start:end].decode())
         yield place, place + length
@@ -248,5 +235,8 @@ def _read_kind(text: str, start: int) -> str:
     return str(kind.lastgroup) if kind else "run"
 
 
-def _original(folded: Folded, span: Span) -> Span:
-    return Span(*folded.span(span.start, span.end), span.category)
+def _trace(folded: Folded, spans: Iterable[Span]) -> list[Span]:
+    """Return spans of folded text as those of the original."""
+    if len(folded.folded) == 1:
+        return list(spans)
+    return [Span(*folded.span(start, end), category) for start, end, category in spans]

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-import re2
+from sekisho.redact.linear import Linear
 
 # Hyphens, dashes and minus signs that NFKC leaves; the long vowel mark stays, since words are written with it.
 _DASHES: Final = (
@@ -26,7 +26,7 @@ FOLDABLE: Final = (
     rf"[\x{{3041}}-\x{{30fe}}][\x{{3099}}\x{{309a}}]|[^{_KEPT}]+"
     rf'|\\u[0-9A-Fa-f]{{4}}(?:\\u[0-9A-Fa-f]{{4}})*|\\["\\/bfnrt]'
 )
-_FOLDABLE: Final = re2.compile(FOLDABLE.encode())
+_FOLDABLE: Final = Linear(FOLDABLE, memory_bytes=8 << 20)
 _CLUSTER: Final = re.compile(
     r"\\u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\."
     "|.[\u0300-\u036f\u3099\u309a\uff9e\uff9f]?",
@@ -81,24 +81,23 @@ def fold(text: str) -> Folded:
     pieces: list[tuple[int, int, bool]] = [(0, 0, False)]
     taken = counted = place = shift = 0
     odd = False
-    for match in _FOLDABLE.finditer(data):
-        start, end = match.span()
+    for start, end in _FOLDABLE.find(data):
         parts.append(data[taken:start])
         taken, run = end, data[start:end].decode()
         if _WIDE.fullmatch(run):
             parts.append(run.translate(_NARROWED).encode())
             continue
-        odd = odd or run[0] != "\\"
+        odd, at = odd or run[0] != "\\", start
         for cluster in _CLUSTER.findall(run):
             became = _fold_cluster(cluster)
             if len(became) != len(cluster):
-                place += len(data[counted:start].decode())
-                counted = start
+                place += len(data[counted:at].decode())
+                counted = at
                 pieces.append((place + shift, place, True))
                 shift += len(became) - len(cluster)
                 pieces.append((place + len(cluster) + shift, place + len(cluster), False))
             parts.append(became.encode())
-            start += len(cluster.encode())
+            at += len(cluster.encode())
     if not taken:
         return Folded(text, data, (0,), (0,), (False,))
     parts.append(data[taken:])

@@ -20,18 +20,25 @@ def find_known(
 ) -> Iterator[Span]:
     """Yield where known values stand again; not inside longer words or numbers, nor in the middle of JSON's escapes.
 
+    What was detected as the same in the same place is not told again.
+
     Args:
         text: Where to look.
         known: What for.
         found: What was detected there; what hangs on it is no part of a longer word, since it goes.
         in_json: Whether the text is that of a JSON document.
     """
+    if not known:
+        return
     spelt = {json.dumps(value)[1:-1]: kind for value, kind in known.items()} if in_json else {}
     spelt |= known
     places = list(_find_few(text, spelt) if len(spelt) <= FEW else _find_many(text, spelt))
-    covered = [*((span.start, span.end) for span in found), *places]
-    begins, ends = {start for start, _ in covered}, {end for _, end in covered}
-    for start, end in places:
+    had = {(span.start, span.end): span.category for span in found}
+    fresh = [place for place in places if had.get(place) is not spelt[text[place[0] : place[1]]]]
+    if not fresh:
+        return
+    begins, ends = {start for start, _ in (*had, *places)}, {end for _, end in (*had, *places)}
+    for start, end in fresh:
         hangs = (start not in ends and _join(text[start - 1 : start], text[start])) or (
             end not in begins and _join(text[end - 1], text[end : end + 1])
         )

@@ -19,7 +19,6 @@ MAX_NAME: Final = 1024
 # Crockford's alphabet, which has no letters that look like others; two of its signs spell ten bits.
 _SPELLING: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS: Final = tuple(one + two for one in _SPELLING for two in _SPELLING)
-_AT: Final = (54, 44, 34, 24, 14, 4)
 _CODE: Final = "|".join(sorted(meaning.code for meaning in MEANINGS.values()))
 # A whole one, or else the beginning of one that is not.
 PLACEHOLDER: Final = re.compile(rf"\[\[(?:{_CODE})-(?:[0-9A-Z]{{12}}\]\])?")
@@ -65,7 +64,10 @@ def make_placeholder(key: ConversationKey, category: Category, value: str) -> st
     code = MEANINGS[category].code
     tag = hmac.digest(key.secret, code.encode() + b"\x00" + value.encode("utf-8", "surrogatepass"), hashlib.sha256)
     bits = int.from_bytes(tag[:8], "big")
-    return f"[[{code}-{''.join([_PAIRS[bits >> at & 1023] for at in _AT])}]]"
+    return (
+        f"[[{code}-{_PAIRS[bits >> 54]}{_PAIRS[bits >> 44 & 1023]}{_PAIRS[bits >> 34 & 1023]}"
+        f"{_PAIRS[bits >> 24 & 1023]}{_PAIRS[bits >> 14 & 1023]}{_PAIRS[bits >> 4 & 1023]}]]"
+    )
 
 
 def held_back(text: str) -> int:

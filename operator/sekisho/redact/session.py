@@ -61,8 +61,12 @@ class Redaction:
             RefusedError: `RequestInvalid`, it was to be JSON and is not; `RequestTooLarge`, too much is found.
         """
         spans = self._find(text)
-        for span, _ in fit(text, spans) if in_json else ((span, False) for span in spans):
-            self._name(span.category, _read(text, span, in_json=in_json))
+        if in_json:
+            for span, _ in fit(text, spans):
+                self._name(span.category, _read(text, span))
+        else:
+            for start, end, category in spans:
+                self._name(category, text[start:end])
         return spans
 
     def redact(self, text: str) -> str:
@@ -73,10 +77,16 @@ class Redaction:
         """Redact all texts of a request: what one gives away by its context is taken out of all."""
         found = [self.learn(text) for text in texts]
         known = self._known()
-        return [
-            self._replace(text, ((span, False) for span in resolve([*spans, *find_known(text, known, found=spans)])))
-            for text, spans in zip(texts, found, strict=True)
-        ]
+        return [self._redact(text, spans, known) for text, spans in zip(texts, found, strict=True)]
+
+    def _redact(self, text: str, spans: Sequence[Span], known: Mapping[str, Category]) -> str:
+        again = list(find_known(text, known, found=spans))
+        parts, taken = [], 0
+        for start, end, category in resolve([*spans, *again]) if again else spans:
+            parts += [text[taken:start], self._name(category, text[start:end])]
+            taken = end
+            self._counts[category] = self._counts.get(category, 0) + 1
+        return "".join([*parts, text[taken:]]) if parts else text
 
     def redact_json(self, document: str) -> str:
         """Redact the text of a JSON document; its form stays, and a bare number that is found becomes a string.
@@ -86,7 +96,7 @@ class Redaction:
         """
         found = self.learn(document, in_json=True)
         again = find_known(document, self._known(), found=found, in_json=True)
-        return self._replace(document, fit(document, resolve([*found, *again])), in_json=True)
+        return self._replace(document, fit(document, resolve([*found, *again])))
 
     def restorer(self, *, in_json: bool = False) -> Restorer:
         """Return a restorer for one stream of the answer."""
@@ -96,6 +106,8 @@ class Redaction:
         """Return what the request's texts lose wherever it stands: values, and the parts of people's names."""
         known = dict(self._placeholders.values())
         people = [value for value, category in known.items() if category is Category.PERSON]
+        if not people:
+            return known
         parts = (part for value in people for part in _PARTS.split(value))
         return {part: Category.PERSON for part in parts if len(part) >= (3 if part.isascii() else 2)} | known
 
@@ -118,20 +130,19 @@ class Redaction:
             )
         return name
 
-    def _replace(self, text: str, spans: Iterable[tuple[Span, bool]], *, in_json: bool = False) -> str:
+    def _replace(self, document: str, spans: Iterable[tuple[Span, bool]]) -> str:
         parts, taken = [], 0
         for span, bare in spans:
-            name = self._name(span.category, _read(text, span, in_json=in_json))
-            parts += [text[taken : span.start], f'"{name}"' if bare else name]
+            name = self._name(span.category, _read(document, span))
+            parts += [document[taken : span.start], f'"{name}"' if bare else name]
             taken = span.end
             self._counts[span.category] = self._counts.get(span.category, 0) + 1
-        return "".join([*parts, text[taken:]])
+        return "".join([*parts, document[taken:]])
 
     def __repr__(self) -> str:
         """Say how many values there are, and none of them."""
         return f"Redaction({len(self._values)} values)"
 
 
-def _read(text: str, span: Span, *, in_json: bool) -> str:
-    value = text[span.start : span.end]
-    return str(json.loads(f'"{value}"')) if in_json else value
+def _read(document: str, span: Span) -> str:
+    return str(json.loads(f'"{document[span.start : span.end]}"'))

@@ -5,7 +5,7 @@ They catch what is plain, and are never the only gate: what a model may reach is
 
 import base64
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -34,6 +34,7 @@ from sekisho.gateway.guards.quoting import find_quoted
 from sekisho.gateway.guards.texts import Text
 from sekisho.redact.detect import Fold
 from sekisho.redact.fold import fold
+from sekisho.redact.linear import Linear
 
 _MAX_ENCODED: Final = 8
 _MAX_ENCODED_LENGTH: Final = 8192
@@ -41,14 +42,13 @@ _MAX_VERDICTS: Final = 16
 _ESCAPED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
-def _compile(pattern: str, *, in_bytes: bool = False) -> Any:
+def _compile(pattern: str) -> Any:
     options = re2.Options()
     options.max_mem = 64 << 20
     options.case_sensitive = False
     options.dot_nl = True
     # A line may end wherever words do.
-    spelt = pattern.replace(" ", r"\s")
-    return re2.compile(spelt.encode() if in_bytes else spelt, options)
+    return re2.compile(pattern.replace(" ", r"\s"), options)
 
 
 _BASE64: Final = _compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
@@ -74,13 +74,14 @@ _HIDDEN: Final = re2.compile(HIDDEN.encode())
 # What all of these signs begin with in UTF-8.
 _HIDDEN_BYTES: Final = (b"\xe2\x80", b"\xe2\x81", b"\xef\xb8", b"\xef\xbb", b"\xf3\xa0")
 # Whether there may be any of these: RE2 tells in one pass.
-_ENCODED: Final = _compile(
-    r"[A-Za-z0-9+/_-]{24}|(?:[0-9A-Fa-f]{2}[ :]?){16}|%[0-9A-Fa-f]{2}[A-Za-z0-9.+-]{0,64}%[0-9A-Fa-f]{2}", in_bytes=True
+_ENCODED: Final = Linear(
+    r"[A-Za-z0-9+/_-]{24}|(?:[0-9A-Fa-f]{2}[\s:]?){16}|%[0-9A-Fa-f]{2}[A-Za-z0-9.+-]{0,64}%[0-9A-Fa-f]{2}",
+    any_case=True,
 )
 # Most texts hold nothing that any rule looks for, and one pass over their bytes tells.
-_MAYBE: Final = _compile(MAYBE, in_bytes=True), _compile(MAYBE_OF_TOOL, in_bytes=True)
-_SURELY: Final = _compile(SURELY, in_bytes=True), _compile(SURELY_OF_TOOL, in_bytes=True)
-_CARRIED: Final = _compile(CARRIED, in_bytes=True)
+_MAYBE: Final = Linear(MAYBE, any_case=True), Linear(MAYBE_OF_TOOL, any_case=True)
+_SURELY: Final = Linear(SURELY, any_case=True), Linear(SURELY_OF_TOOL, any_case=True)
+_CARRIED: Final = Linear(CARRIED, any_case=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,11 @@ Found = tuple[tuple[str, int], ...]
 
 
 def find_attacks(
-    texts: Iterable[Text], memory: Memory[Found] | None = None, *, fold: Fold = fold
+    texts: Iterable[Text],
+    memory: Memory[Found] | None = None,
+    *,
+    fold: Fold = fold,
+    name: Callable[[str], bytes | None] | None = None,
 ) -> tuple[Verdict, ...]:
     """Return what the rules find in the texts that did not come from whoever set the model up.
 
@@ -108,18 +113,22 @@ def find_attacks(
         texts: Of one request.
         memory: Of texts that were looked into before; None: there is none.
         fold: Folds, or knows what that comes to.
+        name: Returns by what digest a text is known, if it is by any.
     """
     found: list[Verdict] = []
     for text in texts:
         if text.role not in TRUSTED:
-            found.extend(_look(text, fold) if memory is None else _recall(text, fold, memory))
+            found.extend(
+                _look(text, fold) if memory is None else _recall(text, fold, memory, name and name(text.value))
+            )
         if len(found) >= _MAX_VERDICTS:
             break
     return tuple(found[:_MAX_VERDICTS])
 
 
-def _recall(text: Text, fold: Fold, memory: Memory[Found]) -> Iterator[Verdict]:
-    name = memory.name(text.value, "tool" if text.role == "tool" else "said")
+def _recall(text: Text, fold: Fold, memory: Memory[Found], digest: bytes | None) -> Iterator[Verdict]:
+    kind = "tool" if text.role == "tool" else "said"
+    name = memory.name(text.value, kind) if digest is None else digest + kind.encode()
     known = memory.get(name)
     if known is None:
         known = tuple((verdict.rule, verdict.offset) for verdict in _look(text, fold))
@@ -131,7 +140,7 @@ def _recall(text: Text, fold: Fold, memory: Memory[Found]) -> Iterator[Verdict]:
 def _look(text: Text, fold: Fold) -> Iterator[Verdict]:
     folded = fold(text.value)
     hidden = find_hidden(text.value) if folded.odd else None
-    encoded = _ENCODED.search(folded.data) is not None
+    encoded = _ENCODED.stands_in(folded.data)
     if encoded or _is_suspect(folded.data, tool=text.role == "tool"):
         yield from _judge(text, folded.text, hidden)
         if encoded:
@@ -144,9 +153,7 @@ def _look(text: Text, fold: Fold) -> Iterator[Verdict]:
 
 def _is_suspect(data: bytes, *, tool: bool) -> bool:
     """Tell whether folded text may hold what a rule looks for; where this says no, none finds anything."""
-    if not _MAYBE[tool].search(data):
-        return False
-    return bool(_SURELY[tool].search(data) or _CARRIED.search(data))
+    return _MAYBE[tool].stands_in(data) and (_SURELY[tool].stands_in(data) or _CARRIED.stands_in(data))
 
 
 def _judge(text: Text, folded: str, hidden: int | None) -> Iterator[Verdict]:

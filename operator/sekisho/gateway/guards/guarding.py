@@ -29,6 +29,7 @@ _LONG_BYTES: Final = 16 << 10
 _MAX_RECORDED: Final = 8
 # More would not go faster: one interpreter runs them all by turns.
 _THREADS: Final = 2
+_NOTHING: Final = Inspection()
 Result = TypeVar("Result")
 
 
@@ -40,7 +41,7 @@ class Guarded:
     body_bytes: int = 0
     texts: tuple[Text, ...] = field(default=(), repr=False)
     surveys: Surveys = field(default_factory=Surveys, repr=False)
-    inspection: Inspection = field(default_factory=Inspection)
+    inspection: Inspection = _NOTHING
     opaque: int = 0
     verdicts: tuple[Verdict, ...] = ()
     judgement: Judgement | None = None
@@ -112,7 +113,10 @@ class Guards:
     async def look(self, book: Rulebook, body: Mapping[str, Any], *, body_bytes: int, who: str) -> Guarded:
         """Find and inspect every text of a request; `who` asks, and takes turns with itself where texts are long."""
         guarded = Guarded(who, body_bytes)
-        await self._beside(guarded, lambda: _look(book, body, guarded))
+        if body_bytes < _LONG_BYTES:
+            _look(book, body, guarded)
+        else:
+            await self._beside(guarded, lambda: _look(book, body, guarded))
         return guarded
 
     async def judge(self, rules: EffectiveRules, guarded: Guarded) -> None:
@@ -124,9 +128,10 @@ class Guards:
         """
         if rules.prompt_attacks == "Off":
             return
-        guarded.verdicts = await self._beside(
-            guarded, lambda: find_attacks(guarded.texts, self._attacks, fold=guarded.surveys.fold)
-        )
+        if guarded.body_bytes < _LONG_BYTES:
+            guarded.verdicts = self._find_attacks(guarded)
+        else:
+            guarded.verdicts = await self._beside(guarded, lambda: self._find_attacks(guarded))
         refuses = rules.prompt_attacks == "Refuse"
         if refuses and guarded.verdicts:
             raise _attack(f"{guarded.verdicts[0]}")
@@ -156,8 +161,11 @@ class Guards:
         if words:
             find = book.finder(words, guarded.surveys)
             redaction = open_redaction(book.redactor(words), self._key.read(), tenant=way.tenant, body=body, find=find)
-            given = body
-            body = await self._beside(guarded, lambda: mask_body(given, redaction, guarded.texts or None))
+            given, texts = body, guarded.texts or None
+            if guarded.body_bytes < _LONG_BYTES:
+                body = mask_body(given, redaction, texts)
+            else:
+                body = await self._beside(guarded, lambda: mask_body(given, redaction, texts))
             guarded.redacted, values = redaction.counts, redaction.values
         if values or watch is not None:
             held, in_json = rules.answers.examine == "Held", wants_json(body)
@@ -166,10 +174,12 @@ class Guards:
         guarded.texts, guarded.surveys = (), Surveys()
         return body
 
+    def _find_attacks(self, guarded: Guarded) -> tuple[Verdict, ...]:
+        surveys = guarded.surveys
+        return find_attacks(guarded.texts, self._attacks, fold=surveys.fold, name=surveys.name)
+
     async def _beside(self, guarded: Guarded, work: Callable[[], Result]) -> Result:
-        """Work in a thread where there is much to do; one caller never takes more than one."""
-        if guarded.body_bytes < _LONG_BYTES:
-            return work()
+        """Work in a thread, since there is much to do; one caller never takes more than one."""
         turn = self._turns.get(guarded.who)
         if turn is None:
             turn = self._turns[guarded.who] = asyncio.Lock()

@@ -3,6 +3,8 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
 from sekisho.classify.rules import EffectiveRules
@@ -15,6 +17,7 @@ from sekisho.redact.session import Find, Redaction
 
 CLOSED: Final = "Closed"
 _FIRST: Final = "user"
+_SORTED: Final = json.JSONEncoder(sort_keys=True)
 
 
 def find_words(rules: EffectiveRules, tier: str | None, profile: frozenset[str]) -> frozenset[str]:
@@ -50,10 +53,23 @@ def name_conversation(body: Mapping[str, Any]) -> str:
         roles = [message.get("role") if isinstance(message, dict) else None for message in messages]
         end = roles.index(_FIRST) + 1 if _FIRST in roles else len(messages)
         first = messages[:end]
-    spelt = json.dumps(first, sort_keys=True).encode("utf-8", "surrogatepass")
-    return hashlib.sha256(spelt).hexdigest()
+    return hashlib.sha256(_spell(first).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def _spell(first: Any) -> str:
+    """Return what `json.dumps` makes of turns, with sorted keys; most are of a role and one text, and spelt here."""
+    if not isinstance(first, list):
+        return _SORTED.encode(first)
+    turns = []
+    for turn in first:
+        role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, dict) else (None, None)
+        if not isinstance(role, str) or not isinstance(content, str) or len(turn) != 2:
+            return _SORTED.encode(first)
+        turns.append(f'{{"content": {encode_basestring_ascii(content)}, "role": {encode_basestring_ascii(role)}}}')
+    return f"[{', '.join(turns)}]"
+
+
+@lru_cache(maxsize=1024)
 def name_tenant(namespace: str, username: str) -> str:
     """Return whose conversation it is: a namespace's, as one caller asks it; another caller's never has the same."""
     return hashlib.sha256(json.dumps([namespace, username]).encode()).hexdigest()
@@ -79,15 +95,17 @@ def mask_body(body: Mapping[str, Any], redaction: Redaction, texts: Sequence[Tex
             param=opaque[0],
         )
     texts = find_texts(body) if texts is None else texts
-    for text in texts:
-        if text.in_json:
-            redaction.learn(text.value, in_json=True)
+    in_json = [text.value for text in texts if text.in_json]
+    for document in in_json:
+        redaction.learn(document, in_json=True)
     asked = find_answers(texts)
     for text in texts:
         if text.path in asked and not text.in_json:
             redaction.learn(asked[text.path] + text.value)
     plain = [text.value for text in texts if not text.in_json]
     masked = dict(zip(plain, redaction.redact_all(plain), strict=True))
+    if not in_json and not redaction.counts:
+        return {**body}
 
     def replace(text: Text) -> str:
         return redaction.redact_json(text.value) if text.in_json else masked[text.value]

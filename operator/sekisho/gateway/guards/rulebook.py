@@ -39,20 +39,26 @@ class Surveys:
     __slots__ = ("_by_text", "_folded", "_room", "_signs")
 
     def __init__(self) -> None:
-        self._by_text: dict[str, Survey] = {}
+        self._by_text: dict[str, tuple[Survey, bytes | None]] = {}
         self._folded: dict[str, Folded] = {}
         self._room = _MAX_SURVEYED
         self._signs = _MAX_FOLDED
 
-    def keep(self, text: str, survey: Survey) -> None:
-        """Keep what was found in a text, if there is room."""
+    def keep(self, text: str, survey: Survey, name: bytes | None = None) -> None:
+        """Keep what was found in a text, and by what digest the text is known, if there is room."""
         self._room -= 1 + len(survey.spans)
         if self._room >= 0:
-            self._by_text[text] = survey
+            self._by_text[text] = survey, name
 
     def get(self, text: str) -> Survey | None:
         """Return what was found in a text, None where that was not kept."""
-        return self._by_text.get(text)
+        kept = self._by_text.get(text)
+        return None if kept is None else kept[0]
+
+    def name(self, text: str) -> bytes | None:
+        """Return by what digest a text is known, None where that was not kept."""
+        kept = self._by_text.get(text)
+        return None if kept is None else kept[1]
 
     def fold(self, text: str) -> Folded:
         """Fold a text, once where there is room to keep what it comes to."""
@@ -130,7 +136,7 @@ class Rulebook:
             folding = fold if surveys is None else surveys.fold
             seen = self._remember(name, self._inspector.survey(text, fold=folding))
         if surveys is not None:
-            surveys.keep(text, seen[0])
+            surveys.keep(text, seen[0], name)
         return seen[1]
 
     def finder(self, words: frozenset[str], surveys: Surveys) -> Find:

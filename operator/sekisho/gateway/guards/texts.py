@@ -6,8 +6,7 @@ What is not known to be a word of the dialect counts as the caller's: a field th
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sekisho.gateway.dialects.strict import FieldError
 
@@ -21,6 +20,9 @@ _WORDS: Final[Mapping[str, frozenset[str]]] = {
     "tool_choice": frozenset({"auto", "none", "required"}),
     "model": frozenset(),
 }  # fmt: skip
+_ROLES: Final = _WORDS["role"]
+# Of JSON's objects and lists.
+_OPENINGS: Final = frozenset({"{", "["})
 # Names of fields that the dialect gives. An object with any other name in it is free, and read as one document.
 _NAMES: Final = frozenset({
     "role", "content", "name", "tool_calls", "tool_call_id", "refusal", "reasoning_content", "reasoning", "type",
@@ -43,9 +45,8 @@ _MARKS: Final = ("\ue000", "\ue001", "\uf8f0", "\uf8f1")
 _SMALL: Final = 10**6
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """One text of a request.
+class Text(NamedTuple):
+    """One text of a request; a tuple, as all are that each walk makes by the dozen.
 
     Attributes:
         path: Where it stands; made of names of the dialect and of numbers, never of a caller's words. A / at its end
@@ -133,7 +134,9 @@ def _walk_body(body: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
 
 
 def _walk_field(key: str, value: Any, visit: Visit) -> Any:
-    if key == "model" or isinstance(value, bool):
+    if key == "model" or value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float) and abs(value) < _SMALL:
         return value
     if key == "messages" and isinstance(value, list):
         return [_walk_message(f"messages[{at}]", item, visit) for at, item in enumerate(value)]
@@ -142,11 +145,17 @@ def _walk_field(key: str, value: Any, visit: Visit) -> Any:
 
 def _walk_message(path: str, message: Any, visit: Visit) -> Any:
     role = message.get("role") if isinstance(message, dict) else None
-    return _walk(_Place(path, "", role if isinstance(role, str) else ""), message, visit)
+    if not isinstance(role, str):
+        return _walk(_Place(path, "", ""), message, visit)
+    content = message.get("content")
+    if role in _ROLES and len(message) == 2 and isinstance(content, str) and not _may_be_document(content):
+        # As most are: one text, and a word of the dialect.
+        said = visit(Text(f"{path}.content", content, False, role)) if content else ""
+        return {**message, "content": said}
+    return _walk(_Place(path, "", role), message, visit)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     path: str
     name: str
     role: str
@@ -232,13 +241,17 @@ def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
 
 def is_document(text: str) -> bool:
     """Tell whether a text is a JSON object or list, as the arguments and the results of tools are."""
-    if text.lstrip()[:1] not in {"{", "["}:
+    if not _may_be_document(text):
         return False
     try:
         json.loads(text)
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def _may_be_document(text: str) -> bool:
+    return text.lstrip()[:1] in _OPENINGS
 
 
 def _is_number(value: Any) -> bool:
