@@ -40,6 +40,7 @@ class ServingCertificate:
         self._served = ServedPair(client_roots=client_roots.read_text() if client_roots is not None else None)
         self.context: Final = self._served.context
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context.options |= ssl.OP_NO_RENEGOTIATION
         self.context.set_alpn_protocols(["http/1.1"])
 
     @property

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sekisho.gateway.wire.carrier import Carrier, shake_hands
+
 _log = logging.getLogger(__name__)
 _RETRY_SECONDS: Final = 1.0
 
@@ -65,7 +67,6 @@ class Door:
         found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         try:
             for family, kind, protocol, _, address in dict.fromkeys(found):
-                # With its protocol by name: what it takes in is sent at once only where asyncio knows that it is TCP.
                 listener = socket.socket(family, kind, protocol)
                 self._listeners.append(listener)
                 self._bind(listener, address)
@@ -126,17 +127,19 @@ class Door:
             await asyncio.wait(self._shaking, timeout=max(left, 0) or None, return_when=asyncio.FIRST_COMPLETED)
 
     async def _shake(self, taken: socket.socket) -> None:
-        limits, tls = self._limits, self._tls
+        made = taken
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                self._make,
-                taken,
-                ssl=tls,
-                ssl_handshake_timeout=limits.handshake if tls else None,
-                ssl_shutdown_timeout=limits.goodbye if tls else None,
-            )
+            if self._tls is not None:
+                made = shaking = self._tls.wrap_socket(taken, server_side=True, do_handshake_on_connect=False)
+                async with asyncio.timeout(self._limits.handshake):
+                    await shake_hands(shaking)
+            Carrier(made, self._make(), goodbye=self._limits.goodbye).begin()
         except OSError as error:
+            made.close()
             _log.debug("no connection came of it", extra={"detail": type(error).__name__})
+        except BaseException:
+            made.close()
+            raise
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._shaking.pop(task, None)

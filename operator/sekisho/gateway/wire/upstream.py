@@ -10,6 +10,7 @@ from typing import Final, Protocol, cast
 
 from sekisho.gateway.caching import BriefCache
 from sekisho.gateway.wire.bodies import open_body
+from sekisho.gateway.wire.carrier import Carrier
 from sekisho.gateway.wire.heads import HeadFinder, ResponseHead, WireError, parse_response_head
 from sekisho.gateway.wire.inbox import Inbox
 
@@ -336,15 +337,14 @@ class Pool:
             raise NoRoomError from None
 
     async def _connect(self, host: str, port: int) -> Line:
-        loop, seconds = asyncio.get_running_loop(), self._limits.connect_seconds
+        seconds = self._limits.connect_seconds
         failure: Exception = NotReachedError()
         try:
             async with asyncio.timeout(2 * seconds):
                 for address in await self._names.get((host, port), lambda: self._look_up(host, port)):
                     try:
                         async with asyncio.timeout(seconds):
-                            _, line = await loop.create_connection(Line, address, port)
-                            return line
+                            return await _reach(address, port)
                     except TimeoutError:
                         failure = TooSlowToReachError()
                     except OSError:
@@ -375,6 +375,20 @@ class Pool:
         self._sweeper = None
         if any(place.idle for place in self._places.values()):
             self._plan_sweep()
+
+
+async def _reach(address: str, port: int) -> Line:
+    """Make a connection; `address` is one, not a name."""
+    made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(made, (address, port))
+        line = Line()
+        Carrier(made, line).begin()
+    except BaseException:
+        made.close()
+        raise
+    return line
 
 
 def _is_address(host: str) -> bool:

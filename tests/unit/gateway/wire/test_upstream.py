@@ -78,9 +78,10 @@ def saying(*answers: bytes, then_close: bool = False) -> Speak:
 
 @asynccontextmanager
 async def open_engine(speak: Speak, **limits: float) -> AsyncIterator[tuple[Engine, Pool]]:
-    engine, tasks = Engine(speak), set[asyncio.Task[None]]()
+    engine, tasks, writers = Engine(speak), set[asyncio.Task[None]](), list[asyncio.StreamWriter]()
 
     def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         tasks.add(asyncio.create_task(engine.handle(reader, writer)))
 
     server = await asyncio.start_server(begin, "127.0.0.1", 0, limit=1 << 20)
@@ -91,9 +92,13 @@ async def open_engine(speak: Speak, **limits: float) -> AsyncIterator[tuple[Engi
     finally:
         await pool.close()
         server.close()
+        for _ in range(5):
+            await asyncio.sleep(0)  # who was taken in a moment ago is begun with
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:  # a task that is cancelled before it begins ends nothing
+            writer.transport.abort()
 
 
 async def read_all(line: Line) -> bytes:
