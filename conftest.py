@@ -71,9 +71,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouping:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the longest groups begin first; within a group the order stays random."""
+    """Let the longest groups begin first; within a group the order stays random.
+
+    Folders that share a cluster come one after the other: what one installs for all its tests, it installs once.
+    """
     ranks = {group: rank for rank, group in enumerate(LONGEST)}
-    items.sort(key=lambda item: ranks.get(group_of(str(item.path.relative_to(ROOT))), len(ranks)))
+    files = [str(item.path.relative_to(ROOT)) for item in items]
+    turns = {folder: turn for turn, folder in enumerate(dict.fromkeys(file.rpartition("/")[0] for file in files))}
+    keys = {}
+    for item, file in zip(items, files, strict=True):
+        folder = file.rpartition("/")[0]
+        keys[item] = (ranks.get(group_of(file), len(ranks)), turns[folder] if folder in SHARING else 0)
+    items.sort(key=keys.__getitem__)
     for item in items:
         if isinstance(item, pytest.Function) and asyncio.iscoroutinefunction(item.obj):
             item.fixturenames.insert(0, "goodbyes")  # what is set up first ends last
