@@ -73,7 +73,7 @@ class ServiceLoop:
 
     The object itself is read anew before anything is written for it, unless the watch has shown anything of its kind a
     moment ago: one stream tells all changes in their order, so nothing older is still to come. A reconcile that writes
-    nothing but the status reads nothing. Before the first pods are made, what raises their class is read anew too: no
+    nothing but the status reads nothing. Before first pods are made, what raises their class is read anew too: no
     stream tells of the changes of another kind, and pods never begin with less than the class that they will have.
 
     Args:
@@ -122,7 +122,7 @@ class ServiceLoop:
             if raw is not shown:
                 obj, planned, changes = self._plan(raw)
                 known = self._gatherer.mark_of(obj)
-        if planned.workload and self._cluster.child(DEPLOYMENTS, obj.namespace, name_child(obj.name)) is None:
+        if self._starts_first_pods(obj, planned):
             if not await self._learn_class(obj):
                 return Outcome(again_after_seconds=FRESH_SECONDS)
             if self._gatherer.mark_of(obj) != known:
@@ -141,6 +141,13 @@ class ServiceLoop:
             INFERENCE_SERVICES, raw, planned.status, announcements=planned.announcements
         )
         return _sum_up(changes, writes=changes.count + told, again=planned.check_after_seconds)
+
+    def _starts_first_pods(self, obj: ServiceObject, planned: Plan) -> bool:
+        """Tell whether a plan makes pods where none are wanted so far: of a new service, or of one that wakes."""
+        live = self._cluster.child(DEPLOYMENTS, obj.namespace, name_child(obj.name))
+        if not planned.workload or live is None:
+            return bool(planned.workload)
+        return bool(planned.workload[-1]["spec"]["replicas"]) and not (live.get("spec") or {}).get("replicas")
 
     def _plan(self, raw: Raw) -> tuple[ServiceObject, Plan, _Changes]:
         obj = self._reader.service(raw)

@@ -15,6 +15,7 @@ from sekisho.classify.rules import rules_of
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.gateway.guards.inspect import explain
 from sekisho.gateway.guards.rulebook import Rulebook
+from sekisho.gateway.waking.resting import Rest, read_rest
 from sekisho.redact.detect import Tagger
 
 CLASS_HEADER: Final = "x-sekisho-classification"
@@ -30,7 +31,7 @@ _OF_PODS: Final = frozenset({
     Reason.ENGINE_STARTING, Reason.ENGINE_CRASHING, Reason.IMAGE_PULL_FAILED, Reason.UNSCHEDULABLE,
     Reason.POD_REFUSED, Reason.PENDING, Reason.FETCHING, Reason.WEIGHTS_PENDING, Reason.SOURCE_UNREACHABLE,
     Reason.DEPOT_UNREACHABLE, Reason.DEPOT_FULL, Reason.DEPOT_OVERLOADED, Reason.BROKER_UNAVAILABLE,
-    Reason.KMS_UNAVAILABLE,
+    Reason.KMS_UNAVAILABLE, Reason.SCALED_TO_ZERO,
 })  # fmt: skip
 
 
@@ -47,6 +48,7 @@ class ServiceFacts:
         granted: Of these, whom the grants of a guarded key name; None where no key is guarded.
         site: Where the operator placed it; empty before it did.
         brokered: Whether a broker releases the key of its weights.
+        rest: How it stands with a service that runs while it is asked for; None for any other.
     """
 
     namespace: str
@@ -61,6 +63,8 @@ class ServiceFacts:
     site: str = ""
     waits: str | None = None
     brokered: bool = False
+    uid: str = ""
+    rest: Rest | None = None
 
     @property
     def full_name(self) -> str:
@@ -181,6 +185,8 @@ def read_service(raw: Mapping[str, Any]) -> ServiceFacts:
         floors=tuple(floors),
         unmet="it is being deleted" if meta.get("deletionTimestamp") else unmet,
         waits=waits,
+        uid=str(meta.get("uid") or ""),
+        rest=read_rest(spec, status),
         brokered=any(item.get("type") == _BROKERED for item in status.get("conditions") or ()),
         users=frozenset(map(str, spec.get("users") or ())),
         granted=frozenset(map(str, status["users"])) if "users" in status else None,

@@ -14,11 +14,12 @@ from urllib.parse import unquote
 from sekisho import telemetry
 from sekisho.access.budgets import BudgetError, Charge
 from sekisho.access.decide import Access, Question, find_dictionaries
+from sekisho.classify.rules import EffectiveRules
 from sekisho.errors import Reason, RefusedError, SekishoError
 from sekisho.gateway.access import AccessGate, Order
 from sekisho.gateway.admission import Admission
 from sekisho.gateway.choosing.attempts import Attempts, Prepared, TimedSink, Tries
-from sekisho.gateway.choosing.choosing import Choice, Choosing
+from sekisho.gateway.choosing.choosing import Choice, Choosing, NobodyError
 from sekisho.gateway.decide import (
     CLASS_HEADER,
     RequestClass,
@@ -32,16 +33,18 @@ from sekisho.gateway.decide import (
     model_unknown,
 )
 from sekisho.gateway.dialects.building import build_answerer
-from sekisho.gateway.dialects.form import SERVED, Endpoint, parse_request, split_model
+from sekisho.gateway.dialects.form import SERVED, Asked, Endpoint, parse_request, split_model
 from sekisho.gateway.dialects.listing import render_model, render_models
 from sekisho.gateway.dialects.refusals import http_status, render_error
 from sekisho.gateway.dialects.strict import BodyLimits, FieldError
 from sekisho.gateway.facts import Facts
 from sekisho.gateway.guards.guarding import Guarded, Guards, Way, guard_answerer
 from sekisho.gateway.guards.masking import name_tenant
+from sekisho.gateway.guards.rulebook import Rulebook
 from sekisho.gateway.identity import Caller, Identity
 from sekisho.gateway.measures import Measures
 from sekisho.gateway.relay import Outcome, Sink
+from sekisho.gateway.waking.holding import Held, Holding
 from sekisho.recording.record import Record
 
 _log = logging.getLogger(__name__)
@@ -128,9 +131,21 @@ class Trail:
 class _Cleared:
     """A request that may go to an engine, and what it is charged by."""
 
+    service: ServiceFacts
     choice: Choice
     prepared: Prepared
     order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A request of which all is decided but who answers it."""
+
+    asked: Asked
+    service: ServiceFacts
+    caller: Caller
+    book: Rulebook
+    rules: EffectiveRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +161,7 @@ class Parts:
     measures: Measures
     guards: Guards
     access: AccessGate
+    holding: Holding
     body_limits: BodyLimits = field(default_factory=BodyLimits)
 
 
@@ -217,7 +233,34 @@ class Front:
 
     async def _ask(self, call: Call, sink: Sink, trail: Trail, caller: Caller) -> None:
         parts = self._parts
-        cleared = await self._clear(call, trail, caller)
+        asked = await self._read(call, trail)
+        try:
+            cleared = await self._clear(call, trail, caller, asked=asked)
+        except NobodyError as nobody:
+            if not nobody.is_awaited:
+                raise
+            cleared = await self._hold(call, trail, nobody, asked=asked)
+        with parts.holding.using(cleared.service):
+            await self._relay(cleared, sink, trail, caller)
+
+    async def _hold(self, call: Call, trail: Trail, nobody: NobodyError, *, asked: Asked) -> _Cleared:
+        """Hold a request that was cleared but for that its model rests; everything about it is then decided anew."""
+        parts = self._parts
+
+        def look() -> Choice:
+            service = parts.facts.find(asked.namespace, asked.service)
+            if service is None or trail.request_class is None:
+                raise model_unknown(asked.namespace, asked.service)
+            return parts.choosing.choose(parts.facts.law, service, trail.request_class, asked.body)
+
+        async def clear() -> _Cleared:
+            trail.caller = caller = await parts.identity.authenticate(_read_credential(call), call.peer)
+            return await self._clear(call, trail, caller, asked=asked)
+
+        return await parts.holding.hold(Held(nobody, trail.body_bytes, look, clear))
+
+    async def _relay(self, cleared: _Cleared, sink: Sink, trail: Trail, caller: Caller) -> None:
+        parts = self._parts
         trail.charge = parts.access.charge(trail.access, caller, cleared.order)
         ended = "cancelled"
         try:
@@ -247,18 +290,24 @@ class Front:
         first_byte, began_at = self._parts.measures.first_byte, trail.began_at
         return TimedSink(sink, {RECEIPT_HEADER: receipt}, lambda: first_byte(time.monotonic() - began_at))
 
-    async def _clear(self, call: Call, trail: Trail, caller: Caller) -> _Cleared:
-        """Decide everything about a request; whatever is not right refuses."""
+    async def _read(self, call: Call, trail: Trail) -> Asked:
         parts = self._parts
         body = await call.read_body(parts.admission)
         trail.body_bytes, trail.body_digest = len(body), parts.record.digest_body(body)
         asked = parse_request(_ENDPOINTS[call.path], body, parts.body_limits)
         trail.model, trail.stream = asked.model, asked.stream
+        return asked
+
+    async def _clear(self, call: Call, trail: Trail, caller: Caller, *, asked: Asked) -> _Cleared:
+        """Decide everything about a request; whatever is not right refuses."""
+        parts = self._parts
         service = await self._find(caller, asked.namespace, asked.service)
         law = parts.facts.law
         trail.policy = law.digest
         book = law.book.beside(find_dictionaries(parts.facts.access_policies, service.full_name))
-        trail.guarded = guarded = await parts.guards.look(book, asked.body, body_bytes=len(body), who=caller.username)
+        trail.guarded = guarded = await parts.guards.look(
+            book, asked.body, body_bytes=trail.body_bytes, who=caller.username
+        )
         trail.request_class = decided = decide_class(law, service, _read_class(call), guarded.inspection.floors)
         await parts.identity.check_class(caller, law.lattice, decided.value, because=decided.because)
         check_cleared(law, service, decided)
@@ -267,14 +316,26 @@ class Front:
         check_opaque(law, decided.value, asked.images)
         rules = book.rules(decided.value)
         await parts.guards.judge(rules, guarded)
-        choice = await parts.choosing.choose_soon(law, service, decided, asked.body)
+        ready = _Ready(asked, service, caller, book, rules)
+        order = Order(service.full_name, service.site or None, parts.facts.rates_of(service), trail.body_bytes)
+        try:
+            choice = await parts.choosing.choose_soon(law, service, decided, asked.body)
+        except NobodyError as nobody:
+            if nobody.is_awaited:
+                # Nothing is woken by a request that would be refused further on.
+                await self._prepare(ready, trail, parts.facts.place_of(service.site).tier)
+                parts.access.give_back(parts.access.charge(access, caller, order))
+            raise
         trail.backend = choice.describe()
-        way = Way(choice.tier, access.redact, name_tenant(service.namespace, caller.username))
-        sent = await parts.guards.mask(book, rules, way, body=asked.body, guarded=guarded)
+        return _Cleared(service, choice, await self._prepare(ready, trail, choice.tier), order)
+
+    async def _prepare(self, ready: _Ready, trail: Trail, tier: str) -> Prepared:
+        """Make a request ready for a site of a tier."""
+        asked, service, guarded = ready.asked, ready.service, trail.guarded
+        way = Way(tier, trail.access.redact, name_tenant(service.namespace, ready.caller.username))
+        sent = await self._parts.guards.mask(ready.book, ready.rules, way, body=asked.body, guarded=guarded)
         answerer = guard_answerer(build_answerer(asked, guarded.text_filter), guarded)
-        rendered = asked.render(service.full_name, sent)
-        order = Order(service.full_name, service.site or None, parts.facts.rates_of(service), len(body))
-        return _Cleared(choice, Prepared(asked.engine_path, rendered, asked.stream, answerer), order)
+        return Prepared(asked.engine_path, asked.render(service.full_name, sent), asked.stream, answerer)
 
     def _complete(self, trail: Trail, ended: str) -> None:
         """Record what became of a relayed request; the caller does not wait for it, and may have gone."""

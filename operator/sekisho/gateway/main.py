@@ -34,6 +34,8 @@ from sekisho.gateway.settings import Settings
 from sekisho.gateway.tagging import load_tagger
 from sekisho.gateway.tls import ServingCertificate, spare_memory
 from sekisho.gateway.vouching import Vouchers
+from sekisho.gateway.waking.asking import Asking
+from sekisho.gateway.waking.holding import Holding
 from sekisho.gateway.wire.upstream import Resolver
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials, find_credentials
@@ -112,6 +114,9 @@ class Gateway:
         self._spawn(access.keep())
         relay = await stack.enter_async_context(HttpRelay(settings.relay, resolver=self._resolver))
         choosing = await self._open_choosing(facts)
+        asking = Asking(client, facts, by=settings.pod_name)
+        self._spawn(asking.run())
+        holding = Holding(asking, settings.wake)
         parts = Parts(
             facts=facts,
             identity=Identity(client, IdentityLimits(), vouchers),
@@ -122,6 +127,7 @@ class Gateway:
             measures=measures,
             guards=await self._open_guards(),
             access=access,
+            holding=holding,
         )
         measures.show(admission, facts, record)
         wire = WireLimits(
@@ -142,6 +148,7 @@ class Gateway:
         stack.push_async_callback(
             server.drain, delay_seconds=settings.drain_delay_seconds, seconds=settings.drain_seconds
         )
+        stack.callback(holding.close)
         self.ports = Ports(port, _port_of(runner))
 
     async def _open_choosing(self, facts: Facts) -> Choosing:

@@ -14,6 +14,7 @@ from sekisho.api.names import HEALTH_PORT, HTTPS_TARGET_PORT
 from sekisho.api.problems import refuse_variable
 from sekisho.gateway.admission import AdmissionLimits
 from sekisho.gateway.relay import RelayLimits
+from sekisho.gateway.waking.holding import WakeLimits
 from sekisho.kube.reflecting import Freshness
 from sekisho.recording.record import RecordLimits
 from sekisho.recording.settings import RecordingSettings
@@ -76,6 +77,7 @@ class Settings(BaseModel):
     recording: RecordingSettings = Field(default_factory=RecordingSettings)
     facts_max_age_seconds: Annotated[float, Field(ge=5, le=600)] = 30.0
     hold_seconds: Annotated[float, Field(ge=0, le=120)] = 10.0
+    wake_seconds: Annotated[float, Field(ge=0, le=1800)] = 120.0
     proof_max_age_seconds: Annotated[int, Field(ge=2, le=86400)] = 90
     drain_delay_seconds: Annotated[float, Field(ge=0, le=600)] = 3.0
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 45.0
@@ -107,6 +109,11 @@ class Settings(BaseModel):
     def admission(self) -> AdmissionLimits:
         """Bounds of what is under way."""
         return AdmissionLimits(self.max_requests, self.max_requests_per_caller, self.max_buffered)
+
+    @property
+    def wake(self) -> WakeLimits:
+        """Bounds of what is held for models that rest: a quarter of what may be under way."""
+        return WakeLimits(self.wake_seconds, max(1, self.max_requests // 4), self.max_buffered // 4)
 
     @property
     def relay(self) -> RelayLimits:

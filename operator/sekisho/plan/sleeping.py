@@ -24,7 +24,11 @@ def read_asked_at(status: Mapping[str, Any], *, now_at: float) -> float | None:
 
     None where nobody asked, or where the time cannot be so.
     """
-    asked_at = parse_time((status.get("demand") or {}).get("askedAt"))
+    return believe_asked_at(parse_time((status.get("demand") or {}).get("askedAt")), now_at=now_at)
+
+
+def believe_asked_at(asked_at: float | None, *, now_at: float) -> float | None:
+    """Return a time that somebody wrote, as far as it can be so: never later than now."""
     if asked_at is None or asked_at > now_at + MOST_AHEAD_SECONDS:
         return None
     return min(asked_at, now_at)

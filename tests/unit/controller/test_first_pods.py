@@ -1,5 +1,6 @@
 """The first pods of a service have the class they will keep: what raises it is read anew before they are made."""
 
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,7 @@ from sekisho.kube.resources import (
     SITES,
     Resource,
 )
+from sekisho.plan.conditions import format_time
 from sekisho.plan.inferenceservice import plan
 from tests.unit.plan.seals import AT, URI, plain_inspection
 from tests.unit.plan.worlds import POLICY, SITE_KEY
@@ -225,3 +227,20 @@ async def test_first_pods_are_planned_anew_only_where_the_live_reads_took_time_e
     await rig.reconcile()
     assert len(planned) == 1 + late
     assert rig.class_of_pods() == "internal"
+
+
+async def test_what_raises_the_class_of_a_service_that_wakes_is_read_anew(rig: Rig) -> None:
+    resting = {"predictor": {**DIRECT["predictor"], "minReplicas": 0}}
+    rig.show_all(resting)
+    await rig.reconcile()
+    assert rig.deployment()["spec"]["replicas"] == 0
+    asleep, rig.read[:], rig.applied[:] = list(rig.read), [], []
+    await rig.reconcile()
+    assert (asleep, rig.read) == (["namespaces/legal"], [])
+    rig.live["namespaces/legal"] = build("legal", 9, labels=CLASS)
+    asked = {"demand": {"askedAt": format_time(time.time()), "by": "sekisho-gateway-0"}}
+    rig.show(INFERENCE_SERVICES, build("chat", 300, namespace="legal", spec=resting, status=asked))
+    rig.applied.clear()
+    await rig.reconcile()
+    assert "namespaces/legal" in rig.read
+    assert (rig.deployment()["spec"]["replicas"], rig.class_of_pods()) == (1, "confidential")

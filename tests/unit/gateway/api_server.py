@@ -41,6 +41,8 @@ class ApiServer:
     reviews: list[str] = field(default_factory=list)
     down: bool = False
     deaf: bool = False
+    refuses: int = 0
+    applied: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     version: int = 1
     url: str = ""
     _past: list[tuple[str, int, Any]] = field(default_factory=list)
@@ -53,6 +55,7 @@ class ApiServer:
         app.router.add_post("/apis/authorization.k8s.io/v1/subjectaccessreviews", self._review_access)
         app.router.add_get(f"/apis/{GROUP}/v1alpha1/{{plural}}", self._collection)
         app.router.add_get("/api/v1/{plural}", self._collection)
+        app.router.add_patch(f"/apis/{GROUP}/v1alpha1/namespaces/{{namespace}}/{{plural}}/{{name}}/status", self._apply)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -129,6 +132,22 @@ class ApiServer:
         )
         allowed = allowed and asked["verb"] == "use" and asked["group"] == GROUP
         return web.json_response({"status": {"allowed": allowed}}, status=201)
+
+    async def _apply(self, request: web.Request) -> web.Response:
+        """Apply a part of a status, as server-side apply does for one whose fields nobody else owns."""
+        if failure := self._fail():
+            return failure
+        if self.refuses:
+            return web.json_response({"message": "not your status"}, status=self.refuses)
+        body, where = await request.json(), request.match_info
+        self.applied.append((request.query["fieldManager"], body))
+        stored = self.objects[where["plural"]].get((where["namespace"], where["name"]))
+        if stored is None:
+            return web.json_response({"message": "not found"}, status=404)
+        if stored["metadata"].get("uid") != body["metadata"].get("uid"):
+            return web.json_response({"message": "another uid"}, status=409)
+        self.put(where["plural"], stored | {"status": stored["status"] | body["status"]})
+        return web.json_response(self.objects[where["plural"]][where["namespace"], where["name"]])
 
     async def _collection(self, request: web.Request) -> web.StreamResponse:
         if self.deaf or self.down:

@@ -235,6 +235,7 @@ async def build_house(
     policy: Mapping[str, Any] = POLICY,
     service: Mapping[str, Any] | None = None,
     engine_port: int = 0,
+    has_pod: bool = True,
     access: Sequence[Mapping[str, Any]] = (),
     models: Sequence[Mapping[str, Any]] = (),
     **changed: Any,
@@ -253,7 +254,8 @@ async def build_house(
             api.put("sites", {"metadata": {"name": tier.lower()}, "spec": site})
         service = service or build_service()
         api.put("inferenceservices", service)
-        api.put("pods", build_pod(service, port=engine_port or engine.port))
+        if has_pod:
+            api.put("pods", build_pod(service, port=engine_port or engine.port))
         for item in access:
             api.put("accesspolicies", item)
         api.grant(USER, "inferenceservices", "contract-review", "legal")

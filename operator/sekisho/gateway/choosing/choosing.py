@@ -18,6 +18,7 @@ from sekisho.gateway.choosing.filtering import (
     describe_exclusions,
     filter_replicas,
     find_exclusion,
+    find_misplacement,
     find_trust_age,
 )
 from sekisho.gateway.choosing.polling import Target, Watched
@@ -109,12 +110,19 @@ class NobodyError(UnavailableError):
 
     Args:
         refusal: What the caller is told.
+        service: Of which nobody may.
         is_coming: Whether a pod of the service is starting.
+        is_gone: Whether it has no pod but such as end.
+
+    Attributes:
+        is_awaited: Whether the service rests, and somebody will answer once it was woken.
     """
 
-    def __init__(self, refusal: SekishoError, *, is_coming: bool) -> None:
+    def __init__(self, refusal: SekishoError, service: ServiceFacts, *, is_coming: bool, is_gone: bool) -> None:
         super().__init__(refusal.reason, refusal.message)
+        self.service = service
         self.is_coming = is_coming
+        self.is_awaited = service.rest is not None and (is_coming or is_gone)
 
 
 def find_backend(choice: Choice, eligible: Eligible) -> Backend:
@@ -170,9 +178,14 @@ class Choosing:
         now = self._now(demand, replicas)
         eligible, excluded = filter_replicas(replicas, demand, now)
         if not eligible:
-            told = describe_exclusions(excluded)
+            # Of a service without pods it is the site alone that says whether one could answer.
+            amiss = find_misplacement(demand)
+            told = describe_exclusions(excluded) if excluded or amiss is None else amiss
             refusal = not_ready(service, f"{service.waits} ({told})" if service.waits else told)
-            raise NobodyError(refusal, is_coming=any(map(_is_coming, excluded)))
+            raise NobodyError(
+                refusal, service, is_coming=any(map(_is_coming, excluded)),
+                is_gone=amiss is None and all(item.replica.ended for item in excluded),
+            )  # fmt: skip
         order = self._order(service, eligible, body) if len(eligible) > 1 else eligible
         return Choice(
             service.namespace, service.name, decided.value, service.site, demand.place.tier, order, excluded,
@@ -184,13 +197,15 @@ class Choosing:
     ) -> Choice:
         """Choose; where nobody is left but a pod is starting, wait for it within the limits.
 
+        A service that rests is not waited for here: whoever asks holds the request as long as it takes to wake it.
+
         Raises:
             UnavailableError: ModelNotReady, as `choose` does, or because the service moved meanwhile.
         """
         try:
             return self.choose(law, service, decided, body)
         except NobodyError as error:
-            if not error.is_coming or self._held >= self._hold.requests:
+            if error.is_awaited or not error.is_coming or self._held >= self._hold.requests:
                 raise
         self._held += 1
         try:

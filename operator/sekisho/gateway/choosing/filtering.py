@@ -142,6 +142,13 @@ def find_exclusion(replica: Replica, demand: Demand, now: Now) -> Excluded | Non
     return None
 
 
+def find_misplacement(demand: Demand) -> str | None:
+    """Return why no pod at the service's site could answer, whichever came to be; None where one could."""
+    if not demand.site:
+        return "the site of the service is not known"
+    return _find_tier_problem(demand) or _find_jurisdiction_problem(demand)
+
+
 def describe_exclusions(excluded: Sequence[Excluded]) -> str:
     """Say in one sentence why nobody is left, each reason once with how many it keeps out."""
     if not excluded:
@@ -180,6 +187,10 @@ def _lacks_site(replica: Replica, demand: Demand, _: Now) -> str | None:
 
 
 def _lacks_tier(_: Replica, demand: Demand, __: Now) -> str | None:
+    return _find_tier_problem(demand)
+
+
+def _find_tier_problem(demand: Demand) -> str | None:
     tier = demand.place.tier
     if tier not in demand.rules.tiers:
         return f"class {demand.value} does not allow tier {tier or '(not known)'} of site {demand.site}"
@@ -189,6 +200,10 @@ def _lacks_tier(_: Replica, demand: Demand, __: Now) -> str | None:
 
 
 def _lacks_jurisdiction(_: Replica, demand: Demand, __: Now) -> str | None:
+    return _find_jurisdiction_problem(demand)
+
+
+def _find_jurisdiction_problem(demand: Demand) -> str | None:
     allowed, law = demand.rules.jurisdictions, demand.place.jurisdiction
     if allowed is None or (law and is_covered(allowed, law)):
         return None

@@ -1,0 +1,262 @@
+"""A request for a model that sleeps: it wakes it where it may be answered, is held within limits, and decided anew."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sekisho.gateway.waking.holding import WakeLimits
+from tests.unit.gateway.guards.test_guarded import REDACTING
+from tests.unit.gateway.house import MODEL, POLICY, USER, House, build_chat, build_pod, build_service
+from tests.unit.gateway.test_access import policy as access_policy
+from tests.unit.gateway.waking.resting_house import RESTING, build_resting, demands, resting_house, stand_up
+
+PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(64)).decode()
+PICTURE = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}]
+
+
+def rules(**told: Any) -> dict[str, Any]:
+    """Return the policy with rules for confidential."""
+    levels = [item | ({"rules": told} if item["name"] == "confidential" else {}) for item in POLICY["levels"]]
+    return POLICY | {"levels": levels}
+
+
+async def ask_without_rights(house: House) -> Any:
+    return await house.chat(token=house.api.token("system:serviceaccount:legal:stranger"))
+
+
+async def ask_badly(house: House) -> Any:
+    return await house.chat(build_chat(seed="none"))
+
+
+async def ask_above(house: House) -> Any:
+    return await house.chat(headers={"x-sekisho-classification": "restricted"})
+
+
+async def ask_pictures(house: House) -> Any:
+    return await house.chat(build_chat(messages=[{"role": "user", "content": PICTURE}]))
+
+
+async def ask_anonymously(house: House) -> Any:
+    return await house.chat(token=None)
+
+
+def unpriced() -> dict[str, Any]:
+    return access_policy(budgets={"cost": {"perMonth": "10", "currency": "JPY"}})
+
+
+BAD = {
+    "unauthenticated": ask_anonymously, "model_unknown": ask_without_rights, "request_invalid": ask_badly,
+    "class_above_service": ask_above, "opaque_not_allowed": ask_pictures,
+}  # fmt: skip
+
+
+async def test_a_request_that_is_refused_for_itself_wakes_nothing(tmp_path: Path) -> None:
+    async with resting_house(tmp_path, wake_seconds=300) as house:
+        for code, ask in BAD.items():
+            answer = await ask(house)
+            assert answer.code == code, answer.text
+        assert house.api.applied == []
+        assert house.engine.requests == []
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        ({"service": build_resting(level="restricted")}, "class_above_ceiling"),
+        ({"service": build_resting(spec={"users": ["group:judges"]})}, "not_allowed"),
+        ({"access": [access_policy(subjects=[{"user": "user:somebody"}])]}, "not_allowed"),
+        ({"access": [unpriced()]}, "price_unknown"),
+        ({"policy": rules(tiers=["Closed"]), "service": build_resting(site="owncloud")}, "model_not_ready"),
+        ({"policy": REDACTING, "service": build_resting(site="owncloud", compartments=())}, "redaction_unavailable"),
+        ({"service": build_resting(reason="Stopped")}, "model_not_ready"),
+    ],
+    ids=["above the caller", "no user of it", "no policy's", "no price", "no site for it", "no redaction", "stopped"],
+)
+async def test_a_request_that_is_refused_for_its_model_wakes_nothing(
+    how: dict[str, Any], code: str, tmp_path: Path
+) -> None:
+    async with resting_house(tmp_path, wake_seconds=300, **how) as house:
+        answer = await house.chat()
+        assert answer.code == code, answer.text
+        assert house.api.applied == []
+        assert house.engine.requests == []
+
+
+@pytest.mark.parametrize("off", [{"minReplicas": 0, "maxReplicas": 0}, {"minReplicas": 1}])
+async def test_a_model_that_no_request_wakes_is_refused_at_once(off: dict[str, Any], tmp_path: Path) -> None:
+    async with resting_house(tmp_path, service=build_resting(spec={"predictor": off}), wake_seconds=300) as house:
+        answer = await house.chat()
+        assert (answer.status, answer.code) == (503, "model_not_ready")
+        assert house.api.applied == []
+
+
+async def test_a_request_wakes_its_model_and_is_answered_once_that_serves(tmp_path: Path) -> None:
+    async with resting_house(tmp_path, wake_seconds=300) as house:
+        task = asyncio.create_task(house.chat())
+        await house.settle(lambda: house.api.applied, what="the model to be asked for")
+        assert [list(item) for item in demands(house)] == [["demand"]]
+        house.api.put("inferenceservices", build_resting(reason="EngineStarting", message="pods are starting"))
+        house.api.put("pods", build_pod(build_service(), port=1, conditions={"Ready": {"status": "False"}}))
+        stand_up(house)
+        answer = await task
+        assert (answer.status, answer.json["choices"][0]["finish_reason"]) == (200, "stop")
+        (request,) = [item for item in await house.entries() if item["kind"] == "request"]
+        assert request["decision"] == "relayed"
+        assert request["backend"]["name"] == "contract-review-predictor-0"
+        assert len(house.engine.requests) == 1
+
+
+async def test_what_is_in_use_is_said_to_be_asked_for_before_it_would_fall_asleep(tmp_path: Path) -> None:
+    async with resting_house(tmp_path, wake_seconds=300) as house:
+        stand_up(house)
+
+        async def answers() -> bool:
+            return (await house.chat()).status == 200
+
+        await house.settle(answers, what="the model to answer")
+        await house.settle(lambda: demands(house), what="its use to be told")
+
+
+async def test_a_request_that_waited_long_enough_is_told_what_is_in_the_way(tmp_path: Path) -> None:
+    starting = build_resting(reason="EngineStarting", message="0 of 1 replicas serve; pods are starting")
+    async with resting_house(tmp_path, wake_seconds=0.4, service=starting) as house:
+        answer = await house.chat()
+        assert (answer.status, answer.code) == (503, "model_not_ready")
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert answer.message == (
+            f"model {MODEL} does not answer yet: 0 of 1 replicas serve; pods are starting. It is being woken, and the "
+            "request waited 0.4 s for it; ask again shortly"
+        )
+        await house.settle(lambda: demands(house), what="the model to be asked for")
+        (refused,) = await house.entries()
+        assert (refused["decision"], refused["reason"]) == ("refused", "ModelNotReady")
+
+
+async def test_a_refusal_has_the_shape_of_the_dialect_that_was_spoken(tmp_path: Path) -> None:
+    async with resting_house(tmp_path, wake_seconds=0) as house:
+        body = {"model": MODEL, "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+        answer = await house.send("/v1/messages", json=body)
+        assert (answer.status, answer.json["error"]["type"]) == (503, "overloaded_error")
+        assert "it is asleep, and the operator is told that it is asked for" in answer.message
+        await house.settle(lambda: demands(house), what="the model to be asked for")
+
+
+async def test_only_so_many_are_held_and_whoever_comes_then_is_refused_at_once(tmp_path: Path) -> None:
+    async with resting_house(tmp_path, wake_seconds=300, max_requests=4) as house:
+        held = asyncio.create_task(house.chat())
+        await house.settle(lambda: house.api.applied, what="the first to be held")
+        answer = await house.chat()
+        assert (answer.status, answer.code) == (503, "model_not_ready")
+        assert "It is being woken, and 1 requests wait already; ask again shortly" in answer.message
+        stand_up(house)
+        assert (await held).status == 200
+
+
+async def test_bodies_that_are_held_take_only_so_much_memory(tmp_path: Path) -> None:
+    async with resting_house(tmp_path, wake_seconds=300, max_buffered=4096) as house:
+        answer = await house.chat(build_chat(messages=[{"role": "user", "content": "x" * 2000}]))
+        assert (answer.status, answer.code) == (503, "model_not_ready")
+        assert "0 requests wait already" in answer.message
+
+
+async def test_held_requests_count_as_the_callers(tmp_path: Path) -> None:
+    async with resting_house(tmp_path, wake_seconds=300, max_requests_per_caller=1) as house:
+        held = asyncio.create_task(house.chat())
+        await house.settle(lambda: house.api.applied, what="the first to be held")
+        answer = await house.chat()
+        assert (answer.status, answer.code) == (429, "overloaded")
+        stand_up(house)
+        assert (await held).status == 200
+
+
+async def test_a_caller_who_goes_is_not_waited_for(tmp_path: Path) -> None:
+    async with resting_house(tmp_path, wake_seconds=300, max_requests_per_caller=1) as house:
+        held = asyncio.create_task(house.chat())
+        await house.settle(lambda: house.api.applied, what="the first to be held")
+        held.cancel()
+        await asyncio.gather(held, return_exceptions=True)
+        stand_up(house)
+
+        async def answers() -> bool:
+            return (await house.chat()).status == 200
+
+        await house.settle(answers, what="the caller's place to be free")
+        assert [item["decision"] for item in await house.entries() if item["kind"] == "request"].count("relayed") == 1
+
+
+def raise_class(house: House) -> None:
+    house.api.put("inferenceservices", build_resting(level="restricted"))
+    service = build_service(level="restricted")
+    house.api.put("pods", build_pod(service, port=house.engine.port))
+
+
+def drop_user(house: House) -> None:
+    stand_up(house)
+    service = build_service(spec=RESTING | {"users": ["group:judges"]})
+    house.api.put("inferenceservices", service)
+
+
+def drop_service(house: House) -> None:
+    house.api.remove("inferenceservices", "contract-review", "legal")
+
+
+def stop_service(house: House) -> None:
+    house.api.put("inferenceservices", build_resting(reason="Stopped", message="it moves"))
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (raise_class, "class_above_ceiling"),
+        (drop_user, "not_allowed"),
+        (drop_service, "model_unknown"),
+        (stop_service, "model_not_ready"),
+    ],
+)
+async def test_what_changes_while_a_request_is_held_counts(
+    change: Callable[[House], None], code: str, tmp_path: Path
+) -> None:
+    async with resting_house(tmp_path, wake_seconds=300) as house:
+        held = asyncio.create_task(house.chat())
+        await house.settle(lambda: house.api.applied, what="the request to be held")
+        change(house)
+        assert (await held).code == code
+        assert house.engine.requests == []
+
+
+async def test_a_gateway_that_may_not_tell_says_so_at_once(tmp_path: Path) -> None:
+    async with resting_house(tmp_path, wake_seconds=300) as house:
+        house.api.refuses = 403
+        answer = await house.chat()
+        assert (answer.status, answer.code) == (503, "model_not_ready")
+        assert "The operator could not be told that it is asked for; the gateway's log says why" in answer.message
+
+
+async def test_a_gateway_that_ends_lets_go_of_what_it_holds(tmp_path: Path) -> None:
+    async with resting_house(tmp_path, wake_seconds=300) as house:
+        held = asyncio.create_task(house.chat())
+        await house.settle(lambda: house.api.applied, what="the request to be held")
+        await house.gateway.__aexit__(None, None, None)
+        answer = await held
+        assert (answer.status, answer.code) == (503, "model_not_ready")
+        assert "this gateway is about to end; ask again shortly" in answer.message
+
+
+def test_limits_are_a_part_of_what_may_be_under_way() -> None:
+    assert WakeLimits() == WakeLimits(120.0, 128, 24 << 20)
+
+
+async def test_a_user_of_the_model_is_the_only_one_who_wakes_it(tmp_path: Path) -> None:
+    async with resting_house(tmp_path, wake_seconds=300) as house:
+        for name in ("stranger", "other"):
+            assert (await house.chat(token=house.api.token(name))).status == 404
+        assert house.api.applied == []
+        task = asyncio.create_task(house.chat(token=house.api.token(USER)))
+        await house.settle(lambda: house.api.applied, what="the model to be asked for")
+        stand_up(house)
+        assert json.loads((await task).text)["model"] == MODEL
