@@ -310,6 +310,8 @@ def _resolve_cleared(law: Law, service: ServiceFacts) -> DataClass:
 
 def is_user(service: ServiceFacts, username: str, groups: Iterable[str]) -> bool:
     """Tell whether a service answers a caller: named by its spec, and where its key is guarded by the grants too."""
+    if not service.users and service.granted is None:
+        return True
     names = list_references(username, groups)
     named = names & service.users if service.users else names
     return bool(named) and (service.granted is None or bool(named & service.granted))

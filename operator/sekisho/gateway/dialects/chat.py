@@ -139,7 +139,7 @@ def _check_message(message: Mapping[str, Any], path: str) -> None:
         known = ", ".join(sorted(ROLES))
         raise FieldError(f"{path}.role is {quote(role)}; known are {known}", param=f"{path}.role")
     for name in ("name", "tool_call_id", "refusal", "reasoning_content", "reasoning"):
-        if not isinstance(message.get(name), str | None):
+        if (said := message.get(name)) is not None and not isinstance(said, str):
             raise FieldError(f"{path}.{name} must be a string", param=f"{path}.{name}")
     if message.get("tool_calls") is not None:
         check_tool_calls(message["tool_calls"], f"{path}.tool_calls")

@@ -17,6 +17,10 @@ from sekisho.gateway.dialects.strict import BodyLimits, FieldError, parse_json, 
 _MODEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
+# Made once: json.dumps makes one anew each time it is told anything.
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 class Endpoint(StrEnum):
     """What callers may ask for; the value is the path."""
 
@@ -77,13 +81,7 @@ class Asked:
         if self.engine_path != Endpoint.EMBEDDINGS:
             head["stream"] = self.stream
         try:
-            text = json.dumps(
-                {**(self.body if body is None else body), **head},
-                ensure_ascii=False,
-                allow_nan=False,
-                separators=(",", ":"),
-            )
-            return text.encode("utf-8")
+            return _ENCODER.encode({**(self.body if body is None else body), **head}).encode("utf-8")
         except ValueError as error:
             raise FieldError("the body holds a number or a text that JSON in UTF-8 cannot carry") from error
 

@@ -93,7 +93,7 @@ def check_kind(path: str, value: Any, kind: Kind) -> None:
     """
     right = isinstance(value, kind.types) and (not isinstance(value, bool) or bool in kind.types)
     if right and kind.low is not None and kind.high is not None:
-        right = kind.low <= (value if isinstance(value, int | float) else len(value)) <= kind.high
+        right = kind.low <= (value if isinstance(value, (int, float)) else len(value)) <= kind.high
     if not right:
         raise FieldError(f"{path} must be {kind.name}", param=path)
 
@@ -149,8 +149,12 @@ def _refuse_constant(name: str) -> None:
 def _check_depth(parsed: dict[str, Any], most: int) -> None:
     level: list[Any] = [parsed]
     for _ in range(most):
-        inner = (item.values() if isinstance(item, dict) else item for item in level)
-        level = [child for children in inner for child in children if isinstance(child, dict | list)]
-        if not level:
+        deeper: list[Any] = []
+        for item in level:
+            for child in item.values() if isinstance(item, dict) else item:
+                if isinstance(child, (dict, list)):
+                    deeper.append(child)  # noqa: PERF401 - written out, since it is done for every value of a request
+        if not deeper:
             return
+        level = deeper
     raise FieldError(f"the body is nested deeper than {most} levels")
