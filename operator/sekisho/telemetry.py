@@ -232,9 +232,14 @@ def setup_traces(process: str) -> None:
     trace.set_tracer_provider(provider)
 
 
+def has_traces() -> bool:
+    """Tell whether spans go anywhere; asked once by who begins many, since the library looks at the environment."""
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
 def open_span(name: str) -> AbstractContextManager[trace.Span]:
     """Begin a span; where spans go nowhere, nothing is begun."""
-    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+    if not has_traces():
         return nullcontext(trace.INVALID_SPAN)
     return tracer.start_as_current_span(name, record_exception=False)
 

@@ -5,10 +5,9 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from sekisho.access.budgets import Accounts, Charge
 from sekisho.access.costs import Rates, Terms, Usage, check_priced, spell_amount
@@ -26,8 +25,7 @@ _BYTES_PER_TOKEN: Final = 4
 FILE: Final = "budgets.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """What is charged for.
 
     Attributes:

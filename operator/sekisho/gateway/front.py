@@ -4,12 +4,15 @@ What fails on the way refuses. Nothing is relayed that was not recorded before; 
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import unquote
+
+from opentelemetry.trace import INVALID_SPAN, Span
 
 from sekisho import telemetry
 from sekisho.access.budgets import BudgetError, Charge
@@ -45,6 +48,7 @@ from sekisho.gateway.identity import Caller, Identity
 from sekisho.gateway.measures import Measures
 from sekisho.gateway.relay import Outcome, Sink
 from sekisho.gateway.waking.holding import Held, Holding
+from sekisho.ledger.receipt import Written
 from sekisho.recording.record import Record
 
 _log = logging.getLogger(__name__)
@@ -53,6 +57,7 @@ MODELS_PATH: Final = "/v1/models"
 _RETRY_SECONDS: Final = {Reason.OVERLOADED: 1, Reason.RECORD_UNAVAILABLE: 5, Reason.API_UNAVAILABLE: 2}
 _DEFAULT_RETRY_SECONDS: Final = 10
 _MAX_RECORDED: Final = 1024
+_NO_ACCESS: Final = Access()
 _ENDPOINTS: Final[Mapping[str, Endpoint]] = {item.value: item for item in Endpoint}
 
 
@@ -99,8 +104,8 @@ class Trail:
     model: str | None = None
     stream: bool = False
     request_class: RequestClass | None = None
-    guarded: Guarded = field(default_factory=Guarded)
-    access: Access = field(default_factory=Access)
+    guarded: Guarded | None = None
+    access: Access = _NO_ACCESS
     charge: Charge | None = None
     backend: Mapping[str, Any] | None = None
     policy: str | None = None
@@ -109,7 +114,7 @@ class Trail:
     outcome: Outcome = field(default_factory=Outcome)
     tries: Tries = field(default_factory=Tries)
 
-    def describe(self, kind: str) -> dict[str, Any]:
+    def describe(self, kind: str, **more: Any) -> dict[str, Any]:
         """Return the record's entry, without any text of the request."""
         caller, decided = self.caller, self.request_class
         entry: dict[str, Any] = {
@@ -119,16 +124,17 @@ class Trail:
             entry["caller"] = {"username": caller.username[:_MAX_RECORDED], "uid": caller.uid[:_MAX_RECORDED]}
         if decided is not None:
             entry |= {"class": decided.value.label(), "classFrom": describe_floors(decided.floors)}
-        entry |= self.guarded.describe()
+        if self.guarded is not None:
+            entry |= self.guarded.describe()
         if self.access.policy is not None:
             entry["accessPolicy"] = self.access.policy
         if self.backend is not None:
             entry["backend"] = self.backend
-        return entry | {"policy": self.policy, "body": self.body_digest, "bodyBytes": self.body_bytes}
+        entry |= {"policy": self.policy, "body": self.body_digest, "bodyBytes": self.body_bytes}
+        return entry | more
 
 
-@dataclass(frozen=True, slots=True)
-class _Cleared:
+class _Cleared(NamedTuple):
     """A request that may go to an engine, and what it is charged by."""
 
     service: ServiceFacts
@@ -137,8 +143,7 @@ class _Cleared:
     order: Order
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
+class _Ready(NamedTuple):
     """A request of which all is decided but who answers it."""
 
     asked: Asked
@@ -146,6 +151,7 @@ class _Ready:
     caller: Caller
     book: Rulebook
     rules: EffectiveRules
+    guarded: Guarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,22 +171,49 @@ class Parts:
     body_limits: BodyLimits = field(default_factory=BodyLimits)
 
 
+class _Receipt:
+    """The receipt of an entry that is on disk; signed when it is first asked for."""
+
+    __slots__ = ("_record", "_signed", "_written")
+
+    def __init__(self, record: Record, written: Written) -> None:
+        self._record = record
+        self._written = written
+        self._signed = ""
+
+    def sign_ahead(self) -> None:
+        """Sign before it is asked for; what fails then fails again when it is."""
+        with contextlib.suppress(SekishoError):
+            self.sign()
+
+    def sign(self) -> str:
+        self._signed = self._signed or self._record.receipt(self._written)
+        return self._signed
+
+
 class Front:
     """Answers requests."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._has_traces = telemetry.has_traces()
 
     async def answer(self, call: Call, sink: Sink, *, request_id: str) -> None:
         """Answer one request; every outcome but a caller who has gone ends in an answer."""
         trail = Trail(request_id, time.monotonic(), find_endpoint(call.path), find_dialect(call))
-        with telemetry.open_span("gateway.request") as span:
-            try:
-                with self._parts.admission.enter():
-                    await self._serve(call, sink, trail)
-            except SekishoError as error:
-                span.set_attribute(telemetry.KEY_REASON, error.reason.value)
-                await self._refuse(sink, trail, error)
+        if self._has_traces:
+            with telemetry.open_span("gateway.request") as span:
+                await self._answer(call, sink, trail, span)
+        else:
+            await self._answer(call, sink, trail, INVALID_SPAN)
+
+    async def _answer(self, call: Call, sink: Sink, trail: Trail, span: Span) -> None:
+        try:
+            with self._parts.admission.enter():
+                await self._serve(call, sink, trail)
+        except SekishoError as error:
+            span.set_attribute(telemetry.KEY_REASON, error.reason.value)
+            await self._refuse(sink, trail, error)
 
     async def _serve(self, call: Call, sink: Sink, trail: Trail) -> None:
         parts = self._parts
@@ -264,8 +297,8 @@ class Front:
         trail.charge = parts.access.charge(trail.access, caller, cleared.order)
         ended = "cancelled"
         try:
-            written = await parts.record.append(trail.describe("request") | {"decision": "relayed"})
-            receipt = parts.record.receipt(written)
+            written = await parts.record.append(trail.describe("request", decision="relayed"))
+            receipt = _Receipt(parts.record, written)
         except asyncio.CancelledError:
             # The line may be on disk by now; what it announces did not happen.
             self._complete(trail, ended)
@@ -275,6 +308,8 @@ class Front:
             raise
         try:
             timed, outcome = self._time(sink, trail, receipt), trail.outcome
+            # Signed once the request has gone out, while the engine thinks.
+            asyncio.get_running_loop().call_soon(receipt.sign_ahead)
             await parts.attempts.send(cleared.choice, cleared.prepared, timed, outcome=outcome, tries=trail.tries)
             ended = "failed" if outcome.reason else "relayed"
         except SekishoError as error:
@@ -285,10 +320,15 @@ class Front:
         finally:
             self._complete(trail, ended)
 
-    def _time(self, sink: Sink, trail: Trail, receipt: str) -> TimedSink:
+    def _time(self, sink: Sink, trail: Trail, receipt: "_Receipt") -> TimedSink:
         """Return a sink whose answer carries the receipt of its request, and which measures its first byte."""
         first_byte, began_at = self._parts.measures.first_byte, trail.began_at
-        return TimedSink(sink, {RECEIPT_HEADER: receipt}, lambda: first_byte(time.monotonic() - began_at))
+
+        def begun() -> Mapping[str, str]:
+            first_byte(time.monotonic() - began_at)
+            return {RECEIPT_HEADER: receipt.sign()}
+
+        return TimedSink(sink, begun)
 
     async def _read(self, call: Call, trail: Trail) -> Asked:
         parts = self._parts
@@ -316,7 +356,7 @@ class Front:
         check_opaque(law, decided.value, asked.images)
         rules = book.rules(decided.value)
         await parts.guards.judge(rules, guarded)
-        ready = _Ready(asked, service, caller, book, rules)
+        ready = _Ready(asked, service, caller, book, rules, guarded)
         order = Order(service.full_name, service.site or None, parts.facts.rates_of(service), trail.body_bytes)
         try:
             choice = await parts.choosing.choose_soon(law, service, decided, asked.body)
@@ -331,7 +371,7 @@ class Front:
 
     async def _prepare(self, ready: _Ready, trail: Trail, tier: str) -> Prepared:
         """Make a request ready for a site of a tier."""
-        asked, service, guarded = ready.asked, ready.service, trail.guarded
+        asked, service, guarded = ready.asked, ready.service, ready.guarded
         way = Way(tier, trail.access.redact, name_tenant(service.namespace, ready.caller.username))
         sent = await self._parts.guards.mask(ready.book, ready.rules, way, body=asked.body, guarded=guarded)
         answerer = guard_answerer(build_answerer(asked, guarded.text_filter), guarded)
@@ -343,13 +383,14 @@ class Front:
         entry: dict[str, Any] = {
             "kind": "completion", "id": trail.id, "ended": ended, "status": outcome.status, "reason": outcome.reason,
             "sentBytes": outcome.sent_bytes, "events": outcome.events, "tokens": outcome.usage,
-            "milliseconds": round((time.monotonic() - trail.began_at) * 1000),
+            "milliseconds": round((time.monotonic() - trail.began_at) * 1000), "tries": trail.tries.describe(),
         }  # fmt: skip
-        entry |= {"tries": trail.tries.describe()} | trail.guarded.describe_end()
+        if trail.guarded is not None:
+            entry |= trail.guarded.describe_end()
+            self._parts.measures.guarded(trail.guarded)
         cost = self._parts.access.settle(trail.charge, counted=outcome.usage, events=outcome.events)
         if cost is not None:
             entry["cost"] = cost
-        self._parts.measures.guarded(trail.guarded)
         self._parts.measures.ended(ended)
         try:
             self._parts.record.put(entry)
@@ -367,11 +408,11 @@ class Front:
         status = http_status(error.reason)
         if trail.outcome.reason is None:
             self._parts.measures.refused(error.reason)
-            self._parts.measures.guarded(trail.guarded)
+            if trail.guarded is not None:
+                self._parts.measures.guarded(trail.guarded)
         # Strangers are counted, not recorded: whoever has no token must not be able to fill the disk.
         if trail.caller is not None and trail.outcome.reason is None:
-            refusal = {"decision": "refused", "reason": error.reason, "status": status}
-            await self._append(trail.describe("request") | refusal)
+            await self._append(trail.describe("request", decision="refused", reason=error.reason, status=status))
         retry = _RETRY_SECONDS.get(error.reason, _DEFAULT_RETRY_SECONDS) if error.retry else None
         if isinstance(error, BudgetError):
             retry = error.retry_seconds

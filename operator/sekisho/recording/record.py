@@ -132,6 +132,8 @@ class Record:
         # The key of bodies has been taken in already: that costs more than a body does.
         self._keys: tuple[LogKey, hmac.HMAC] | None = None
         self._key_id = ""
+        # Spelt once a second; one assignment, since two threads do it.
+        self._second = -1, ""
         self._named: NoteKey | None = None
         self._failed_at = self._published_at = float("-inf")
         self.problem: str | None = "the record is not open yet"
@@ -334,7 +336,13 @@ class Record:
         return {"kind": OPENED, **self._stamp(), "keyId": self._key_id}
 
     def _stamp(self) -> dict[str, str]:
-        return {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "instance": self._identity.instance}
+        now = time.time_ns() // 1_000_000
+        second, spelt = self._second
+        if second != now // 1000:
+            second = now // 1000
+            spelt = datetime.fromtimestamp(second, UTC).isoformat().removesuffix("+00:00")
+            self._second = second, spelt
+        return {"at": f"{spelt}.{now % 1000:03d}+00:00", "instance": self._identity.instance}
 
     def _commit(self, batch: list[_Waiting]) -> None:
         error: SekishoError | None = None

@@ -1,12 +1,20 @@
 """What a caller keeps of an answer, held against the ledger by the command line: from the request to the officer."""
 
+import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 from click.testing import CliRunner, Result
 
 from sekisho.cli.main import cli
+from sekisho.errors import Reason, UnavailableError
+from sekisho.ledger.receipt import Written
+from sekisho.recording.record import Record
+from tests.unit.gateway.engine import Engine, answer_well
 from tests.unit.gateway.house import build_house, build_service
 
 SECRET_TEXT = "What is a class? 秘密"
@@ -43,3 +51,43 @@ async def test_a_receipt_of_an_answer_is_found_in_the_ledger_and_proven(tmp_path
     searched = json.loads(run(tmp_path, "search", "--class", ">=internal", "--left-closed-network", "--json").stdout)
     assert (searched["matching"], searched["hits"]) == (3, 0)
     assert (searched["closed"], searched["unknown"]) == (3, 0)
+
+
+async def test_a_receipt_is_signed_once_and_while_the_engine_has_not_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign: Callable[[Record, Written], str] = Record.receipt
+    signed: list[str] = []
+
+    def note(record: Record, written: Written) -> str:
+        signed.append(sign(record, written))
+        return signed[-1]
+
+    monkeypatch.setattr(Record, "receipt", note)
+    thought = asyncio.Event()
+
+    async def think(engine: Engine, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        await thought.wait()
+        return await answer_well(engine, request, body)
+
+    async with build_house(tmp_path) as house:
+        house.engine.behave = think
+        asked = asyncio.create_task(house.chat())
+        await house.settle(lambda: signed and house.engine.requests, what="a receipt while the engine thinks")
+        thought.set()
+        answer = await asked
+    assert (answer.status, signed) == (200, [answer.headers["sekisho-receipt"]])
+
+
+async def test_an_answer_whose_receipt_cannot_be_signed_is_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(record: Record, written: Written) -> str:
+        raise UnavailableError(Reason.RECORD_UNAVAILABLE, "nothing is relayed that cannot be recorded: no key")
+
+    monkeypatch.setattr(Record, "receipt", fail)
+    async with build_house(tmp_path) as house:
+        answer = await house.chat()
+        assert (answer.status, answer.code) == (503, "record_unavailable")
+        assert answer.message == "nothing is relayed that cannot be recorded: no key"
+        assert (await house.entries())[-1]["reason"] == "RecordUnavailable"

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.gateway.choosing.choosing import Choice, Choosing, find_backend
@@ -16,8 +16,7 @@ MAX_TRIES: Final = 3
 _BROKE: Final = frozenset({Reason.UPSTREAM_FAILED, Reason.UPSTREAM_TIMEOUT})
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A request that may go to an engine: what is sent, where, and how its answer is told."""
 
     path: str
@@ -38,10 +37,14 @@ class Tries:
 
 
 class TimedSink:
-    """Notes when the first byte of an answer goes out, and sends headers of ours with it."""
+    """Notes when the first byte of an answer goes out, and sends headers of ours with it.
 
-    def __init__(self, sink: Sink, headers: Mapping[str, str], begun: Callable[[], None]) -> None:
-        self._headers = headers
+    Args:
+        sink: Where the answer goes.
+        begun: Called when it begins; returns the headers.
+    """
+
+    def __init__(self, sink: Sink, begun: Callable[[], Mapping[str, str]]) -> None:
         self._sink = sink
         self._begun = begun
         self.begun_at = 0.0
@@ -60,8 +63,8 @@ class TimedSink:
     ) -> None:
         """Send the status."""
         self.begun_at = time.monotonic()
-        self._begun()
-        headers = {**(headers or {}), **self._headers}
+        own = self._begun()
+        headers = {**headers, **own} if headers else own
         await self._sink.begin(status, content_type, length=length, retry_seconds=retry_seconds, headers=headers)
 
 

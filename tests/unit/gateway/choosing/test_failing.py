@@ -153,7 +153,7 @@ class Told:
 
 
 async def send(cluster: Cluster, relay: Relaying, choice: Any = None) -> Told:
-    tries, sink = Tries(), TimedSink(Nowhere(), {}, lambda: None)
+    tries, sink = Tries(), TimedSink(Nowhere(), dict)
     try:
         choice = choice or cluster.choose()
         prepared = Prepared("/p", b"{}", stream=False, answerer=None)
