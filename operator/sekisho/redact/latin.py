@@ -70,9 +70,11 @@ def _judge(text: str, parts: list[_Part], names: LatinNames, *, titled: bool) ->
     parts = _drop_common(parts, names)
     if parts[0].low in latinwords.PRONOUNS:
         return None
-    if heads or len(parts) > _MAX_PARTS or all(_is_shouted(part) for part in parts):
+    if heads or len(parts) > _MAX_PARTS:
         return None
     span = parts[0].start, parts[-1].end
+    if all(_is_shouted(part) for part in parts):
+        return span if _is_on_card(parts, names, before) else None
     if _is_address(text, *span, before):
         return None
     return span if _is_person(text, parts, names, before) else None
@@ -105,6 +107,15 @@ def _is_person(text: str, parts: list[_Part], names: LatinNames, before: str) ->
 
 def _is_address(text: str, start: int, end: int, before: str) -> bool:
     return latinwords.HOUSE_BEFORE.search(before) is not None or latinwords.HOUSE_AFTER.match(text, end) is not None
+
+
+def _is_on_card(parts: list[_Part], names: LatinNames, before: str) -> bool:
+    """Tell whether two words in capitals are a name as cards and passports have it: KENICHI MATSUMOTO."""
+    if len(parts) != 2 or any(part.low in names.common for part in parts):
+        return False
+    if latinwords.HOLDER.search(before):
+        return True
+    return any(one.low in names.given and other.low in names.family for one, other in (parts, parts[::-1]))
 
 
 def _is_shouted(part: _Part) -> bool:

@@ -21,6 +21,8 @@ CUE: Final = re.compile(
     r"|boss|colleague|mother|father)|(?:first|last|middle|maiden|full|family|given|account|card) name:?|names?:"
     r"|customer:?|patient:?|employee:?|user:|producer|starring|under the name(?: of)?)|\b(?i:mr|mrs|ms|dr|prof)\.?)\s{1,12}$"
 )
+# Before the name on a card.
+HOLDER: Final = re.compile(r"(?:名義人?|氏名|署名|(?i:\b(?:card ?holder|holder|name)))[^\w\n]{1,3}$")
 # Behind a name: what people do and have.
 OF_PEOPLE: Final = re.compile(
     r"(?:['’]s (?:wife|husband|son|daughter|kid|kids|mother|father|brother|sister|friend|boss|address|phone|email|name|birthday"

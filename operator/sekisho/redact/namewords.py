@@ -21,6 +21,11 @@ TITLES: Final = (
         捕手 翁 女優 俳優 顧問 参謀 マネージャー リーダー 社員 家臣""".split()
     )
 )
+# Behind what may be a common word as well: 一色社長, but not 宮内大臣.
+AT_WORK: Final = frozenset(
+    """部長 副部長 課長 課長代理 係長 主任 社長 副社長 会長 専務 常務 監督 選手 教授 准教授 講師 助教 医師 弁護士 議員 記者 店長 所長 院長 校長 園長 室長 リーダー
+    取締役 マネージャー 顧問 容疑者 被告 夫妻""".split()
+)
 FIRM_TITLES: Final = TITLES - _OF_PEOPLE
 # What people are: before a name, with or without の.
 ROLE: Final = re.compile(
@@ -58,3 +63,19 @@ NO_SURNAME: Final = frozenset(
 )
 # What may follow a place where it is a person: who does something, rather than where.
 ACTING: Final = frozenset("は が も と を や 、 ら 本人".split())
+# Common words of one sign that parents give as names; and the signs with which given names end.
+GIVEN: Final = frozenset(
+    "愛葵蒼碧茜梓杏郁樹泉伊魁楓薫叶環希京瑛煌光昊心空颯翠澄匠巧司純潤駿俊翔奨仁慎真誠聖惺拓岳丈椿紬翼晴遥陽悠優佑雪結紫凛凜律陸龍竜涼諒亮怜玲蓮航弘洸恒晃耕皓湊海渚渉稜瞭月"
+    "朔星昴輝暁曙旭旬桃桜梨菫萌芽蘭詩詠絢彩澪霞霧雫朱緋雅栞鈴弦凪昇稔豊忍睦篤聡徹譲学望薫岬峻巴静歩夢舞花華鈴"
+)
+GIVEN_ENDS: Final = frozenset("斗翔陽太郎朗介助輝樹哉乃菜奈華香紀希音子愛衣春姫奏羽実彦雄男夫美莉梨里咲花結月")
+# Words with an honorific that name nobody: 神様, 花屋さん.
+NOBODIES: Final = frozenset(
+    "神 王 仏 殿 奥 客 皆 店 親 孫 嫁 婿 姫 宮 旦那 大家 花屋 本屋 魚屋 肉屋 酒屋 薬屋 床屋 菓子屋 八百屋 問屋 業者 職人 役人".split()
+)
+CLOSE: Final = frozenset(
+    "娘 息子 姪 甥 孫 妹 姉 弟 兄 友達 友人 親友 知人 同僚 上司 部下 先輩 後輩 彼女 彼氏 うち 隣 隣人 いとこ 恋人 同級生 クラスメート".split()
+)
+# Forms of signs in names that dictionaries have in another.
+VARIANTS: Final = str.maketrans("髙﨑德濵淸", "高崎徳浜清")
+VARIANT: Final = re.compile("[髙﨑德濵淸]")

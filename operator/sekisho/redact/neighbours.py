@@ -14,6 +14,12 @@ def is_role(words: Sequence[Word], index: int) -> bool:
     return before.sort in NOUNS and namewords.ROLE.search(text) is not None
 
 
+def is_close(words: Sequence[Word], index: int) -> bool:
+    """Tell whether it is said before a word whose it is: 娘の, 友達の."""
+    near = word_at(words, index - 2).text in namewords.CLOSE and word_at(words, index - 1).text == "の"
+    return near or is_role(words, index)
+
+
 def is_titled(words: Sequence[Word], index: int) -> bool:
     """Tell whether a title stands at a place, which makes a person of what is before it."""
     word = word_at(words, index)

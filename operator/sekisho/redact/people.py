@@ -1,23 +1,36 @@
 """People in Japanese text: names that the dictionary knows, and those that their neighbours give away."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sekisho.redact import namewords
 from sekisho.redact.foreign import begins_foreign, find_foreign
-from sekisho.redact.neighbours import ends, is_role, is_titled
+from sekisho.redact.neighbours import ends, is_close, is_role, is_titled
+from sekisho.redact.spaced import find_spaced
 from sekisho.redact.words import ENDS, LINKS, NAMES, NOUNS, REACH, Lexicon, Sort, Word, is_kanji, word_at
 
 _MAX_GIVEN: Final = 3
 _GIVEN_SORTS: Final = NOUNS - {Sort.PLACE, Sort.COUNTRY, Sort.PROPER} | {Sort.PREFIX, Sort.OTHER}
+_COMMON_SORTS: Final = frozenset({Sort.NOUN, Sort.NUMBER, Sort.PREFIX, Sort.PROPER})
+_CALLED: Final = frozenset({"さん", "ちゃん", "くん"})
+# 四十万氏: a place that nobody is named after, says the dictionary.
+_CALLED_FORMALLY: Final = frozenset({"さん", "氏", "様", "先生", "君"})
+_KANA_NAME: Final = re.compile("[ぁ-ゖ]{2,4}")
+_MAX_PARTS: Final = 3
+# 係 and 長, which the dictionary cuts.
+_OFFICES: Final = frozenset("部課係店所院校園室班")
+_HONOURS: Final = namewords.HONORIFICS | namewords.AT_WORK | _OFFICES
 _SURNAME_SORTS: Final = frozenset({Sort.NOUN, Sort.PLACE, Sort.COUNTRY, Sort.SUFFIX})
 
 
 def find_people(words: Sequence[Word], lexicon: Lexicon) -> Iterator[tuple[int, int]]:
     """Yield where people stand in a text of these words, in its order, without overlaps."""
     index = 0
+    spaces = any(word.text == " " for word in words)
     while index < len(words):
-        place = _find_at(words, index, lexicon)
+        spaced = find_spaced(words, index, lexicon) if spaces else None
+        place = (index, spaced) if spaced else _find_at(words, index, lexicon)
         if place is None:
             index += 1
             continue
@@ -35,19 +48,51 @@ def _find_at(words: Sequence[Word], index: int, lexicon: Lexicon) -> tuple[int, 
         return None
     if word.sort in NAMES:
         return _find_surname(words, index, lexicon), _find_end(words, index, lexicon)
-    if word.sort is Sort.NOUN and word_at(words, index + 1).text in namewords.FAMILIAR and lexicon.is_name(word.text):
-        return index, index + 1
+    honoured = _find_honoured(words, index, lexicon) if word.sort in _COMMON_SORTS else None
+    if honoured is not None:
+        return index, honoured
     if word.sort in {Sort.PLACE, Sort.NOUN, Sort.PROPER} and is_kanji(word):
         end = _find_by_neighbours(words, index, lexicon)
         return (index, end) if end else None
     return None
 
 
+def _find_honoured(words: Sequence[Word], index: int, lexicon: Lexicon) -> int | None:
+    """Return where a name ends that is a common word or some, and has an honorific or a title behind: 九条教授."""
+    for last in range(index + 1, index + 1 + _MAX_PARTS):
+        behind = word_at(words, last)
+        if behind.text in _HONOURS:
+            return last if _is_honoured(words, index, last, lexicon) else None
+        if behind.sort in ENDS:
+            return None
+    return None
+
+
+def _is_honoured(words: Sequence[Word], index: int, last: int, lexicon: Lexicon) -> bool:
+    title = words[last].text
+    text = "".join(word.text for word in words[index:last])
+    if last == index + 1 and title in namewords.FAMILIAR and lexicon.is_name(text):
+        return True
+    # 娘のあかりさん: what nobody has in a dictionary of names.
+    if title in _CALLED and _KANA_NAME.fullmatch(text) and is_close(words, index):
+        return True
+    if text in namewords.NOBODIES or not all(map(is_kanji, words[index:last])):
+        return False
+    office = title in _OFFICES
+    if office and word_at(words, last + 1).text != "長":
+        return False
+    if title not in namewords.HONORIFICS and len(text) < 2:
+        return False
+    return word_at(words, index - 1).sort not in NOUNS and lexicon.is_name(text)
+
+
 def _find_by_neighbours(words: Sequence[Word], index: int, lexicon: Lexicon) -> int | None:
     """Return where a name ends that begins with a word which is none by itself."""
     word, following = words[index], word_at(words, index + 1)
     may_be = not word.known or lexicon.is_name(word.text)
-    if not may_be:
+    if word.sort is Sort.PLACE and following.text in _CALLED_FORMALLY and len(word.text) > 1:
+        return index + 1
+    if not may_be or (word.text in namewords.NOBODIES and following.text in namewords.HONORIFICS):
         return None
     sure = word.sort is Sort.PLACE or not word.known
     if is_titled(words, index + 1) and (sure or following.text in namewords.HONORIFICS):
@@ -122,7 +167,11 @@ def _find_given_behind(words: Sequence[Word], last: int, lexicon: Lexicon) -> in
     if following.sort is Sort.NOUN and not is_kanji(following) and lexicon.is_name(following.text):
         return last + gap + 1 if ends(words, last + gap + 1) else last
     end = _find_given(words, last + gap, lexicon)
-    return end if end > last + gap else last
+    if end > last + gap:
+        return end
+    # 竹内煌, 森田ひなた: a common word, where nothing but the end of a name may stand.
+    odd = following.text in namewords.GIVEN or (following.sort is Sort.NOUN and _KANA_NAME.fullmatch(following.text))
+    return last + 1 if odd and not gap and ends(words, last + 1) else last
 
 
 def _is_part_of_other(words: Sequence[Word], first: int, last: int) -> bool:

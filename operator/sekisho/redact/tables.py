@@ -111,7 +111,10 @@ def _read_table(text: str, place: int) -> Generator[tuple[str, int, int], None, 
     end = _find_end(text, place)
     line = text[place:end]
     sign = max(_SIGNS, key=line.count)
-    columns = list(_split(line, sign)) if len(line) <= _MAX_LINE else []
+    # Rows of a name and a value have words of headings as well: a heading is the first line of its table.
+    before = text[max(0, text.rfind("\n", max(0, place - _MAX_LINE), place - 1)) : max(0, place - 1)]
+    first = before.count(sign) != line.count(sign)
+    columns = list(_split(line, sign)) if first and len(line) <= _MAX_LINE else []
     headings = {at: line[start:stop] for at, (start, stop) in enumerate(columns) if _is_heading(line[start:stop])}
     while headings and end < len(text):
         start = end + 1
@@ -125,7 +128,7 @@ def _read_table(text: str, place: int) -> Generator[tuple[str, int, int], None, 
             yield from (
                 (headings[at], start + low, start + high)
                 for at, (low, high) in enumerate(row)
-                if at in headings and high - low > 1
+                if at in headings and high - low > 1 and not _is_heading(line[low:high])
             )
     return end
 

@@ -2,12 +2,14 @@
 
 import threading
 import time
+from itertools import product
 
 import pytest
 
 from sekisho.errors import Reason, UnavailableError
 from sekisho.gateway.tagging import MAX_PIECE, SudachiLexicon, _cut, _read_words, load_tagger
 from sekisho.redact.categories import Category
+from sekisho.redact.fold import fold
 from sekisho.redact.names import NameTagger
 from sekisho.redact.words import Lexicon, Sort
 
@@ -27,6 +29,48 @@ def test_a_dictionary_that_is_not_there_is_refused_at_once() -> None:
     assert refusal.value.reason is Reason.INTERNAL_ERROR
     assert "'/nowhere/system.dic'" in refusal.value.message
     assert "install sekisho[gateway]" in refusal.value.message
+
+
+FAMILIES = ["川崎", "秋山", "九条", "七海", "髙橋", "德永", "大野"]
+GIVEN = ["隆", "月", "朝陽", "隼人", "岳", "ひなた", "茜"]
+FORMS = [
+    "氏名　{}\n住所",
+    "| 氏名 | {} | 3 |",
+    "■お名前\n{}\n■住所",
+    "出席：{}、ほか",
+    "品名,担当者\nりんご,{}\n",
+    "名簿\n{}\n",
+    "[10:02] {}: はい",
+    "{}と申します。",
+]
+
+
+@pytest.mark.slow
+def test_names_with_a_space_are_found_whole_in_every_form(tagger: NameTagger) -> None:
+    for family, given, form in product(FAMILIES, GIVEN, FORMS):
+        name = f"{family} {given}"
+        text = fold(form.format(name)).text
+        covered = {at for span in tagger.tag(text) for at in range(span.start, span.end)}
+        start = text.index(name)
+        assert covered.issuperset(range(start, start + len(family))), text
+        assert covered.issuperset(range(start + len(family) + 1, start + len(name))), text
+
+
+@pytest.mark.slow
+def test_forms_that_nobody_filled_in_hold_no_names(tagger: NameTagger) -> None:
+    for text in (
+        "氏名\n住所\n電話番号\n",
+        "| 氏名 | 生年月日 | 備考 |\n|---|---|---|\n",
+        "出席：10名",
+        "10:00 受付: 一階",
+        "担当 必須入力",
+        "カナ 入力",
+        "顧客名,数量\n合計,10\n",
+        "営業部の目標です。",
+        "これを関税といいます",
+        "神様にお願い",
+    ):
+        assert [item for item in found(tagger, fold(text).text) if item[1] == "person"] == [], text
 
 
 @pytest.mark.slow

@@ -54,3 +54,16 @@ def test_what_is_no_person_is_left(text: str) -> None:
 )
 def test_lists_titles_and_words_around_tell_people(text: str, expected: list[str]) -> None:
     assert latin(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("JANE DOE", ["JANE DOE"]), ("DOE JANE", ["DOE JANE"]), ("JANE MARK", []), ("JANE QUUX", []), ("名義 XAVI QUUX", ["XAVI QUUX"]),
+        ("card holder: XAVI QUUX", ["XAVI QUUX"]), ("名義 THE MARK", []), ("名義 XAVI QUUX JONES", []), ("AKITA KITA", []),
+    ],
+)  # fmt: skip
+def test_names_in_capitals_are_told_by_lists_or_by_what_announces_a_cards_holder(
+    text: str, expected: list[str]
+) -> None:
+    assert latin(text) == expected

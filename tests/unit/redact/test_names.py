@@ -9,7 +9,7 @@ from sekisho.redact.detect import Detector
 from sekisho.redact.latin import LatinNames
 from sekisho.redact.names import NameTagger
 from sekisho.redact.places import find_places
-from sekisho.redact.words import word_at
+from sekisho.redact.words import Sort, Word, word_at
 from tests.unit.redact.lexicons import Listed, build_words
 
 NOBODY = LatinNames(frozenset(), frozenset(), frozenset())
@@ -83,3 +83,35 @@ def test_how_a_name_is_read_goes_with_it() -> None:
     detector = Detector(frozenset({Category.PERSON}), None, NameTagger(Listed(words), NOBODY))
     text = "田中(たなか たろう)と鈴木(38)"
     assert [text[span.start : span.end] for span in detector.detect(text)] == ["田中", "たなか たろう", "鈴木"]
+
+
+def test_names_in_a_column_are_told_by_its_heading() -> None:
+    text = "社員名,数\nTaro X,1\nやまだ,2\n"
+    tagger = NameTagger(Listed(build_words(text.replace("\n", "").replace(" ", "_") + "/OTHER")), NOBODY)
+    found = tagger.tag(text)
+    assert [text[span.start : span.end] for span in (next(found), next(found))] == ["Taro X", "やまだ"]
+
+
+class _Clauses(Listed):
+    """A dictionary that cuts nothing but knows one name."""
+
+    def split(self, text: str) -> list[Word]:
+        self.asked = [*getattr(self, "asked", []), text]
+        at = text.find("高橋")
+        return [Word(at, at + 2, "高橋", Sort.SURNAME)] if at >= 0 else []
+
+
+@pytest.mark.parametrize(
+    ("text", "clauses"),
+    [
+        ("みかん。次の髙橋が来た。りんご", ["次の高橋が来た"]),
+        ("髙橋\n", ["高橋"]),
+        ("髙" * 3 + "橋", ["高高高橋"]),
+        ("あ" * 40 + "髙橋" + "い" * 40 + "德", ["あ" * 24 + "高橋" + "い" * 22, "い" * 18 + "徳"]),
+    ],
+)
+def test_a_dictionary_is_asked_for_the_usual_form_of_signs_in_names(text: str, clauses: list[str]) -> None:
+    lexicon = _Clauses()
+    spans = list(NameTagger(lexicon, NOBODY).tag(text))
+    assert lexicon.asked == [*clauses, text]
+    assert {text[span.start : span.end] for span in spans} == {"髙橋"}

@@ -136,3 +136,42 @@ def test_foreign_names_are_told_from_teams_and_things(notation: str, expected: l
 
 def test_a_players_position_is_what_somebody_is() -> None:
     assert people("GK/NOUN 奈良/PLACE 竜/NOUN! に/OTHER", names="奈良") == ["奈良竜"]
+
+
+@pytest.mark.parametrize(
+    ("notation", "expected"),
+    [
+        ("九/NUMBER 条/NOUN 教授/NOUN が/OTHER", ["九条"]),
+        ("一色/NOUN 社長/NOUN が/OTHER", ["一色"]),
+        ("本田/PROPER 係/NOUN 長/SUFFIX が/OTHER", ["本田"]),
+        ("島/PREFIX 先生/NOUN が/OTHER", ["島"]),
+        ("四十万/PLACE 氏/SUFFIX が/OTHER", ["四十万"]),
+        ("娘/NOUN の/OTHER あかり/NOUN さん/SUFFIX", ["あかり"]),
+        ("友達/NOUN の/OTHER ひなた/NOUN くん/SUFFIX", ["ひなた"]),
+        ("竹内/SURNAME 煌/NOUN (/SIGN", ["竹内煌"]),
+        ("森田/SURNAME ひなた/NOUN が/OTHER", ["森田ひなた"]),
+        ("森田/SURNAME ひなた/NOUN 案/NOUN", ["森田"]),
+    ],
+)
+def test_titles_and_ends_make_names_of_common_words(notation: str, expected: list[str]) -> None:
+    assert people(notation, names="九条 一色 本田 島") == expected
+
+
+@pytest.mark.parametrize(
+    "notation",
+    [
+        "神/NOUN 様/SUFFIX に/OTHER",
+        "花屋/NOUN さん/SUFFIX に/OTHER",
+        "宮内/NOUN 大臣/NOUN が/OTHER",
+        "島/NOUN 社長/NOUN が/OTHER",
+        "全国/NOUN 一色/NOUN 社長/NOUN が/OTHER",
+        "一色/NOUN 係/NOUN が/OTHER",
+        "女性/NOUN 社長/NOUN が/OTHER",
+        "一/NOUN 二/NOUN 三/NOUN 四/NOUN 社長/NOUN が/OTHER",
+        "りんご/NOUN 社長/NOUN が/OTHER",
+        "店/NOUN の/OTHER りんご/NOUN さん/SUFFIX",
+        "四/PLACE 氏/SUFFIX が/OTHER",
+    ],
+)
+def test_titles_make_no_names_of_what_nobody_is_called(notation: str) -> None:
+    assert people(notation, names="神 花屋 宮内 島 一色 一二三四") == []
