@@ -27,6 +27,9 @@ class Topic(Enum):
     SSN = auto()
     OTHER = auto()
 
+    # Enumerations hash their names by a function in Python.
+    __hash__ = object.__hash__
+
 
 _WORDS: Final[dict[Topic, str]] = {
     Topic.MY_NUMBER: "マイナンバー マイナンバーカード 個人番号 個人no my_number mynumber individual_number individualnumber",
@@ -105,11 +108,10 @@ def _read_last(text: str) -> Topic | None:
     mark = low.rfind(POSTAL_MARK) + 1
     for end in range(len(low), max(1, mark), -1):
         signs = low[end - 2 : end]
-        if signs not in _ENDINGS:
-            continue
-        topic = _read_word(low, end, signs) or (read_generic(low, end) if signs in GENERIC else None)
-        if topic is not None:
-            return topic
+        if signs in _ENDINGS:
+            topic = _read_word(low, end, signs) or (read_generic(low, end) if signs in GENERIC else None)
+            if topic is not None:
+                return topic
     return Topic.POSTAL if mark else None
 
 

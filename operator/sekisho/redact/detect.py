@@ -64,6 +64,8 @@ _KINDS_OF_DIGITS: Final = _name(("ip6", "ip", "block", "run", "short"))
 _BLOCK_INSIDE: Final = re.compile(f"{CANDIDATES['block']}|{CANDIDATES['short']}")
 _DIGITS: Final = frozenset("0123456789+(")
 _ANY_RUN: Final = re.compile(_RUN)
+# One of these stands in all other kinds that begin with a digit.
+_OTHERS: Final = frozenset(":.丁番条号")
 _PASS: Final = Linear(UNION)
 
 
@@ -215,7 +217,7 @@ def judge(text: str, candidates: Iterator[tuple[int, int]]) -> Iterator[Span]:
     for start, end in candidates:
         if start < done:
             continue
-        name, found = _read_kind(text, start), False
+        name, found = _read_kind(text, start, end), False
         for span in _RULES[name](text, start, end):
             found = True
             done = max(done, span.end)
@@ -227,11 +229,17 @@ def judge(text: str, candidates: Iterator[tuple[int, int]]) -> Iterator[Span]:
                 yield from find_numbers(text, *run.span())
 
 
-def _read_kind(text: str, start: int) -> str:
+def _read_kind(text: str, start: int, end: int) -> str:
     sign = text[start]
     if sign == "@":
         return "email"
-    kind = (_KINDS_OF_DIGITS if sign in _DIGITS else _KINDS).match(text, start)
+    if sign not in _DIGITS:
+        kind = _KINDS.match(text, start)
+    elif _OTHERS.isdisjoint(text[start:end]):
+        # Where a run is one, it comes before a short one.
+        return "run" if _ANY_RUN.match(text, start) else "short"
+    else:
+        kind = _KINDS_OF_DIGITS.match(text, start)
     return str(kind.lastgroup) if kind else "run"
 
 

@@ -16,10 +16,12 @@ _LETTERS_BEFORE: Final = re.compile(r"(?:^|[^A-Za-z0-9_])([A-Za-z]{1,5})([-. ]?)
 _LETTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _TOKEN_SIGNS: Final = _LETTERS | frozenset("0123456789_")
 _AFTER_LETTERS: Final = frozenset("-. ")
+_HOLDS: Final = _TOKEN_SIGNS | {"-"}
 _LETTERS_AFTER: Final = re.compile(r"[A-Za-z_]{1,3}")
 _EXTENSION: Final = re.compile(
     r"(?:,? ?(?:ext\.?|extension|x|内線) ?:?|#)\d{1,6}(?![A-Za-z0-9])", re.IGNORECASE | re.ASCII
 )
+_EXTENDS: Final = frozenset(", eExX内#")
 _CARD_END: Final = re.compile(r"[ -]?[A-Za-z]{2}(?![A-Za-z0-9_])")
 _GLUED: Final = frozenset({"tel", "fax", "phone", "no", "card", "zip"})
 _PLACE_AFTER: Final = re.compile(r"\s{0,2}[一-鿿]{1,4}[都道府県市区]")
@@ -58,7 +60,10 @@ def find_numbers(text: str, start: int, end: int) -> list[Span]:
     lettered = _read_lettered(text, start, end) if _follows_letter(text, start) else None
     if lettered is not None:
         return [lettered]
-    groups = _take_free(text, [match.span() for match in _GROUP.finditer(text, start, end)])
+    groups = [match.span() for match in _GROUP.finditer(text, start, end)]
+    begin, stop = groups[0][0], groups[-1][1]
+    if text[begin - 1 : begin] in _HOLDS or text[stop : stop + 1] in _TOKEN_SIGNS:
+        groups = _take_free(text, groups)
     found: list[Span] = []
     first = 0
     while first < len(groups):
@@ -68,7 +73,8 @@ def find_numbers(text: str, start: int, end: int) -> list[Span]:
             continue
         begin, end = groups[first][0], groups[last][1]
         signs = text[max(start, begin - 2) : begin]
-        extension = _EXTENSION.match(text, end) if category is Category.PHONE else None
+        extended = category is Category.PHONE and text[end : end + 1] in _EXTENDS
+        extension = _EXTENSION.match(text, end) if extended else None
         begin -= len(signs) - len(signs.rstrip("+("))
         found.append(Span(begin, extension.end() if extension else end, category))
         first = last + 1
@@ -133,6 +139,8 @@ def _longest(text: str, groups: list[tuple[int, int]], *, first: int) -> tuple[i
 
 
 def _list_ends(text: str, groups: list[tuple[int, int]], *, first: int) -> list[int]:
+    if len(groups) == 1:
+        return [0] if 5 <= groups[0][1] - groups[0][0] <= MAX_DIGITS else []
     if first and not _is_loose(text[groups[first - 1][1] : groups[first][0]]):
         return []
     ends, total = [], 0
@@ -168,7 +176,8 @@ def _classify(number: Number) -> Category | None:
 
 def _read_shape(number: Number) -> Category | None:
     """Return what a number is without a word that settles it; what is surest goes first."""
-    if _is_shaped_phone(number):
+    # Without a plus, what begins otherwise is one in three groups and more alone.
+    if (number.plus or number.digits[0] in "08" or len(number.sizes) > 2) and _is_shaped_phone(number):
         return Category.PHONE
     length = len(number.digits)
     if length > 12 and _is_shaped_card(number):

@@ -10,7 +10,8 @@ from sekisho.redact.categories import Category
 from sekisho.redact.context import Topic, read_topic
 from sekisho.redact.spans import Span
 
-_LOCAL: Final = re.compile(r"[A-Za-z0-9_%+'~-](?:\.?[A-Za-z0-9_%+'~-]){0,63}\Z", re.ASCII)
+# Read backwards from the sign, since a search for what ends there would begin anew at every sign.
+_LOCAL: Final = re.compile(r"[A-Za-z0-9_%+'~-](?:\.?[A-Za-z0-9_%+'~-]){0,63}", re.ASCII)
 _DOMAIN: Final = re.compile(r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}", re.ASCII)
 _PLUS_TOKEN: Final = re.compile(r"[A-Za-z0-9_]")
 MAX_PEM: Final = 16384
@@ -26,7 +27,7 @@ _HARMLESS: Final = frozenset({"127.0.0.1", "0.0.0.0", "255.255.255.255", "::1", 
 def find_email(text: str, start: int, end: int) -> Iterator[Span]:
     """Yield the mail address whose sign `@` stands at `start`."""
     del end
-    local = _LOCAL.search(text[max(0, start - 64) : start])
+    local = _LOCAL.match(text[max(0, start - 64) : start][::-1])
     domain = _DOMAIN.match(text, start)
     if local and domain:
         yield Span(start - len(local[0]), domain.end(), Category.EMAIL)
