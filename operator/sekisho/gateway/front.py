@@ -7,8 +7,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import unquote
 
@@ -35,7 +36,7 @@ from sekisho.gateway.decide import (
     is_user,
     model_unknown,
 )
-from sekisho.gateway.dialects.building import build_answerer
+from sekisho.gateway.dialects.building import build_answerer, render_failure
 from sekisho.gateway.dialects.form import SERVED, Asked, Endpoint, parse_request, split_model
 from sekisho.gateway.dialects.listing import render_model, render_models
 from sekisho.gateway.dialects.refusals import http_status, render_error
@@ -48,6 +49,7 @@ from sekisho.gateway.identity import Caller, Identity
 from sekisho.gateway.measures import Measures
 from sekisho.gateway.relay import Outcome, Sink
 from sekisho.gateway.waking.holding import Held, Holding
+from sekisho.gateway.waking.progress import Progress
 from sekisho.ledger.receipt import Written
 from sekisho.recording.record import Record
 
@@ -113,6 +115,12 @@ class Trail:
     body_bytes: int = 0
     outcome: Outcome = field(default_factory=Outcome)
     tries: Tries = field(default_factory=Tries)
+    progress: Progress | None = None
+    fail: Callable[[Reason, str], bytes] | None = None
+
+    def status_of(self, reason: Reason) -> int:
+        """Return the status by which a caller hears of a refusal: that of a stream that has begun has gone out."""
+        return 200 if self.progress is not None and self.progress.has_begun else http_status(reason)
 
     def describe(self, kind: str, **more: Any) -> dict[str, Any]:
         """Return the record's entry, without any text of the request."""
@@ -272,9 +280,17 @@ class Front:
         except NobodyError as nobody:
             if not nobody.is_awaited:
                 raise
+            if asked.stream:
+                every, trail.fail = parts.holding.limits.progress_seconds, partial(render_failure, asked)
+                trail.progress = Progress(sink, partial(self._note_held, trail), every_seconds=every)
             cleared = await self._hold(call, trail, nobody, asked=asked)
         with parts.holding.using(cleared.service):
-            await self._relay(cleared, sink, trail, caller)
+            await self._relay(cleared, trail.progress or sink, trail, caller)
+
+    async def _note_held(self, trail: Trail) -> Mapping[str, str]:
+        """Record that a request is held, and return the headers of an answer that begins before it goes on."""
+        written = await self._parts.record.append(trail.describe("request", decision="held"))
+        return {RECEIPT_HEADER: self._parts.record.receipt(written)}
 
     async def _hold(self, call: Call, trail: Trail, nobody: NobodyError, *, asked: Asked) -> _Cleared:
         """Hold a request that was cleared but for that its model rests; everything about it is then decided anew."""
@@ -290,7 +306,8 @@ class Front:
             trail.caller = caller = await parts.identity.authenticate(_read_credential(call), call.peer)
             return await self._clear(call, trail, caller, asked=asked)
 
-        return await parts.holding.hold(Held(nobody, trail.body_bytes, look, clear))
+        tell = trail.progress.tell if trail.progress is not None else None
+        return await parts.holding.hold(Held(nobody, trail.body_bytes, look, clear, tell))
 
     async def _relay(self, cleared: _Cleared, sink: Sink, trail: Trail, caller: Caller) -> None:
         parts = self._parts
@@ -314,7 +331,7 @@ class Front:
             ended = "failed" if outcome.reason else "relayed"
         except SekishoError as error:
             trail.outcome.reason = error.reason
-            trail.outcome.status = http_status(error.reason)
+            trail.outcome.status = trail.status_of(error.reason)
             ended = "failed"
             raise
         finally:
@@ -405,7 +422,7 @@ class Front:
 
     async def _refuse(self, sink: Sink, trail: Trail, error: SekishoError) -> None:
         """Tell the caller why not; a refusal that cannot be recorded is a refusal all the same."""
-        status = http_status(error.reason)
+        status = trail.status_of(error.reason)
         if trail.outcome.reason is None:
             self._parts.measures.refused(error.reason)
             if trail.guarded is not None:
@@ -413,6 +430,9 @@ class Front:
         # Strangers are counted, not recorded: whoever has no token must not be able to fill the disk.
         if trail.caller is not None and trail.outcome.reason is None:
             await self._append(trail.describe("request", decision="refused", reason=error.reason, status=status))
+        if trail.progress is not None and trail.progress.has_begun and trail.fail is not None:
+            await trail.progress.fail(trail.fail(error.reason, error.message))
+            return
         retry = _RETRY_SECONDS.get(error.reason, _DEFAULT_RETRY_SECONDS) if error.retry else None
         if isinstance(error, BudgetError):
             retry = error.retry_seconds

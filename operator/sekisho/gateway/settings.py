@@ -78,6 +78,7 @@ class Settings(BaseModel):
     facts_max_age_seconds: Annotated[float, Field(ge=5, le=600)] = 30.0
     hold_seconds: Annotated[float, Field(ge=0, le=120)] = 10.0
     wake_seconds: Annotated[float, Field(ge=0, le=1800)] = 120.0
+    wake_progress_seconds: Annotated[float, Field(gt=0, le=1800)] = 5.0
     proof_max_age_seconds: Annotated[int, Field(ge=2, le=86400)] = 90
     drain_delay_seconds: Annotated[float, Field(ge=0, le=600)] = 3.0
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 45.0
@@ -113,7 +114,8 @@ class Settings(BaseModel):
     @property
     def wake(self) -> WakeLimits:
         """Bounds of what is held for models that rest: a quarter of what may be under way."""
-        return WakeLimits(self.wake_seconds, max(1, self.max_requests // 4), self.max_buffered // 4)
+        most, size = max(1, self.max_requests // 4), self.max_buffered // 4
+        return WakeLimits(self.wake_seconds, most, size, self.wake_progress_seconds)
 
     @property
     def relay(self) -> RelayLimits:

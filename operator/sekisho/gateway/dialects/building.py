@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from sekisho.errors import Reason
 from sekisho.gateway.dialects.answers import Answerer, TextFilter
 from sekisho.gateway.dialects.form import Asked, Endpoint
 from sekisho.gateway.dialects.telling import Conductor, Teller
@@ -26,3 +27,8 @@ def build_answerer(asked: Asked, text_filter: TextFilter | None) -> Answerer | N
     if asked.endpoint is Endpoint.EMBEDDINGS or (text_filter is None and asked.endpoint == asked.engine_path):
         return None
     return Conductor(asked.engine_path, _TELLERS[asked.endpoint](asked), text_filter)
+
+
+def render_failure(asked: Asked, reason: Reason, message: str) -> bytes:
+    """Return the last words of a stream of which nothing was told yet; of a request for texts."""
+    return _TELLERS[asked.endpoint](asked).fail(reason, message)

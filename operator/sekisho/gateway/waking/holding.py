@@ -24,11 +24,13 @@ class WakeLimits:
         seconds: How long one is; 0: it wakes its model, and is refused at once.
         requests: How many are at once.
         body_bytes: How much they may hold in memory, all together.
+        progress_seconds: After how long, and how often, a caller who waits for a stream is told what is awaited.
     """
 
     seconds: float = 120.0
     requests: int = 128
     body_bytes: int = 24 << 20
+    progress_seconds: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,13 @@ class Holding:
     """Holds requests.
 
     Attributes:
+        limits: Bounds.
         count: How many it holds.
     """
 
     def __init__(self, asking: Asking, limits: WakeLimits) -> None:
         self._asking = asking
-        self._limits = limits
+        self.limits = limits
         self._bytes = 0
         self._closed = False
         self.count = 0
@@ -79,7 +82,7 @@ class Holding:
             UnavailableError: ModelNotReady: it does not answer in time, or no more may be held.
             SekishoError: Whatever else keeps the request from being answered by now.
         """
-        nobody, until = held.nobody, time.monotonic() + self._limits.seconds
+        nobody, until = held.nobody, time.monotonic() + self.limits.seconds
         # What is refused for want of room, or of time, has woken the model all the same.
         with self._asking.using(nobody.service), self._enter(held):
             while True:
@@ -97,7 +100,7 @@ class Holding:
 
     @contextmanager
     def _enter(self, held: Held[T]) -> Iterator[None]:
-        limits = self._limits
+        limits = self.limits
         if self.count >= limits.requests or self._bytes + held.size > limits.body_bytes:
             raise _not_yet(held.nobody, f"It is being woken, and {self.count} requests wait already")
         self.count += 1
@@ -115,7 +118,7 @@ class Holding:
             why = "The operator could not be told that it is asked for; the gateway's log says why"
             raise _not_yet(nobody, why)
         if time.monotonic() >= until:
-            raise _not_yet(nobody, f"It is being woken, and the request waited {self._limits.seconds:g} s for it")
+            raise _not_yet(nobody, f"It is being woken, and the request waited {self.limits.seconds:g} s for it")
 
 
 def _find_awaited(nobody: NobodyError) -> str:
