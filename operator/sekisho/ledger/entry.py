@@ -27,9 +27,9 @@ def spell(value: Mapping[str, Any]) -> str:
     Raises:
         ValueError, TypeError, RecursionError: It holds what JSON has no spelling for.
     """
-    names = sorted([name for name, member in value.items() if isinstance(member, Spelt)])
+    names = sorted([name for name, member in value.items() if type(member) is Spelt])
     if not names:
-        return _ENCODER.encode(dict(value))
+        return _ENCODER.encode(value if type(value) is dict else dict(value))
     parts: list[str] = []
     others = sorted(value.keys() - names)
     for name in names:

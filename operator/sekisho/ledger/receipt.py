@@ -3,13 +3,14 @@
 What one commit wrote is signed once, over the root of a small tree of it; each receipt has its path to that root.
 """
 
-import base64
+from binascii import b2a_base64
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from sekisho.errors import Reason, RefusedError
 from sekisho.ledger.checkpoint import parse_number
-from sekisho.ledger.merkle import HASH_BYTES, find_root, hash_children, prove_inclusion, root_by_inclusion
+from sekisho.ledger.merkle import EMPTY_ROOT, HASH_BYTES, hash_children, root_by_inclusion
 from sekisho.ledger.notes import NoteKey, Sign, decode_base64
 
 VERSION: Final = "v1"
@@ -31,20 +32,32 @@ class Batch:
     origin: str
     first: int
     leaves: tuple[bytes, ...] = field(repr=False)
-    _nodes: dict[tuple[int, int], bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    def node(self, level: int, index: int) -> bytes:
-        """Return the hash of a whole subtree of these entries; computed once."""
-        if level == 0:
-            return self.leaves[index]
-        if (level, index) not in self._nodes:
-            left, right = self.node(level - 1, 2 * index), self.node(level - 1, 2 * index + 1)
-            self._nodes[level, index] = hash_children(left, right)
-        return self._nodes[level, index]
+    _levels: list[Sequence[bytes]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def root(self) -> bytes:
         """Return the root of the tree of these entries."""
-        return find_root(len(self.leaves), self.node)
+        return self._grow()[-1][0]
+
+    def path(self, index: int) -> tuple[bytes, ...]:
+        """Return the audit path of one of them, as `merkle.prove_inclusion` does for a tree of which it reads nodes."""
+        if not 0 <= index < len(self.leaves):
+            raise ValueError
+        path = []
+        for nodes in self._grow():
+            if (other := index ^ 1) < len(nodes):
+                path.append(nodes[other])
+            index >>= 1
+        return tuple(path)
+
+    def _grow(self) -> Sequence[Sequence[bytes]]:
+        """Return all nodes by level, computed once; the last of an odd number stands on the next level as it is."""
+        if not self._levels:
+            levels: list[Sequence[bytes]] = [self.leaves or (EMPTY_ROOT,)]
+            while len(nodes := levels[-1]) > 1:
+                above = [hash_children(nodes[at], nodes[at + 1]) for at in range(0, len(nodes) - 1, 2)]
+                levels.append([*above, nodes[-1]] if len(nodes) & 1 else above)
+            self._levels.extend(levels)
+        return self._levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +136,7 @@ class SignedBatch:
     def receipt(self, entry: Written) -> Receipt:
         """Return the receipt of one of its entries."""
         batch, count = self.batch, len(self.batch.leaves)
-        path = prove_inclusion(entry.index - batch.first, count, batch.node)
+        path = batch.path(entry.index - batch.first)
         return Receipt(entry, self.at, self.key_id, self.signature, batch.first, count, path)
 
 
@@ -163,4 +176,4 @@ def _message(origin: str, first: int, count: int, *, root: bytes, at: int) -> by
 
 
 def _spell(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+    return b2a_base64(data, newline=False).decode()

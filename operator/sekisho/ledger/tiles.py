@@ -103,6 +103,9 @@ class Tree:
         """Add the hash of an entry; return the tiles that are full by it."""
         index, full = self._frontier.size, list[tuple[Tile, bytes]]()
         self._frontier.append(leaf)
+        if self._edge and len(self._edge[0]) < (WIDTH - 1) * HASH_BYTES:
+            self._edge[0] += leaf
+            return full
         while len(self._put(len(full), leaf)) == WIDTH * HASH_BYTES:
             data, index = bytes(self._edge[len(full)]), index >> _BITS
             self._edge[len(full)].clear()

@@ -5,6 +5,7 @@ A line that is not whole can only be the end of what a crash interrupted: it was
 
 import contextlib
 import os
+from binascii import hexlify
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,7 @@ class Line:
 
     def encode(self) -> bytes:
         """Return the line with its line break."""
-        return b"%b %b\n" % (self.leaf.hex().encode(), self.entry)
+        return b"%b %b\n" % (hexlify(self.leaf), self.entry)
 
 
 def parse_line(data: bytes) -> Line | None:

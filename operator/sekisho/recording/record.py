@@ -120,7 +120,9 @@ class Record:
         self._refusal = refusal
         self._observe = observe
         self._waiting: deque[_Waiting] = deque()
-        self._wake = threading.Condition()
+        # Taken itself where nobody is told: every entry does, and by way of the condition it costs more.
+        self._lock = threading.Lock()
+        self._wake = threading.Condition(self._lock)
         self._calling: asyncio.AbstractEventLoop | None = None
         self._closing = self._hurry = False
         self._patience = Patience(self._limits.commit_seconds, self._unavailable)
@@ -237,7 +239,7 @@ class Record:
         self._enqueue(_Waiting(encode_entry({**self._stamp(), **entry}), None))
 
     def _enqueue(self, waiting: _Waiting) -> None:
-        with self._wake:
+        with self._lock:
             if self._closing or len(self._waiting) >= self._limits.max_waiting:
                 raise self._unavailable()
             self._waiting.append(waiting)

@@ -4,9 +4,12 @@ import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sekisho.errors import Reason, RefusedError
 from sekisho.ledger.entry import encode_entry, parse_entry
+from sekisho.ledger.merkle import EMPTY_ROOT, find_root, hash_children, prove_inclusion, root_by_inclusion
 from sekisho.ledger.receipt import Batch, Written, batch_of, parse_receipt, sign_batch
 from tests.unit.ledger.trees import ORIGIN, SECRET, WITNESS, leaves, log_key
 
@@ -103,3 +106,28 @@ def test_equal_entries_are_equal_bytes_without_line_breaks() -> None:
 @pytest.mark.parametrize("data", [b"", b"[]", b"\xff", b"[" * 100_000])
 def test_what_is_no_entry_has_no_fields(data: bytes) -> None:
     assert parse_entry(data) == {}
+
+
+@given(st.integers(1, 70))
+@settings(deadline=None, max_examples=40)
+def test_root_and_paths_of_a_batch_are_those_of_the_tree_that_others_build(count: int) -> None:
+    hashes = leaves(count)
+    batch = Batch(ORIGIN, 40, tuple(hashes))
+
+    def node(level: int, index: int) -> bytes:
+        if level == 0:
+            return hashes[index]
+        return hash_children(node(level - 1, 2 * index), node(level - 1, 2 * index + 1))
+
+    assert batch.root() == find_root(count, node)
+    for index in range(count):
+        path = batch.path(index)
+        assert path == prove_inclusion(index, count, node)
+        assert root_by_inclusion(hashes[index], index, count, path) == batch.root()
+    for index in (-1, count):
+        with pytest.raises(ValueError, match=r"^$"):
+            batch.path(index)
+
+
+def test_a_batch_of_nothing_has_the_root_of_nothing() -> None:
+    assert Batch(ORIGIN, 40, ()).root() == EMPTY_ROOT
