@@ -8,16 +8,17 @@ import json
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.gateway.decide import Backend
-from sekisho.gateway.dialects.answers import Answerer
+from sekisho.gateway.dialects.answers import Answerer, Shortcut
 from sekisho.gateway.dialects.engine import read_engine_message, read_usage
 from sekisho.gateway.dialects.form import Endpoint
 from sekisho.gateway.dialects.refusals import render_error_event
 from sekisho.gateway.patience import Patience
 from sekisho.gateway.sse import EventFramer
+from sekisho.gateway.wire.bodies import begin_chunk
 from sekisho.gateway.wire.heads import ResponseHead, WireError
 from sekisho.gateway.wire.upstream import (
     Line,
@@ -33,6 +34,8 @@ from sekisho.gateway.wire.upstream import (
 _HEADERS = "Content-Type: application/json\r\nAccept: */*\r\nAccept-Encoding: identity\r\nUser-Agent: sekisho-gateway"
 _Heard = TypeVar("_Heard")
 _FAILURES = (WireError, NoRoomError, NotReachedError, TooSlowToReachError, TimeoutError, OSError)
+# Of chunks, whose beginnings are remembered.
+_MOST_SIZES: Final = 1024
 # Any other word in its place is the engine's own, and would pass to the caller without having been examined.
 _TOLD_TYPES = frozenset({"application/json", "text/event-stream", "text/html", "text/plain"})
 # Statuses by which an engine says that the request, not the engine, is at fault.
@@ -166,6 +169,9 @@ class _Stream:
         self._patience = patience
         self._idle_seconds = idle_seconds
         self.failure: Exception | None = None
+        self._usual: Shortcut | None = None
+        self._starts: dict[int, bytes | None] = {}
+        self._end = b""
 
     def tell(self, chunk: bytes) -> bytes:
         """Return what the caller is told of what the engine said."""
@@ -184,6 +190,40 @@ class _Stream:
             self.failure = error
             return False
         return goes_on
+
+    def catch(self, data: bytes) -> bool | None:
+        """Tell the caller the usual event where it came as one chunk; None: it is something else, see `Inbox.pump`."""
+        way = self._way
+        usual = way.answerer.usual if way.answerer is not None else None
+        if usual is None or not self._framer.is_between:
+            return None
+        size = len(data)
+        if usual is not self._usual or size not in self._starts:
+            self._learn(usual, size)
+        start = self._starts[size]
+        if start is None or not data.startswith(start) or not data.endswith(self._end):
+            return None
+        try:
+            told = usual.tell(data[len(start) : size - len(self._end)])
+            if told is None:
+                return None
+            self._framer.pass_by(size)
+            goes_on = True
+            if told:
+                goes_on = way.sink.push(told)
+                way.outcome.sent_bytes += len(told)
+            self._patience.begin(self._idle_seconds)
+        except Exception as error:  # noqa: BLE001 - whoever waits for the stream raises it
+            self.failure = error
+            return False
+        return goes_on
+
+    def _learn(self, usual: Shortcut, size: int) -> None:
+        """Note what a chunk of this size has around the text of a usual event; one size tells one beginning."""
+        if usual is not self._usual or len(self._starts) >= _MOST_SIZES:
+            self._usual, self._starts, self._end = usual, {}, usual.after + b"\r\n"
+        line = begin_chunk(size)
+        self._starts[size] = None if line is None else line + usual.before
 
 
 class HttpRelay:
@@ -356,7 +396,7 @@ class HttpRelay:
             if whole := stream.tell(chunk):
                 await way.say(whole)
             patience.begin(seconds)
-        while not await self._hear(way, way.line.pump(stream.push)):
+        while not await self._hear(way, way.line.pump(stream.push, stream.catch)):
             patience.end()
             if stream.failure is not None:
                 raise stream.failure

@@ -175,10 +175,9 @@ class _HttpSink:
         # An empty chunk would be the last.
         if data and self.has_begun and not self._mute:
             if self._chunked:
-                data = b"%b%x\r\n%b\r\n" % (self._head, len(data), data)
-            elif self._head:
-                data = self._head + data
-            self._head = b""
+                data = b"%x\r\n%b\r\n" % (len(data), data)
+            if self._head:
+                data, self._head = self._head + data, b""
             self._connection.write(data)
         return not self._connection.is_full
 

@@ -31,6 +31,20 @@ class EventFramer:
         self._last = b""
         self.events = 0
 
+    @property
+    def is_between(self) -> bool:
+        """Whether an event must come next, from its beginning."""
+        return not self._held
+
+    def pass_by(self, size: int) -> None:
+        """Count an event of so many bytes that went another way, which is none that tells an end, or counts.
+
+        Raises:
+            UnavailableError: There are more bytes than there may be.
+        """
+        self._spend(size)
+        self.events += 1
+
     def feed(self, chunk: bytes) -> bytes:
         """Return the bytes up to the end of the last whole event.
 
@@ -38,11 +52,7 @@ class EventFramer:
             UnavailableError: An event is longer than the limit, or has a line that is neither data nor a comment, or
                 there are more bytes than there may be.
         """
-        self._left -= len(chunk)
-        if self._left < 0:
-            raise UnavailableError(
-                Reason.UPSTREAM_FAILED, f"the engine sent a stream of more than {self._most} bytes; the answer ends"
-            )
+        self._spend(len(chunk))
         begin = max(0, len(self._held) - 2)
         data = self._held + chunk if self._held else chunk
         cut = len(data) if data.endswith(b"\n\n") else _find_end(data, begin)
@@ -61,6 +71,13 @@ class EventFramer:
         self.events += whole.count(b"\n\n") or len(_SPLIT.findall(whole))
         self._last = (self._last + whole)[-_TAIL:] if len(whole) < _TAIL else whole[-_TAIL:]
         return whole
+
+    def _spend(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise UnavailableError(
+                Reason.UPSTREAM_FAILED, f"the engine sent a stream of more than {self._most} bytes; the answer ends"
+            )
 
     @property
     def is_complete(self) -> bool:

@@ -52,6 +52,8 @@ class Restorer:
 
     def feed(self, chunk: str) -> str:
         """Take a chunk; return what can be said by now."""
+        if not self._held and "[" not in chunk:
+            return chunk
         text = self._held + chunk
         cut = len(text) - held_back(text)
         self._held = text[cut:]

@@ -41,11 +41,36 @@ class TextFilter(Protocol):
         ...
 
 
+class Shortcut(Protocol):
+    """Tells events of which nothing changes but one text.
+
+    Attributes:
+        before: What such an event has before its text.
+        after: What it has after it, the empty line at its end included.
+    """
+
+    before: bytes
+    after: bytes
+
+    def tell(self, inside: bytes) -> bytes | None:
+        """Return what the caller is told of such an event, by what stands in it; None: the event has to be fed.
+
+        Raises:
+            SekishoError: The answer must end here.
+        """
+        ...
+
+
 class Answerer(Protocol):
     """Turns what an engine says into what the caller is told; one for each answer.
 
     Whatever raises leaves nothing of what was being read: the answer ends with `fail`.
     """
+
+    @property
+    def usual(self) -> "Shortcut | None":
+        """How usual events are told for now; None: every event is fed. Whoever uses it asks anew for each event."""
+        ...
 
     def feed(self, data: bytes) -> bytes:
         """Take whole events of the engine's stream, return events of the caller's dialect.

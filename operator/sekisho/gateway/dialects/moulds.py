@@ -20,6 +20,8 @@ _PROBES: Final = ("sekisho probe 1", "プローブ2")
 _MAX_BYTES: Final = 4096
 
 Read = Callable[[bytes], list[Part]]
+Say = Callable[[Channel, str], bytes]
+Feed = Callable[[Channel, str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,64 @@ class Mould:
             return inside.decode()
         except UnicodeDecodeError:
             return None
+
+
+class Usual:
+    """Tells the usual events of a stream while one text of it goes on: nothing but that text changes, here or there.
+
+    Args:
+        mould: Of the engine's events.
+        around: What the caller's dialect has around a piece of the text, before and after it.
+        say: Spells a piece that is not as it came.
+        feed: Examines the pieces; None lets them pass.
+    """
+
+    __slots__ = ("_around", "_channel", "_feed", "_say", "after", "before", "told")
+
+    def __init__(self, mould: Mould, around: tuple[bytes, bytes], say: Say, feed: Feed | None) -> None:
+        self.before = mould.before
+        self.after = mould.after + b"\n\n"
+        self.told = 0
+        self._channel = mould.channel
+        self._around = around
+        self._say = say
+        self._feed = feed
+
+    def tell(self, inside: bytes) -> bytes | None:
+        """Return what the caller is told of an event that has this between `before` and `after`.
+
+        Returns:
+            Nothing of it yet, perhaps; None: the event is not the usual one and has to be read. Nobody examined it yet.
+
+        Raises:
+            SekishoError: The answer must end here.
+        """
+        if _PLAIN.fullmatch(inside) is None:
+            return None
+        try:
+            text = inside.decode()
+        except UnicodeDecodeError:
+            return None
+        self.told += 1
+        if self._feed is not None and (said := self._feed(self._channel, text)) is not text:
+            return self._say(self._channel, said) if said else b""
+        before, after = self._around
+        return before + inside + after
+
+
+def make_usual(mould: Mould, say: Say, feed: Feed | None) -> Usual | None:
+    """Return how usual events are told; None where the caller's dialect has something else around each piece.
+
+    Args:
+        mould: Of the engine's events.
+        say: Spells a piece of the text; it must spell the same whenever it is asked.
+        feed: Examines the pieces; None lets them pass.
+    """
+    spelt = [say(mould.channel, probe).rpartition(probe.encode()) for probe in _PROBES]
+    (before, found, after), other = spelt
+    if not found or other[::2] != (before, after):
+        return None
+    return Usual(mould, (before, after), say, feed)
 
 
 def make_mould(event: bytes, parts: list[Part], read: Read) -> Mould | None:

@@ -18,7 +18,7 @@ from sekisho.gateway.dialects.chunks import (
     read_object,
     read_parts,
 )
-from sekisho.gateway.dialects.moulds import Mould, make_mould
+from sekisho.gateway.dialects.moulds import Mould, Usual, make_mould, make_usual
 from sekisho.gateway.sse import split_events
 
 _MAX_KEPT: Final = 8 << 20
@@ -59,6 +59,8 @@ class Teller(Protocol):
     """Whether the dialect knows more than one choice."""
     keeps: bool
     """Whether the end of a stream repeats what was told."""
+    steady: bool
+    """Whether all pieces of one text have the same around them, however often they are spelt."""
 
     def begin(self, head: Head) -> bytes:
         """Begin a stream."""
@@ -114,6 +116,12 @@ class Conductor:
         self._kept = 0
         self._mould: Mould | None = None
         self._credit = _FREE * _WORTH
+        self._usual: Usual | None = None
+
+    @property
+    def usual(self) -> Usual | None:
+        """How usual events are told for now; see `Answerer`."""
+        return self._usual
 
     def feed(self, data: bytes) -> bytes:
         """Take whole events of the engine's stream; see `Answerer`."""
@@ -131,6 +139,7 @@ class Conductor:
             raise malformed("it went on after its last word")
         if raw is None:
             self._done = True
+            self._drop_usual()
             return b""
         parts = list(read_parts(raw, self._path, whole=False))
         out: list[bytes] = []
@@ -151,13 +160,18 @@ class Conductor:
         if block is None or block.channel != mould.channel:
             return None
         self._credit += 1
-        return self._tell(block, text if self._filter is None else self._filter.feed(mould.channel, text))
+        said = self._tell(block, text if self._filter is None else self._filter.feed(mould.channel, text))
+        if self._usual is None and self._teller.steady:
+            feed = None if self._filter is None else self._filter.feed
+            self._usual = make_usual(mould, self._teller.say, feed)
+        return said
 
     def _learn(self, event: bytes, parts: list[Part]) -> None:
         known = self._mould is not None and self._mould.fits(event)
         if parts and not known and self._credit >= _WORTH:
             self._credit -= _WORTH
             self._mould = make_mould(event, parts, self._read) or self._mould
+            self._drop_usual()
 
     def _read(self, event: bytes) -> list[Part]:
         raw: Any = read_object(read_event(event))
@@ -231,13 +245,21 @@ class Conductor:
             part = Called(part.choice, part.tool, part.id, name)
         return out + self._start(Block(Channel(part.choice, "tool_arguments", part.tool), part), told)
 
+    def _drop_usual(self) -> None:
+        """Read the next events one by one: what is open changes."""
+        if self._usual is not None:
+            self._credit += self._usual.told
+            self._usual = None
+
     def _start(self, block: Block, told: Told) -> bytes:
+        self._drop_usual()
         self._open[block.channel.choice] = block
         if self._keeps:
             told.blocks.append(block)
         return self._teller.open(block.channel, block.call)
 
     def _shut(self, choice: int) -> bytes:
+        self._drop_usual()
         block = self._open.pop(choice, None)
         if block is None:
             return b""

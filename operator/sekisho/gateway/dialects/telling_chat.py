@@ -18,6 +18,7 @@ class ChatTeller:
 
     many = True
     keeps = False
+    steady = True
 
     def __init__(self, asked: Asked) -> None:
         self._model = asked.model
@@ -92,6 +93,7 @@ class CompletionTeller:
 
     many = True
     keeps = False
+    steady = True
 
     def __init__(self, asked: Asked) -> None:
         self._model = asked.model

@@ -18,6 +18,7 @@ class MessagesTeller:
 
     many = False
     keeps = False
+    steady = True
 
     def __init__(self, asked: Asked) -> None:
         self._model = asked.model

@@ -24,6 +24,7 @@ class ResponsesTeller:
 
     many = False
     keeps = True
+    steady = False
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked

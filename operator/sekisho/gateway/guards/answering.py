@@ -34,19 +34,24 @@ class AnswerFilter:
     watch: Watch | None = None
     held: bool = False
     json_content: bool = False
+    # The text that goes on: most pieces belong to the same as the one before.
+    _latest: tuple[Channel, _Way] | None = field(default=None, init=False, repr=False)
     _ways: dict[Channel, _Way] = field(default_factory=dict, init=False, repr=False)
     _done: Tally = field(default_factory=Tally, init=False)
 
     def feed(self, channel: Channel, piece: str) -> str:
         """Return what may go on by now."""
-        way = self._ways.get(channel) or self._begin(channel)
+        latest = self._latest
+        if latest is None or latest[0] is not channel:
+            self._latest = latest = channel, self._ways.get(channel) or self._begin(channel)
+        way = latest[1]
         if way.lens is not None:
             piece = way.lens.feed(piece)
         return way.restorer.feed(piece) if way.restorer is not None else piece
 
     def finish(self, channel: Channel) -> str:
         """Return what was held back; the channel may begin again."""
-        way = self._ways.pop(channel, None)
+        way, self._latest = self._ways.pop(channel, None), None
         if way is None:
             return ""
         rest = way.lens.finish() if way.lens is not None else ""
@@ -88,6 +93,11 @@ class HeldAnswerer:
         self._inner = inner
         self._parts: list[bytes] = []
         self._length = 0
+
+    @property
+    def usual(self) -> None:
+        """See `Answerer`: whatever is held is fed."""
+        return None
 
     def feed(self, data: bytes) -> bytes:
         """Return nothing.

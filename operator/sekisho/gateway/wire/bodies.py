@@ -23,6 +23,11 @@ class Body(Protocol):
         """Whether it is whole if the connection ends now."""
         ...
 
+    @property
+    def is_between(self) -> bool:
+        """Whether a chunk must come next, from its beginning."""
+        ...
+
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """Return what of the bytes belongs to the body, and what comes after it.
 
@@ -38,6 +43,8 @@ class FixedBody:
     Args:
         length: Its bytes.
     """
+
+    is_between = False
 
     def __init__(self, length: int) -> None:
         self._left = length
@@ -62,6 +69,7 @@ class FixedBody:
 class EndlessBody:
     """A body that ends with its connection."""
 
+    is_between = False
     is_done = False
     may_end = True
 
@@ -78,6 +86,7 @@ class ChunkedBody:
         # Bytes that the chunk under way still has, its line's end included; 0 between chunks.
         self._left = 0
         self.is_done = False
+        self.is_between = True
 
     @property
     def may_end(self) -> bool:
@@ -108,6 +117,7 @@ class ChunkedBody:
                 raise WireError("a chunk is longer or shorter than it says")
             pieces.append(data[at : end - 2])
             self._left, at = 0, end
+        self.is_between = not self._left and not self._held and not self.is_done
         return pieces[0] if len(pieces) == 1 else b"".join(pieces), data[at:] if self.is_done else b""
 
     def _begin(self, data: bytes, at: int) -> int | None:
@@ -132,6 +142,15 @@ class ChunkedBody:
             return None
         self.is_done = True
         return end + 4
+
+
+def begin_chunk(size: int) -> bytes | None:
+    """Return the line that a chunk begins with which takes so many bytes in all; None where none does."""
+    for digits in range(1, 9):
+        line = b"%x\r\n" % max(0, size - digits - 4)
+        if len(line) == digits + 2:
+            return line
+    return None
 
 
 def open_body(framing: Framing) -> Body:

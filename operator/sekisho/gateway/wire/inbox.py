@@ -18,7 +18,7 @@ class Inbox:
         hold: Told whether the connection must be held up now; never twice the same.
     """
 
-    __slots__ = ("_body", "_held", "_hold", "_pieces", "_size", "_take", "_waiter", "failure")
+    __slots__ = ("_body", "_catch", "_held", "_hold", "_pieces", "_size", "_take", "_waiter", "failure")
 
     def __init__(self, body: Body, hold: Callable[[bool], None]) -> None:
         self._body = body
@@ -28,6 +28,7 @@ class Inbox:
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
         self._take: Callable[[bytes], bool] | None = None
+        self._catch: Callable[[bytes], bool | None] | None = None
         self.failure: Exception | None = None
 
     @property
@@ -44,6 +45,10 @@ class Inbox:
         """Take bytes; return those after the body's end. Nothing is taken once the body is malformed."""
         if self.failure is not None:
             return b""
+        if self._catch is not None and self._body.is_between and (goes_on := self._catch(data)) is not None:
+            if not goes_on:
+                self._stop()
+            return b""
         try:
             own, rest = self._body.take(data)
         except WireError as error:
@@ -51,8 +56,7 @@ class Inbox:
             return b""
         if own and self._take is not None:
             if not self._take(own):
-                self._take = None
-                self._wake()
+                self._stop()
         elif own:
             self._keep(own)
             self._wake()
@@ -87,11 +91,13 @@ class Inbox:
             await self._wait()
         return self._collect()
 
-    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+    async def pump(self, take: Callable[[bytes], bool], catch: Callable[[bytes], bool | None] | None = None) -> bool:
         """Give what comes to `take` in the very turn of the event loop in which it comes: no task is woken for it.
 
         Args:
             take: Takes bytes; False: it wants no more for now. It must not raise.
+            catch: Is shown first what comes where a chunk begins, as it came, with its framing. It takes it where it is
+                one whole chunk, and says what `take` says; or it takes nothing, None, and all goes the usual way.
 
         Returns:
             Whether the body is at its end; False where `take` wanted no more.
@@ -102,13 +108,17 @@ class Inbox:
         """
         if self._pieces and not take(self._collect()):
             return False
-        self._take = take
+        self._take, self._catch = take, catch
         try:
             while self._take is not None and not self._is_over():
                 await self._wait()
             return self._take is not None
         finally:
-            self._take = None
+            self._take = self._catch = None
+
+    def _stop(self) -> None:
+        self._take = self._catch = None
+        self._wake()
 
     def _is_over(self) -> bool:
         if self._body.is_done:
@@ -149,6 +159,7 @@ class Inbox:
 
 
 class _Ended:
+    is_between = False
     is_done = True
     may_end = True
 

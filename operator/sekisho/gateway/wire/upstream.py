@@ -170,9 +170,9 @@ class Line(asyncio.Protocol):
         """
         return await self._asked().read()
 
-    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+    async def pump(self, take: Callable[[bytes], bool], catch: Callable[[bytes], bool | None] | None = None) -> bool:
         """Give what comes of the answer's body to `take`; see `Inbox.pump`."""
-        return await self._asked().pump(take)
+        return await self._asked().pump(take, catch)
 
     def _asked(self) -> Inbox:
         if self._inbox is None:

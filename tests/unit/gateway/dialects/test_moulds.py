@@ -1,4 +1,4 @@
-"""The usual chunk: whatever is not exactly that is read as JSON, and both ways tell the same."""
+"""The usual chunk: whatever is not exactly that is read as JSON, and all ways tell the same."""
 
 import json
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from sekisho.errors import SekishoError
 from sekisho.gateway.dialects import telling
-from sekisho.gateway.dialects.answers import Channel
+from sekisho.gateway.dialects.answers import Answerer, Channel
 from sekisho.gateway.dialects.chunks import Part, Said, read_event, read_object, read_parts
 from sekisho.gateway.dialects.form import Asked, Endpoint
-from sekisho.gateway.dialects.moulds import Mould, make_mould
+from sekisho.gateway.dialects.moulds import Mould, make_mould, make_usual
 from sekisho.gateway.guards.answering import AnswerFilter
 from tests.unit.gateway.dialects.speaking import Holding, ask, build, call, chunk
 
@@ -60,8 +60,10 @@ def learn(event: bytes) -> Mould | None:
         spell(chunk({"content": "a"}, logprobs={"content": [{"token": "a"}]})),
         b": " + spell(chunk({"content": "a"})),
         spell(chunk(call(0, "{", "f"))),
+        # What a probe would take the place of is the type, which stands last.
+        spell(dict(reversed(chunk({"content": "chat.completion.chunk"}).items()))),
     ],
-    ids=range(10),
+    ids=range(11),
 )  # fmt: skip
 def test_what_says_more_or_otherwise_than_one_plain_string_has_no_mould(event: bytes) -> None:
     try:
@@ -110,21 +112,32 @@ def test_an_event_shorter_than_what_stands_around_is_not_read() -> None:
     assert mould.read(b'data: "aaxaa"') == "x"
 
 
-def tell(asked: Asked, filters: int, feeds: Sequence[bytes]) -> list[Any]:
+def take(answerer: Answerer, data: bytes) -> bytes:
+    """Tell one whole event by the shortcut where it may be told by it, and feed it where not."""
+    usual = answerer.usual
+    if usual is not None and data.startswith(usual.before) and data.endswith(usual.after):
+        told = usual.tell(data[len(usual.before) : len(data) - len(usual.after)])
+        if told is not None:
+            return told
+    return answerer.feed(data)
+
+
+def tell(asked: Asked, filters: int, feeds: Sequence[bytes], *, shortly: bool = False) -> list[Any]:
     """Return what is told after each feed, and how it ended."""
     text_filter = (None, Holding(), AnswerFilter({MARK: "a@b.example"}))[filters]
     answerer = build(asked, text_filter if filters else Holding(0))  # type: ignore[arg-type]
     told: list[Any] = []
     try:
-        told.extend(answerer.feed(data) for data in feeds)
+        told.extend(take(answerer, data) if shortly else answerer.feed(data) for data in feeds)
         told.append(answerer.end())
     except SekishoError as error:
         told.append((error.reason, error.message))
     return told
 
 
-def in_both_ways(asked: Asked, filters: int, feeds: Sequence[bytes]) -> None:
+def in_all_ways(asked: Asked, filters: int, feeds: Sequence[bytes]) -> None:
     usual = tell(asked, filters, feeds)
+    assert tell(asked, filters, feeds, shortly=True) == usual
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(telling, "make_mould", lambda *_: None)
         assert tell(asked, filters, feeds) == usual
@@ -156,14 +169,14 @@ EVENTS = st.lists(
 
 @settings(deadline=None, max_examples=150)
 @given(st.sampled_from(ASKED), st.integers(0, 2), EVENTS, st.integers(1, 4))
-def test_whatever_an_engine_says_both_ways_tell_the_same(
+def test_whatever_an_engine_says_all_ways_tell_the_same(
     asked: Asked, filters: int, events: list[bytes], together: int
 ) -> None:
     if asked.engine_path == Endpoint.COMPLETIONS:
         events = [event.replace(b".chunk", b"").replace(b"chat.completion", b"text_completion") for event in events]
     plain = [event + b"\n\n" for event in events]
     feeds = [b"".join(plain[at : at + together]) for at in range(0, len(plain), together)]
-    in_both_ways(asked, filters, feeds)
+    in_all_ways(asked, filters, feeds)
 
 
 @settings(deadline=None, max_examples=150)
@@ -172,7 +185,7 @@ def test_whatever_an_engine_says_both_ways_tell_the_same(
     st.lists(st.tuples(st.integers(0, 200), st.binary(max_size=2), st.integers(0, 2)), max_size=3),
     st.booleans(),
 )
-def test_a_broken_event_is_told_the_same_both_ways(
+def test_a_broken_event_is_told_the_same_all_ways(
     filters: int, changes: list[tuple[int, bytes, int]], completions: bool
 ) -> None:
     asked = ASKED[1] if completions else ASKED[0]
@@ -180,7 +193,7 @@ def test_a_broken_event_is_told_the_same_both_ways(
     broken = usual
     for at, put, drop in changes:
         broken = broken[:at] + put + broken[at + drop :]
-    in_both_ways(asked, filters, [usual, usual, broken, usual, broken + usual])
+    in_all_ways(asked, filters, [usual, usual, broken, usual, broken + usual])
 
 
 def test_most_of_a_stream_is_read_without_json_and_a_changed_form_is_learnt_anew(
@@ -215,3 +228,85 @@ def test_a_stream_whose_form_changes_all_the_time_is_not_learnt_all_the_time(mon
     for at in range(100):
         answerer.feed(spell(chunk({"content": "word"}) | {"created": at}) + b"\n\n")
     assert len(learnt) == 3
+
+
+def usual_of(asked: Asked, words: Sequence[str]) -> tuple[Answerer, list[bytes]]:
+    """Return an answerer that was told so many words, and what it told of each."""
+    answerer = build(asked, AnswerFilter({MARK: "a@b.example"}))  # type: ignore[arg-type]
+    make = text_chunk if asked.engine_path == Endpoint.COMPLETIONS else lambda text: chunk({"content": text})
+    return answerer, [answerer.feed(spell(make(word)) + b"\n\n") for word in words]
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=[asked.endpoint.name for asked in ASKED])
+def test_after_two_words_most_dialects_tell_the_next_without_reading_it(asked: Asked) -> None:
+    answerer, told = usual_of(asked, ["a", "word"])
+    usual = answerer.usual
+    if asked.endpoint is Endpoint.RESPONSES:  # its events are numbered
+        assert usual is None
+        return
+    assert usual is not None
+    assert usual.tell(b"word") == told[1]
+    assert usual.tell("語".encode()) == told[1].replace(b"word", "語".encode())
+    assert usual.tell(b"[[EML-7Q0") == b""
+    restored = usual.tell(b"C2M9XK4BD]]")
+    assert restored == told[1].replace(b"word", b"a@b.example")
+
+
+@pytest.mark.parametrize("inside", [b"", b'"', b"\\n", b"a\nb", b"\x00", b"\xff", b"\xed\xa0\x80", b'a","content":"b'])
+def test_the_shortcut_does_not_tell_what_is_more_than_a_plain_string(inside: bytes) -> None:
+    answerer, told = usual_of(ASKED[0], ["a", "word"])
+    usual = answerer.usual
+    assert usual is not None
+    assert usual.tell(inside) is None
+    assert usual.tell(b"word") == told[1]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        spell(chunk({"reasoning_content": "x"})),
+        spell(chunk({"content": "x"}, choice=1)),
+        spell(chunk(call(0, "", "f"))),
+        spell(chunk({}, "stop")),
+        b"data: [DONE]",
+    ],
+    ids=range(5),
+)
+def test_the_shortcut_ends_where_another_text_begins_or_this_one_ends(event: bytes) -> None:
+    answerer, _ = usual_of(ASKED[0], ["a", "word"])
+    assert answerer.usual is not None
+    answerer.feed(event + b"\n\n")
+    assert answerer.usual is None
+
+
+def test_what_was_told_by_the_shortcut_counts_where_another_form_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    learnt: list[bytes] = []
+
+    def count(event: bytes, *rest: Any) -> Mould | None:
+        learnt.append(event)
+        return make_mould(event, *rest)
+
+    monkeypatch.setattr(telling, "make_mould", count)
+    answerer = build(ASKED[0], Holding(0))
+    for form in range(20):
+        for _ in range(12):
+            take(answerer, spell(chunk({"content": "word"}) | {"created": form}) + b"\n\n")
+    assert len(learnt) == 20
+
+
+def test_a_dialect_whose_words_around_a_text_change_has_no_shortcut() -> None:
+    mould = learn(spell(chunk({"content": "a"})))
+    assert mould is not None
+    counter = iter(range(9))
+    assert make_usual(mould, lambda _, text: f"{next(counter)} {text}".encode(), None) is None
+    assert make_usual(mould, lambda _, text: b"?", None) is None
+    usual = make_usual(mould, lambda _, text: f"<{text}>".encode(), None)
+    assert usual is not None
+    assert usual.tell(b"a") == b"<a>"
+
+
+def test_a_text_that_goes_on_after_its_end_ends_the_answer() -> None:
+    answerer, _ = usual_of(ASKED[0], ["a", "word"])
+    answerer.feed(spell(chunk({}, "stop")) + b"\n\n")
+    with pytest.raises(SekishoError, match="it went on after its end"):
+        answerer.feed(spell(chunk({"content": "word"})) + b"\n\n")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sekisho.gateway.wire.bodies import Body, ChunkedBody, EndlessBody, FixedBody, open_body
+from sekisho.gateway.wire.bodies import Body, ChunkedBody, EndlessBody, FixedBody, begin_chunk, open_body
 from sekisho.gateway.wire.heads import Framing, WireError
 
 MALFORMED = "a chunk's size is malformed"
@@ -41,6 +41,27 @@ def test_chunks_are_put_together_wherever_they_are_cut(pieces: list[bytes], cuts
     assert feed(body, b"".join(map(chunk, pieces)) + b"0\r\n\r\n" + after, cuts) == (b"".join(pieces), after)
     assert body.is_done
     assert body.may_end
+
+
+def test_a_chunk_of_a_size_begins_with_the_one_line_that_may_tell_it() -> None:
+    lines = {len(chunk(b"x" * length)): b"%x\r\n" % length for length in range(1, 5000)}
+    for size in range(max(lines) + 1):
+        line = begin_chunk(size)
+        assert line == lines.get(size, line)
+        if size not in lines:
+            # No chunk of text begins so.
+            assert line is None or line == b"0\r\n"
+
+
+def test_a_body_says_whether_a_chunk_comes_next() -> None:
+    body = ChunkedBody()
+    assert body.is_between
+    said = [(body.take(bytes([byte])), body.is_between)[1] for byte in b"2\r\nab\r\n"]
+    assert said == [False] * 6 + [True]
+    body.take(b"2\r\nab\r\n2\r\ncd")
+    assert not body.is_between
+    body.take(b"\r\n0\r\n\r\n")
+    assert not body.is_between
 
 
 def test_chunks_that_come_byte_by_byte_are_put_together() -> None:

@@ -134,3 +134,60 @@ async def test_a_body_that_its_connection_ends_is_whole_then() -> None:
     inbox.end()
     assert (await inbox.read(), await inbox.read()) == (b"a", b"")
     assert inbox.is_read
+
+
+@dataclass
+class Catcher:
+    """Catches the chunks it is told to, and notes all that it was shown."""
+
+    catches: bytes
+    wants_more: bool = True
+    shown: list[bytes] = field(default_factory=list)
+
+    def __call__(self, data: bytes) -> bool | None:
+        self.shown.append(data)
+        return self.wants_more if data == self.catches else None
+
+
+async def begin_catching(inbox: Inbox, taker: Taker, catcher: Catcher) -> "asyncio.Task[bool]":
+    task = asyncio.create_task(inbox.pump(taker, catcher))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_whoever_catches_is_shown_what_comes_where_a_chunk_begins_and_nothing_else() -> None:
+    inbox, taker, catcher = Inbox(ChunkedBody(), Holds()), Taker(), Catcher(b"2\r\nab\r\n")
+    inbox.feed(b"2\r\nab\r\n")
+    task = await begin_catching(inbox, taker, catcher)
+    assert (taker.pieces, catcher.shown) == ([b"ab"], [])
+    for data in (b"2\r\nab\r\n", b"2\r\nxy\r\n", b"4\r\nab", b"cd\r\n", b"2", b"\r\nef\r\n"):
+        assert inbox.feed(data) == b""
+    assert b"".join(taker.pieces) == b"abxyabcdef"
+    assert catcher.shown == [b"2\r\nab\r\n", b"2\r\nxy\r\n", b"4\r\nab", b"2"]
+    assert inbox.feed(b"0\r\n\r\nGET") == b"GET"
+    assert await task
+
+
+async def test_whoever_catches_may_want_no_more_and_what_comes_then_waits() -> None:
+    inbox, taker, catcher = Inbox(ChunkedBody(), Holds()), Taker(), Catcher(b"2\r\nab\r\n", wants_more=False)
+    task = await begin_catching(inbox, taker, catcher)
+    inbox.feed(b"2\r\nab\r\n")
+    inbox.feed(b"2\r\nab\r\n")
+    assert not await task
+    assert len(catcher.shown) == 1
+    assert await inbox.read() == b"ab"
+    task = await begin_catching(inbox, taker, catcher)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    inbox.feed(b"2\r\nab\r\n")
+    assert len(catcher.shown) == 1
+
+
+@pytest.mark.parametrize("body", [FixedBody(9), EndlessBody()], ids=["fixed", "endless"])
+async def test_a_body_that_has_no_chunks_is_caught_by_nobody(body: FixedBody | EndlessBody) -> None:
+    inbox, taker, catcher = Inbox(body, Holds()), Taker(), Catcher(b"ab")
+    task = await begin_catching(inbox, taker, catcher)
+    inbox.feed(b"ab")
+    assert (taker.pieces, catcher.shown) == ([b"ab"], [])
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
