@@ -272,3 +272,29 @@ async def test_a_service_that_stops_being_isolated_is_no_longer_relayed_to(stage
     answer = await stage.until(503, what="the change to arrive")
     assert answer.code == "model_not_ready"
     assert "Isolated is False: IsolationLeak: outside was reached by icmp" in answer.message
+
+
+async def test_that_a_service_is_in_use_is_written_with_the_rights_of_the_chart_and_nothing_else_is(
+    stage: Stage,
+) -> None:
+    stage.bind("app", inferenceservices={}, classificationlevels={}, compartments={})
+    stage.kubectl("patch", "isvc", "chat", "--type=merge", "-p", '{"spec": {"predictor": {"minReplicas": 0}}}')
+    await stage.until(200, what="the rights")
+
+    async def read() -> dict[str, Any]:
+        text = await asyncio.to_thread(stage.kubectl, "get", "isvc", "chat", "--show-managed-fields", "-o", "json")
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    async def is_told() -> bool:
+        # The gateway learns by its watch that the service may rest; each request before that is none that keeps it up.
+        assert (await stage.chat(build_chat(model=stage.model))).status == 200
+        return "demand" in (await read())["status"]
+
+    await stage.settle(is_told, what="the use to be told")
+    live = await read()
+    assert live["status"]["demand"]["by"] == "gateway-0"
+    assert live["status"]["class"]["display"] == "confidential+gdpr"
+    (own,) = [item for item in live["metadata"]["managedFields"] if item["manager"] == "sekisho-gateway"]
+    assert (own["operation"], own["subresource"]) == ("Apply", "status")
+    assert list(own["fieldsV1"]["f:status"]) == ["f:demand"]
