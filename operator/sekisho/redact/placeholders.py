@@ -44,10 +44,7 @@ def derive_key(master: bytes, *, tenant: str, conversation: str) -> Conversation
     Raises:
         RefusedError: `KeyUnsafe`, the master key is too short; `RequestInvalid`, a name is empty or too long.
     """
-    if len(master) < MIN_MASTER_BYTES:
-        raise RefusedError(
-            Reason.KEY_UNSAFE, f"the key of placeholders has {len(master)} bytes; give at least {MIN_MASTER_BYTES}"
-        )
+    demand_long(master)
     message = b"sekisho/redact/1"
     for what, name in (("tenant", tenant), ("conversation", conversation)):
         spelt = name.encode("utf-8", "surrogatepass")
@@ -57,6 +54,18 @@ def derive_key(master: bytes, *, tenant: str, conversation: str) -> Conversation
             )
         message += len(spelt).to_bytes(4, "big") + spelt
     return ConversationKey(hmac.digest(master, message, hashlib.sha256))
+
+
+def demand_long(master: bytes) -> None:
+    """Refuse a master key that is too short.
+
+    Raises:
+        RefusedError: `KeyUnsafe`.
+    """
+    if len(master) < MIN_MASTER_BYTES:
+        raise RefusedError(
+            Reason.KEY_UNSAFE, f"the key of placeholders has {len(master)} bytes; give at least {MIN_MASTER_BYTES}"
+        )
 
 
 def make_placeholder(key: ConversationKey, category: Category, value: str) -> str:

@@ -1,5 +1,6 @@
 """One thing to hold for whoever redacts: what a policy asks for, a tenant's own entries, and what knows names."""
 
+from collections.abc import Callable
 from typing import Final
 
 from sekisho.errors import Reason, RefusedError
@@ -50,11 +51,11 @@ class Redactor:
         """Return what `inspect` returns of the surveyed text."""
         return self._detector.choose(survey)
 
-    def new_session(self, key: ConversationKey, find: Find | None = None) -> Redaction:
+    def new_session(self, key: ConversationKey | Callable[[], ConversationKey], find: Find | None = None) -> Redaction:
         """Begin one request's redaction; it must not outlive the request.
 
         Args:
-            key: Of its placeholders.
+            key: Of its placeholders, or what derives it.
             find: What `inspect` comes to, where more is known of the request's texts; None: `inspect` itself.
         """
         return Redaction(find or self._detector.detect, key)

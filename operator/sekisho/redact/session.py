@@ -27,12 +27,12 @@ class Redaction:
 
     Args:
         find: Returns what must be taken out of a text, in order, without overlaps.
-        key: Of placeholders.
+        key: Of placeholders, or what derives it once something is found.
     """
 
     __slots__ = ("_counts", "_find", "_key", "_names", "_placeholders", "_values")
 
-    def __init__(self, find: Find, key: ConversationKey) -> None:
+    def __init__(self, find: Find, key: ConversationKey | Callable[[], ConversationKey]) -> None:
         self._find = find
         self._key = key
         self._names: dict[tuple[Category, str], str] = {}
@@ -115,7 +115,10 @@ class Redaction:
         given = self._names.get((category, value))
         if given is not None:
             return given
-        name = make_placeholder(self._key, category, value)
+        key = self._key
+        if not isinstance(key, ConversationKey):
+            key = self._key = key()
+        name = make_placeholder(key, category, value)
         if self._values.setdefault(name, value) != value:
             raise RefusedError(
                 Reason.INTERNAL_ERROR,

@@ -1,9 +1,11 @@
 """What was found where, and who wins where two things overlap."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sekisho.redact.categories import MEANINGS, Category
+
+_SEVERAL: Final = 2
 
 
 class Span(NamedTuple):
@@ -20,8 +22,11 @@ def resolve(spans: Iterable[Span]) -> tuple[Span, ...]:
     What overlaps becomes one span, so that nothing found stays uncovered. It is named by its strongest part: a tenant's
     own first, then the longest, then the category of the higher rank.
     """
+    ordered = sorted(spans)
+    if len(ordered) < _SEVERAL:
+        return tuple(ordered)
     chosen: list[Span] = []
-    for span in sorted(spans):
+    for span in ordered:
         if not chosen or chosen[-1].end <= span.start:
             chosen.append(span)
             continue

@@ -126,7 +126,7 @@ def find_attacks(
     return tuple(found[:_MAX_VERDICTS])
 
 
-def _recall(text: Text, fold: Fold, memory: Memory[Found], digest: bytes | None) -> Iterator[Verdict]:
+def _recall(text: Text, fold: Fold, memory: Memory[Found], digest: bytes | None) -> Iterable[Verdict]:
     kind = "tool" if text.role == "tool" else "said"
     name = memory.name(text.value, kind) if digest is None else digest + kind.encode()
     known = memory.get(name)
@@ -134,7 +134,7 @@ def _recall(text: Text, fold: Fold, memory: Memory[Found], digest: bytes | None)
         known = tuple((verdict.rule, verdict.offset) for verdict in _look(text, fold))
         if len(known) <= _MAX_VERDICTS:
             memory.keep(name, known)
-    return (Verdict(rule, text.path, offset) for rule, offset in known)
+    return [Verdict(rule, text.path, offset) for rule, offset in known]
 
 
 def _look(text: Text, fold: Fold) -> Iterator[Verdict]:

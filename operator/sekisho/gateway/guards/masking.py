@@ -11,7 +11,7 @@ from sekisho.classify.rules import EffectiveRules
 from sekisho.errors import Reason, RefusedError
 from sekisho.gateway.dialects.strict import FieldError
 from sekisho.gateway.guards.texts import Text, find_answers, find_opaque, find_texts, replace_texts
-from sekisho.redact.placeholders import derive_key
+from sekisho.redact.placeholders import demand_long, derive_key
 from sekisho.redact.redactor import Redactor
 from sekisho.redact.session import Find, Redaction
 
@@ -121,5 +121,6 @@ def open_redaction(
     Raises:
         RefusedError: `KeyUnsafe`, the master key is too short.
     """
-    key = derive_key(master, tenant=tenant, conversation=name_conversation(body))
-    return redactor.new_session(key, find)
+    demand_long(master)
+    # Most requests hold nothing that needs it.
+    return redactor.new_session(lambda: derive_key(master, tenant=tenant, conversation=name_conversation(body)), find)

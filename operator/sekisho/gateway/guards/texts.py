@@ -37,7 +37,7 @@ _SHORT_TURN: Final = 256
 _REACH: Final = 40
 _PART: Final = re.compile(r"messages\[\d+\]\.content\[\d+\]")
 _OPAQUE: Final = frozenset({"image_url", "input_audio", "file"})
-_TOKENS: Final = frozenset({"prompt", "input"})
+_TOKENS: Final = ("input", "prompt")
 # Documents in strings of documents in strings …
 _MAX_INSIDE: Final = 4
 _MARKS: Final = ("\ue000", "\ue001", "\uf8f0", "\uf8f1")
@@ -111,7 +111,7 @@ def find_opaque(body: Mapping[str, Any]) -> tuple[str, ...]:
         for part_at, part in enumerate(content if isinstance(content, list) else ()):
             if _is_opaque(part):
                 found.append(f"messages[{at}].content[{part_at}]")
-    found += [name for name in sorted(_TOKENS) if _has_tokens(body.get(name))]
+    found += [name for name in _TOKENS if _has_tokens(body.get(name))]
     return tuple(found)
 
 

@@ -213,6 +213,7 @@ def test_signs_that_nobody_sees_are_told_where_they_are_many() -> None:
         assert judge(f"Hello{hidden} world", "tool") == {"hidden-text"}
         assert judge(f"Hello{hidden} world") == {"hidden-text"}
         assert judge(f"Hello{hidden} world", "system") == set()
+        assert judge(f"{OVERRIDE}{hidden}") == {"instruction-override", "hidden-text"}
     england = "\U0001f3f4" + "".join(chr(0xE0000 + ord(sign)) for sign in "gbeng") + "\U000e007f"
     family = "\U0001f468\u200d\U0001f469\u200d\U0001f467\ufe0f"
     assert judge(f"{england} {family} می\u200cخواهم") == set()
