@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -176,3 +177,37 @@ def test_a_restart_with_nothing_changed_writes_nothing(
         second.await_idle()
         time.sleep(2.0)
         assert world.writes(mark) == []
+
+
+def test_a_service_that_rests_runs_while_it_is_asked_for_and_a_look_at_the_time_ends_it(
+    world: World, controller: ControllerProcess
+) -> None:
+    world.apply(service("chat", world.namespace, predictor={"minReplicas": 0, "idleSeconds": 10}))
+    await_condition(world, "chat", "ScaledToZero", "Serving")
+    await_children(world, "chat")
+
+    def replicas() -> int:
+        return int((world.get("deployment", "chat-predictor") or {})["spec"]["replicas"])
+
+    assert replicas() == 0
+    mark = world.mark()
+
+    def wakes() -> bool:
+        """Say that it is asked for, as the gateway does again and again; a slow machine may miss a single time."""
+        demand = {"askedAt": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "by": "test"}
+        patch = json.dumps({"status": {"demand": demand}})
+        world.kubectl("patch", "isvc", "chat", "--subresource=status", "--type=merge", "-p", patch)
+        return _count(world, mark, "deployments.apps") >= 1
+
+    # By the record of what was asked of the server: a slow look would miss the seconds in which it runs.
+    wait_for(wakes, what="it to run")
+    wait_for(lambda: replicas() == 0 and _count(world, mark, "deployments.apps") >= 2, what="it to rest again")
+    await_condition(world, "chat", "ScaledToZero", "Serving")
+    live = world.get("isvc", "chat")
+    assert live is not None
+    assert live["status"]["demand"]["by"] == "test"
+
+
+def _count(world: World, mark: int, resource: str) -> int:
+    asked = [item for item in world.requests(mark) if item.namespace == world.namespace]
+    return sum(item.is_write and item.resource == resource for item in asked)
