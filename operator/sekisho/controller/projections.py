@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from sekisho.api.meta import parse_quantity
 from sekisho.api.names import GPU_MEMORY_LABEL, GPU_RESOURCE, SERVICE_LABEL
+from sekisho.kube.ownership import CREATED, is_created
 from sekisho.placement.snapshot import NodeFacts, PodUsage, Taint
 
 Raw = Mapping[str, Any]
@@ -65,9 +66,12 @@ def project_pod(raw: Raw) -> Raw:
 
 
 def project_object(raw: Raw) -> Raw:
-    """Keep an object but for the bookkeeping of field managers, which is half of its size."""
+    """Keep an object but for the record of field managers, which is half of its size; that we made it stays told."""
     kept = {key: value for key, value in raw.items() if key not in {"metadata", "apiVersion", "kind"}}
-    return {"metadata": _trim(raw["metadata"]), **kept}
+    meta = _trim(raw["metadata"])
+    if is_created(raw):
+        meta["managedFields"] = CREATED
+    return {"metadata": meta, **kept}
 
 
 def project_quiet_object(raw: Raw) -> Raw:
@@ -87,7 +91,7 @@ def project_namespace(raw: Raw) -> Raw:
     }
 
 
-def _trim(meta: Raw) -> Raw:
+def _trim(meta: Raw) -> dict[str, Any]:
     return {key: value for key, value in meta.items() if key not in _NOISE}
 
 

@@ -18,8 +18,9 @@ from sekisho.api.names import (
     SERVICE_LABEL,
 )  # fmt: skip
 from sekisho.errors import Reason, RefusedError
-from sekisho.kube.client import ABSENT, KubeClient, Object
+from sekisho.kube.client import KubeClient, Object
 from sekisho.kube.failures import ApiConflictError
+from sekisho.kube.ownership import count_as_applied, is_created
 from sekisho.kube.resources import resource_of
 
 Manifest = Mapping[str, Any]
@@ -155,7 +156,7 @@ def is_ours(live: Manifest, desired: Manifest) -> bool:
 
 
 async def write(client: KubeClient, desired: Manifest, live: Manifest | None) -> Object:
-    """Apply a stamped manifest over `live`, the object that the watch shows, and over no other.
+    """Create what a stamped manifest asks for, or apply it over `live`, the object that the watch shows, and no other.
 
     Returns:
         The object as the server now holds it; it contains all that was asked for.
@@ -167,7 +168,7 @@ async def write(client: KubeClient, desired: Manifest, live: Manifest | None) ->
     """
     if live is None:
         try:
-            return _observed(desired, await client.apply(_with_meta(desired, resourceVersion=ABSENT)))
+            return _observed(desired, await client.create(desired))
         except ApiConflictError:
             meta = desired["metadata"]
             live = await client.get(resource_of(desired), meta["name"], namespace=meta.get("namespace", ""))
@@ -176,12 +177,27 @@ async def write(client: KubeClient, desired: Manifest, live: Manifest | None) ->
     _refuse_foreign(desired, live)
     if live["metadata"].get("deletionTimestamp"):
         raise ApiConflictError(f"{_name(desired)} is being deleted; it is written again when it is gone")
-    stored = await client.apply(_with_meta(desired, uid=live["metadata"]["uid"]))
+    if is_created(live):
+        await _count_as_applied(client, desired, live)
+    stored = await client.apply({**desired, "metadata": {**desired["metadata"], "uid": live["metadata"]["uid"]}})
     if find_difference(desired, stored) and (lists := _overgrown(desired, stored)):
         stored = await client.patch(
             resource_of(desired), desired["metadata"]["name"], lists, namespace=desired["metadata"].get("namespace", "")
         )
     return _observed(desired, stored)
+
+
+async def _count_as_applied(client: KubeClient, desired: Manifest, live: Manifest) -> None:
+    """Let the apply that follows take back what the manifest no longer asks for."""
+    resource, meta = resource_of(desired), desired["metadata"]
+    fresh = await client.get(resource, meta["name"], namespace=meta.get("namespace", ""))
+    if fresh is None or fresh["metadata"]["uid"] != live["metadata"]["uid"]:
+        raise ApiConflictError(f"{_name(desired)} is not the object any more that was shown; it is looked at again")
+    if is_created(fresh):
+        rewritten = {"managedFields": count_as_applied(fresh["metadata"]["managedFields"])}
+        same = {"resourceVersion": fresh["metadata"]["resourceVersion"]}  # refused where it was written since
+        change = [{"op": "replace", "path": f"/metadata/{k}", "value": v} for k, v in {**rewritten, **same}.items()]
+        await client.patch(resource, meta["name"], change, namespace=meta.get("namespace", ""), kind="json")
 
 
 def _refuse_foreign(desired: Manifest, live: Manifest) -> None:
@@ -195,10 +211,6 @@ def _refuse_foreign(desired: Manifest, live: Manifest) -> None:
         Reason.NOT_OURS,
         f"{_name(desired)} exists and {whose}; it is left as it is: rename or delete it, or rename this service",
     )
-
-
-def _with_meta(manifest: Manifest, **fields: str) -> Object:
-    return {**manifest, "metadata": {**manifest["metadata"], **fields}}
 
 
 def _overgrown(desired: Manifest, stored: Manifest) -> Object:

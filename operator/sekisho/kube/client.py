@@ -308,7 +308,8 @@ class KubeClient:
         resource = resource_of(manifest)
         path = resource.path(manifest.get("metadata", {}).get("namespace", ""))
         body = json.dumps(manifest, separators=(",", ":")).encode()
-        return await self._send(_Call("create", "POST", resource, path, {"fieldManager": FIELD_MANAGER}, body))
+        params = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Ignore"}
+        return await self._send(_Call("create", "POST", resource, path, params, body))
 
     async def replace(self, manifest: Mapping[str, Any]) -> Object:
         """Replace an object; with `metadata.resourceVersion` only while it still has that version."""

@@ -40,6 +40,12 @@ class FaultyClient(KubeClient):
         self._end()
         return stored
 
+    async def patch(self, resource: Resource, name: str, body: Any, **where: Any) -> Object:
+        self._begin()
+        stored = await super().patch(resource, name, body, **where)
+        self._end()
+        return stored
+
     async def delete(self, resource: Resource, name: str, *, namespace: str = "", uid: str) -> bool:
         self._begin()
         done = await super().delete(resource, name, namespace=namespace, uid=uid)

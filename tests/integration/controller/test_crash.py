@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.integration.controller.conftest import World, service
-from tests.integration.controller.process import ControllerProcess
+from tests.integration.controller.process import ControllerProcess, wait_for
 from tests.integration.controller.test_reconcile import ALL_CHILDREN, await_children, await_condition
 
 FAULTY = "tests.integration.controller.faulty"
@@ -93,3 +93,19 @@ def test_a_kill_during_the_pruning_ends_in_the_same_state_as_none(
         world.kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
         world.await_end("chat")
         controller.await_idle()
+
+
+def test_a_kill_between_the_requests_of_a_change_leaves_it_to_the_successor(
+    world: World, new_controller: Callable[..., ControllerProcess]
+) -> None:
+    def tolerates() -> bool:
+        spec = world.children("chat")["Deployment"]["spec"]["template"]["spec"]
+        return "reserved" in {item.get("key") for item in spec.get("tolerations", ())}
+
+    world.apply(service("chat", world.namespace))
+    finish(world, new_controller)
+    world.apply(service("chat", world.namespace, predictor={"tolerations": [{"key": "reserved"}]}))
+    kill_at(world, new_controller, 1, "after")
+    assert not tolerates()
+    with new_controller():
+        wait_for(tolerates, what="the change")

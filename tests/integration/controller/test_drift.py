@@ -72,6 +72,17 @@ def test_removed_labels_are_put_back(settled: World, kind: str) -> None:
     await_repair(settled, kind, before)
 
 
+def test_a_label_that_is_put_back_leaves_the_pods_as_they_are(settled: World) -> None:
+    def generation() -> int:
+        found: int = (settled.get("deployment", "chat-predictor") or {})["metadata"]["generation"]
+        return found
+
+    before, known = facts(settled.get("deployment", "chat-predictor")), generation()
+    settled.kubectl("patch", "deployment", "chat-predictor", "--type=merge", "-p", json.dumps(UNLABEL))
+    await_repair(settled, "deployment", before)
+    assert generation() == known
+
+
 @pytest.mark.parametrize("kind", EDITS)
 def test_a_removed_owner_is_put_back(settled: World, kind: str) -> None:
     before = facts(settled.get(kind, "chat-predictor"))

@@ -106,6 +106,25 @@ def test_a_refused_class_prunes_what_ran(world: World, controller: ControllerPro
     wait_for(lambda: "Deployment" not in world.children("chat"), what="the Deployment's end")
 
 
+def test_what_a_service_no_longer_asks_for_is_taken_back(world: World, controller: ControllerProcess) -> None:
+    def keys() -> set[str]:
+        spec = (world.get("deployment", "chat-predictor") or {})["spec"]["template"]["spec"]
+        return {item.get("key", "") for item in spec.get("tolerations", ())}
+
+    def managers() -> list[str]:
+        text = world.kubectl("get", "deployment", "chat-predictor", "-o", "json", "--show-managed-fields")
+        record = json.loads(text)["metadata"]["managedFields"]
+        return [item["operation"] for item in record if item["manager"] == "sekisho"]
+
+    tolerations = [{"key": "reserved", "operator": "Exists"}]
+    world.apply(service("chat", world.namespace, predictor={"tolerations": tolerations}))
+    await_children(world, "chat")
+    assert "reserved" in keys()
+    world.apply(service("chat", world.namespace))
+    wait_for(lambda: "reserved" not in keys(), what="the end of a toleration")
+    assert managers() == ["Apply"]
+
+
 def test_a_label_on_the_namespace_raises_the_class_of_its_services(world: World, controller: ControllerProcess) -> None:
     world.apply(service("chat", world.namespace))
     await_children(world, "chat")
