@@ -12,6 +12,7 @@ from sekisho.controller.cluster import Cluster
 from sekisho.controller.gather import Gatherer, model_name_of
 from sekisho.controller.publishing import Publisher, tell_failure
 from sekisho.controller.reading import Reader
+from sekisho.controller.sharing import SharedReads
 from sekisho.controller.store import Change, Raw
 from sekisho.errors import RefusedError, SekishoError
 from sekisho.kube.apply import find_difference, write
@@ -92,6 +93,7 @@ class ServiceLoop:
         self._publisher = publisher
         self._reader = reader
         self._settle_seconds = settle_seconds
+        self._shared = SharedReads(client, self._take_in)
         self._read_at: dict[tuple[str, str], float] = {}
         self._verified: dict[tuple[str, str, str], tuple[str, str]] = {}
         self._settling: set[tuple[str, str]] = set()
@@ -232,17 +234,23 @@ class ServiceLoop:
         return store.get(name)
 
     async def _learn_class(self, obj: ServiceObject) -> bool:
-        """Read anew the namespace and the Model of a service; False where one is gone, which the watch will tell."""
+        """Have namespace and Model of a service read anew; False where one is gone, which the watch will tell.
+
+        Of a read that other services caused it is enough that it began after this one was shown: what raised the class
+        before the service was written is seen.
+        """
         model = model_name_of(obj.spec)
+        since = self._cluster.stores[INFERENCE_SERVICES].taken_at((obj.namespace, obj.name))
         wanted = [(NAMESPACES, "", obj.namespace), *([(MODELS, obj.namespace, model)] if model else [])]
         for resource, namespace, name in wanted:
-            fresh = await self._client.get(resource, name, namespace=namespace)
-            if fresh is None:
+            if not await self._shared.learn(resource, name, namespace=namespace, since=since):
                 return False
-            change = self._cluster.note(self._cluster.stores[resource].put(fresh))
-            if change is not None:
-                self._route(change)
         return True
+
+    def _take_in(self, resource: Resource, fresh: Raw) -> None:
+        change = self._cluster.note(self._cluster.stores[resource].put(fresh))
+        if change is not None:
+            self._route(change)
 
     def _is_fresh(self, name: tuple[str, str]) -> bool:
         shown_at = self._cluster.stores[INFERENCE_SERVICES].shown_at

@@ -53,6 +53,7 @@ class Store:
         self._project = project
         self._facts = facts
         self._items: dict[Name, Raw] = {}
+        self._taken_at: dict[Name, float] = {}
         self._gone: dict[Name, int] = {}
 
     def __len__(self) -> int:
@@ -64,6 +65,10 @@ class Store:
     def get(self, name: Name) -> Raw | None:
         """Return what is kept of one object."""
         return self._items.get(name)
+
+    def taken_at(self, name: Name) -> float:
+        """Return when the version that is kept of an object came, by the monotonic clock; now where nothing is kept."""
+        return self._taken_at.get(name, time.monotonic())
 
     def names(self) -> list[Name]:
         """Return the names of all objects."""
@@ -84,6 +89,7 @@ class Store:
         if version <= self._gone.get(name, -1):
             return None
         new = self._items[name] = self._project(raw)
+        self._taken_at[name] = time.monotonic()
         if old is not None and self._facts(old) == self._facts(new):
             return None
         return Change(self.resource, name, old, new)
@@ -95,7 +101,7 @@ class Store:
         if old is None or version < version_of(old):
             return None
         self._remember_gone(name, version)
-        del self._items[name]
+        del self._items[name], self._taken_at[name]
         return Change(self.resource, name, old, None)
 
     def reconcile_names(self, listed: Mapping[Name, int], *, at_version: int) -> tuple[list[Change], list[Name]]:
@@ -106,6 +112,8 @@ class Store:
         """
         gone = [name for name, item in self._items.items() if name not in listed and version_of(item) <= at_version]
         changes = [Change(self.resource, name, self._items.pop(name), None) for name in gone]
+        for name in gone:
+            del self._taken_at[name]
         missed = [
             name
             for name, version in listed.items()

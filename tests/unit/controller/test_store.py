@@ -1,5 +1,6 @@
 """What the stores keep, and what counts as news."""
 
+import time
 from typing import Any
 
 import pytest
@@ -217,3 +218,21 @@ def test_a_new_time_of_a_proof_is_no_news_and_still_reaches_the_world(cluster: C
     assert seen["status"]["conditions"][0]["lastProbeTime"] == "2026-01-01T00:05:00Z"
     assert show(cluster, PODS, "DELETED", proven(3, "2026-01-01T00:05:00Z")) is not None
     assert cluster.pods_of("a", "review") == ()
+
+
+def test_when_a_version_came_is_remembered_as_long_as_it_is_kept(cluster: Cluster) -> None:
+    store, name = cluster.stores[DEPLOYMENTS], ("a", "d")
+    before = time.monotonic()
+    show(cluster, DEPLOYMENTS, "ADDED", obj("d", 2))
+    taken_at = store.taken_at(name)
+    assert before <= taken_at <= time.monotonic()
+    show(cluster, DEPLOYMENTS, "MODIFIED", obj("d", 1))
+    assert store.taken_at(name) == taken_at
+    show(cluster, DEPLOYMENTS, "MODIFIED", obj("d", 3))
+    assert store.taken_at(name) >= taken_at
+    show(cluster, DEPLOYMENTS, "DELETED", obj("d", 4))
+    gone_at = time.monotonic()
+    assert store.taken_at(name) >= gone_at
+    show(cluster, DEPLOYMENTS, "ADDED", obj("d", 5))
+    store.reconcile_names({}, at_version=9)
+    assert store.taken_at(name) >= gone_at
