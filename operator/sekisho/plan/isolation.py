@@ -100,7 +100,8 @@ def _explain_absence(outcome: Outcome) -> Aspect:
             f"Service {names.DEPOT_SERVICE} in namespace {settings.system_namespace} has no address, or "
             "its certificate is not issued yet; pods start once both are there",
         )
-    if outcome.pods:
+    # Said of pods that are only asked for as of those that start: a moment later there would be another message.
+    if outcome.pods or (outcome.deployment is not None and outcome.replicas):
         return is_unknown(
             KIND, Reason.ISOLATION_PENDING, "the NetworkPolicy is there; pods start and prove isolation first"
         )

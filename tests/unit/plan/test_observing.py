@@ -109,14 +109,25 @@ def test_isolation_that_fails_or_vanishes_ends_readiness_with_the_reason(
             starting_pod(initContainerStatuses=[state("fence", state=ended(0)), waiting("agent", "PodInitializing")]),
             "pods start and prove isolation first",
         ),
-        (build_pod(metadata={"deletionTimestamp": "x"}), "no pod runs that could prove more"),
-        (build_pod(phase="Succeeded"), "no pod runs that could prove more"),
+        (build_pod(metadata={"deletionTimestamp": "x"}), "pods start and prove isolation first"),
+        (build_pod(phase="Succeeded"), "pods start and prove isolation first"),
     ],
 )
 def test_isolation_is_not_claimed_before_a_pod_has_proven_it(pod: dict[str, Any], fact: str) -> None:
     isolated = condition(look(pod), "Isolated")
     assert (isolated["status"], isolated["reason"]) == ("Unknown", Reason.ISOLATION_PENDING)
     assert fact in isolated["message"]
+
+
+def test_a_pod_that_is_made_as_was_asked_for_is_no_news() -> None:
+    asked, made = look(), look(starting_pod())
+    assert "pods start and prove isolation first" in condition(asked, "Isolated")["message"]
+    assert made.status == asked.status
+
+
+def test_where_no_pod_is_asked_for_none_is_promised() -> None:
+    service = build_service(predictor={"minReplicas": 0, "maxReplicas": 0})
+    assert "no pod runs that could prove more" in condition(look(service=service), "Isolated")["message"]
 
 
 def test_a_policy_that_is_gone_or_changed_ends_isolation_of_running_pods() -> None:
