@@ -27,15 +27,13 @@ _log = logging.getLogger(__name__)
 
 def observe(meter: Meter) -> Observer:
     """Return what counts the requests to the API server."""
-    requests = meter.create_counter(telemetry.API_REQUESTS, description="Requests to the API server.")
+    requests = telemetry.Counts(
+        meter, telemetry.API_REQUESTS, telemetry.KEY_VERB, telemetry.KEY_KIND, telemetry.KEY_STATUS,
+        description="Requests to the API server.",
+    )  # fmt: skip
 
     def count(verb: str, resource: Resource, status: int, _: float) -> None:
-        told: dict[str, str | int] = {
-            telemetry.KEY_VERB: verb,
-            telemetry.KEY_KIND: resource.kind,
-            telemetry.KEY_STATUS: status,
-        }
-        requests.add(1, told)
+        requests.add(1, verb, resource.kind, str(status))
 
     return count
 

@@ -17,7 +17,10 @@ class Measures:
     """Counts reconciles and shows the state of queue and watches."""
 
     def __init__(self, meter: Meter, queue: KeyQueue[Key], cluster: Cluster, health: Health) -> None:
-        self._reconciles = meter.create_counter(telemetry.RECONCILES, description="Reconciles by kind and outcome.")
+        self._reconciles = telemetry.Counts(
+            meter, telemetry.RECONCILES, telemetry.KEY_KIND, telemetry.KEY_OUTCOME,
+            description="Reconciles by kind and outcome.",
+        )  # fmt: skip
         self._seconds = meter.create_histogram(
             telemetry.RECONCILE_SECONDS,
             description="Duration of reconciles.",
@@ -47,7 +50,7 @@ class Measures:
     def count(self, key: Key, outcome: str, seconds: float) -> None:
         """Count one reconcile."""
         kind = key[0].kind
-        self._reconciles.add(1, {telemetry.KEY_KIND: kind, telemetry.KEY_OUTCOME: outcome})
+        self._reconciles.add(1, kind, outcome)
         if outcome == "ok":
             self._seconds.record(seconds, {telemetry.KEY_KIND: kind})
 
