@@ -130,6 +130,7 @@ class Gateway:
             holding=holding,
         )
         measures.show(admission, facts, record)
+        measures.show_held(lambda: holding.count)
         wire = WireLimits(
             settings.max_body,
             settings.max_connections,

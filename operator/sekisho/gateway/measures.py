@@ -1,6 +1,6 @@
 """What the gateway measures of itself; never whose request it was, nor what stood in it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
@@ -63,6 +63,14 @@ class Measures:
         self._meter.create_observable_gauge(telemetry.GATEWAY_RECORD_LAG, callbacks=[lag])
         self._meter.create_observable_gauge(telemetry.GATEWAY_IN_FLIGHT, callbacks=[in_flight])
         self._meter.create_observable_gauge(telemetry.GATEWAY_FACTS_AGE, callbacks=[age])
+
+    def show_held(self, count: Callable[[], int]) -> None:
+        """Show how many requests wait for a model that wakes."""
+
+        def held(_: CallbackOptions) -> Iterable[Observation]:
+            yield Observation(count())
+
+        self._meter.create_observable_gauge(telemetry.GATEWAY_HELD, callbacks=[held])
 
     def refused(self, reason: Reason) -> None:
         """Count a refusal."""

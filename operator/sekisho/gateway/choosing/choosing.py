@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from sekisho.classify.lattice import DataClass
@@ -39,6 +39,7 @@ from sekisho.gateway.facts import Facts
 
 _MAX_RECORDED: Final = 32
 _LOOK_SECONDS: Final = 0.1
+_SOME_ADDRESS: Final = "192.0.2.1"
 # What a pod that has just started does not have yet, and will.
 _COMING: Final = frozenset({Rule.ISOLATION, Rule.READINESS})
 
@@ -183,7 +184,7 @@ class Choosing:
             told = describe_exclusions(excluded) if excluded or amiss is None else amiss
             refusal = not_ready(service, f"{service.waits} ({told})" if service.waits else told)
             raise NobodyError(
-                refusal, service, is_coming=any(map(_is_coming, excluded)),
+                refusal, service, is_coming=any(_is_coming(item, demand, now) for item in excluded),
                 is_gone=amiss is None and all(item.replica.ended for item in excluded),
             )  # fmt: skip
         order = self._order(service, eligible, body) if len(eligible) > 1 else eligible
@@ -302,13 +303,19 @@ class Choosing:
         return Now(self._clock(), self._proof_seconds, proofs, shunned)
 
 
-def _is_coming(excluded: Excluded) -> bool:
+def _is_coming(excluded: Excluded, demand: Demand, now: Now) -> bool:
     replica = excluded.replica
+    if excluded.rule is Rule.SERVICE and replica.uid and not replica.address:
+        # It gets one soon after its node; what else it lacks counts already.
+        placed = find_exclusion(replace(replica, address=_SOME_ADDRESS), demand, now)
+        return placed is None or _is_coming(placed, demand, now)
     # A broker that has not spoken yet will; one that has said no will not change its word by itself.
     unasked = (excluded.rule is Rule.ATTESTATION and replica.attested is None) or (
         excluded.rule is Rule.KEY and replica.released is None
     )
-    return not replica.ended and (unasked or excluded.rule in _COMING)
+    # The scheduler has not said yet on which node it will be; affinity asks for one that has proven itself.
+    unscheduled = excluded.rule is Rule.TRUST and not replica.node
+    return not replica.ended and (unasked or unscheduled or excluded.rule in _COMING)
 
 
 def _moves(service: ServiceFacts, was: str) -> SekishoError:

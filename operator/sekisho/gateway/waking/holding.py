@@ -102,7 +102,7 @@ class Holding:
     def _enter(self, held: Held[T]) -> Iterator[None]:
         limits = self.limits
         if self.count >= limits.requests or self._bytes + held.size > limits.body_bytes:
-            raise _not_yet(held.nobody, f"It is being woken, and {self.count} requests wait already")
+            raise _not_yet(held.nobody, f"It is being woken, and no more may be held: {self.count} wait already")
         self.count += 1
         self._bytes += held.size
         try:

@@ -65,11 +65,12 @@ class Cluster:
 
     def put_pod(self, number: int, **how: Any) -> None:
         conditions = {"sekisho.dev/isolated": GOOD} | how.pop("conditions", {})
-        name, address = f"chat-{number}", f"10.0.0.{number}"
-        self.put(
-            self.facts._pods,
-            build_pod(self.service, name, address=address, port=8080, conditions=conditions, **how),
-        )
+        name, address = f"chat-{number}", how.pop("address", f"10.0.0.{number}")
+        node, phase = how.pop("node", None), how.pop("phase", None)
+        pod = build_pod(self.service, name, address=address, port=8080, conditions=conditions, **how)
+        pod["spec"] |= {} if node is None else {"nodeName": node}
+        pod["status"] |= {} if phase is None else {"phase": phase}
+        self.put(self.facts._pods, pod)
 
     def drop_pod(self, number: int) -> None:
         meta = {"name": f"chat-{number}", "namespace": "legal"}

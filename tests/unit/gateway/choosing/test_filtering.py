@@ -17,6 +17,7 @@ from sekisho.gateway.choosing.filtering import (
     describe_exclusions,
     filter_replicas,
     find_exclusion,
+    find_misplacement,
     find_trust_age,
 )
 from sekisho.gateway.choosing.replicas import Held, Replica
@@ -238,3 +239,23 @@ def test_whoever_is_eligible_may_answer_and_everybody_else_has_a_reason(
     assert len(eligible) + len(excluded) == len(replicas)
     assert bool(eligible) == any(map(allowed, replicas))
     assert all(item.rule is Rule.HEALTH or not allowed(item.replica) for item in excluded)
+
+
+@pytest.mark.parametrize(
+    ("demand", "detail"),
+    [
+        (build_demand("secret"), None),
+        (build_demand(site=""), "the site of the service is not known"),
+        (
+            build_demand("secret", place=Place("OwnCloud", "JP")),
+            "class secret does not allow tier OwnCloud of site tokyo",
+        ),
+        (
+            build_demand("secret", place=Place("Closed", "US")),
+            "class secret does not allow jurisdiction US of site tokyo",
+        ),
+        (build_demand(place=Place()), "class internal does not allow tier (not known) of site tokyo"),
+    ],
+)
+def test_a_site_says_whether_any_pod_there_could_answer(demand: Demand, detail: str | None) -> None:
+    assert find_misplacement(demand) == detail

@@ -9,9 +9,11 @@ import pytest
 from sekisho.errors import Reason, SekishoError
 from sekisho.gateway.choosing.choosing import Choice, HoldLimits
 from sekisho.gateway.decide import RequestClass
-from tests.unit.gateway.choosing.test_failing import BAD, GOOD, Cluster, drop_service, go_deaf, move_service
+from tests.unit.gateway.choosing.test_failing import BAD, GOOD, POLICY, Cluster, drop_service, go_deaf, move_service
 
 LONG = HoldLimits(seconds=300.0, requests=2)
+TRUSTING = {"tiers": ["Closed"], "trust": {"anyOf": ["tdx"], "maxAgeSeconds": 600}}
+PROVEN = {**POLICY, "levels": [POLICY["levels"][0], {"name": "secret", "rules": TRUSTING}]}
 
 
 def begin(cluster: Cluster) -> "asyncio.Task[Choice]":
@@ -68,6 +70,22 @@ LEASE = {"status": "False", "message": "refused"}
 async def test_for_a_pod_that_may_not_answer_nobody_waits(how: dict[str, Any]) -> None:
     cluster = Cluster(hold=LONG)
     cluster.put_pod(1, **how)
+    assert (await refusal_of(begin(cluster))).reason is Reason.MODEL_NOT_READY
+
+
+async def test_a_request_waits_for_a_pod_that_has_neither_node_nor_address_yet() -> None:
+    cluster = Cluster(hold=LONG, policy=PROVEN)
+    cluster.put_pod(1, conditions={"Ready": BAD, "sekisho.dev/isolated": None}, address="", node="")
+    task = begin(cluster)
+    await asyncio.sleep(0)
+    assert not task.done()
+    cluster.put_pod(1, labels={"sekisho.dev/site": "osaka"}, address="", node="")
+    assert (await refusal_of(task)).reason is Reason.MODEL_NOT_READY
+
+
+async def test_a_pod_that_ends_before_it_has_an_address_is_not_waited_for() -> None:
+    cluster = Cluster(hold=LONG)
+    cluster.put_pod(1, address="", phase="Failed")
     assert (await refusal_of(begin(cluster))).reason is Reason.MODEL_NOT_READY
 
 

@@ -152,7 +152,8 @@ async def test_only_so_many_are_held_and_whoever_comes_then_is_refused_at_once(t
         await house.settle(lambda: house.api.applied, what="the first to be held")
         answer = await house.chat()
         assert (answer.status, answer.code) == (503, "model_not_ready")
-        assert "It is being woken, and 1 requests wait already; ask again shortly" in answer.message
+        assert "It is being woken, and no more may be held: 1 wait already; ask again shortly" in answer.message
+        assert "sekisho_gateway_held 1" in house.metrics()
         stand_up(house)
         assert (await held).status == 200
 
@@ -161,7 +162,7 @@ async def test_bodies_that_are_held_take_only_so_much_memory(tmp_path: Path) -> 
     async with resting_house(tmp_path, wake_seconds=300, max_buffered=4096) as house:
         answer = await house.chat(build_chat(messages=[{"role": "user", "content": "x" * 2000}]))
         assert (answer.status, answer.code) == (503, "model_not_ready")
-        assert "0 requests wait already" in answer.message
+        assert "0 wait already" in answer.message
 
 
 async def test_held_requests_count_as_the_callers(tmp_path: Path) -> None:
