@@ -29,6 +29,7 @@ from sekisho.gateway.guards.attack_rules import (
     TRUSTED,
 )
 from sekisho.gateway.guards.attack_triggers import CARRIED, MAYBE, MAYBE_OF_TOOL, SURELY, SURELY_OF_TOOL
+from sekisho.gateway.guards.disguises import DISGUISED, SAYABLE, is_mentioned, read_disguised
 from sekisho.gateway.guards.memory import Memory
 from sekisho.gateway.guards.quoting import find_quoted
 from sekisho.gateway.guards.texts import Text
@@ -39,6 +40,8 @@ from sekisho.redact.linear import Linear
 _MAX_ENCODED: Final = 8
 _MAX_ENCODED_LENGTH: Final = 8192
 _MAX_VERDICTS: Final = 16
+# Of an order that is only spoken of, so many are passed over.
+_MAX_MENTIONS: Final = 8
 _ESCAPED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
@@ -79,6 +82,7 @@ _ENCODED: Final = Linear(
     any_case=True,
 )
 # Most texts hold nothing that any rule looks for, and one pass over their bytes tells.
+_DISGUISED: Final = Linear(DISGUISED, any_case=True)
 _MAYBE: Final = Linear(MAYBE, any_case=True), Linear(MAYBE_OF_TOOL, any_case=True)
 _SURELY: Final = Linear(SURELY, any_case=True), Linear(SURELY_OF_TOOL, any_case=True)
 _CARRIED: Final = Linear(CARRIED, any_case=True)
@@ -149,6 +153,8 @@ def _look(text: Text, fold: Fold) -> Iterator[Verdict]:
                 yield from (Verdict(f"encoded-{rule}", text.path, offset) for rule, _ in found)
     elif hidden is not None:
         yield Verdict(HIDDEN_RULE, text.path, hidden)
+    if _DISGUISED.stands_in(folded.data):
+        yield from (Verdict(f"disguised-{rule}", text.path, 0) for rule in sorted(_undisguise(folded.text)))
 
 
 def _is_suspect(data: bytes, *, tool: bool) -> bool:
@@ -185,11 +191,22 @@ def _set_close(text: str) -> str:
     return " ".join(text.split())
 
 
+def _undisguise(folded: str) -> set[str]:
+    """Return the rules that find something in a text as it reads without its disguise."""
+    spelt = _set_close(folded[:_MAX_ENCODED_LENGTH])
+    return {rule for form in read_disguised(spelt) for rule, _ in _match(form)}
+
+
 def _match(text: str) -> Iterator[tuple[str, int]]:
-    if _ANY.search(text):
-        for rule, compiled in _COMPILED.items():
-            if match := compiled.search(text):
+    if not _ANY.search(text):
+        return
+    for rule, compiled in _COMPILED.items():
+        for count, match in enumerate(compiled.finditer(text)):
+            if rule not in SAYABLE or not is_mentioned(text, *match.span()):
                 yield rule, match.start()
+                break
+            if count >= _MAX_MENTIONS:
+                break
 
 
 def _match_quoted(text: str, *, ends: bool) -> Iterator[tuple[str, int]]:
@@ -239,7 +256,11 @@ def _decode(text: str) -> Iterator[tuple[int, str]]:
         for count, match in enumerate(pattern.finditer(text)):
             if count >= _MAX_ENCODED:
                 break
-            yield match.start(), decode(match[0][:_MAX_ENCODED_LENGTH])
+            inner = decode(match[0][:_MAX_ENCODED_LENGTH])
+            yield match.start(), inner
+            # Encoded twice.
+            if decode is _from_base64 and (again := _BASE64.fullmatch(inner.strip())):
+                yield match.start(), _from_base64(again[0])
 
 
 def _from_base64(text: str) -> str:
