@@ -223,7 +223,7 @@ def build_settings(folder: Path, **changed: Any) -> Settings:
         record_dir=folder / "record",
         pod_name="gateway-0",
         drain_delay_seconds=0,
-        drain_seconds=2,
+        drain_seconds=changed.pop("drain_seconds", 2),
         **changed,
     )
 

@@ -68,7 +68,9 @@ class _Using:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # A long stream is a use at its end too.
         self._use.count -= 1
+        self._use.used = True
 
 
 class Asking:
@@ -153,14 +155,17 @@ class Asking:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await self._client.apply(manifest, subresource="status", manager=GATEWAY_FIELD_MANAGER)
         except TimeoutError:
-            use.used, use.failure = True, UnavailableError(Reason.API_UNAVAILABLE, "the API server did not answer")
+            use.failure = UnavailableError(Reason.API_UNAVAILABLE, "the API server did not answer")
             _log.warning("that a service is asked for could not be told in time", extra=told)
         except SekishoError as error:
-            use.used, use.failure = True, error
+            use.failure = error
             _log.warning("that a service is asked for could not be told", extra={**told, "detail": error.message})
         else:
             use.failure = None
             _log.info("a service is asked for", extra=told)
+            return
+        # Whoever still needs it has it tried again; for nobody it is not tried for ever.
+        use.used = use.count > 0
 
 
 def _key_of(service: ServiceFacts) -> _Key:

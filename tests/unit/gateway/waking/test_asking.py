@@ -163,14 +163,39 @@ async def test_what_cannot_be_told_is_tried_again_and_only_a_refusal_is_one(
         assert rig.asking.find_failure(service) is None
 
 
+async def test_what_nobody_needs_any_more_is_not_tried_for_ever(rig: Rig) -> None:
+    service = rig.show()
+    rig.api.refuses = 403
+    with rig.asking.using(service):
+        pass
+    ((key, use),) = rig.asking._uses.items()
+    await rig.asking._tell(key, use)
+    use.tried_at -= 10
+    assert not rig.asking._is_due(key, use)
+
+
+async def test_the_end_of_a_long_use_counts_too(rig: Rig) -> None:
+    service = rig.show()
+    with rig.asking.using(service):
+        ((key, use),) = rig.asking._uses.items()
+        await rig.asking._tell(key, use)
+    assert not rig.asking._is_due(key, use)
+    use.tried_at -= 61
+    assert rig.asking._is_due(key, use)
+
+
 async def test_an_api_server_that_does_not_answer_is_not_waited_for_for_ever(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.0)
-    with rig.asking.using(rig.show()):
+    service = rig.show()
+    with rig.asking.using(service):
         ((key, use),) = rig.asking._uses.items()
         await rig.asking._tell(key, use)
-    assert use.used
+        assert use.used
+        assert use.failure is not None
+        assert use.failure.message == "the API server did not answer"
+        assert rig.asking.find_failure(service) is None
     assert rig.api.applied == []
 
 

@@ -239,7 +239,7 @@ async def test_a_gateway_that_may_not_tell_says_so_at_once(tmp_path: Path) -> No
 
 
 async def test_a_gateway_that_ends_lets_go_of_what_it_holds(tmp_path: Path) -> None:
-    async with resting_house(tmp_path, wake_seconds=300) as house:
+    async with resting_house(tmp_path, wake_seconds=300, drain_seconds=60) as house:
         held = asyncio.create_task(house.chat())
         await house.settle(lambda: house.api.applied, what="the request to be held")
         await house.gateway.__aexit__(None, None, None)
