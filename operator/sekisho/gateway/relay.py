@@ -170,7 +170,7 @@ class _Stream:
         self._idle_seconds = idle_seconds
         self.failure: Exception | None = None
         self._usual: Shortcut | None = None
-        self._starts: dict[int, bytes | None] = {}
+        self._starts: dict[int, bytes] = {}
         self._end = b""
 
     def tell(self, chunk: bytes) -> bytes:
@@ -191,39 +191,42 @@ class _Stream:
             return False
         return goes_on
 
-    def catch(self, data: bytes) -> bool | None:
-        """Tell the caller the usual event where it came as one chunk; None: it is something else, see `Inbox.pump`."""
-        way = self._way
+    def catch(self, data: bytes) -> tuple[bytes, bool]:
+        """Tell the caller the usual events that came as whole chunks; return what follows them, see `Inbox.pump`."""
+        way, framer = self._way, self._framer
         usual = way.answerer.usual if way.answerer is not None else None
-        if usual is None or not self._framer.is_between:
-            return None
-        size = len(data)
-        if usual is not self._usual or size not in self._starts:
-            self._learn(usual, size)
-        start = self._starts[size]
-        if start is None or not data.startswith(start) or not data.endswith(self._end):
-            return None
+        if usual is None or not framer.is_between:
+            return data, True
+        if usual is not self._usual:
+            self._usual, self._starts, self._end = usual, {}, usual.after + b"\r\n"
+        at, told, goes_on, end = 0, b"", True, self._end
         try:
-            told = usual.tell(data[len(start) : size - len(self._end)])
-            if told is None:
-                return None
-            self._framer.pass_by(size)
-            goes_on = True
+            while (found := data.find(end, at)) >= 0:
+                size = found + len(end) - at
+                start = self._starts.get(size) or self._learn(usual, size)
+                said = usual.tell(data[at + len(start) : found]) if start and data.startswith(start, at) else None
+                if said is None:
+                    break
+                framer.pass_by(size)
+                told, at = told + said, found + len(end)
             if told:
                 goes_on = way.sink.push(told)
                 way.outcome.sent_bytes += len(told)
-            self._patience.begin(self._idle_seconds)
+            if at:
+                self._patience.begin(self._idle_seconds)
         except Exception as error:  # noqa: BLE001 - whoever waits for the stream raises it
             self.failure = error
-            return False
-        return goes_on
+            return b"", False
+        return data[at:], goes_on
 
-    def _learn(self, usual: Shortcut, size: int) -> None:
-        """Note what a chunk of this size has around the text of a usual event; one size tells one beginning."""
-        if usual is not self._usual or len(self._starts) >= _MOST_SIZES:
-            self._usual, self._starts, self._end = usual, {}, usual.after + b"\r\n"
+    def _learn(self, usual: Shortcut, size: int) -> bytes:
+        """Return what a chunk of this size has before the text of a usual event; nothing where none has that size."""
         line = begin_chunk(size)
-        self._starts[size] = None if line is None else line + usual.before
+        if line is None:
+            return b""
+        if len(self._starts) < _MOST_SIZES:
+            self._starts[size] = line + usual.before
+        return line + usual.before
 
 
 class HttpRelay:

@@ -14,6 +14,7 @@ _SPLIT: Final = re.compile(rb"\r?\n\r?\n|\r\r")
 _STRAY: Final = re.compile(rb"(?:\A|[\r\n])(?!data:|:|[\r\n]|\Z)")
 _DONE: Final = b"[DONE]"
 _TAIL: Final = 8192
+_MOST_LATE: Final = 4 * _TAIL
 
 
 class EventFramer:
@@ -28,7 +29,9 @@ class EventFramer:
         self._limit = max_event_bytes
         self._most = self._left = max_bytes
         self._held = b""
-        self._last = b""
+        # The last of what passed, and its length: at least as much of it as is remembered.
+        self._late: list[bytes] = []
+        self._late_bytes = 0
         self.events = 0
 
     @property
@@ -69,7 +72,11 @@ class EventFramer:
                 Reason.UPSTREAM_FAILED, "the engine sent an event of a type that is not known; the answer ends"
             )
         self.events += whole.count(b"\n\n") or len(_SPLIT.findall(whole))
-        self._last = (self._last + whole)[-_TAIL:] if len(whole) < _TAIL else whole[-_TAIL:]
+        self._late.append(whole)
+        self._late_bytes += len(whole)
+        if self._late_bytes > _MOST_LATE:
+            self._late = [self._last()]
+            self._late_bytes = len(self._late[0])
         return whole
 
     def _spend(self, size: int) -> None:
@@ -82,11 +89,14 @@ class EventFramer:
     @property
     def is_complete(self) -> bool:
         """Whether the stream ended as the dialect ends streams, with nothing half said."""
-        return not self._held.strip() and _DONE in self._last[-64:]
+        return not self._held.strip() and _DONE in self._last()[-64:]
 
     def last_events(self) -> list[bytes]:
         """Return the last events, newest first, as far as they are remembered."""
-        return [event.strip() for event in reversed(_SPLIT.split(self._last)) if event.strip()]
+        return [event.strip() for event in reversed(split_events(self._last())) if event.strip()]
+
+    def _last(self) -> bytes:
+        return b"".join(self._late)[-_TAIL:]
 
 
 def split_events(whole: bytes) -> list[bytes]:

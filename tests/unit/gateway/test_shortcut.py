@@ -167,6 +167,27 @@ async def test_words_that_come_one_by_one_are_told_as_those_that_come_at_once(sh
     assert (outcome.events, outcome.sent_bytes) == (other.events, other.sent_bytes) == (42, len(b"".join(at_once.told)))
 
 
+async def test_usual_words_that_come_together_go_on_together_and_what_follows_them_goes_its_way(
+    short_ways: list[bytes],
+) -> None:
+    words = [f"word {at}" for at in range(12)]
+    words[9] = 'a "quoted" word'
+    events = [*map(frame, spell(words))]
+    paper, at_once = Paper(), Paper()
+    pieces = [
+        events[0],
+        events[1],
+        b"".join(events[2:6]),
+        b"".join(events[6:11]) + events[11][:30],
+        events[11][30:] + LAST,
+    ]
+    await carry(pieces, paper)
+    assert short_ways == [word.encode() for word in words[2:9]]
+    assert [said.count(b"data:") for said in paper.told[1:5]] == [1, 4, 3, 2]
+    await carry([b"".join(events) + LAST], at_once, one_by_one=False)
+    assert b"".join(paper.told) == b"".join(at_once.told)
+
+
 async def test_a_placeholder_that_comes_in_pieces_is_put_together_on_the_short_way(short_ways: list[bytes]) -> None:
     words = ["one", "two", "three", *MARK, "[", "[", "no", " end"]
     events, paper = spell(words), Paper()

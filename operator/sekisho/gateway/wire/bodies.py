@@ -147,8 +147,8 @@ class ChunkedBody:
 def begin_chunk(size: int) -> bytes | None:
     """Return the line that a chunk begins with which takes so many bytes in all; None where none does."""
     for digits in range(1, 9):
-        line = b"%x\r\n" % max(0, size - digits - 4)
-        if len(line) == digits + 2:
+        length = size - digits - 4
+        if length > 0 and len(line := b"%x\r\n" % length) == digits + 2:
             return line
     return None
 

@@ -8,6 +8,7 @@ from sekisho.gateway.wire.bodies import Body
 from sekisho.gateway.wire.heads import WireError
 
 _MOST_WAITING: Final = 64 << 10
+Catch = Callable[[bytes], tuple[bytes, bool]]
 
 
 class Inbox:
@@ -28,7 +29,7 @@ class Inbox:
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
         self._take: Callable[[bytes], bool] | None = None
-        self._catch: Callable[[bytes], bool | None] | None = None
+        self._catch: Catch | None = None
         self.failure: Exception | None = None
 
     @property
@@ -45,10 +46,12 @@ class Inbox:
         """Take bytes; return those after the body's end. Nothing is taken once the body is malformed."""
         if self.failure is not None:
             return b""
-        if self._catch is not None and self._body.is_between and (goes_on := self._catch(data)) is not None:
+        if self._catch is not None and self._body.is_between:
+            data, goes_on = self._catch(data)
             if not goes_on:
                 self._stop()
-            return b""
+            if not data:
+                return b""
         try:
             own, rest = self._body.take(data)
         except WireError as error:
@@ -91,13 +94,13 @@ class Inbox:
             await self._wait()
         return self._collect()
 
-    async def pump(self, take: Callable[[bytes], bool], catch: Callable[[bytes], bool | None] | None = None) -> bool:
+    async def pump(self, take: Callable[[bytes], bool], catch: Catch | None = None) -> bool:
         """Give what comes to `take` in the very turn of the event loop in which it comes: no task is woken for it.
 
         Args:
             take: Takes bytes; False: it wants no more for now. It must not raise.
-            catch: Is shown first what comes where a chunk begins, as it came, with its framing. It takes it where it is
-                one whole chunk, and says what `take` says; or it takes nothing, None, and all goes the usual way.
+            catch: Is shown first what comes where a chunk begins, as it came, with its framing. It takes whole chunks
+                from its beginning, as many as it likes, and returns the rest and what `take` returns.
 
         Returns:
             Whether the body is at its end; False where `take` wanted no more.

@@ -12,7 +12,7 @@ from sekisho.gateway.caching import BriefCache
 from sekisho.gateway.wire.bodies import open_body
 from sekisho.gateway.wire.carrier import Carrier
 from sekisho.gateway.wire.heads import HeadFinder, ResponseHead, WireError, parse_response_head
-from sekisho.gateway.wire.inbox import Inbox
+from sekisho.gateway.wire.inbox import Catch, Inbox
 
 _PART_BYTES: Final = 256 << 10
 _MAX_INTERIM: Final = 8
@@ -170,7 +170,7 @@ class Line(asyncio.Protocol):
         """
         return await self._asked().read()
 
-    async def pump(self, take: Callable[[bytes], bool], catch: Callable[[bytes], bool | None] | None = None) -> bool:
+    async def pump(self, take: Callable[[bytes], bool], catch: Catch | None = None) -> bool:
         """Give what comes of the answer's body to `take`; see `Inbox.pump`."""
         return await self._asked().pump(take, catch)
 

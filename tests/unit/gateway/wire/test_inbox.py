@@ -144,9 +144,10 @@ class Catcher:
     wants_more: bool = True
     shown: list[bytes] = field(default_factory=list)
 
-    def __call__(self, data: bytes) -> bool | None:
+    def __call__(self, data: bytes) -> tuple[bytes, bool]:
         self.shown.append(data)
-        return self.wants_more if data == self.catches else None
+        rest = data.removeprefix(self.catches)
+        return rest, rest == data or self.wants_more
 
 
 async def begin_catching(inbox: Inbox, taker: Taker, catcher: Catcher) -> "asyncio.Task[bool]":
@@ -160,10 +161,10 @@ async def test_whoever_catches_is_shown_what_comes_where_a_chunk_begins_and_noth
     inbox.feed(b"2\r\nab\r\n")
     task = await begin_catching(inbox, taker, catcher)
     assert (taker.pieces, catcher.shown) == ([b"ab"], [])
-    for data in (b"2\r\nab\r\n", b"2\r\nxy\r\n", b"4\r\nab", b"cd\r\n", b"2", b"\r\nef\r\n"):
+    for data in (b"2\r\nab\r\n", b"2\r\nab\r\n1\r\nz\r\n", b"2\r\nxy\r\n", b"4\r\nab", b"cd\r\n", b"2", b"\r\nef\r\n"):
         assert inbox.feed(data) == b""
-    assert b"".join(taker.pieces) == b"abxyabcdef"
-    assert catcher.shown == [b"2\r\nab\r\n", b"2\r\nxy\r\n", b"4\r\nab", b"2"]
+    assert b"".join(taker.pieces) == b"abzxyabcdef"
+    assert catcher.shown == [b"2\r\nab\r\n", b"2\r\nab\r\n1\r\nz\r\n", b"2\r\nxy\r\n", b"4\r\nab", b"2"]
     assert inbox.feed(b"0\r\n\r\nGET") == b"GET"
     assert await task
 
@@ -171,11 +172,11 @@ async def test_whoever_catches_is_shown_what_comes_where_a_chunk_begins_and_noth
 async def test_whoever_catches_may_want_no_more_and_what_comes_then_waits() -> None:
     inbox, taker, catcher = Inbox(ChunkedBody(), Holds()), Taker(), Catcher(b"2\r\nab\r\n", wants_more=False)
     task = await begin_catching(inbox, taker, catcher)
-    inbox.feed(b"2\r\nab\r\n")
+    inbox.feed(b"2\r\nab\r\n2\r\ncd\r\n")
     inbox.feed(b"2\r\nab\r\n")
     assert not await task
     assert len(catcher.shown) == 1
-    assert await inbox.read() == b"ab"
+    assert await inbox.read() == b"cdab"
     task = await begin_catching(inbox, taker, catcher)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
