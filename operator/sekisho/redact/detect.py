@@ -5,7 +5,7 @@ pass goes on behind the candidate, so the whole is linear as well.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -166,67 +166,71 @@ class Detector:
         if known is not None and (known.named or names is None):
             return known
         folded = fold(text)
-        spans = list(known.spans) if known is not None else _trace(folded, self._scan(folded))
+        spans = list(known.spans if known is not None else _trace(folded, self._scan(folded)))
         if names is not None:
             spans.extend(_trace(folded, names.tag(folded.text)))
         return Survey(tuple(spans), names is not None)
 
     def choose(self, survey: Survey) -> tuple[Span, ...]:
         """Return what of a survey is wanted here, without overlaps."""
-        return resolve([span for span in survey.spans if self._wants(span.category)])
+        return resolve([span for span in survey.spans if self._wants(span.category)]) if survey.spans else ()
 
     def _wants(self, category: Category) -> bool:
         if category is Category.CUSTOM:
             return self.custom is not None
         return category in self.categories or category is Category.PLACEHOLDER
 
-    def _scan(self, folded: Folded) -> Iterator[Span]:
-        yield from scan(folded)
+    def _scan(self, folded: Folded) -> list[Span]:
+        spans = scan(folded)
         if self.custom is not None:
-            yield from self.custom.find(folded.text)
+            spans.extend(self.custom.find(folded.text))
+        return spans
 
 
-def scan(folded: Folded) -> Iterator[Span]:
-    """Yield what every rule finds in folded text; spans may overlap."""
-    yield from judge(folded.text, _candidates(folded))
+def scan(folded: Folded) -> list[Span]:
+    """Return what every rule finds in folded text; spans may overlap."""
+    spans = judge(folded.text, _find_candidates(folded.text, folded.data))
     told = tell_cells(folded.text, folded.data, people=False)
     if told is not None:
-        for span in judge(told.text, _candidates(Folded(told.text, told.text.encode(), (0,), (0,), (False,)))):
+        for span in judge(told.text, _find_candidates(told.text, told.text.encode())):
             place = told.find(span.start, span.end)
             if place is not None:
-                yield Span(*place, span.category)
+                spans.append(Span(*place, span.category))
+    return spans
 
 
-def _candidates(folded: Folded) -> Iterator[tuple[int, int]]:
+def _find_candidates(text: str, data: bytes) -> list[tuple[int, int]]:
     # RE2 tells places in bytes.
-    data = folded.data
-    if len(data) == len(folded.text):
-        yield from _PASS.find(data)
-        return
+    found = _PASS.find(data)
+    if len(data) == len(text):
+        return found
     counted = place = 0
-    for start, end in _PASS.find(data):
+    places = []
+    for start, end in found:
         place += len(data[counted:start].decode())
         length = len(data[start:end].decode())
-        yield place, place + length
+        places.append((place, place + length))
         counted, place = end, place + length
+    return places
 
 
-def judge(text: str, candidates: Iterator[tuple[int, int]]) -> Iterator[Span]:
-    """Yield what candidates come to; a candidate that begins inside what was judged already is passed over."""
+def judge(text: str, candidates: Iterable[tuple[int, int]]) -> list[Span]:
+    """Return what candidates come to; a candidate that begins inside what was judged already is passed over."""
+    found: list[Span] = []
     done = 0
     for start, end in candidates:
         if start < done:
             continue
-        name, found = _read_kind(text, start, end), False
+        name, before = _read_kind(text, start, end), len(found)
         for span in _RULES[name](text, start, end):
-            found = True
+            found.append(span)
             done = max(done, span.end)
-            yield span
-        if not found and name in _MAY_HIDE:
+        if len(found) == before and name in _MAY_HIDE:
             run = _ANY_RUN.search(text, start, end + 40)
             if run and run.start() < end:
                 done = run.end()
-                yield from find_numbers(text, *run.span())
+                found.extend(find_numbers(text, *run.span()))
+    return found
 
 
 def _read_kind(text: str, start: int, end: int) -> str:
@@ -243,8 +247,8 @@ def _read_kind(text: str, start: int, end: int) -> str:
     return str(kind.lastgroup) if kind else "run"
 
 
-def _trace(folded: Folded, spans: Iterable[Span]) -> list[Span]:
+def _trace(folded: Folded, spans: Iterable[Span]) -> Iterable[Span]:
     """Return spans of folded text as those of the original."""
     if len(folded.folded) == 1:
-        return list(spans)
+        return spans
     return [Span(*folded.span(start, end), category) for start, end, category in spans]

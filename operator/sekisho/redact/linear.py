@@ -1,6 +1,6 @@
 """RE2 over bytes without what its wrapper for Python adds to each call, which takes as long as a short text's pass."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 import re2
@@ -35,12 +35,11 @@ class Linear:
         """Tell whether there is any match in UTF-8."""
         return self._match(_ANYWHERE, data, 0, len(data))[0][0] != _NOWHERE
 
-    def find(self, data: bytes) -> Iterator[tuple[int, int]]:
-        """Yield where matches begin and end in UTF-8, in bytes; of those that begin at one place the first written."""
-        match, end, place = self._match, len(data), 0
-        while True:
-            start, stop = match(_ANYWHERE, data, place, end)[0]
-            if start == _NOWHERE:
-                return
-            yield start, stop
-            place = stop
+    def find(self, data: bytes) -> list[tuple[int, int]]:
+        """Return where matches begin and end in UTF-8, in bytes; of those that begin at one place the first written."""
+        match, end, places = self._match, len(data), []
+        place = match(_ANYWHERE, data, 0, end)[0]
+        while place[0] != _NOWHERE:
+            places.append(place)
+            place = match(_ANYWHERE, data, place[1], end)[0]
+        return places

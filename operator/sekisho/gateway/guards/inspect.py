@@ -1,6 +1,5 @@
 """What a request holds, by category and place, and the class that this raises it to; never the text itself. Pure."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -73,20 +72,20 @@ def read_raisings(spec: ClassificationPolicySpec) -> tuple[Raising, ...]:
 
 def inspect_request(texts: Sequence[Text], find: Find, raisings: Sequence[Raising]) -> Inspection:
     """Look into every text of a request, of all its turns."""
-    counts: Counter[Category] = Counter()
+    counts: dict[Category, int] = {}
     first: dict[Category, list[Place]] = {}
     asked = find_answers(texts)
     for text in texts:
         for span in _find(text, find, asked.get(text.path)):
             if span.category is Category.PLACEHOLDER:
                 continue
-            counts[span.category] += 1
+            counts[span.category] = counts.get(span.category, 0) + 1
             places = first.setdefault(span.category, [])
             if len(places) < _MAX_PLACES:
                 places.append(Place(span.category, text.path, span.start))
     floors = [_raise(rule, counts, first) for rule in raisings if not rule.categories.isdisjoint(counts)]
     every = [place for places in first.values() for place in places]
-    return Inspection(dict(counts), tuple(every[:_MAX_PLACES]), tuple(floors))
+    return Inspection(counts, tuple(every[:_MAX_PLACES]), tuple(floors))
 
 
 def _find(text: Text, find: Find, asked: str | None) -> Sequence[Span]:

@@ -108,9 +108,9 @@ def find_opaque(body: Mapping[str, Any]) -> tuple[str, ...]:
     messages = body.get("messages")
     for at, message in enumerate(messages if isinstance(messages, list) else ()):
         content = message.get("content") if isinstance(message, dict) else None
-        for part_at, part in enumerate(content if isinstance(content, list) else ()):
-            if _is_opaque(part):
-                found.append(f"messages[{at}].content[{part_at}]")
+        if isinstance(content, list):
+            parts = (place for place, part in enumerate(content) if _is_opaque(part))
+            found += [f"messages[{at}].content[{place}]" for place in parts]
     found += [name for name in _TOKENS if _has_tokens(body.get(name))]
     return tuple(found)
 
