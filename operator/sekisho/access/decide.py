@@ -7,7 +7,7 @@ in. The class is an input; no expression sees or changes it.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sekisho.access.dictionaries import Dictionary, check_dictionaries
 from sekisho.access.policies import Policy
@@ -42,8 +42,7 @@ class Asker:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """What is asked for.
 
     Attributes:

@@ -161,7 +161,9 @@ class Identity:
 
     async def may_use(self, caller: Caller, namespace: str, name: str) -> bool:
         """Tell whether the caller may use a service, whether or not it exists."""
-        return await self._may(_Question(caller, _SERVICES, namespace, name))
+        question = _Question(caller, _SERVICES, namespace, name)
+        known = self._access.known(question)
+        return known if known is not None else await self._may(question)
 
     async def check_class(
         self, caller: Caller, lattice: Lattice, wanted: DataClass, *, because: str | None = None

@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
 
 from sekisho.classify.lattice import DataClass
 from sekisho.errors import SekishoError, UnavailableError
@@ -57,8 +57,7 @@ class HoldLimits:
     requests: int = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """Who may answer one request, the best first, and who may not.
 
     Attributes:
@@ -76,7 +75,7 @@ class Choice:
     order: tuple[Eligible, ...]
     excluded: tuple[Excluded, ...]
     trust_age_seconds: float | None = None
-    basis: "_Basis | None" = field(default=None, repr=False, compare=False)
+    basis: "_Basis | None" = None
 
     @property
     def full_name(self) -> str:
@@ -97,8 +96,7 @@ class Choice:
         return entry if evidence is None else entry | {"evidence": evidence}
 
 
-@dataclass(frozen=True, slots=True)
-class _Basis:
+class _Basis(NamedTuple):
     """What a request asks of replicas, and what alone that depends on beside its class."""
 
     law: Law
@@ -299,7 +297,7 @@ class Choosing:
     def _now(self, demand: Demand, replicas: Collection[Replica]) -> Now:
         at, asked = time.monotonic(), demand.rules.trust is not None
         proofs = {item.node: self._facts.proofs_of(item.node) for item in replicas} if asked else {}
-        shunned = frozenset(item.uid for item in replicas if self.experience.is_shunned(item.uid, at))
+        shunned = frozenset([item.uid for item in replicas if self.experience.is_shunned(item.uid, at)])
         return Now(self._clock(), self._proof_seconds, proofs, shunned)
 
 

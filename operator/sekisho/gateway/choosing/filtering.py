@@ -4,10 +4,11 @@ Everything that prefers, tries again or waits sees what passed here and nothing 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from sekisho.classify.jurisdiction import is_covered
 from sekisho.classify.lattice import DataClass, Lattice
@@ -17,6 +18,7 @@ from sekisho.gateway.choosing.replicas import Held, Replica
 
 CLOCK_SKEW_SECONDS: Final = 60
 _PASSED: Final = object()
+_NOTHING: Final[Mapping[str, Mapping[str, int]]] = MappingProxyType({})
 
 
 class Rule(StrEnum):
@@ -49,8 +51,7 @@ class Place:
     jurisdiction: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """What a request asks of whoever answers it.
 
     Attributes:
@@ -73,8 +74,7 @@ class Demand:
     brokered: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Now:
+class Now(NamedTuple):
     """What holds at this moment.
 
     Attributes:
@@ -86,7 +86,7 @@ class Now:
 
     at: float
     proof_seconds: float
-    proofs: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    proofs: Mapping[str, Mapping[str, int]] = _NOTHING
     shunned: frozenset[str] = frozenset()
 
 

@@ -44,7 +44,7 @@ LAW: Law = read_law(
 def build_demand(level: str = "internal", *compartments: str, **changed: Any) -> Demand:
     value = LAW.lattice.resolve(level, compartments, source="test")
     demand = Demand("legal", "chat", value, LAW.book.rules(value), LAW.lattice, "tokyo", Place("Closed", "JP"))
-    return replace(demand, **changed)
+    return demand._replace(**changed)
 
 
 def build_replica(name: str = "chat-0", **changed: Any) -> Replica:
@@ -57,7 +57,7 @@ def build_replica(name: str = "chat-0", **changed: Any) -> Replica:
 
 def build_now(proofs: Mapping[str, int] | None = None, **changed: Any) -> Now:
     fresh = {"tdx": int(AT) - 60, "nvidia-cc": int(AT) - 60}
-    return replace(Now(AT, 240.0, {"n1": fresh if proofs is None else proofs}), **changed)
+    return Now(AT, 240.0, {"n1": fresh if proofs is None else proofs})._replace(**changed)
 
 
 def rule_of(replica: Replica, demand: Demand | None = None, now: Now | None = None) -> tuple[Rule, str]:
