@@ -77,12 +77,11 @@ _HIDDEN: Final = re2.compile(HIDDEN.encode())
 # What all of these signs begin with in UTF-8.
 _HIDDEN_BYTES: Final = (b"\xe2\x80", b"\xe2\x81", b"\xef\xb8", b"\xef\xbb", b"\xf3\xa0")
 # Whether there may be any of these: RE2 tells in one pass.
-_ENCODED: Final = Linear(
-    r"[A-Za-z0-9+/_-]{24}|(?:[0-9A-Fa-f]{2}[\s:]?){16}|%[0-9A-Fa-f]{2}[A-Za-z0-9.+-]{0,64}%[0-9A-Fa-f]{2}",
-    any_case=True,
-)
-# Most texts hold nothing that any rule looks for, and one pass over their bytes tells.
+_IN_CODE: Final = r"[A-Za-z0-9+/_-]{24}|(?:[0-9A-Fa-f]{2}[\s:]?){16}|%[0-9A-Fa-f]{2}[A-Za-z0-9.+-]{0,64}%[0-9A-Fa-f]{2}"
+_ENCODED: Final = Linear(_IN_CODE, any_case=True)
 _DISGUISED: Final = Linear(DISGUISED, any_case=True)
+# Most texts hold neither, nor anything else that a rule looks for, and one pass each over their bytes tells.
+_STRANGE: Final = Linear(f"{_IN_CODE}|{DISGUISED}", any_case=True)
 _MAYBE: Final = Linear(MAYBE, any_case=True), Linear(MAYBE_OF_TOOL, any_case=True)
 _SURELY: Final = Linear(SURELY, any_case=True), Linear(SURELY_OF_TOOL, any_case=True)
 _CARRIED: Final = Linear(CARRIED, any_case=True)
@@ -144,7 +143,8 @@ def _recall(text: Text, fold: Fold, memory: Memory[Found], digest: bytes | None)
 def _look(text: Text, fold: Fold) -> Iterator[Verdict]:
     folded = fold(text.value)
     hidden = find_hidden(text.value) if folded.odd else None
-    encoded = _ENCODED.stands_in(folded.data)
+    strange = _STRANGE.stands_in(folded.data)
+    encoded = strange and _ENCODED.stands_in(folded.data)
     if encoded or _is_suspect(folded.data, tool=text.role == "tool"):
         yield from _judge(text, folded.text, hidden)
         if encoded:
@@ -153,7 +153,7 @@ def _look(text: Text, fold: Fold) -> Iterator[Verdict]:
                 yield from (Verdict(f"encoded-{rule}", text.path, offset) for rule, _ in found)
     elif hidden is not None:
         yield Verdict(HIDDEN_RULE, text.path, hidden)
-    if _DISGUISED.stands_in(folded.data):
+    if strange and _DISGUISED.stands_in(folded.data):
         yield from (Verdict(f"disguised-{rule}", text.path, 0) for rule in sorted(_undisguise(folded.text)))
 
 
