@@ -4,8 +4,15 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from sekisho.errors import Reason, UnavailableError
 from sekisho.gateway.decide import read_service
+from sekisho.gateway.facts import Facts
+from sekisho.kube.client import KubeClient
+from sekisho.kube.credentials import Credentials
+from sekisho.kube.reflecting import Freshness
 from tests.unit.gateway.house import MODEL, House, build_house, build_service
 
 
@@ -86,3 +93,36 @@ def test_a_service_that_is_being_deleted_serves_nothing() -> None:
     raw = build_service()
     raw["metadata"]["deletionTimestamp"] = "now"
     assert read_service(raw).unmet == "it is being deleted"
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=30))
+def test_knowledge_is_refused_as_soon_as_any_of_it_is_too_old_whenever_it_was_looked_at_before(
+    steps: list[tuple[int, int]],
+) -> None:
+    now = 1000.0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.monotonic", lambda: now)
+        facts = Facts(
+            KubeClient(Credentials(server="http://127.0.0.1:1"), process="test"), Freshness(max_age_seconds=5)
+        )
+        heard = dict.fromkeys(range(len(facts._reflectors)), float("-inf"))
+        for seconds, who in [*((0, which) for which in heard), *steps]:
+            now += seconds
+            if who in heard:
+                facts._reflectors[who]._hear()
+                heard[who] = now
+            age = now - min(heard.values())
+            for _ in range(2):
+                if age <= 5:
+                    facts.check_fresh()
+                    continue
+                with pytest.raises(UnavailableError) as refusal:
+                    facts.check_fresh()
+                assert refusal.value.reason is Reason.API_UNAVAILABLE
+                assert refusal.value.message == (
+                    "nothing is known of the cluster yet"
+                    if age == float("inf")
+                    else f"what the gateway knows of the cluster is {age:.0f} s old, 5 s allowed: the API server is "
+                    "not heard"
+                )

@@ -4,9 +4,8 @@ Times are given by who asks, of one monotonic clock.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Final
 
 from sekisho.gateway.choosing.metrics import EngineLoad
@@ -32,6 +31,23 @@ class _Seen:
     said_at: float = float("-inf")
 
 
+class _UnderWay:
+    """A request that is counted while its block runs."""
+
+    __slots__ = ("_seen",)
+
+    def __init__(self, seen: _Seen) -> None:
+        self._seen = seen
+
+    def __enter__(self) -> None:
+        self._seen.own += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._seen.own -= 1
+
+
 class Experience:
     """Remembers replicas by uid; those least lately used are forgotten first."""
 
@@ -53,15 +69,9 @@ class Experience:
         seen = self._seen.get(uid)
         return seen is not None and now < seen.shunned_until
 
-    @contextmanager
-    def under_way(self, uid: str) -> Iterator[None]:
-        """Count a request as under way at a replica."""
-        seen = self._of(uid)
-        seen.own += 1
-        try:
-            yield
-        finally:
-            seen.own -= 1
+    def under_way(self, uid: str) -> "_UnderWay":
+        """Count a request as under way at a replica, while a block runs."""
+        return _UnderWay(self._of(uid))
 
     def answered(self, uid: str, seconds: float) -> None:
         """Note that a replica answered, and the seconds to its first byte."""
