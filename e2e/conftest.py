@@ -63,9 +63,11 @@ def registry(cluster: Cluster) -> Registry:
 
 
 @pytest.fixture(scope="session")
-def quickstart(cluster: Cluster, registry: Registry) -> Quickstart:
+def quickstart(cluster: Cluster, registry: Registry) -> Iterator[Quickstart]:
     """sekisho on the cluster, with a policy, two sites, an engine and a tiny model in the registry."""
     quickstart = Quickstart.on(cluster, registry)
     quickstart.installation.values["imagePullSecrets"] = [PULL_SECRET]
     quickstart.prepare(model="tiny-gguf")
-    return quickstart
+    yield quickstart
+    if "SEKISHO_KEEP_CLUSTER" in os.environ:
+        quickstart.installation.catch_up()

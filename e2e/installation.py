@@ -67,11 +67,13 @@ class Installation:
 
     Attributes:
         values: Values of the chart beside the images.
+        is_behind: Whether other values are installed than these; see :meth:`leave`.
     """
 
     cluster: Cluster
     values: dict[str, Any] = field(default_factory=dict)
     images: dict[str, Image] = field(default_factory=dict)
+    is_behind: bool = False
 
     def install(self, *, report: Report = silent) -> None:
         """Build and load the images, then install or upgrade the chart and wait until it runs."""
@@ -88,6 +90,16 @@ class Installation:
             "upgrade", "--install", "sekisho", str(CHART), "--namespace", NAMESPACE, "--create-namespace",
             "--values", str(file), "--wait", "--timeout", "300s",
         )  # fmt: skip
+        self.is_behind = False
+
+    def leave(self, values: dict[str, Any]) -> None:
+        """Let these values hold from the next upgrade on: who comes after us upgrades in any case, if anybody comes."""
+        self.values, self.is_behind = values, True
+
+    def catch_up(self) -> None:
+        """Install the values where somebody left that to us."""
+        if self.is_behind:
+            self.upgrade(self.values)
 
     def uninstall(self) -> None:
         """Remove the chart; definitions, and so models and services, stay."""

@@ -108,8 +108,9 @@ def stage(quickstart: Quickstart, cluster: Cluster) -> Iterator[Stage]:
     cluster.kubectl("delete", "namespace", namespace, "--wait=false")
     cluster.kubectl("delete", "clusterrole,clusterrolebinding", namespace)
     cluster.kubectl("delete", "runtime", RUNTIME, "--wait=false")
-    replace_gateway(installation, before)
+    remove_gateway(cluster)
     remove_disks(cluster, folder)
+    installation.leave(before)
 
 
 def gateway_values() -> dict[str, Any]:
@@ -124,11 +125,14 @@ def gateway_values() -> dict[str, Any]:
 
 def replace_gateway(installation: Installation, values: dict[str, Any]) -> None:
     """Install with other values; what volumes a StatefulSet has cannot be changed, so it is made anew."""
-    cluster = installation.cluster
-    cluster.kubectl(
-        "delete", "statefulset", "sekisho-gateway", "-n", NAMESPACE, "--cascade=foreground", "--timeout=180s"
-    )
+    remove_gateway(installation.cluster)
     installation.upgrade(values)
+
+
+def remove_gateway(cluster: Cluster) -> None:
+    """Remove the gateway's pods and what makes them."""
+    named = ("statefulset", "sekisho-gateway", "-n", NAMESPACE)
+    cluster.kubectl("delete", *named, "--cascade=foreground", "--timeout=180s", "--ignore-not-found")
 
 
 def make_disks(cluster: LocalCluster, folder: Path) -> None:

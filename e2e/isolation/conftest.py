@@ -30,8 +30,7 @@ def short_proofs(quickstart: Quickstart) -> Iterator[Quickstart]:
     installation.values = {**before, "isolation": isolation}
     installation.upgrade(installation.values)
     yield quickstart
-    installation.values = before
-    installation.upgrade(before)
+    installation.leave(before)
 
 
 @pytest.fixture(scope="package")

@@ -14,6 +14,12 @@ from e2e.services import SMALL
 SERVICES = (("legal", "contract-review"), ("web", "faq-bot"))
 
 
+@pytest.fixture(scope="package", autouse=True)
+def caught_up(quickstart: Quickstart) -> None:
+    """Begin with the values of the quickstart."""
+    quickstart.installation.catch_up()
+
+
 @pytest.fixture(scope="session")
 def installation(quickstart: Quickstart) -> Installation:
     """The installation of this session."""

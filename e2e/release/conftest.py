@@ -31,6 +31,7 @@ CALLER = "user:reviewer"
 LEASE_SECONDS = 30
 EVIDENCE = "nodes"
 SECRET = "broker-bao-token"
+ATTESTER = "app.kubernetes.io/component=attester"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +100,17 @@ def grounds(
     prepare_key_service(installation, bao)
     installation.images |= load_images(cluster, ["broker", "attester", "trust"])
     load_twin(cluster, installation.images["agent"], folder)
+    was_attesting = bool(cluster.kubectl("get", "daemonset", "-n", NAMESPACE, "-l", ATTESTER, "-o", "name"))
     installation.values = {**before, **chart_values(bao, tpms[0].maker)}
     installation.upgrade(installation.values)
-    cluster.kubectl("rollout", "restart", "daemonset/sekisho-attester", "-n", NAMESPACE)  # the TPM is a new one
+    if was_attesting:  # on a cluster that is kept, before its nodes got the TPMs that they have now
+        cluster.kubectl("rollout", "restart", "daemonset/sekisho-attester", "-n", NAMESPACE)
     cluster.kubectl("rollout", "status", "daemonset/sekisho-attester", "-n", NAMESPACE, "--timeout=240s")
     engine = quickstart.facts["ENGINE"].partition("@")[2]
     images = (installation.images["agent"].digest, engine)
     first, second = (node.name for node in cluster.nodes)
     yield Grounds(installation, owner, bao, uri, digest, images, (first, second), tpms)
-    installation.values = before
-    installation.upgrade(before)
+    installation.leave(before)
     cluster.kubectl("delete", "namespace", OWNERS, "--wait=false")
     cluster.kubectl("delete", "secret", SECRET, "-n", NAMESPACE)
     cluster.kubectl("delete", "configmap", "bao-ca", "-n", NAMESPACE)

@@ -61,8 +61,7 @@ def vault(quickstart: Quickstart, cluster: Cluster, tmp_path_factory: pytest.Tem
     installation.values = {**before, "unsafeDevelopmentRelease": {"enabled": True, "keySecret": SECRET}}
     installation.upgrade(installation.values)
     yield Vault(installation, owner, uri, sealed, mark)
-    installation.values = before
-    installation.upgrade(before)
+    installation.leave(before)
     cluster.kubectl("delete", "secret", SECRET, "-n", NAMESPACE)
     cluster.kubectl("patch", "classificationpolicy", "default", "--type=json", "-p", json.dumps(
         [{"op": "replace", "path": "/spec", "value": policy}]
