@@ -4,6 +4,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from e2e.cluster.choose import new_cluster
 from e2e.cluster.provider import Cluster, NodeSpec, Options
 from e2e.cluster.registry import Registry
+from e2e.installation import COMPONENTS, build_images
 from e2e.quickstart import Quickstart
 
 HERE = Path(__file__).parent
@@ -22,6 +24,9 @@ NODES = (
     NodeSpec(labels={"topology.kubernetes.io/zone": "a", SITE: "tokyo", TRUST: str(int(time.time()))}),
     NodeSpec(labels={"topology.kubernetes.io/zone": "b", SITE: "osaka"}),
 )
+OPTIONS = Options(name="", nodes=NODES, kwok=True, audit_level="all")
+# The same for every suite: nodes of all of them begin with the same stock.
+IMAGES = (*COMPONENTS, "llamacpp", "broker", "attester", "trust", "unsafe-release")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,13 +40,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Two real nodes, of this session's own; with SEKISHO_KEEP_CLUSTER a cluster that stays for the next session."""
+    images = tuple(build_images(IMAGES).values())
     if "SEKISHO_KEEP_CLUSTER" in os.environ:
-        kept = new_cluster(Options(name=KEPT_NAME, nodes=NODES, kwok=True, audit_level="all", keep=True))
+        kept = new_cluster(replace(OPTIONS, name=KEPT_NAME, images=images, keep=True))
         if not kept.is_running():
             kept.start()
         yield kept
         return
-    with new_cluster(Options(name=f"e2e-{os.getpid()}", nodes=NODES, kwok=True, audit_level="all")) as own:
+    with new_cluster(replace(OPTIONS, name=f"e2e-{os.getpid()}", images=images)) as own:
         yield own
 
 

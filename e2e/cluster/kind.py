@@ -179,7 +179,7 @@ class KindCluster:
                 self.kubectl("label", "node", node.name, f"{key}={value}")
         image = run(("docker", "inspect", "--format", "{{.Config.Image}}", self.nodes[0].name)).strip()
         self.internet.start(image, binaries, self.nodes)
-        for archive in images.ensure_images(binaries):
+        for archive in (*images.ensure_images(binaries), *self.options.images):
             self.load_image(archive)
         self.report("cluster ready")
 

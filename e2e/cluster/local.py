@@ -22,6 +22,7 @@ from e2e.cluster.node import LocalNode, PodNetwork, start_nodes
 from e2e.cluster.paths import MANIFESTS, run_dir
 from e2e.cluster.progress import Report, silent
 from e2e.cluster.provider import Node, Options
+from e2e.cluster.stock import lay_stock
 
 
 class LocalCluster:
@@ -144,7 +145,7 @@ class LocalCluster:
     def start_node(self, name: str) -> None:
         """Start a node again after :meth:`stop_node`, and wait until it is Ready."""
         node = self.node(name)
-        node.start(dict(self.record.nodes)[name], self.kubectl, [])
+        node.start(dict(self.record.nodes)[name], self.kubectl)
         node.wait_ready(self.kubectl)
 
     def place(self, where: str) -> Place:
@@ -217,7 +218,9 @@ class LocalCluster:
         self.internet.start()
         labels = [labels for _, labels in record.nodes]
         nodes = dict(zip(self.local_nodes, labels, strict=True))
-        start_nodes(nodes, self.kubectl, ensure_images(self.binaries), self.report)
+        archives = (*ensure_images(self.binaries), *self.options.images)
+        lay_stock(archives, [node.images for node in nodes], self.report)
+        start_nodes(nodes, self.kubectl, self.report)
         available = ("wait", "--for=condition=Available", "deployment/coredns", "--timeout=90s")
         self.kubectl("--namespace=kube-system", *available)
         self.report("DNS ready")

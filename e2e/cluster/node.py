@@ -27,10 +27,11 @@ from e2e.cluster.node_config import (
     render_node_object,
     render_registry_hosts,
 )
-from e2e.cluster.oci import ArchiveReference, split_name
+from e2e.cluster.oci import ArchiveReference
 from e2e.cluster.paths import SOURCES
 from e2e.cluster.processes import ProcessId, end, poll, spawn, tail
 from e2e.cluster.progress import Report
+from e2e.cluster.stock import import_commands, is_stocked
 
 CTR = ("ctr", "--namespace", "k8s.io")
 
@@ -54,7 +55,7 @@ class LocalNode:
         self.address = addressing.node_address(index)
         self.netns = NetworkNamespace(addressing.node_netns(index))
 
-    def start(self, labels: Mapping[str, str], kubectl: Kubectl, archives: list[Path]) -> None:
+    def start(self, labels: Mapping[str, str], kubectl: Kubectl) -> None:
         """Start the node; it is not Ready yet when this returns (see :meth:`wait_ready`)."""
         self._make_directories()
         self._make_network()
@@ -66,9 +67,6 @@ class LocalNode:
         kubectl("patch", "node", self.name, "--subresource=status", "-p", patch)
         self._spawn_init()
         self._await("containerd", lambda: "Server:" in self.run(*CTR, "version", check=False), seconds=120)
-        for archive in archives:
-            self.run(*CTR, "images", "import", str(archive))
-        self.paths.images_ready.touch()
 
     def wait_ready(self, kubectl: Kubectl) -> None:
         try:
@@ -98,8 +96,9 @@ class LocalNode:
     def load_image(self, archive: Path, reference: ArchiveReference, name: str) -> None:
         """Import an archive under its tag and under its digest, so that pods may name either."""
         by_digest = reference.by_digest(name)
-        self.run(*CTR, "images", "import", "--digests", "--base-name", split_name(name)[0], str(archive))
-        self.run(*CTR, "images", "tag", "--force", by_digest, name)
+        if not is_stocked(self.images, name, by_digest):
+            for command in import_commands(archive, name, by_digest):
+                self.run(*command)
 
     def pod_network(self, pod_address: str) -> "PodNetwork":
         """Return the network of the pod that has an address on this node."""
@@ -110,6 +109,11 @@ class LocalNode:
         spec = json.loads(self.run(*CTR, "containers", "info", sandbox))["Spec"]
         paths = [space["path"] for space in spec["linux"]["namespaces"] if space["type"] == "network"]
         return PodNetwork(self, paths[0], pod_address)
+
+    @property
+    def images(self) -> Path:
+        """The root of its containerd."""
+        return self.directory / BINDS["/var/lib/containerd"]
 
     @property
     def _cgroup(self) -> str:
@@ -188,13 +192,11 @@ class PodNetwork:
         return self.node.run("nsenter", f"--net={self.path}", *command, stdin=stdin, check=check)
 
 
-def start_nodes(
-    nodes: Mapping[LocalNode, Mapping[str, str]], kubectl: Kubectl, archives: list[Path], report: Report
-) -> None:
+def start_nodes(nodes: Mapping[LocalNode, Mapping[str, str]], kubectl: Kubectl, report: Report) -> None:
     """Start nodes side by side and return when all are Ready."""
 
     def start(node: LocalNode) -> None:
-        node.start(nodes[node], kubectl, archives)
+        node.start(nodes[node], kubectl)
         report(f"node {node.name} started")
         node.wait_ready(kubectl)
 

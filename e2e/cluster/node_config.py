@@ -52,10 +52,6 @@ class NodePaths:
         return self.cluster / "pki"
 
     @property
-    def images_ready(self) -> Path:
-        return self.directory / "images-ready"
-
-    @property
     def certs_d(self) -> Path:
         return self.directory / "certs.d"
 
@@ -194,7 +190,6 @@ def render_init(paths: NodePaths, addressing: Addressing, binaries: Path) -> str
     steps: list[dict[str, Any]] = [
         {"start": "containerd", "command": ["containerd", "-c", f"{directory}/containerd.toml"]},
         {"succeeds": ["ctr", "version"]},
-        {"await": str(paths.images_ready)},
         {"start": "netpol", "command": netpol},
         {"succeeds": ["iptables", "-w", "-S", "KUBE-ROUTER-FORWARD"]},
         {"start": "kubelet", "command": kubelet},

@@ -1,8 +1,8 @@
 """Process 1 of a node: gives it mounts of its own, starts its programs, and takes everything along when it ends.
 
 Runs as a script with the path of a JSON file: `{"binds": {target: source}, "cgroups": path, "steps": [...]}` where
-each step is `{"start": name, "command": [...]}`, `{"await": path}` or `{"succeeds": [...]}`, and `"log"` names the
-directory of their logs. Standard library only.
+each step is `{"start": name, "command": [...]}` or `{"succeeds": [...]}`, and `"log"` names the directory of their
+logs. Standard library only.
 """
 
 import json
@@ -49,9 +49,6 @@ def main() -> None:
     for step in config["steps"]:
         if "start" in step:
             start(step["command"], f"{config['log']}/{step['start']}.log")
-        elif "await" in step:
-            while not Path(step["await"]).exists():
-                time.sleep(POLL_SECONDS)
         else:
             while not succeeds(step["succeeds"]):
                 time.sleep(POLL_SECONDS)

@@ -33,6 +33,7 @@ class Options:
         api_port: Port of 127.0.0.1 for the API; None takes a free one of a fixed set.
         api_server_flags: More flags for the API server.
         keep: Whether the cluster outlives the process that starts it.
+        images: OCI archives that the nodes have from the beginning; others come by :meth:`Cluster.load_image`.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Options:
     api_port: int | None = None
     api_server_flags: tuple[str, ...] = ()
     keep: bool = False
+    images: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

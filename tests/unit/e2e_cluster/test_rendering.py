@@ -26,8 +26,8 @@ def test_the_policy_enforcer_works_before_a_kubelet_can_start_a_pod() -> None:
     steps = json.loads(node_config.render_init(PATHS, ONE, Path("/bin")))["steps"]
     started = [step["start"] for step in steps if "start" in step]
     assert started == ["containerd", "netpol", "kubelet", "kube-proxy"]
-    assert steps[4] == {"succeeds": ["iptables", "-w", "-S", "KUBE-ROUTER-FORWARD"]}
-    assert "--netpol-default-deny" in steps[3]["command"]
+    assert steps[3] == {"succeeds": ["iptables", "-w", "-S", "KUBE-ROUTER-FORWARD"]}
+    assert "--netpol-default-deny" in steps[2]["command"]
 
 
 def test_pods_keep_their_addresses_on_the_way_out() -> None:
