@@ -5,6 +5,8 @@ byte. What is counted is the value itself, whatever it is spelt like there: full
 says what it was sent back, and what the caller gets must be what the caller wrote.
 """
 
+# ruff: noqa: E501 - tables read better unbroken
+
 import asyncio
 import itertools
 import json
@@ -165,12 +167,22 @@ PLACES: dict[str, Place] = {
     "default of a property": Place(CHAT, lambda t: _tool(parameters=_schema({"a": {"default": {"b": [t]}}}))),
     "chosen tool": Place(CHAT, lambda t: _chat(tool_choice={"type": "function", "function": {"name": t}})),
     "format of the answer": Place(CHAT, lambda t: _format(_schema({t: {"const": t}}, title=t))),
+    "name of the answer's format": Place(CHAT, lambda t: _chat(response_format={
+        "type": "json_schema", "json_schema": {"name": t, "description": t, "schema": _schema({})}})),
+    "all words of a schema": Place(CHAT, lambda t: _tool(parameters=_schema(
+        {"a": {"pattern": t, "examples": [t], "title": t, "$comment": t, "anyOf": [{"items": {"const": t}}]}},
+        required=[t], **{"$defs": {t: {"type": "string"}}}))),
+    "list as an argument": Place(CHAT, lambda t: _call(json.dumps([[t, {"x": [t]}]]))),
+    "parts of a result": Place(CHAT, lambda t: _turn("tool", tool_call_id="c", content=[{"type": "text", "text": t}])),
+    "parts of the system's turn": Place(CHAT, lambda t: _turn("system", content=[{"type": "text", "text": t}])),
+    "stop as it is": Place(CHAT, lambda t: _chat(stop=t)),
     "stop": Place(CHAT, lambda t: _chat(stop=[t])),
     "effort": Place(CHAT, lambda t: _chat(reasoning_effort=t[:200])),
     "user": Place(CHAT, lambda t: _chat(user=t[:200])),
     "biases": Place(CHAT, lambda t: _chat(logit_bias={t: 1})),
     "prompt": Place("/v1/completions", lambda t: {"prompt": t}),
     "prompts": Place("/v1/completions", lambda t: {"prompt": ["x", t], "stop": t}),
+    "input as it is": Place("/v1/embeddings", lambda t: {"input": t}),
     "input": Place("/v1/embeddings", lambda t: {"input": ["x", t]}),
     "Anthropic's system": Place(MESSAGES, lambda t: _anthropic(system=[{"type": "text", "text": t}])),
     "Anthropic's turn": Place(MESSAGES, lambda t: _anthropic(messages=[{"role": "user", "content": t}])),
@@ -186,8 +198,31 @@ PLACES: dict[str, Place] = {
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": t}]},
         ]),
     ),
+    "Anthropic's system as it is": Place(MESSAGES, lambda t: _anthropic(system=t)),
+    "Anthropic's user": Place(MESSAGES, lambda t: _anthropic(metadata={"user_id": t[:200]})),
+    "Anthropic's thought": Place(MESSAGES, lambda t: _anthropic(messages=[
+        {"role": "user", "content": "so"},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": t, "signature": t}, {"type": "text", "text": "x"}]},
+        {"role": "user", "content": "go on"}])),
+    "Anthropic's parts of a result": Place(MESSAGES, lambda t: _anthropic(messages=[
+        {"role": "user", "content": "so"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": t, "name": t, "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": t, "content": [{"type": "text", "text": t}]}]}])),
+    "Anthropic's chosen tool": Place(MESSAGES, lambda t: _anthropic(
+        tools=[{"name": "f", "input_schema": _schema({})}], tool_choice={"type": "tool", "name": t})),
     "Anthropic's stop": Place(MESSAGES, lambda t: _anthropic(stop_sequences=[t])),
     "Responses' input": Place(RESPONSES, lambda t: {"input": t, "instructions": t}),
+    "Responses' turns of others": Place(RESPONSES, lambda t: {"input": [
+        {"role": "developer", "content": t}, {"role": "user", "content": [{"type": "input_text", "text": t}]}]}),
+    "Responses' tools": Place(RESPONSES, lambda t: {
+        "input": "go on",
+        "tools": [{"type": "function", "name": "f", "description": t, "parameters": _schema({t: {"description": t}})}],
+        "tool_choice": {"type": "function", "name": t}}),
+    "Responses' format of the answer": Place(RESPONSES, lambda t: {"input": "go on", "text": {
+        "format": {"type": "json_schema", "name": "n", "description": t, "schema": _schema({t: {"const": t}})}}}),
+    "Responses' parts of a result": Place(RESPONSES, lambda t: {"input": [
+        {"type": "function_call", "call_id": t, "name": t, "arguments": "{}"},
+        {"type": "function_call_output", "call_id": t, "output": [{"type": "input_text", "text": t}]}]}),
     "Responses' call and result": Place(
         RESPONSES,
         lambda t: {"input": [
@@ -198,6 +233,28 @@ PLACES: dict[str, Place] = {
     ),
 }  # fmt: skip
 
+# Where the gateway takes nothing: fields that it does not know, and words of the dialect that are none.
+REFUSED: dict[str, Place] = {
+    "address of a picture": Place(CHAT, lambda t: {"messages": [{"role": "user", "content": [
+        {"type": "image_url", "image_url": {"url": f"https://x.example/i.png?q={t}"}}]}]}),
+    "name of a file": Place(CHAT, lambda t: {"messages": [{"role": "user", "content": [
+        {"type": "file", "file": {"filename": t, "file_data": "data:text/plain;base64,AAAA"}}]}]}),
+    "metadata": Place(CHAT, lambda t: _chat(metadata={"a": t[:400], t[:60]: "a"})),
+    "prediction": Place(CHAT, lambda t: _chat(prediction={"type": "content", "content": t})),
+    "template": Place(CHAT, lambda t: _chat(chat_template=t, chat_template_kwargs={"a": t})),
+    "role": Place(CHAT, _turn),
+    "type of a part": Place(CHAT, lambda t: {"messages": [{"role": "user", "content": [{"type": t, "text": "x"}]}]}),
+    "unknown field": Place(CHAT, lambda t: _chat(extra={"a": t})),
+    "unknown field of a turn": Place(CHAT, lambda t: _turn("user", extra=t)),
+    "suffix": Place("/v1/completions", lambda t: {"prompt": "x", "suffix": t}),
+    "Anthropic's document": Place(MESSAGES, lambda t: _anthropic(messages=[{"role": "user", "content": [
+        {"type": "document", "title": t, "context": t, "source": {"type": "text", "media_type": "text/plain", "data": t}}]}])),
+    "Anthropic's search result": Place(MESSAGES, lambda t: _anthropic(messages=[{"role": "user", "content": [
+        {"type": "search_result", "source": t, "title": t, "content": [{"type": "text", "text": t}]}]}])),
+    "Responses' prompt": Place(RESPONSES, lambda t: {"input": "x", "prompt": {"id": "p", "variables": {"a": t}}}),
+    "Responses' answer before": Place(RESPONSES, lambda t: {"input": "x", "previous_response_id": t}),
+}  # fmt: skip
+
 
 def add_to(registry: Registry) -> None:
     """Register the benchmark."""
@@ -205,7 +262,7 @@ def add_to(registry: Registry) -> None:
     registry.register(
         Benchmark(
             id="G6",
-            what=f"planted bytes of personal data that reached the upstream, in {len(PLACES)} places and "
+            what=f"planted bytes of personal data that reached the upstream, in {len(PLACES) + len(REFUSED)} places and "
             f"{len(SPELLINGS) + 1} spellings",
             reference="a checker behind the upstream",
             goal=0,
@@ -259,13 +316,18 @@ class Upstream:
 
 
 async def plant(
-    seed: int, *, places: Sequence[str] = tuple(PLACES), site: str = "owncloud", spellings: Sequence[str] | None = None
+    seed: int,
+    *,
+    places: Sequence[str] = (*PLACES, *REFUSED),
+    site: str = "owncloud",
+    spellings: Sequence[str] | None = None,
 ) -> Found:
     """Send every spelling in every place through a gateway, and look at what came out behind it.
 
     Raises:
         WrongAnswerError: A caller was not told what it wrote.
     """
+    every = PLACES | REFUSED
     rng = random.Random(seed)  # noqa: S311 - made-up data
     found, upstream = Found(), Upstream()
     with tempfile.TemporaryDirectory() as folder:
@@ -279,11 +341,11 @@ async def plant(
                 for spelling in spellings or (*SPELLINGS, "escaped in the body"):
                     items = build_items(rng)
                     text = "".join(SPELLINGS.get(spelling, SPELLINGS["plain"])(item) for item in items)
-                    body = {"model": MODEL, "stream": place == "last turn", **PLACES[place].build(text)}
-                    if PLACES[place].path == "/v1/embeddings":
+                    body = {"model": MODEL, "stream": place == "last turn", **every[place].build(text)}
+                    if every[place].path == "/v1/embeddings":
                         del body["stream"]
                     answer = await house.send(
-                        PLACES[place].path, data=spell_body(body, items, escaped=spelling == "escaped in the body"),
+                        every[place].path, data=spell_body(body, items, escaped=spelling == "escaped in the body"),
                         headers={"Content-Type": "application/json"},
                     )  # fmt: skip
                     found.requests += 1

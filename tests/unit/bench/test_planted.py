@@ -7,7 +7,7 @@ import pytest
 
 from bench.catalogue import build_registry
 from bench.gateway.attacks import describe, judge, quote_by_tool, quote_by_user
-from bench.gateway.planted import PLACES, SPELLINGS, Item, build_items, count, plant, spell_body
+from bench.gateway.planted import PLACES, REFUSED, SPELLINGS, Item, build_items, count, plant, spell_body
 
 PHONE = Item("電話", "09012345678")
 
@@ -23,7 +23,7 @@ def test_a_value_is_counted_in_every_spelling() -> None:
 def test_every_place_holds_what_is_planted_there() -> None:
     items = build_items(random.Random(1))  # noqa: S311 - made-up data
     text = "".join(item.value + " " for item in items)
-    for place, planted in PLACES.items():
+    for place, planted in (PLACES | REFUSED).items():
         raw = spell_body(planted.build(text), items, escaped=False)
         assert all(count(raw, item) for item in items), place
 
@@ -42,6 +42,15 @@ async def test_nothing_planted_reaches_an_upstream_outside_and_all_of_it_one_ins
     inside = await plant(7, places=places[:1], spellings=spellings[:1], site="closed")
     assert inside.leaked_bytes > 40
     assert {word for _, _, word in inside.leaks} == {"個人番号", "電話", "mail", "カード番号"}
+
+
+@pytest.mark.slow
+async def test_every_place_is_taken_and_masked_or_refused_and_nothing_reaches_an_upstream() -> None:
+    taken = await plant(8, places=tuple(PLACES), spellings=("glued",))
+    assert (taken.arrived, taken.leaked_bytes) == (taken.requests - len(taken.refused), 0)
+    assert {place for place, _ in taken.refused} == {"biases"}  # names of tokens, which no placeholder is
+    refused = await plant(8, places=tuple(REFUSED), spellings=("glued",))
+    assert (refused.arrived, refused.leaked_bytes, len(refused.refused)) == (0, 0, len(REFUSED))
 
 
 def test_indirect_attacks_are_judged_inside_of_documents() -> None:
