@@ -59,16 +59,22 @@ class Usual:
         feed: Examines the pieces; None lets them pass.
     """
 
-    __slots__ = ("_around", "_channel", "_feed", "_say", "after", "before", "told")
+    __slots__ = ("_around", "_channel", "_feed", "_mould", "_say", "after", "before", "told")
 
     def __init__(self, mould: Mould, around: tuple[bytes, bytes], say: Say, feed: Feed | None) -> None:
         self.before = mould.before
         self.after = mould.after + b"\n\n"
         self.told = 0
+        self._mould = mould
         self._channel = mould.channel
         self._around = around
         self._say = say
         self._feed = feed
+
+    def take(self, event: bytes) -> bytes | None:
+        """Tell an event, which has no empty line at its end; None: it is not the usual one. See `tell`."""
+        mould = self._mould
+        return self.tell(event[len(mould.before) : -len(mould.after)]) if mould.fits(event) else None
 
     def tell(self, inside: bytes) -> bytes | None:
         """Return what the caller is told of an event that has this between `before` and `after`.

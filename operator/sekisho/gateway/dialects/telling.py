@@ -152,6 +152,8 @@ class Conductor:
 
     def _say_usual(self, event: bytes) -> bytes | None:
         """Tell an event of the form that was learnt, in the block that is open; None: it has to be read."""
+        if self._usual is not None:
+            return self._usual.take(event)
         mould = self._mould
         text = mould.read(event) if mould is not None else None
         if mould is None or text is None or self._done:
@@ -161,7 +163,7 @@ class Conductor:
             return None
         self._credit += 1
         said = self._tell(block, text if self._filter is None else self._filter.feed(mould.channel, text))
-        if self._usual is None and self._teller.steady:
+        if self._teller.steady:
             feed = None if self._filter is None else self._filter.feed
             self._usual = make_usual(mould, self._teller.say, feed)
         return said
