@@ -18,6 +18,9 @@ class Linear:
         pattern: Of RE2's syntax.
         any_case: Whether upper and lower case are one, and a dot stands for the end of a line too.
         memory_bytes: What the compiled whole and its states may take.
+
+    Raises:
+        ValueError: It matches nothing.
     """
 
     __slots__ = ("_compiled", "_match")
@@ -30,6 +33,8 @@ class Linear:
         # Held, since what it calls is part of it.
         self._compiled: Any = re2.compile(pattern.encode(), options)
         self._match: Match = self._compiled._regexp.Match  # noqa: SLF001
+        if self.stands_in(b""):
+            raise ValueError("an expression that matches nothing is found everywhere, and never to the end")
 
     def stands_in(self, data: bytes) -> bool:
         """Tell whether there is any match in UTF-8."""

@@ -1,5 +1,6 @@
 """RE2's own functions say what its wrapper for Python says."""
 
+import pytest
 import re2
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,3 +25,8 @@ def test_nothing_is_found_in_nothing() -> None:
     linear = Linear("a")
     assert list(linear.find(b"")) == []
     assert not linear.stands_in(b"")
+
+
+def test_an_expression_that_matches_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="an expression that matches nothing is found everywhere"):
+        Linear("a|b*")
