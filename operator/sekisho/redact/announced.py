@@ -20,7 +20,7 @@ _WORDS: Final = (
 _LISTS: Final = "出席者?|参加者|欠席者?|遅刻者?|同席者?|出席予定|メンバー|登壇者|審査員|出演者?|当番|幹事|委員"
 # In most texts none of these stands.
 _ANY: Final = re2.compile(
-    f"{_WORDS}|{_LISTS}|[0-9]:[0-9]|と申し|と言い|といい|です|でござい|より|補佐|担当|後任|前任|[。.!)]\\s?\\n"
+    f"{_WORDS}|{_LISTS}|[0-9]:[0-9]|と申し|と言い|といい|です|でござい|より|補佐|担当|後任|前任|[師任諭女男妻夫父母兄姉弟妹司僚手員者役長事責集影修甲乙成認案口][ ・:]|[。.!)]\\s?\\n"
 )
 _LABEL: Final = re.compile(
     rf"(?:{_WORDS})(?:\([^()\n]{{1,8}}\))?(?:\s?[|】\]」>\t]\s?|\n(?:[・■●*-] ?)?| )({_VALUE})(?=(?: ?(?:様|殿|さま|さん|医師|先生))?\s*(?:$|[|,、。(「【/;]))",
@@ -41,7 +41,14 @@ _FROM: Final = re.compile(
     r"(?:(?:会社|法人|商事|商店|銀行|病院|大学|学校|工業|製作所|事務所|センター|企画|[部課室係店社局])|(?:会社|法人)[^\s、。の]{1,16})の([一-鿿々]{1,4})(?=です(?:[。\s]|$)|でござい)"
 )
 # These tell less of what is a name: it has to be one that the dictionary has.
-_CLOSING: Final = re.compile(r"[。.!)]\s?\n\s{0,3}\n ?([一-鿿々]{2,4})(?: ?(?:拝|より))?\s*(?=\n|\Z)")
+_ROLE: Final = re.compile(
+    r"(?:看護師|介護士|薬剤師|技師|担任|教諭|長女|長男|次女|次男|三女|三男|妻|夫|父|母|兄|姉|弟|妹|上司|同僚|運転手|乗務員|窓口|作成者?|承認者?|起案者?|発行者|報告者|請求者|申請者|配偶者|代表取締役|取締役"
+    r"|理事長?|監事|施術者|検査者|文責|編集|撮影|著者|監修|甲|乙)(?: |・| ?: ?)([一-鿿々]{1,4})(?=[)\n、。,|;→]| ?$)",
+    re.MULTILINE,
+)
+_CLOSING: Final = re.compile(
+    r"[。.!)]\s?\n\s{0,3}\n ?([一-鿿々]{2,4})(?: ?(?:拝|より))?\s*(?=\n|\Z)|[。.!)]\n ?([一-鿿々]{2,4})\s*\Z"
+)
 _IS: Final = re.compile(
     r"(?:担当者?|司会|講師|幹事|議長|書記|名義|差出人|宛先|氏名|名前|責任者|後任|前任|補佐)は([一-鿿々]{1,4}(?: ?[一-鿿々]{1,3})?)(?=です|とし|に[決変交依お]|が|の予定|、|。|で)"
     r"|(?:^|[、。]\s?)([一-鿿々]{1,4})(?=より(?:折|ご|連|報|お|返|回)|が補佐|が担当|でございます)",
@@ -68,7 +75,7 @@ def find_announced(
     for start, end in _find_told(text):
         if not _FIELD.search(text, start, end) and may_be(text[start:end]):
             yield start, end
-    for pattern in (_CLOSING, _IS):
+    for pattern in (_CLOSING, _IS, _ROLE):
         for found in pattern.finditer(text):
             group = found.lastindex or 1
             if is_name(found[group]):

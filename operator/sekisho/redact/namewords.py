@@ -66,12 +66,16 @@ ACTING: Final = frozenset("は が も と を や 、 ら 本人".split())
 # Common words of one sign that parents give as names; and the signs with which given names end.
 GIVEN: Final = frozenset(
     "愛葵蒼碧茜梓杏郁樹泉伊魁楓薫叶環希京瑛煌光昊心空颯翠澄匠巧司純潤駿俊翔奨仁慎真誠聖惺拓岳丈椿紬翼晴遥陽悠優佑雪結紫凛凜律陸龍竜涼諒亮怜玲蓮航弘洸恒晃耕皓湊海渚渉稜瞭月"
-    "朔星昴輝暁曙旭旬桃桜梨菫萌芽蘭詩詠絢彩澪霞霧雫朱緋雅栞鈴弦凪昇稔豊忍睦篤聡徹譲学望薫岬峻巴静歩夢舞花華鈴"
+    "朔星昴輝暁曙旭旬桃桜梨菫萌芽蘭詩詠絢彩澪霞霧雫朱緋雅栞鈴弦凪昇稔豊忍睦篤聡徹譲学望薫岬峻巴静歩夢舞花華暖柊新匠剛翼弘慶恵勝健仁文秀"
 )
 GIVEN_ENDS: Final = frozenset("斗翔陽太郎朗介助輝樹哉乃菜奈華香紀希音子愛衣春姫奏羽実彦雄男夫美莉梨里咲花結月")
 # Words with an honorific that name nobody: 神様, 花屋さん.
 NOBODIES: Final = frozenset(
     "神 王 仏 殿 奥 客 皆 店 親 孫 嫁 婿 姫 宮 旦那 大家 花屋 本屋 魚屋 肉屋 酒屋 薬屋 床屋 菓子屋 八百屋 問屋 業者 職人 役人".split()
+)
+# Before whoever did something then.
+TIMES: Final = frozenset(
+    "昨日 今日 明日 先日 先週 今週 来週 今朝 昨夜 昨晩 今夜 去年 昨年 今年 来年 今回 前回 次回 当時 最近 今度".split()
 )
 CLOSE: Final = frozenset(
     "娘 息子 姪 甥 孫 妹 姉 弟 兄 友達 友人 親友 知人 同僚 上司 部下 先輩 後輩 彼女 彼氏 うち 隣 隣人 いとこ 恋人 同級生 クラスメート".split()

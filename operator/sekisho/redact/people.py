@@ -97,7 +97,8 @@ def _find_by_neighbours(words: Sequence[Word], index: int, lexicon: Lexicon) -> 
     sure = word.sort is Sort.PLACE or not word.known
     if is_titled(words, index + 1) and (sure or following.text in namewords.HONORIFICS):
         return index + 1
-    alone = word_at(words, index - 1).sort not in NOUNS
+    before = word_at(words, index - 1)
+    alone = before.sort not in NOUNS or before.text in namewords.TIMES
     role = is_role(words, index)
     end = _find_given(words, index + 1, lexicon)
     if end > index + 1 and (alone or role) and (sure or word.text in namewords.ONE_SIGN):

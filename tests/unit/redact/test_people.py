@@ -61,6 +61,7 @@ def test_names_that_the_dictionary_has_are_people(notation: str, expected: list[
         ("社長/NOUN の/OTHER 甲田/PLACE で/OTHER", []),
         ("鹿島/PLACE が/OTHER", ["鹿島"]),
         ("東京/PLACE 鹿島/PLACE が/OTHER", []),
+        ("昨日/NOUN 鹿島/PLACE と/OTHER", ["鹿島"]),
         ("・/SIGN 鹿島/PLACE が/OTHER", []),
         ("楊/SURNAME 秀麗/NOUN に/OTHER", ["楊"]),
         ("蔡/SURNAME 長庚/NOUN! は/OTHER", ["蔡長庚"]),
