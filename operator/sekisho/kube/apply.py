@@ -30,6 +30,7 @@ _SHARED_LISTS: Final[Mapping[str, str]] = {"ownerReferences": "uid", "imagePullS
 _WHOLE_MAPS: Final = frozenset({"matchLabels", "selector", "nodeSelector", "podSelector", "namespaceSelector"})
 _QUANTITY_PARENTS: Final = frozenset({"requests", "limits"})
 _QUANTITY_FIELDS: Final = frozenset({"sizeLimit", "divisor"})
+_REWRITES: Final = 3
 _EMPTY: Final[tuple[Any, ...]] = (None, {}, [], (), "", False, 0)
 
 
@@ -188,7 +189,21 @@ async def write(client: KubeClient, desired: Manifest, live: Manifest | None) ->
 
 
 async def _count_as_applied(client: KubeClient, desired: Manifest, live: Manifest) -> None:
-    """Let the apply that follows take back what the manifest no longer asks for."""
+    """Let the apply that follows take back what the manifest no longer asks for.
+
+    Others may write the object all the time, its status above all; that does not put a repair off at once.
+    """
+    for left in reversed(range(_REWRITES)):
+        try:
+            await _rewrite_record(client, desired, live)
+        except ApiConflictError:
+            if not left:
+                raise
+        else:
+            return
+
+
+async def _rewrite_record(client: KubeClient, desired: Manifest, live: Manifest) -> None:
     resource, meta = resource_of(desired), desired["metadata"]
     fresh = await client.get(resource, meta["name"], namespace=meta.get("namespace", ""))
     if fresh is None or fresh["metadata"]["uid"] != live["metadata"]["uid"]:
