@@ -34,9 +34,10 @@ _CHANGES: Final[Mapping[str, tuple[tuple[str, Any], ...]]] = {
         ),
     ),
 }
-# What the server and others keep in an object, and what a new one has new.
+# What the server and others keep in an object, what a new one has new, and what the operator itself changes while pods
+# of an edited template end.
 _META: Final = ("name", "labels", "ownerReferences")
-_VOLATILE_SPEC: Final = frozenset({"clusterIP", "clusterIPs"})
+_VOLATILE_SPEC: Final = frozenset({"clusterIP", "clusterIPs", "strategy"})
 
 
 @dataclass(frozen=True, slots=True)
