@@ -85,7 +85,4 @@ def _find_in_columns(text: str) -> Iterator[tuple[int, int]]:
     """Yield names that stand in a column of names."""
     told = tell_cells(text, text.encode("utf-8", "replace"), people=True) if "\n" in text else None
     if told is not None:
-        for start, end in find_labelled(told.text):
-            place = told.find(start, end)
-            if place is not None:
-                yield place
+        yield from filter(None, (told.find(start, end) for start, end in find_labelled(told.text)))

@@ -1,5 +1,6 @@
 """Who is let in, over real sockets: AccessPolicies, budgets, tokens of issuers, API keys and certificates."""
 
+import asyncio
 import json
 import ssl
 import time
@@ -64,6 +65,24 @@ async def test_a_budget_that_is_used_up_says_when_to_come_back(tmp_path: Path) -
         assert "your budget under AccessPolicy legal/team of 2 requests a minute is used up" in answer.message
         assert 1 <= int(answer.headers["Retry-After"]) <= 30
         assert len(house.engine.requests) == 2
+
+
+async def test_a_budget_that_one_tenant_used_up_holds_up_no_other_who_asks_at_once(tmp_path: Path) -> None:
+    greedy, modest = "system:serviceaccount:legal:greedy", "system:serviceaccount:sales:modest"
+    subjects = [{"user": "serviceaccount:legal:greedy"}, {"user": "serviceaccount:sales:modest"}]
+    async with build_house(tmp_path, access=[policy(subjects=subjects, budgets={"requestsPerMinute": 2})]) as house:
+        for user in (greedy, modest):
+            grant(house, user)
+        first, other = house.api.token(greedy), house.api.token(modest)
+        asked = await asyncio.gather(*(house.chat(token=first) for _ in range(6)), house.chat(token=other))
+        assert sorted(answer.status for answer in asked[:-1]) == [200, 200, 429, 429, 429, 429]
+        assert {answer.code for answer in asked if answer.status == 429} == {"budget_exhausted"}
+        assert asked[-1].status == 200
+        assert (await house.chat(token=first)).status == 429
+        assert (await house.chat(token=other)).status == 200
+        assert len(house.engine.requests) == 4
+        refused = [item for item in await house.entries() if item.get("reason") == "BudgetExhausted"]
+        assert {item["caller"]["username"] for item in refused} == {greedy}
 
 
 async def test_tokens_are_settled_as_the_engine_counts_them_and_outlive_the_gateway(tmp_path: Path) -> None:

@@ -115,3 +115,12 @@ def test_a_dictionary_is_asked_for_the_usual_form_of_signs_in_names(text: str, c
     spans = list(NameTagger(lexicon, NOBODY).tag(text))
     assert lexicon.asked == [*clauses, text]
     assert {text[span.start : span.end] for span in spans} == {"髙橋"}
+
+
+def test_a_place_that_acts_is_a_person_and_no_place() -> None:
+    tagger = NameTagger(Listed(build_words("鹿島/PLACE が/OTHER"), names="鹿島"), NOBODY)
+    assert [(span.start, span.end, span.category) for span in tagger.tag("鹿島が")] == [(0, 2, Category.PERSON)]
+
+
+def test_lines_without_a_table_hold_no_column() -> None:
+    assert list(NameTagger(Listed(), NOBODY).tag("a\nb\n")) == []

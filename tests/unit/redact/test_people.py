@@ -152,6 +152,7 @@ def test_a_players_position_is_what_somebody_is() -> None:
         ("竹内/SURNAME 煌/NOUN (/SIGN", ["竹内煌"]),
         ("森田/SURNAME ひなた/NOUN が/OTHER", ["森田ひなた"]),
         ("森田/SURNAME ひなた/NOUN 案/NOUN", ["森田"]),
+        ("社長/NOUN 森田/SURNAME _/SPACE 花子/GIVEN が/OTHER", ["森田 花子"]),
     ],
 )
 def test_titles_and_ends_make_names_of_common_words(notation: str, expected: list[str]) -> None:

@@ -115,3 +115,24 @@ def test_each_line_is_read_a_bounded_number_of_times() -> None:
     text = (row[:-1] + "\n") * 50
     assert told(text) == []
     assert len(told("口座番号,x\n" + "1234567,y\n" * 1000)) == 1000
+
+
+def test_of_very_many_columns_the_first_are_read() -> None:
+    rows = [["口座番号"] * 70, ["1234567"] * 70]
+    assert len(told(_render(rows, ","))) == 64
+
+
+def test_what_a_heading_and_a_cell_make_together_stands_nowhere() -> None:
+    assert DETECTOR.detect("品名,東京都港区電話\nみかん,芝1-2-3\n") == ()
+
+
+def test_what_is_known_of_a_text_is_not_looked_for_again() -> None:
+    known = DETECTOR.survey("品名,口座番号\nみかん,1234567\n")
+    assert DETECTOR.survey("", known) is known
+
+
+def test_a_key_that_begins_in_a_cell_is_found_as_far_as_it_goes() -> None:
+    text = "品名,口座番号\nみかん,1 -----BEGIN PRIVATE KEY-----\n"
+    (key,) = DETECTOR.detect(text)
+    assert key.category is Category.SECRET_KEY
+    assert text[key.start :].startswith("-----BEGIN")
