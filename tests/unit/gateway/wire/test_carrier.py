@@ -243,6 +243,20 @@ async def test_who_breaks_off_while_it_is_written_to_ends_the_connection_with_an
         assert isinstance(await ear.ended, ConnectionError)
 
 
+@pytest.mark.parametrize("waits", [False, True])
+async def test_who_breaks_off_is_noticed_by_reading_and_by_what_waits_to_be_sent(keys: Keys, waits: bool) -> None:
+    async with carried(keys, None) as (carrier, ear, far):
+        if waits:
+            carrier.pause_reading()
+            while not carrier.get_write_buffer_size():
+                carrier.write(MUCH)
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        far.close()
+        async with asyncio.timeout(60):
+            assert isinstance(await ear.ended, ConnectionError)
+        assert carrier.get_write_buffer_size() == 0
+
+
 async def test_what_cannot_be_taken_ends_its_connection_alone_and_is_told(keys: Keys) -> None:
     told: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
