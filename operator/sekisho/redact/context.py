@@ -80,6 +80,14 @@ _IN_WORDS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 GENERIC: Final = frozenset({"番号", "no", "id", "ード"})
 _ENDINGS: Final = GENERIC | _BY_ENDING.keys()
 _NUMBERED: Final = re.compile(r"[一-鿿々ァ-ヶー]")
+# 口座残高, 電話代, 携帯料金: how much or how many, and no number of one. 電話代表 and 口座名義 are none of these.
+_QUANTITY: Final = re.compile(
+    r"(?:残高|総?額|料金?|代(?![表理])|件?数|振替額?|契約数|人口|開設数)|\s(?:balance|amount|fee|count|total|model|limit)s?\b"
+)
+_COUNTED: Final = re.compile(
+    r"\s?(?:[千百]?円|[万億]|件(?!名)|人(?!事)|個(?!人)|世帯|ドル|ユーロ|%|(?:yen|jpy|usd|eur)\b)", re.IGNORECASE
+)
+_COUNTABLE: Final = frozenset({Topic.BANK, Topic.PHONE, Topic.CARD, Topic.PENSION, Topic.INSURANCE, Topic.LICENCE})
 _LABEL_AFTER: Final = re.compile(r"[ -](?i:office|fax|mobile|cell|phone|work|home|direct)\b")
 _LABEL_GAPS: Final = frozenset(" -")
 _AFTER: Final = re.compile(r"\s?[(\[<「]([^)\]>」]{1,16})")
@@ -102,6 +110,11 @@ def read_topic(text: str, start: int, end: int) -> Topic | None:
     return topic
 
 
+def is_counted(text: str, end: int) -> bool:
+    """Tell whether a number that ends there is one of things or of money: 1234567円."""
+    return _COUNTED.match(text, end) is not None
+
+
 def _read_last(text: str) -> Topic | None:
     # Keys of documents: account_number.
     low = text.lower().replace("_", " ")
@@ -111,7 +124,7 @@ def _read_last(text: str) -> Topic | None:
         if signs in _ENDINGS:
             topic = _read_word(low, end, signs) or (read_generic(low, end) if signs in GENERIC else None)
             if topic is not None:
-                return topic
+                return Topic.OTHER if topic in _COUNTABLE and _QUANTITY.match(low, end) else topic
     return Topic.POSTAL if mark else None
 
 

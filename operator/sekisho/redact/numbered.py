@@ -8,6 +8,7 @@ from typing import Final
 
 from sekisho.redact import checks
 from sekisho.redact.categories import Category
+from sekisho.redact.context import is_counted
 from sekisho.redact.spans import Span
 
 _FOLLOWING: Final = re.compile(r"[^\d\n]{0,8}?(\d(?:[ -]?\d){1,11})(?![\d-])", re.ASCII)
@@ -53,7 +54,7 @@ def find_numbered(text: str, start: int, end: int) -> Iterator[Span]:
         yield from (Span(*insured.span(group), category) for group in (1, 2) if insured[group])
         return
     number = _FOLLOWING.match(text, end)
-    if number is None:
+    if number is None or is_counted(text, number.end()):
         return
     digits = re.sub(r"\D", "", number[1])
     if _holds(text[start:end], category, digits):

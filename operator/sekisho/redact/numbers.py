@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from sekisho.redact import checks
 from sekisho.redact.categories import Category
-from sekisho.redact.context import Topic, read_topic
+from sekisho.redact.context import Topic, is_counted, read_topic
 from sekisho.redact.phones import is_phone
 from sekisho.redact.spans import Span
 
@@ -164,7 +164,8 @@ def _classify(number: Number) -> Category | None:
     topic = number.topic
     if topic is not None:
         named = _BY_TOPIC.get(topic)
-        if named is not None and named[1](number):
+        counted = topic in _UNCHECKED and is_counted(number.text, number.groups[-1][1])
+        if named is not None and not counted and named[1](number):
             return named[0]
         if topic is Topic.OTHER:
             return Category.PHONE if number.plus and _is_shaped_phone(number) else None
@@ -237,6 +238,8 @@ def _is_postal(number: Number) -> bool:
     return number.sizes in {(3, 4), (7,), (5, 4), (5,)}
 
 
+# Of these no check digit tells that they are none.
+_UNCHECKED: Final = frozenset({Topic.BANK, Topic.PHONE, Topic.PENSION, Topic.POSTAL, Topic.SSN, Topic.PASSPORT})
 _Test = Callable[[Number], bool]
 _BY_TOPIC: Final[dict[Topic, tuple[Category, _Test]]] = {
     Topic.MY_NUMBER: (Category.JP_MY_NUMBER, lambda n: checks.is_my_number(n.digits)),

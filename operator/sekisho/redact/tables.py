@@ -31,7 +31,10 @@ _CELL: Final = {
     "\t": re.compile(r"()([^\t]*)(?:\t|$)"),
     "|": re.compile(r"()([^|]*)(?:\||$)"),
 }
-_NO_HEADING: Final = re.compile(r"[0-9:=@。]")
+# 口座残高 and card type are told by nothing below.
+_NO_HEADING: Final = re.compile(
+    r"[0-9:=@。]|(?:数|額|料|料金|代|残高|率|日|種別|区分|会社|期限|件|合計|状況|時間|(?i:balance|count|type|amount|fee|total|date|model|limit|brand))$"
+)
 _DIGIT: Final = re.compile("[0-9]")
 _RULER: Final = re.compile(r"[-:| ]+")
 _LONGEST_HEADING: Final = 16

@@ -155,3 +155,40 @@ def test_keys_that_say_something_else_are_no_words_for_it() -> None:
 )  # fmt: skip
 def test_blocks_in_kana_and_buildings_in_hiragana_are_part_of_an_address(address: str) -> None:
     assert found(f"住所は{address}") == [(address, "jp-address")]
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "口座残高は",
+        "預金",
+        "口座数",
+        "電話代 ",
+        "携帯料金：",
+        "振込先の手数料",
+        "普通 ",
+        "当座預金 ",
+        "ゆうちょ ",
+        "携帯契約数 ",
+    ],
+)
+@pytest.mark.parametrize("unit", ["円", " 円", "千円", "件", "万円", "人"])
+def test_amounts_of_money_and_of_things_are_no_numbers_of_anything(subject: str, unit: str) -> None:
+    for digits in ("1234567", "12345678"):
+        assert found(f"{subject}{digits}{unit}") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        ("口座番号1234567件名：入金", "bank-account"), ("普通1234567（個人）", "bank-account"), ("電話代表 03-1234-5678", "phone"), ("口座 1234567 人事部", "bank-account"),
+        ("電話03-1234-5678円滑に", "phone"), ("口座名義 山田 1234567", "bank-account"),
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_a_count_behind_a_number_changes_nothing(text: str, category: str) -> None:
+    assert [kind for _, kind in found(text)] == [category]
+
+
+@pytest.mark.parametrize("heading", ["口座残高", "口座数", "電話件数", "account balance", "phone model", "card type"])
+def test_columns_of_amounts_are_none_of_numbers(heading: str) -> None:
+    assert found(f"店名,{heading}\n本店,1234567\n北,7654321\n南,1122334\n") == []
