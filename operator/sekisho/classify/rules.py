@@ -105,7 +105,7 @@ def rules_of(policy: ClassificationPolicySpec, data_class: DataClass) -> Effecti
         known = ", ".join(names)
         raise RefusedError(Reason.UNKNOWN_LEVEL, f'the policy has no level "{data_class.level}"; it knows {known}')
     compartments = {item.name: item.rules for item in policy.compartments}
-    if missing := sorted(data_class.compartments - compartments.keys()):
+    if missing := sorted(data_class.compartments.difference(compartments)):
         known = ", ".join(sorted(compartments)) or "none"
         raise RefusedError(
             Reason.UNKNOWN_COMPARTMENT, f'the policy has no compartment "{missing[0]}"; it knows {known}'

@@ -78,7 +78,7 @@ _BY_ENDING: Final = _index()
 _IN_WORDS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 # By themselves they say nothing: the number of what?
 GENERIC: Final = frozenset({"番号", "no", "id", "ード"})
-_ENDINGS: Final = GENERIC | _BY_ENDING.keys()
+_ENDINGS: Final = GENERIC.union(_BY_ENDING)
 _NUMBERED: Final = re.compile(r"[一-鿿々ァ-ヶー]")
 # 口座残高, 電話代, 携帯料金: how much or how many, and no number of one. 電話代表 and 口座名義 are none of these.
 _QUANTITY: Final = re.compile(

@@ -35,7 +35,7 @@ _CLUSTER: Final = re.compile(
 # What is written in full width becomes ASCII, sign by sign.
 _WIDE: Final = re.compile("[\uff01-\uff5e]+")
 _NARROWED: Final = {code: "-" if code == 0xFF0D else chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 class Folded(NamedTuple):

@@ -12,7 +12,7 @@ from sekisho.redact.spans import Span
 
 # Up to so many, looking for each alone is faster than compiling them.
 FEW: Final = 16
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 def find_known(

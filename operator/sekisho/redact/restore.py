@@ -10,7 +10,7 @@ from typing import Final
 from sekisho.errors import Reason, RefusedError
 from sekisho.redact.placeholders import LENGTH, PLACEHOLDER, held_back
 
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
