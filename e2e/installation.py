@@ -137,7 +137,16 @@ class Installation:
             if time.monotonic() > deadline:
                 shown = "; ".join(f"{c['type']}={c['status']} {c['reason']}: {c['message']}" for c in found.values())
                 raise TimeoutError(f"{namespace}/{name}: {condition} is not {wanted} {reason}: {shown}")
-            time.sleep(0.5)
+            if current.get("status") == wanted:  # for another reason
+                time.sleep(0.5)
+            else:
+                self._look_out(name, condition, wanted, namespace=namespace)
+
+    def _look_out(self, name: str, condition: str, wanted: str, *, namespace: str) -> None:
+        """Return as soon as a condition has a status, or after some seconds: one process, where a look is one each."""
+        path = f'{{.status.conditions[?(@.type=="{condition}")].status}}={wanted}'
+        words = ("wait", f"inferenceservice/{name}", "-n", namespace, f"--for=jsonpath={path}", "--timeout=5s")
+        self.cluster.kubectl(*words, check=False)
 
 
 def render_example(path: Path, values: Mapping[str, str]) -> str:

@@ -90,8 +90,13 @@ def fetch(place: Place, port: int, path: str, *, post: dict[str, Any] | None = N
 
 def ask_engine(cluster: Cluster, pod: str, *, namespace: str) -> str:
     """Ask the engine of a pod one question, past the gateway: from within the pod's own network."""
+    return ask_engine_at(cluster.pod_place(namespace, pod))
+
+
+def ask_engine_at(place: Place) -> str:
+    """Ask the engine in a pod's network one question."""
     question = {"messages": [{"role": "user", "content": "Say something."}], "max_tokens": 8, "temperature": 0}
-    answer = json.loads(fetch(cluster.pod_place(namespace, pod), 8080, "/v1/chat/completions", post=question))
+    answer = json.loads(fetch(place, 8080, "/v1/chat/completions", post=question))
     return str(answer["choices"][0]["message"]["content"])
 
 

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from e2e.installation import NAMESPACE
-from e2e.observe import ask_engine, condition_of, lives_of, pods_of, read_all, wait_for
+from e2e.observe import ask_engine_at, condition_of, lives_of, pods_of, read_all, wait_for
 from e2e.release.conftest import LEASE_SECONDS, Grounds, grant
 from e2e.release.test_release import serve
 
@@ -19,12 +19,13 @@ def test_no_request_fails_while_the_brokers_replicas_are_killed_one_by_one(groun
     installation.wait_condition("busy", "Ready", "True", namespace=closed, seconds=240)
     pods = pods_of(cluster, "busy", namespace=closed)
     name = pods[0]["metadata"]["name"]
+    place = cluster.pod_place(closed, name)
     over, failures, answers = threading.Event(), [], []
 
     def ask() -> None:
         while not over.is_set():
             try:
-                answers.append(ask_engine(cluster, name, namespace=closed))
+                answers.append(ask_engine_at(place))
             except Exception as error:  # noqa: BLE001 - whatever it is, a request failed
                 failures.append(repr(error))
             time.sleep(0.2)
