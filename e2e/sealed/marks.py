@@ -3,6 +3,7 @@
 import mmap
 import os
 import secrets
+import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,11 +30,25 @@ def find_on_disk(cluster: LocalCluster, mark: bytes) -> list[Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
+    """Yield every file below a folder, but one of several names once: nodes share the layers of their images."""
+    seen = set[tuple[int, int]]()
     for place, _, names in os.walk(folder):  # passes over what vanishes meanwhile
         for name in names:
             path = Path(place, name)
-            if path.is_file() and not path.is_symlink():
+            status = _status(path)
+            if status is None or not stat.S_ISREG(status.st_mode):
+                continue
+            same = (status.st_dev, status.st_ino)
+            if status.st_nlink == 1 or same not in seen:
                 yield path
+            seen.add(same)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except OSError:  # gone meanwhile
+        return None
 
 
 def _holds(path: Path, mark: bytes) -> bool:
