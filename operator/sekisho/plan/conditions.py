@@ -7,11 +7,11 @@ while it is worked on it stays below.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final
 
 from sekisho.api.meta import ConditionStatus
+from sekisho.api.times import format_time
 from sekisho.errors import Reason
 from sekisho.plan.world import Announcement
 
@@ -63,20 +63,6 @@ def is_false(kind: str, reason: Reason, message: str, *, stem: str = "") -> Aspe
 def is_unknown(kind: str, reason: Reason, message: str, *, stem: str = "") -> Aspect:
     """Build an aspect that is not decided yet."""
     return Aspect(kind, "Unknown", reason, message, stem)
-
-
-def format_time(at: float) -> str:
-    """Spell Unix seconds as the API server does."""
-    return datetime.fromtimestamp(int(at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def parse_time(value: Any) -> float | None:
-    """Parse a time of the API server; None for anything else."""
-    try:
-        parsed = datetime.fromisoformat(str(value))
-    except ValueError:
-        return None
-    return parsed.timestamp() if parsed.tzinfo is not None else None
 
 
 def find_condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

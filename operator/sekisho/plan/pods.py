@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sekisho.api.times import parse_time
 from sekisho.errors import Reason
-from sekisho.plan.conditions import parse_time
 from sekisho.plan.world import Manifest
 
 MAX_TEXT: Final = 512

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sekisho.api import names
+from sekisho.api.times import parse_time
 from sekisho.errors import Reason, Rejection
-from sekisho.plan.conditions import Aspect, is_false, is_true, is_unknown, parse_time
+from sekisho.plan.conditions import Aspect, is_false, is_true, is_unknown
 from sekisho.plan.misplaced import tell_misplaced
 from sekisho.plan.outcome import Design, Outcome
 from sekisho.plan.pods import PodCondition, map_reason

@@ -6,11 +6,9 @@ The gateway says when it was last asked (`status.demand`); how long that counts 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sekisho.api.times import believe_past, parse_time
 from sekisho.api.v1alpha1.inferenceservice import Predictor
-from sekisho.plan.conditions import parse_time
 
-# Clocks of two machines differ by less; a time further ahead would keep a service running for as long as it lies ahead.
-MOST_AHEAD_SECONDS: Final = 300.0
 _MIN_LOOK_SECONDS: Final = 1.0
 
 
@@ -24,14 +22,7 @@ def read_asked_at(status: Mapping[str, Any], *, now_at: float) -> float | None:
 
     None where nobody asked, or where the time cannot be so.
     """
-    return believe_asked_at(parse_time((status.get("demand") or {}).get("askedAt")), now_at=now_at)
-
-
-def believe_asked_at(asked_at: float | None, *, now_at: float) -> float | None:
-    """Return a time that somebody wrote, as far as it can be so: never later than now."""
-    if asked_at is None or asked_at > now_at + MOST_AHEAD_SECONDS:
-        return None
-    return min(asked_at, now_at)
+    return believe_past(parse_time((status.get("demand") or {}).get("askedAt")), now_at=now_at)
 
 
 def count_replicas(predictor: Predictor, status: Mapping[str, Any], *, now_at: float) -> int:

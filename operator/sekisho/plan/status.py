@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from sekisho.api.times import format_time
 from sekisho.api.v1alpha1.inferenceservice import InferenceServiceStatus
 from sekisho.errors import Rejection
 from sekisho.plan.classing import Classing
-from sekisho.plan.conditions import MAX_MESSAGE, find_condition, format_time
+from sekisho.plan.conditions import MAX_MESSAGE, find_condition
 from sekisho.plan.outcome import Outcome
 from sekisho.plan.release import find_lease
 from sekisho.plan.serving import count_ready

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from sekisho.api.times import format_time
 from sekisho.controller import loop as controller_loop
 from sekisho.controller.cluster import Cluster
 from sekisho.controller.gather import Gatherer
@@ -30,7 +31,6 @@ from sekisho.kube.resources import (
     SITES,
     Resource,
 )
-from sekisho.plan.conditions import format_time
 from sekisho.plan.inferenceservice import plan
 from tests.unit.plan.seals import AT, URI, plain_inspection
 from tests.unit.plan.worlds import POLICY, SITE_KEY

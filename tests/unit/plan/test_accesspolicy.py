@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from sekisho.api.times import format_time
 from sekisho.api.v1alpha1.accesspolicy import AccessPolicySpec
 from sekisho.errors import Reason
 from sekisho.plan.accesspolicy import plan_accesspolicy
-from sekisho.plan.conditions import format_time
 from sekisho.plan.world import AccessWorld, GrantObject, Published
 from tests.unit.api.cases import ACCESS
 from tests.unit.plan.test_conditions import check_laws

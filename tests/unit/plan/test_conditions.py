@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sekisho.api.times import format_time
 from sekisho.errors import Reason
 from sekisho.plan.conditions import (
     MAX_MESSAGE,
@@ -13,10 +14,8 @@ from sekisho.plan.conditions import (
     Facet,
     Progress,
     find_condition,
-    format_time,
     is_false,
     is_true,
-    parse_time,
     settle_conditions,
 )
 
@@ -116,16 +115,6 @@ def test_each_changed_condition_is_told_once() -> None:
 def test_what_is_on_its_way_is_no_warning(reason: Reason) -> None:
     facet = Facet((is_false("Serving", reason, "soon"), BROKEN), Progress.MOVING)
     assert settle_conditions(facet, {}, generation=1, now_at=0)[1][0].type == "Normal"
-
-
-@pytest.mark.parametrize("text", ["2027-01-15T08:00:00Z", "2027-01-15T08:00:00.5Z", "2027-01-15T17:00:00+09:00"])
-def test_times_of_the_server_are_read(text: str) -> None:
-    assert int(parse_time(text) or 0) == 1_800_000_000
-
-
-@pytest.mark.parametrize("text", [None, "", "soon", "2027-01-15T08:00:00", 17])
-def test_what_is_no_time_of_the_server_is_none(text: object) -> None:
-    assert parse_time(text) is None
 
 
 def test_a_missing_condition_is_empty() -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from sekisho.api.times import format_time
 from sekisho.api.v1alpha1.evidencepolicy import EvidencePolicySpec
 from sekisho.errors import Reason
-from sekisho.plan.conditions import format_time
 from sekisho.plan.datagrant import plan_datagrant
 from sekisho.plan.evidencepolicy import plan_evidencepolicy
 from sekisho.plan.keyreleasepolicy import plan_keyreleasepolicy

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from sekisho.api import names
+from sekisho.api.times import format_time
 from sekisho.errors import Reason
 from sekisho.placement.snapshot import NodeFacts, take_snapshot
-from sekisho.plan.conditions import format_time
 from sekisho.plan.inferenceservice import plan
 from sekisho.plan.world import Eviction, World
 from tests.unit.plan.worlds import (

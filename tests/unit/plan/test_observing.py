@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from sekisho.api.times import format_time
 from sekisho.errors import Reason
-from sekisho.plan.conditions import format_time
 from sekisho.plan.inferenceservice import plan
 from sekisho.plan.world import Plan
 from tests.unit.plan.worlds import (

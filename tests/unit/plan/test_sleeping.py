@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sekisho.api.times import MOST_AHEAD_SECONDS, format_time
 from sekisho.api.v1alpha1.inferenceservice import Predictor
 from sekisho.errors import Reason
-from sekisho.plan.conditions import format_time
 from sekisho.plan.inferenceservice import plan
-from sekisho.plan.sleeping import MOST_AHEAD_SECONDS, count_replicas, may_sleep, next_sleep_seconds, read_asked_at
+from sekisho.plan.sleeping import count_replicas, may_sleep, next_sleep_seconds, read_asked_at
 from sekisho.plan.world import Plan, ServiceObject
 from tests.unit.plan.worlds import NOW, build_pod, build_service, build_world, condition, observe, starting_pod
 

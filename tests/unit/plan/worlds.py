@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from sekisho.api import names
+from sekisho.api.times import format_time
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from sekisho.api.v1alpha1.model import ModelSpec
@@ -12,7 +13,6 @@ from sekisho.api.v1alpha1.runtime import RuntimeSpec
 from sekisho.api.v1alpha1.site import SiteSpec
 from sekisho.errors import Reason, Rejection
 from sekisho.placement.snapshot import NodeFacts, take_snapshot
-from sekisho.plan.conditions import format_time
 from sekisho.plan.inferenceservice import plan
 from sekisho.plan.world import ModelObject, Plan, Published, ServiceObject, World
 from sekisho.render.settings import Canary, RenderSettings

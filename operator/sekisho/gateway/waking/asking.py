@@ -14,13 +14,12 @@ from types import TracebackType
 from typing import Final
 
 from sekisho.api.names import API_VERSION, GATEWAY_FIELD_MANAGER
+from sekisho.api.times import believe_past, format_time
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.gateway.decide import ServiceFacts
 from sekisho.gateway.facts import Facts
 from sekisho.kube.client import KubeClient
 from sekisho.kube.resources import INFERENCE_SERVICES
-from sekisho.plan.conditions import format_time
-from sekisho.plan.sleeping import believe_asked_at
 
 _log = logging.getLogger(__name__)
 _Key = tuple[str, str, str]
@@ -137,7 +136,7 @@ class Asking:
             return False
         if rests < (every if use.failure is None else min(every, _FAILED_SECONDS)):
             return False
-        asked_at = believe_asked_at(service.rest.asked_at, now_at=now)
+        asked_at = believe_past(service.rest.asked_at, now_at=now)
         return asked_at is None or now - asked_at >= every
 
     async def _tell(self, key: _Key, use: _Use) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sekisho.api.times import parse_time
 from sekisho.errors import Reason
-from sekisho.plan.conditions import parse_time
 
 _MAX_TOLD: Final = 512
 _IDLE_SECONDS: Final = 600

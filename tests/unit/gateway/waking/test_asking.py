@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sekisho.api.times import format_time, parse_time
 from sekisho.gateway.decide import ServiceFacts
 from sekisho.gateway.facts import Facts
 from sekisho.gateway.waking import asking as module
@@ -16,7 +17,6 @@ from sekisho.gateway.waking.asking import Asking, find_interval_seconds
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials
 from sekisho.kube.reflecting import Freshness
-from sekisho.plan.conditions import format_time, parse_time
 from tests.unit.gateway.api_server import ApiServer
 from tests.unit.gateway.house import build_service
 
