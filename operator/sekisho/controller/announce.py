@@ -9,7 +9,7 @@ from sekisho.errors import Reason
 from sekisho.kube.client import KubeClient
 from sekisho.kube.failures import ApiConflictError
 from sekisho.kube.resources import EVENTS, Resource
-from sekisho.plan.world import Announcement
+from sekisho.plan.conditions import Announcement
 
 MAX_NOTE: Final = 1024
 CONTROLLER: Final = "sekisho.dev/controller"

@@ -9,8 +9,7 @@ from sekisho.controller.store import Change
 from sekisho.errors import RefusedError, SekishoError
 from sekisho.kube.client import KubeClient
 from sekisho.kube.resources import Resource
-from sekisho.plan.conditions import Aspect, Facet, Progress, settle_conditions
-from sekisho.plan.world import Announcement
+from sekisho.plan.conditions import Announcement, Aspect, Facet, Progress, settle_conditions
 
 Raw = Mapping[str, Any]
 _DERIVED = frozenset({"Reconciling", "Stalled"})

@@ -13,9 +13,17 @@ from typing import Any, Final
 from sekisho.api.meta import ConditionStatus
 from sekisho.api.times import format_time
 from sekisho.errors import Reason
-from sekisho.plan.world import Announcement
 
 MAX_MESSAGE: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """An event worth telling users of: a condition changed."""
+
+    type: str  # Normal or Warning
+    reason: str
+    message: str
 
 
 class Progress(Enum):

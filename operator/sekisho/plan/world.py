@@ -14,6 +14,7 @@ from sekisho.api.v1alpha1.runtime import RuntimeSpec
 from sekisho.api.v1alpha1.site import SiteSpec
 from sekisho.errors import Reason, Rejection
 from sekisho.placement.snapshot import Snapshot
+from sekisho.plan.conditions import Announcement
 from sekisho.plan.versions import Accepted, Versions
 from sekisho.render.settings import RenderSettings
 
@@ -166,15 +167,6 @@ class World:
     replica_failures: tuple[str, ...] = ()
     owners: tuple[KeyReleaseObject, ...] = ()
     tenants: tuple[DataGrantObject, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Announcement:
-    """An event worth telling users of: a condition changed."""
-
-    type: str  # Normal or Warning
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)

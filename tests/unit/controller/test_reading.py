@@ -8,7 +8,7 @@ from sekisho.controller.publishing import tell_failure
 from sekisho.controller.reading import Reader
 from sekisho.errors import Reason, RefusedError, Rejection, UnavailableError
 from sekisho.kube.resources import INFERENCE_SERVICES
-from sekisho.plan.world import Announcement
+from sekisho.plan.conditions import Announcement
 from tests.unit.api.cases import EVIDENCE, GRANT, RELEASE
 
 
