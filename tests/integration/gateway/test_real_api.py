@@ -274,6 +274,33 @@ async def test_a_service_that_stops_being_isolated_is_no_longer_relayed_to(stage
     assert "Isolated is False: IsolationLeak: outside was reached by icmp" in answer.message
 
 
+async def test_a_tenants_budget_is_spent_by_that_tenant_alone_and_ends_with_its_policy(stage: Stage) -> None:
+    for account in ("app", "other"):
+        stage.bind(account, inferenceservices={}, classificationlevels={}, compartments={})
+    other = stage.real_token("other")
+    await stage.until(200, what="the rights")
+    await stage.until(200, what="the other's rights", token=other)
+    spec = {
+        "subjects": [{"user": f"serviceaccount:{stage.namespace}:{account}"} for account in ("app", "other")],
+        "models": [stage.model],
+        "budgets": {"requestsPerMinute": 3},
+    }
+    policy = {"apiVersion": API, "kind": "AccessPolicy", "metadata": {"name": "team"}, "spec": spec}
+    stage.kubectl("create", "-f", "-", stdin=json.dumps(policy))
+    answer = await stage.until(429, what="the budget to be spent")
+    assert answer.code == "budget_exhausted"
+    named = f"your budget under AccessPolicy {stage.namespace}/team of 3 requests a minute is used up"
+    assert named in answer.message
+    assert int(answer.headers["Retry-After"]) >= 1
+    before = len(stage.engine.requests)
+    assert (await stage.chat(build_chat(model=stage.model), token=other)).status == 200
+    assert len(stage.engine.requests) == before + 1
+    refused = [item for item in await stage.entries() if item.get("reason") == "BudgetExhausted"]
+    assert {item["caller"]["username"] for item in refused} == {f"system:serviceaccount:{stage.namespace}:app"}
+    stage.kubectl("delete", "accesspolicy", "team")
+    await stage.until(200, what="the policy to be gone")
+
+
 async def test_that_a_service_is_in_use_is_written_with_the_rights_of_the_chart_and_nothing_else_is(
     stage: Stage,
 ) -> None:
