@@ -94,7 +94,7 @@ def test_defaults_that_say_something_are_filled_in(server: ApiServer, namespace:
     assert runtime["probes"] == {"healthPath": "/health", "startupSeconds": 600}
     service = manifest("InferenceService", GOOD["InferenceService"], namespace=namespace)
     stored = server.must(server.create(service, dry_run=True)).body["spec"]
-    assert stored["predictor"] == {"minReplicas": 1, "model": {"modelRef": {"name": "small"}}}
+    assert stored["predictor"] == {"minReplicas": 1, "idleSeconds": 600, "model": {"modelRef": {"name": "small"}}}
     release = manifest("KeyReleasePolicy", GOOD["KeyReleasePolicy"], namespace=namespace)
     granted = server.must(server.create(release, dry_run=True)).body["spec"]
     assert (granted["leaseSeconds"], granted["suspended"]) == (900, False)

@@ -184,6 +184,18 @@ def test_keys_are_not_shown() -> None:
     assert "keys" not in repr(make_handover())
 
 
+def connect_soon(caller: socket.socket, place: Path) -> None:
+    """Connect to a socket whose file is there, and which may listen a moment later."""
+    until = time.monotonic() + 60
+    while True:
+        try:
+            return caller.connect(str(place))
+        except ConnectionRefusedError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+
+
 @contextmanager
 def on_demand(place: Path, bring: Any, **options: Any) -> Iterator[threading.Event]:
     """Hand over in a thread until the block ends."""
@@ -259,6 +271,6 @@ def test_who_goes_away_before_the_answer_harms_nobody(tmp_path: Path) -> None:
 
     with on_demand(tmp_path / "keys", bring):
         with socket.socket(socket.AF_UNIX) as hasty:
-            hasty.connect(str(tmp_path / "keys"))
+            connect_soon(hasty, tmp_path / "keys")
         assert fetch_file_keys(tmp_path / "keys", seconds=60).keys
     assert not any(handover.keys for handover in brought)
