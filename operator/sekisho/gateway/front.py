@@ -4,10 +4,9 @@ What fails on the way refuses. Nothing is relayed that was not recorded before; 
 """
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
@@ -16,30 +15,28 @@ from urllib.parse import unquote
 from opentelemetry.trace import INVALID_SPAN, Span
 
 from sekisho import telemetry
-from sekisho.access.budgets import BudgetError, Charge
-from sekisho.access.decide import Access, Question, find_dictionaries
+from sekisho.access.budgets import BudgetError
+from sekisho.access.decide import Question, find_dictionaries
 from sekisho.classify.rules import EffectiveRules
 from sekisho.errors import Reason, RefusedError, SekishoError
 from sekisho.gateway.access import AccessGate, Order
 from sekisho.gateway.admission import Admission
-from sekisho.gateway.choosing.attempts import Attempts, Prepared, TimedSink, Tries
+from sekisho.gateway.choosing.attempts import Attempts, Prepared, TimedSink
 from sekisho.gateway.choosing.choosing import Choice, Choosing, NobodyError
 from sekisho.gateway.decide import (
     CLASS_HEADER,
-    RequestClass,
     ServiceFacts,
     check_cleared,
     check_opaque,
     check_user,
     decide_class,
-    describe_floors,
     is_user,
     model_unknown,
 )
 from sekisho.gateway.dialects.building import build_answerer, render_failure
 from sekisho.gateway.dialects.form import SERVED, Asked, Endpoint, parse_request, split_model
 from sekisho.gateway.dialects.listing import render_model, render_models
-from sekisho.gateway.dialects.refusals import http_status, render_error
+from sekisho.gateway.dialects.refusals import render_error
 from sekisho.gateway.dialects.strict import BodyLimits, FieldError
 from sekisho.gateway.facts import Facts
 from sekisho.gateway.guards.guarding import Guarded, Guards, Way, guard_answerer
@@ -47,10 +44,10 @@ from sekisho.gateway.guards.masking import name_tenant
 from sekisho.gateway.guards.rulebook import Rulebook
 from sekisho.gateway.identity import Caller, Identity
 from sekisho.gateway.measures import Measures
-from sekisho.gateway.relay import Outcome, Sink
+from sekisho.gateway.relay import Sink
+from sekisho.gateway.trail import Receipt, Trail
 from sekisho.gateway.waking.holding import Held, Holding
 from sekisho.gateway.waking.progress import Progress
-from sekisho.ledger.receipt import Written
 from sekisho.recording.record import Record
 
 _log = logging.getLogger(__name__)
@@ -58,8 +55,6 @@ RECEIPT_HEADER: Final = "sekisho-receipt"
 MODELS_PATH: Final = "/v1/models"
 _RETRY_SECONDS: Final = {Reason.OVERLOADED: 1, Reason.RECORD_UNAVAILABLE: 5, Reason.API_UNAVAILABLE: 2}
 _DEFAULT_RETRY_SECONDS: Final = 10
-_MAX_RECORDED: Final = 1024
-_NO_ACCESS: Final = Access()
 _ENDPOINTS: Final[Mapping[str, Endpoint]] = {item.value: item for item in Endpoint}
 
 
@@ -92,54 +87,6 @@ class Call(Protocol):
             SekishoError: It is too large, too slow, or there is no room for it.
         """
         ...
-
-
-@dataclass(slots=True)
-class Trail:
-    """What is known of a request by now; what is recorded of it, whatever happens."""
-
-    id: str
-    began_at: float
-    endpoint: Endpoint | None = None
-    dialect: Endpoint | None = None
-    caller: Caller | None = None
-    model: str | None = None
-    stream: bool = False
-    request_class: RequestClass | None = None
-    guarded: Guarded | None = None
-    access: Access = _NO_ACCESS
-    charge: Charge | None = None
-    backend: Mapping[str, Any] | None = None
-    policy: str | None = None
-    body_digest: str | None = None
-    body_bytes: int = 0
-    outcome: Outcome = field(default_factory=Outcome)
-    tries: Tries = field(default_factory=Tries)
-    progress: Progress | None = None
-    fail: Callable[[Reason, str], bytes] | None = None
-
-    def status_of(self, reason: Reason) -> int:
-        """Return the status by which a caller hears of a refusal: that of a stream that has begun has gone out."""
-        return 200 if self.progress is not None and self.progress.has_begun else http_status(reason)
-
-    def describe(self, kind: str, **more: Any) -> dict[str, Any]:
-        """Return the record's entry, without any text of the request."""
-        caller, decided = self.caller, self.request_class
-        entry: dict[str, Any] = {
-            "kind": kind, "id": self.id, "endpoint": self.endpoint, "model": self.model, "stream": self.stream
-        }  # fmt: skip
-        if caller is not None:
-            entry["caller"] = {"username": caller.username[:_MAX_RECORDED], "uid": caller.uid[:_MAX_RECORDED]}
-        if decided is not None:
-            entry |= {"class": decided.value.label(), "classFrom": describe_floors(decided.floors)}
-        if self.guarded is not None:
-            entry |= self.guarded.describe()
-        if self.access.policy is not None:
-            entry["accessPolicy"] = self.access.policy
-        if self.backend is not None:
-            entry["backend"] = self.backend
-        entry |= {"policy": self.policy, "body": self.body_digest, "bodyBytes": self.body_bytes}
-        return entry | more
 
 
 class _Cleared(NamedTuple):
@@ -179,32 +126,13 @@ class Parts:
     body_limits: BodyLimits = field(default_factory=BodyLimits)
 
 
-class _Receipt:
-    """The receipt of an entry that is on disk; signed when it is first asked for."""
-
-    __slots__ = ("_record", "_signed", "_written")
-
-    def __init__(self, record: Record, written: Written) -> None:
-        self._record = record
-        self._written = written
-        self._signed = ""
-
-    def sign_ahead(self) -> None:
-        """Sign before it is asked for; what fails then fails again when it is."""
-        with contextlib.suppress(SekishoError):
-            self.sign()
-
-    def sign(self) -> str:
-        self._signed = self._signed or self._record.receipt(self._written)
-        return self._signed
-
-
 class Front:
     """Answers requests."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._has_traces = telemetry.has_traces()
+        self._streams = 0
 
     async def answer(self, call: Call, sink: Sink, *, request_id: str) -> None:
         """Answer one request; every outcome but a caller who has gone ends in an answer."""
@@ -311,11 +239,12 @@ class Front:
 
     async def _relay(self, cleared: _Cleared, sink: Sink, trail: Trail, caller: Caller) -> None:
         parts = self._parts
+        await self._give_way()
         trail.charge = parts.access.charge(trail.access, caller, cleared.order)
         ended = "cancelled"
         try:
             written = await parts.record.append(trail.describe("request", decision="relayed"))
-            receipt = _Receipt(parts.record, written)
+            receipt = Receipt(parts.record, written)
         except asyncio.CancelledError:
             # The line may be on disk by now; what it announces did not happen.
             self._complete(trail, ended)
@@ -323,6 +252,7 @@ class Front:
         except SekishoError:
             parts.access.give_back(trail.charge)
             raise
+        self._streams += trail.stream
         try:
             timed, outcome = self._time(sink, trail, receipt), trail.outcome
             # Signed once the request has gone out, while the engine thinks.
@@ -335,9 +265,10 @@ class Front:
             ended = "failed"
             raise
         finally:
+            self._streams -= trail.stream
             self._complete(trail, ended)
 
-    def _time(self, sink: Sink, trail: Trail, receipt: "_Receipt") -> TimedSink:
+    def _time(self, sink: Sink, trail: Trail, receipt: Receipt) -> TimedSink:
         """Return a sink whose answer carries the receipt of its request, and which measures its first byte."""
         first_byte, began_at = self._parts.measures.first_byte, trail.began_at
 
@@ -353,7 +284,15 @@ class Front:
         trail.body_bytes, trail.body_digest = len(body), parts.record.digest_body(body)
         asked = parse_request(_ENDPOINTS[call.path], body, parts.body_limits)
         trail.model, trail.stream = asked.model, asked.stream
+        await self._give_way()
         return asked
+
+    async def _give_way(self) -> None:
+        """Let the chunks of streams out between two steps of a request, which are longer than a chunk may be late."""
+        if self._streams:
+            # The loop looks for what has come once we are in its queue again: only after two turns was all of it told.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
 
     async def _clear(self, call: Call, trail: Trail, caller: Caller, *, asked: Asked) -> _Cleared:
         """Decide everything about a request; whatever is not right refuses."""
@@ -365,6 +304,7 @@ class Front:
         trail.guarded = guarded = await parts.guards.look(
             book, asked.body, body_bytes=trail.body_bytes, who=caller.username
         )
+        await self._give_way()
         trail.request_class = decided = decide_class(law, service, _read_class(call), guarded.inspection.floors)
         await parts.identity.check_class(caller, law.lattice, decided.value, because=decided.because)
         check_cleared(law, service, decided)
@@ -373,6 +313,7 @@ class Front:
         check_opaque(law, decided.value, asked.images)
         rules = book.rules(decided.value)
         await parts.guards.judge(rules, guarded)
+        await self._give_way()
         ready = _Ready(asked, service, caller, book, rules, guarded)
         order = Order(service.full_name, service.site or None, parts.facts.rates_of(service), trail.body_bytes)
         try:
