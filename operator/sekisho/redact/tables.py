@@ -9,9 +9,9 @@ import re
 from bisect import bisect_right
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import re2
+from sekisho.redact.linear import Linear
 
 # Words of headings that tell what stands below.
 _NAMED: Final = (
@@ -42,13 +42,7 @@ _MAX_COLUMNS: Final = 64
 _MAX_LINE: Final = 4096
 
 
-def _compile() -> Any:
-    options = re2.Options()
-    options.max_mem = 16 << 20
-    return re2.compile(_BESIDE.encode(), options)
-
-
-_SEARCH: Final = _compile()
+_SEARCH: Final = Linear(_BESIDE, memory_bytes=16 << 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +92,10 @@ def tell_cells(text: str, data: bytes, *, people: bool) -> Told | None:
 def _read_tables(text: str, data: bytes) -> Iterator[tuple[str, int, int]]:
     """Yield cells with their headings; every line is read as a heading's at most once, and as a row once."""
     done = counted = place = 0
-    for match in _SEARCH.finditer(data):
-        begin = match.start()
-        if begin < done:
+    for found, _ in _SEARCH.find(data):
+        if found < done:
             continue
-        begin = data.rfind(b"\n", done, begin) + 1 or done
+        begin = data.rfind(b"\n", done, found) + 1 or done
         place += len(data[counted:begin].decode())
         counted = begin
         end = yield from _read_table(text, place)
