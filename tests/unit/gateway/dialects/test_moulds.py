@@ -216,14 +216,20 @@ def test_most_of_a_stream_is_read_without_json_and_a_changed_form_is_learnt_anew
         assert len(read_as_json) <= 8
 
 
-def test_a_stream_whose_form_changes_all_the_time_is_not_learnt_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    learnt: list[bytes] = []
+@pytest.fixture
+def learnt(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Events that a form was learnt from."""
+    events: list[bytes] = []
 
     def count(event: bytes, *rest: Any) -> Mould | None:
-        learnt.append(event)
+        events.append(event)
         return make_mould(event, *rest)
 
     monkeypatch.setattr(telling, "make_mould", count)
+    return events
+
+
+def test_a_stream_whose_form_changes_all_the_time_is_not_learnt_all_the_time(learnt: list[bytes]) -> None:
     answerer = build(ASKED[0], Holding(0))
     for at in range(100):
         answerer.feed(spell(chunk({"content": "word"}) | {"created": at}) + b"\n\n")
@@ -279,14 +285,7 @@ def test_the_shortcut_ends_where_another_text_begins_or_this_one_ends(event: byt
     assert answerer.usual is None
 
 
-def test_what_was_told_by_the_shortcut_counts_where_another_form_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    learnt: list[bytes] = []
-
-    def count(event: bytes, *rest: Any) -> Mould | None:
-        learnt.append(event)
-        return make_mould(event, *rest)
-
-    monkeypatch.setattr(telling, "make_mould", count)
+def test_what_was_told_by_the_shortcut_counts_where_another_form_is_learnt(learnt: list[bytes]) -> None:
     answerer = build(ASKED[0], Holding(0))
     for form in range(20):
         for _ in range(12):
