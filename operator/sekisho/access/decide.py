@@ -71,6 +71,10 @@ class Access:
     redact: frozenset[str] = frozenset()
 
 
+# What lets in whom no policy narrows.
+OPEN: Final = Access()
+
+
 def is_let_in(policies: Iterable[Policy], asker: Asker, model: str, *, now: datetime) -> bool:
     """Tell whether a caller may know of a model and ask it something."""
     governing = [item for item in policies if item.governs(model)]
@@ -110,7 +114,7 @@ def decide_access(
     """
     governing = [item for item in policies if item.governs(question.model)]
     if not governing:
-        return Access()
+        return OPEN
     meaning = _meaning(governing, asker, question.model, now)
     if not meaning:
         raise _nobody(governing, asker, question.model, now)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from sekisho.access.budgets import Accounts, Charge
 from sekisho.access.costs import Rates, Terms, Usage, check_priced, spell_amount
-from sekisho.access.decide import Access, Asker, Question, check_let_in, decide_access, is_let_in
+from sekisho.access.decide import OPEN, Access, Asker, Question, check_let_in, decide_access, is_let_in
 from sekisho.access.policies import Policy
 from sekisho.classify.lattice import Lattice
 from sekisho.gateway.identity import Caller
@@ -23,8 +23,6 @@ _MAX_ASKERS: Final = 256
 # About how many bytes of a body make one token, before the engine has counted.
 _BYTES_PER_TOKEN: Final = 4
 FILE: Final = "budgets.json"
-# What lets in whom no policy narrows.
-_OPEN: Final = Access()
 
 
 class Order(NamedTuple):
@@ -80,7 +78,7 @@ class AccessGate:
             RefusedError: NotAllowed, ClassAboveCeiling.
         """
         if not policies:
-            return _OPEN
+            return OPEN
         return decide_access(policies, self._asker(caller), question, lattice=lattice, now=self._now())
 
     def charge(self, access: Access, caller: Caller, order: Order) -> Charge | None:

@@ -27,22 +27,14 @@ class BriefCache(Generic[K, V]):
 
     def known(self, key: K) -> V | None:
         """Return the answer that is known and still holds, without asking; None where there is none."""
-        known = self._known.get(key)
-        if known is None:
-            return None
-        if known[0] > time.monotonic():
-            self._known.move_to_end(key)
-            return known[1]
-        del self._known[key]
-        return None
+        known = self._find(key)
+        return None if known is None else known[1]
 
     async def get(self, key: K, ask: Callable[[], Awaitable[tuple[V, float]]]) -> V:
         """Return the answer that is known, or ask; `ask` returns the answer and for how many seconds it holds."""
-        known = self._known.get(key)
-        if known is not None and known[0] > time.monotonic():
-            self._known.move_to_end(key)
+        known = self._find(key)
+        if known is not None:
             return known[1]
-        self._known.pop(key, None)
         task = self._pending.get(key)
         if task is None:
             task = asyncio.create_task(self._ask(key, ask))
@@ -50,6 +42,16 @@ class BriefCache(Generic[K, V]):
             task.add_done_callback(_look_at)
         # Whoever asked first may go; the others still wait for the answer.
         return await asyncio.shield(task)
+
+    def _find(self, key: K) -> tuple[float, V] | None:
+        known = self._known.get(key)
+        if known is None:
+            return None
+        if known[0] <= time.monotonic():
+            del self._known[key]
+            return None
+        self._known.move_to_end(key)
+        return known
 
     async def _ask(self, key: K, ask: Callable[[], Awaitable[tuple[V, float]]]) -> V:
         try:

@@ -140,9 +140,8 @@ class Facts:
         Raises:
             UnavailableError: ApiUnavailable.
         """
-        most = self._times.max_age_seconds
-        # As `age_seconds` has it, without the call: each request asks nine times.
-        if (age := time.monotonic() - min(map(_heard_at, self._reflectors))) > most:
+        age, most = self.age_seconds(), self._times.max_age_seconds
+        if age > most:
             known = "nothing is known of the cluster yet" if age == float("inf") else f"is {age:.0f} s old"
             raise UnavailableError(
                 Reason.API_UNAVAILABLE,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sekisho.access.budgets import Charge
-from sekisho.access.decide import Access
+from sekisho.access.decide import OPEN, Access
 from sekisho.errors import Reason, SekishoError
 from sekisho.gateway.choosing.attempts import Tries
 from sekisho.gateway.decide import RequestClass, describe_floors
@@ -20,7 +20,6 @@ from sekisho.ledger.receipt import Written
 from sekisho.recording.record import Record
 
 _MAX_RECORDED: Final = 1024
-_NO_ACCESS: Final = Access()
 
 
 @dataclass(slots=True)
@@ -36,7 +35,7 @@ class Trail:
     stream: bool = False
     request_class: RequestClass | None = None
     guarded: Guarded | None = None
-    access: Access = _NO_ACCESS
+    access: Access = OPEN
     charge: Charge | None = None
     backend: Mapping[str, Any] | None = None
     policy: str | None = None

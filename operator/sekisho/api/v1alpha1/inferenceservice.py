@@ -1,7 +1,7 @@
 """InferenceService: what people apply to have a model served where its class allows it."""
 
 from ipaddress import ip_network
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -33,6 +33,7 @@ ResourceName = Annotated[
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=0, le=10000)]
 IdleSeconds = Annotated[int, Field(ge=10, le=604800)]
+IDLE_SECONDS: Final = 600
 
 
 class ModelRef(ApiModel):
@@ -145,7 +146,7 @@ class Predictor(ApiModel):
         description="Most replicas; left out, as many as minReplicas, or 1 where that is 0. 0: no request wakes any.",
     )
     idle_seconds: IdleSeconds = Field(
-        default=600,
+        default=IDLE_SECONDS,
         description="Where minReplicas is 0: how long after the last request a replica goes on running. More than it "
         "takes to start.",
     )

@@ -113,10 +113,7 @@ class Guards:
     async def look(self, book: Rulebook, body: Mapping[str, Any], *, body_bytes: int, who: str) -> Guarded:
         """Find and inspect every text of a request; `who` asks, and takes turns with itself where texts are long."""
         guarded = Guarded(who, body_bytes)
-        if body_bytes < _LONG_BYTES:
-            _look(book, body, guarded)
-        else:
-            await self._beside(guarded, lambda: _look(book, body, guarded))
+        await self._beside(guarded, lambda: _look(book, body, guarded))
         return guarded
 
     async def judge(self, rules: EffectiveRules, guarded: Guarded) -> None:
@@ -128,10 +125,7 @@ class Guards:
         """
         if rules.prompt_attacks == "Off":
             return
-        if guarded.body_bytes < _LONG_BYTES:
-            guarded.verdicts = self._find_attacks(guarded)
-        else:
-            guarded.verdicts = await self._beside(guarded, lambda: self._find_attacks(guarded))
+        guarded.verdicts = await self._beside(guarded, lambda: self._find_attacks(guarded))
         refuses = rules.prompt_attacks == "Refuse"
         if refuses and guarded.verdicts:
             raise _attack(f"{guarded.verdicts[0]}")
@@ -162,10 +156,7 @@ class Guards:
             find = book.finder(words, guarded.surveys)
             redaction = open_redaction(book.redactor(words), self._key.read(), tenant=way.tenant, body=body, find=find)
             given, texts = body, guarded.texts or None
-            if guarded.body_bytes < _LONG_BYTES:
-                body = mask_body(given, redaction, texts)
-            else:
-                body = await self._beside(guarded, lambda: mask_body(given, redaction, texts))
+            body = await self._beside(guarded, lambda: mask_body(given, redaction, texts))
             guarded.redacted, values = redaction.counts, redaction.values
         if values or watch is not None:
             held, in_json = rules.answers.examine == "Held", wants_json(body)
@@ -179,7 +170,9 @@ class Guards:
         return find_attacks(guarded.texts, self._attacks, fold=surveys.fold, name=surveys.name)
 
     async def _beside(self, guarded: Guarded, work: Callable[[], Result]) -> Result:
-        """Work in a thread, since there is much to do; one caller never takes more than one."""
+        """Work in a thread where there is much to do; one caller never takes more than one."""
+        if guarded.body_bytes < _LONG_BYTES:
+            return work()
         turn = self._turns.get(guarded.who)
         if turn is None:
             turn = self._turns[guarded.who] = asyncio.Lock()

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sekisho.api.times import parse_time
+from sekisho.api.v1alpha1.inferenceservice import IDLE_SECONDS
 from sekisho.errors import Reason
 
 _MAX_TOLD: Final = 512
-_IDLE_SECONDS: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Rest:
         awaits: What a request for it waits for.
     """
 
-    idle_seconds: int = _IDLE_SECONDS
+    idle_seconds: int = IDLE_SECONDS
     asked_at: float | None = None
     sleeps: bool = False
     awaits: str = ""
@@ -36,7 +36,7 @@ def read_rest(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Rest | None
     conditions = {str(item.get("type")): item for item in status.get("conditions") or ()}
     sleeps = (conditions.get("Serving") or {}).get("reason") == Reason.SCALED_TO_ZERO
     return Rest(
-        int(predictor.get("idleSeconds") or _IDLE_SECONDS),
+        int(predictor.get("idleSeconds") or IDLE_SECONDS),
         parse_time((status.get("demand") or {}).get("askedAt")),
         sleeps,
         "it is asleep, and the operator is told that it is asked for" if sleeps else _find_awaited(conditions),
