@@ -30,6 +30,7 @@ NONE = {
 def archive(quickstart: Quickstart, cluster: Cluster) -> Iterator[Installation]:
     """The example of a model that rests, which does so sooner, and an account that may use it."""
     installation = quickstart.installation
+    installation.catch_up()
     text = render_example(ROOT / "examples" / "resting" / "archive.yaml", quickstart.facts)
     for item in yaml.safe_load_all(text):
         if item["kind"] == "InferenceService":
@@ -68,17 +69,20 @@ def address_of(installation: Installation, account: str) -> Address:
     return Address(service, 443, ssl.create_default_context(cadata=bundle), token, f"{PLACE}/{NAME}")
 
 
-def list_models(address: Address) -> list[str]:
-    """Return the names of the models that a caller may use."""
-    connection = address.connect()
+def may_use(address: Address) -> bool:
+    """Tell whether the model is among those that the caller may use; not so while no gateway can be reached."""
+    try:
+        connection = address.connect()
+    except ConnectionError:  # a node learns of a Service's pods later than the API server
+        return False
     try:
         connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {address.token}"})
         said = json.loads(connection.getresponse().read())
-    except http.client.HTTPException as error:
-        raise ConnectionError(str(error)) from error
+    except (ConnectionError, http.client.HTTPException):
+        return False
     finally:
         connection.close()
-    return [item["id"] for item in said["data"]]
+    return [item["id"] for item in said["data"]] == [address.model]
 
 
 def wake(network: Network, reader: Address, archive: Installation) -> Answer:
@@ -99,7 +103,7 @@ def test_a_model_that_sleeps_is_woken_by_its_user_alone_and_falls_asleep_again(
     assert f"nobody has asked for {IDLE_SECONDS} s (idleSeconds): no pod runs" in asleep["message"]
     reader, stranger = address_of(archive, "reader"), address_of(archive, "default")
     with Network(cluster.local_nodes[0].netns) as network:
-        wait_for(lambda: network.run(list_models, reader) == [reader.model], "the reader's rights have arrived")
+        wait_for(lambda: network.run(may_use, reader), "the reader's rights have arrived")
         refused = network.run(ask, stranger, "Wake up.", stream=True)
         assert (refused.status, refused.error["code"]) == (404, "model_unknown")
         assert "demand" not in archive.get("inferenceservice", NAME, namespace=PLACE)["status"]
