@@ -17,6 +17,7 @@ from opentelemetry.trace import INVALID_SPAN, Span
 from sekisho import telemetry
 from sekisho.access.budgets import BudgetError
 from sekisho.access.decide import Question, find_dictionaries
+from sekisho.access.policies import Policy
 from sekisho.classify.rules import EffectiveRules
 from sekisho.errors import Reason, RefusedError, SekishoError
 from sekisho.gateway.access import AccessGate, Order
@@ -223,19 +224,28 @@ class Front:
     async def _hold(self, call: Call, trail: Trail, nobody: NobodyError, *, asked: Asked) -> _Cleared:
         """Hold a request that was cleared but for that its model rests; everything about it is then decided anew."""
         parts = self._parts
+        rules: Sequence[Policy] = parts.facts.access_policies
 
-        def look() -> Choice:
+        def look() -> None:
             service = parts.facts.find(asked.namespace, asked.service)
             if service is None or trail.request_class is None:
                 raise model_unknown(asked.namespace, asked.service)
-            return parts.choosing.choose(parts.facts.law, service, trail.request_class, asked.body)
+            law = parts.facts.law
+            if law.digest == trail.policy and parts.facts.access_policies is rules:
+                parts.choosing.choose(law, service, trail.request_class, asked.body)
 
         async def clear() -> _Cleared:
+            nonlocal rules
+            rules = parts.facts.access_policies
             trail.caller = caller = await parts.identity.authenticate(_read_credential(call), call.peer)
             return await self._clear(call, trail, caller, asked=asked)
 
         tell = trail.progress.tell if trail.progress is not None else None
-        return await parts.holding.hold(Held(nobody, trail.body_bytes, look, clear, tell))
+        try:
+            return await parts.holding.hold(Held(nobody, trail.body_bytes, look, clear, tell))
+        except asyncio.CancelledError:
+            self._leave(trail)
+            raise
 
     async def _relay(self, cleared: _Cleared, sink: Sink, trail: Trail, caller: Caller) -> None:
         parts = self._parts
@@ -350,6 +360,15 @@ class Front:
         if cost is not None:
             entry["cost"] = cost
         self._parts.measures.ended(ended)
+        try:
+            self._parts.record.put(entry)
+        except SekishoError as error:
+            _tell_lost(entry, error)
+
+    def _leave(self, trail: Trail) -> None:
+        """Record that a request which may have woken its model went nowhere: its caller has gone."""
+        entry = trail.describe("request", decision="left")
+        self._parts.measures.ended("cancelled")
         try:
             self._parts.record.put(entry)
         except SekishoError as error:

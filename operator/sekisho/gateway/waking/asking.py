@@ -15,7 +15,7 @@ from typing import Final
 
 from sekisho.api.names import API_VERSION, GATEWAY_FIELD_MANAGER
 from sekisho.api.times import believe_past, format_time
-from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
+from sekisho.errors import Reason, SekishoError, UnavailableError
 from sekisho.gateway.decide import ServiceFacts
 from sekisho.gateway.facts import Facts
 from sekisho.kube.client import KubeClient
@@ -100,10 +100,10 @@ class Asking:
             self._news.set()
         return _Using(use)
 
-    def find_failure(self, service: ServiceFacts) -> RefusedError | None:
-        """Return why the API server does not let us say that a service is asked for; None where it does."""
+    def find_failure(self, service: ServiceFacts) -> SekishoError | None:
+        """Return why it could not be said the last time that a service is asked for; None where it could."""
         use = self._uses.get(_key_of(service))
-        return use.failure if use is not None and isinstance(use.failure, RefusedError) else None
+        return use.failure if use is not None else None
 
     async def run(self) -> None:
         """Tell what is to be told until cancelled."""

@@ -7,13 +7,14 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from sekisho.errors import Reason, UnavailableError
+from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.gateway.choosing.choosing import NobodyError
 from sekisho.gateway.decide import ServiceFacts
 from sekisho.gateway.waking.asking import Asking
 
 T = TypeVar("T")
 _LOOK_SECONDS: Final = 0.2
+_UNTOLD: Final = "the operator could not be told that it is asked for; the gateway's log says why"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class Held(Generic[T]):
     Attributes:
         nobody: Why nobody answers it yet.
         size: Bytes of its body.
-        look: Raises while nobody may answer; cheap, for it is called again and again.
+        look: Raises while nobody may answer; cheap, for it is called again and again. Returns where the rest is to be
+            decided anew: somebody might answer, or what it was decided by is no longer so.
         again: Decides everything about the request anew: what held before it was held may not hold any more.
         tell: Tells the caller what is awaited, where it can be told; None where not.
     """
@@ -88,13 +90,14 @@ class Holding:
             while True:
                 self._check(nobody, until)
                 if held.tell is not None:
-                    await held.tell(_find_awaited(nobody))
+                    await held.tell(self._find_awaited(nobody))
                 await asyncio.sleep(_LOOK_SECONDS)
                 try:
                     held.look()
                     return await held.again()
                 except NobodyError as error:
-                    if not error.is_awaited:
+                    # Another service of that name was not asked for by this request.
+                    if not error.is_awaited or error.service.uid != nobody.service.uid:
                         raise
                     nobody = error
 
@@ -102,7 +105,7 @@ class Holding:
     def _enter(self, held: Held[T]) -> Iterator[None]:
         limits = self.limits
         if self.count >= limits.requests or self._bytes + held.size > limits.body_bytes:
-            raise _not_yet(held.nobody, f"It is being woken, and no more may be held: {self.count} wait already")
+            raise self._not_yet(held.nobody, f"no more may be held: {self.count} wait already")
         self.count += 1
         self._bytes += held.size
         try:
@@ -113,19 +116,24 @@ class Holding:
 
     def _check(self, nobody: NobodyError, until: float) -> None:
         if self._closed:
-            raise _not_yet(nobody, "It is being woken, and this gateway is about to end")
-        if self._asking.find_failure(nobody.service) is not None:
-            why = "The operator could not be told that it is asked for; the gateway's log says why"
-            raise _not_yet(nobody, why)
+            raise self._not_yet(nobody, "this gateway is about to end")
+        if isinstance(self._asking.find_failure(nobody.service), RefusedError):
+            raise self._not_yet(nobody, "the request is not held for that")
         if time.monotonic() >= until:
-            raise _not_yet(nobody, f"It is being woken, and the request waited {self.limits.seconds:g} s for it")
+            raise self._not_yet(nobody, f"the request waited {self.limits.seconds:g} s for it")
 
+    def _not_yet(self, nobody: NobodyError, why: str) -> UnavailableError:
+        state = "It cannot be woken" if self._is_untold(nobody) else "It is being woken"
+        told = f"model {nobody.service.full_name} does not answer yet: {self._find_awaited(nobody)}. {state}, and {why}"
+        return UnavailableError(Reason.MODEL_NOT_READY, f"{told}; ask again shortly")
 
-def _find_awaited(nobody: NobodyError) -> str:
-    rest = nobody.service.rest
-    return rest.awaits if rest is not None else nobody.message
+    def _find_awaited(self, nobody: NobodyError) -> str:
+        if self._is_untold(nobody):
+            return _UNTOLD
+        rest = nobody.service.rest
+        return rest.awaits if rest is not None else nobody.message
 
-
-def _not_yet(nobody: NobodyError, why: str) -> UnavailableError:
-    told = f"model {nobody.service.full_name} does not answer yet: {_find_awaited(nobody)}. {why}; ask again shortly"
-    return UnavailableError(Reason.MODEL_NOT_READY, told)
+    def _is_untold(self, nobody: NobodyError) -> bool:
+        """Tell whether nothing will come of waiting by now: it sleeps, and nobody could be told to wake it."""
+        failure, rest = self._asking.find_failure(nobody.service), nobody.service.rest
+        return isinstance(failure, RefusedError) or (failure is not None and rest is not None and rest.sleeps)

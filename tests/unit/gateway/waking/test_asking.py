@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sekisho.api.times import format_time, parse_time
+from sekisho.errors import RefusedError, SekishoError, UnavailableError
 from sekisho.gateway.decide import ServiceFacts
 from sekisho.gateway.facts import Facts
 from sekisho.gateway.waking import asking as module
@@ -145,16 +146,14 @@ async def test_nothing_is_told_by_knowledge_that_is_too_old(rig: Rig) -> None:
         assert not rig.asking._is_due(key, use)
 
 
-@pytest.mark.parametrize(("status", "refused"), [(403, True), (500, False), (409, False)])
-async def test_what_cannot_be_told_is_tried_again_and_only_a_refusal_is_one(
-    rig: Rig, status: int, refused: bool
-) -> None:
+@pytest.mark.parametrize(("status", "kind"), [(403, RefusedError), (500, UnavailableError), (409, UnavailableError)])
+async def test_what_cannot_be_told_is_tried_again_until_it_is(rig: Rig, status: int, kind: type[SekishoError]) -> None:
     service = rig.show()
     rig.api.refuses = status
     with rig.asking.using(service):
         ((key, use),) = rig.asking._uses.items()
         await rig.asking._tell(key, use)
-        assert (rig.asking.find_failure(service) is not None) == refused
+        assert isinstance(rig.asking.find_failure(service), kind)
         assert not rig.asking._is_due(key, use)
         use.tried_at -= 2
         assert rig.asking._is_due(key, use)
@@ -195,7 +194,7 @@ async def test_an_api_server_that_does_not_answer_is_not_waited_for_for_ever(
         assert use.used
         assert use.failure is not None
         assert use.failure.message == "the API server did not answer"
-        assert rig.asking.find_failure(service) is None
+        assert rig.asking.find_failure(service) is use.failure
     assert rig.api.applied == []
 
 

@@ -15,6 +15,7 @@ from tests.unit.gateway.house import MODEL, POLICY, USER, House, build_chat, bui
 from tests.unit.gateway.test_access import policy as access_policy
 from tests.unit.gateway.waking.resting_house import RESTING, build_resting, demands, resting_house, stand_up
 
+UNTOLD = "the operator could not be told that it is asked for; the gateway's log says why. It cannot be woken"
 PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(64)).decode()
 PICTURE = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}]
 
@@ -187,7 +188,104 @@ async def test_a_caller_who_goes_is_not_waited_for(tmp_path: Path) -> None:
             return (await house.chat()).status == 200
 
         await house.settle(answers, what="the caller's place to be free")
-        assert [item["decision"] for item in await house.entries() if item["kind"] == "request"].count("relayed") == 1
+        decided = [item["decision"] for item in await house.entries() if item["kind"] == "request"]
+        assert (decided[0], decided.count("relayed"), decided.count("left")) == ("left", 1, 1)
+        assert 'sekisho_gateway_requests_total{outcome="cancelled"} 1' in house.metrics()
+
+
+async def test_a_caller_who_goes_after_being_told_so_leaves_an_end_in_the_record(tmp_path: Path) -> None:
+    async with resting_house(tmp_path, wake_seconds=300, wake_progress_seconds=0.05) as house:
+        headers = {"Authorization": f"Bearer {house.token}"}
+        url = f"{house.url}/v1/chat/completions"
+        async with house.session.post(url, json=build_chat(stream=True), headers=headers) as answer:
+            assert answer.headers["sekisho-receipt"]
+            answer.close()
+
+        async def is_recorded() -> bool:
+            return [item["decision"] for item in await house.entries()] == ["held", "left"]
+
+        await house.settle(is_recorded, what="the end to be recorded")
+        assert len({item["id"] for item in await house.entries()}) == 1
+        assert "sekisho_gateway_held 0" in house.metrics()
+
+
+def enact(house: House, spec: dict[str, Any]) -> None:
+    house.api.put("classificationpolicies", {"metadata": {"name": "default"}, "spec": spec})
+
+
+def forbid_site(house: House) -> None:
+    enact(house, rules(tiers=["OwnCloud"]))
+
+
+def forbid_text(house: House) -> None:
+    closed = [*POLICY["compartments"], {"name": "people", "detect": ["contact"]}]
+    enact(house, POLICY | {"compartments": closed})
+
+
+def forget_class(house: House) -> None:
+    levels = [item for item in POLICY["levels"] if item["name"] != "confidential"]
+    enact(house, POLICY | {"levels": levels})
+
+
+def repeal_law(house: House) -> None:
+    house.api.remove("classificationpolicies", "default")
+
+
+def name_others(house: House) -> None:
+    house.api.put("accesspolicies", access_policy(subjects=[{"user": "user:somebody"}]))
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "told"),
+    [
+        (forbid_site, "model_not_ready", "does not allow tier Closed of site closed"),
+        (forbid_text, "class_above_ceiling", 'the right to "use" compartments/people'),
+        (
+            forget_class,
+            "model_not_ready",
+            'asks for level "confidential"; the policy knows public, internal, restricted',
+        ),
+        (repeal_law, "policy_missing", "without one nothing is relayed"),
+        (name_others, "not_allowed", "answers those alone whom an AccessPolicy names"),
+    ],
+)
+async def test_a_law_that_changes_ends_what_is_held_while_the_model_still_sleeps(
+    change: Callable[[House], None], code: str, told: str, tmp_path: Path
+) -> None:
+    mail = build_chat(messages=[{"role": "user", "content": "write to taro@example.test"}])
+    async with resting_house(tmp_path, wake_seconds=300) as house:
+        held = asyncio.create_task(house.chat(mail))
+        await house.settle(lambda: house.api.applied, what="the request to be held")
+        change(house)
+        answer = await held
+        assert (answer.code, told in answer.message) == (code, True), answer.text
+        assert house.engine.requests == []
+        assert [item["decision"] for item in await house.entries()] == ["refused"]
+
+
+async def test_a_law_that_changes_and_still_allows_a_held_request_lets_it_be_held_on(tmp_path: Path) -> None:
+    async with resting_house(tmp_path, wake_seconds=300) as house:
+        held = asyncio.create_task(house.chat())
+        await house.settle(lambda: house.api.applied, what="the request to be held")
+        forbid_text(house)
+        house.api.put("accesspolicies", access_policy())
+        stand_up(house)
+        assert (await held).status == 200
+        (relayed,) = [item for item in await house.entries() if item["kind"] == "request"]
+        assert relayed["decision"] == "relayed"
+
+
+async def test_a_model_that_was_made_anew_is_not_waited_for_by_who_asked_for_the_old_one(tmp_path: Path) -> None:
+    async with resting_house(tmp_path, wake_seconds=300) as house:
+        held = asyncio.create_task(house.chat())
+        await house.settle(lambda: house.api.applied, what="the request to be held")
+        again = build_resting()
+        again["metadata"]["uid"] = "another"
+        house.api.put("inferenceservices", again)
+        answer = await held
+        assert (answer.status, answer.code) == (503, "model_not_ready")
+        assert "It is being woken" not in answer.message
+        assert len(house.api.applied) == 1
 
 
 def raise_class(house: House) -> None:
@@ -235,7 +333,54 @@ async def test_a_gateway_that_may_not_tell_says_so_at_once(tmp_path: Path) -> No
         house.api.refuses = 403
         answer = await house.chat()
         assert (answer.status, answer.code) == (503, "model_not_ready")
-        assert "The operator could not be told that it is asked for; the gateway's log says why" in answer.message
+        assert answer.message == (
+            f"model {MODEL} does not answer yet: {UNTOLD}, and the request is not held for that; ask again shortly"
+        )
+        (refused,) = await house.entries()
+        assert (refused["decision"], refused["reason"]) == ("refused", "ModelNotReady")
+
+
+async def test_a_request_that_waited_in_vain_for_the_api_server_is_not_told_that_the_model_wakes(
+    tmp_path: Path,
+) -> None:
+    async with resting_house(tmp_path, wake_seconds=0.5) as house:
+        house.api.refuses = 500
+
+        async def is_told() -> bool:
+            answer = await house.chat()
+            assert (answer.status, answer.code) == (503, "model_not_ready")
+            return f"{UNTOLD}, and the request waited 0.5 s for it; ask again shortly" in answer.message
+
+        await house.settle(is_told, what="the failure to be told")
+        house.api.refuses = 0
+
+        async def is_asked_for() -> bool:
+            return "It is being woken, and the request waited" in (await house.chat()).message
+
+        await house.settle(is_asked_for, what="the model to be asked for once the API server takes it")
+        assert house.engine.requests == []
+
+
+async def test_a_model_that_starts_all_the_same_is_waited_for_whoever_could_not_tell(tmp_path: Path) -> None:
+    starting = build_resting(reason="EngineStarting", message="pods are starting")
+    async with resting_house(tmp_path, wake_seconds=300) as house:
+        house.api.refuses = 500
+        held = asyncio.create_task(house.chat())
+        await house.settle(lambda: "sekisho_gateway_held 1" in house.metrics(), what="the request to be held")
+        house.api.put("inferenceservices", starting)
+        stand_up(house)
+        assert (await held).status == 200
+
+
+async def test_a_held_request_is_refused_once_the_api_server_is_not_heard_any_more(tmp_path: Path) -> None:
+    async with resting_house(tmp_path, wake_seconds=300, facts_max_age_seconds=5) as house:
+        held = asyncio.create_task(house.chat())
+        await house.settle(lambda: house.api.applied, what="the request to be held")
+        house.api.deaf = True
+        answer = await held
+        assert (answer.status, answer.code) == (503, "api_unavailable")
+        assert "the API server is not heard" in answer.message
+        assert house.engine.requests == []
 
 
 async def test_a_gateway_that_ends_lets_go_of_what_it_holds(tmp_path: Path) -> None:
