@@ -54,6 +54,7 @@ def place(demand: Demand, sites: Mapping[str, SiteSpec], snapshot: Snapshot, *, 
 
     The service's own pods never count as used. A service that runs stays where it is while law, trust, the site's
     selector and its own node selector allow it; a lack of room, or nodes that are not ready, is no reason to move.
+    For one that wakes it is, where another site has what it needs: nothing of it runs that would have to move.
 
     Args:
         demand: What the service wants.
@@ -118,6 +119,8 @@ def _stay(demand: Demand, verdicts: Sequence[_Verdict], absent: Sequence[SiteRej
     """Keep a running service where it is if only what may pass by itself speaks against it."""
     current = next((item for item in verdicts if item.case.name == demand.current_site), None)
     if current is None or current.rejection is None:
+        return None
+    if demand.wakes and any(item.rejection is None for item in verdicts):
         return None
     kept = _run(current.case, BINDING, rows_of_site(current.case.snapshot, current.case.site))
     if kept.rejection is not None:

@@ -73,6 +73,7 @@ class Demand:
         node_selector: Labels a node must have, as the user wrote them.
         sites: Names of the sites the user wishes for; empty: all.
         current_site: Where the service runs, None before it was first placed.
+        wakes: Whether nothing of it runs there by now and something shall: it may as well start elsewhere.
     """
 
     namespace: str
@@ -88,6 +89,7 @@ class Demand:
     rules: EffectiveRules
     data_class: DataClass
     current_site: str | None = None
+    wakes: bool = False
 
     @property
     def gpu_count(self) -> int:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from sekisho.api import names
 from sekisho.api.v1alpha1.datagrant import DataGrantSpec
-from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec
+from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec, Predictor
 from sekisho.api.v1alpha1.keyreleasepolicy import KeyReleasePolicySpec
 from sekisho.api.v1alpha1.runtime import RuntimeSpec
 from sekisho.errors import Reason, RefusedError, Rejection
@@ -24,7 +24,7 @@ from sekisho.plan.outcome import Design, Outcome
 from sekisho.plan.pods import Pod, read_pods
 from sekisho.plan.release import next_end_seconds
 from sekisho.plan.resolution import Weights, resolve_runtime, resolve_weights
-from sekisho.plan.sleeping import count_replicas, next_sleep_seconds
+from sekisho.plan.sleeping import count_replicas, may_sleep, next_sleep_seconds
 from sekisho.plan.status import compose_status, settle_placement
 from sekisho.plan.world import Eviction, Manifest, Plan, ServiceObject, World
 from sekisho.render.blueprint import Blueprint
@@ -105,10 +105,11 @@ def _memory_of_weights(classing: Classing, weights: Weights, runtime: RuntimeSpe
 def _demand(
     obj: ServiceObject, world: World, spec: InferenceServiceSpec, *, classing: Classing, needs: Needs
 ) -> Demand:
+    replicas = count_replicas(spec.predictor, obj.status, now_at=world.now_at)
     return Demand(
         namespace=obj.namespace,
         service=obj.name,
-        replicas=count_replicas(spec.predictor, obj.status, now_at=world.now_at),
+        replicas=replicas,
         cpu_millis=needs.pod_cpu_millis,
         memory_mib=needs.pod_memory_mib,
         gpus=needs.gpus,
@@ -119,7 +120,14 @@ def _demand(
         rules=classing.rules,
         data_class=classing.data_class,
         current_site=_current_site(obj, world),
+        wakes=replicas > 0 and _wakes(spec.predictor, world),
     )
+
+
+def _wakes(predictor: Predictor, world: World) -> bool:
+    """Tell whether a service that is asked for has neither pods nor anything that makes them."""
+    deployment = world.children.get("Deployment") or {}
+    return may_sleep(predictor) and not world.pods and not (deployment.get("spec") or {}).get("replicas")
 
 
 def _current_site(obj: ServiceObject, world: World) -> str | None:

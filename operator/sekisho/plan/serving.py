@@ -27,7 +27,8 @@ def observe_serving(outcome: Outcome, predictor: Predictor) -> Aspect:
         return is_false(KIND, Reason.STOPPED, f"no pod shall run: {outcome.stop.detail}")
     wanted, ready = outcome.replicas, count_ready(outcome)
     if wanted == 0:
-        return is_false(KIND, Reason.SCALED_TO_ZERO, explain_sleep(predictor))
+        why = explain_sleep(predictor, outcome.obj.status, now_at=outcome.world.now_at)
+        return is_false(KIND, Reason.SCALED_TO_ZERO, why)
     if ready:
         return is_true(KIND, Reason.SERVING, f"{min(ready, wanted)} of {wanted} replicas serve")
     if outcome.world.children.get("Deployment") is None and not outcome.pods:

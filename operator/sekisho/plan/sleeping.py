@@ -6,7 +6,7 @@ The gateway says when it was last asked (`status.demand`); how long that counts 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sekisho.api.times import believe_past, parse_time
+from sekisho.api.times import MOST_AHEAD_SECONDS, believe_past, parse_time
 from sekisho.api.v1alpha1.inferenceservice import Predictor
 
 _MIN_LOOK_SECONDS: Final = 1.0
@@ -43,11 +43,19 @@ def _find_left(predictor: Predictor, status: Mapping[str, Any], now_at: float) -
     return 0.0 if asked_at is None else asked_at + predictor.idle_seconds - now_at
 
 
-def explain_sleep(predictor: Predictor) -> str:
+def explain_sleep(predictor: Predictor, status: Mapping[str, Any], *, now_at: float) -> str:
     """Say why nothing runs, and what changes that."""
     if not may_sleep(predictor):
         return "spec.predictor.maxReplicas is 0: no pod runs, and no request starts one; set it to 1 or leave it out"
+    demand = status.get("demand") or {}
+    told, by = demand.get("askedAt"), demand.get("by") or "a gateway"
+    if parse_time(told) is not None and read_asked_at(status, now_at=now_at) is None:
+        return (
+            f"status.demand.askedAt, {told} by the clock of {by}, is more than {MOST_AHEAD_SECONDS:.0f} s ahead of the "
+            "operator's clock and counts for nothing: no pod runs; set the clocks of their nodes, then ask again"
+        )
+    last = f", last at {told} by the clock of {by}" if parse_time(told) is not None else ""
     return (
-        f"spec.predictor.minReplicas is 0, and nobody has asked for {predictor.idle_seconds} s (idleSeconds): no pod "
-        "runs; the next request wakes one"
+        f"spec.predictor.minReplicas is 0, and nobody has asked for {predictor.idle_seconds} s (idleSeconds){last}: no "
+        "pod runs; the next request wakes one"
     )

@@ -10,10 +10,20 @@ from hypothesis import strategies as st
 from sekisho.api.times import MOST_AHEAD_SECONDS, format_time
 from sekisho.api.v1alpha1.inferenceservice import Predictor
 from sekisho.errors import Reason
+from sekisho.placement.snapshot import PodUsage, take_snapshot
 from sekisho.plan.inferenceservice import plan
 from sekisho.plan.sleeping import count_replicas, may_sleep, next_sleep_seconds, read_asked_at
-from sekisho.plan.world import Plan, ServiceObject
-from tests.unit.plan.worlds import NOW, build_pod, build_service, build_world, condition, observe, starting_pod
+from sekisho.plan.world import Plan, ServiceObject, World
+from tests.unit.plan.worlds import (
+    NOW,
+    build_node,
+    build_pod,
+    build_service,
+    build_world,
+    condition,
+    observe,
+    starting_pod,
+)
 
 IDLE = 60
 RESTING = {"minReplicas": 0, "idleSeconds": IDLE}
@@ -112,6 +122,31 @@ def test_a_clock_that_is_a_little_ahead_keeps_nothing_running_longer() -> None:
     assert next_sleep_seconds(predictor(**RESTING), status, now_at=NOW) == IDLE
 
 
+def test_a_service_that_sleeps_again_says_when_it_was_last_asked_for_and_by_whose_clock() -> None:
+    told = format_time(NOW - 61)
+    assert condition(look(service(61)), "Serving")["message"] == (
+        f"spec.predictor.minReplicas is 0, and nobody has asked for 60 s (idleSeconds), last at {told} by the clock of "
+        "sekisho-gateway-0: no pod runs; the next request wakes one"
+    )
+
+
+@pytest.mark.parametrize(("fields", "whose"), [({"by": "sekisho-gateway-1"}, "sekisho-gateway-1"), ({}, "a gateway")])
+def test_a_clock_that_is_far_ahead_wakes_nothing_and_the_status_says_so(fields: dict[str, str], whose: str) -> None:
+    told = format_time(NOW + MOST_AHEAD_SECONDS + 60)
+    decided = look(build_service(predictor=RESTING, status={"demand": {"askedAt": told, **fields}}))
+    assert replicas_of(decided) == 0
+    assert condition(decided, "Ready")["message"] == (
+        f"at rest, as asked: status.demand.askedAt, {told} by the clock of {whose}, is more than 300 s ahead of the "
+        "operator's clock and counts for nothing: no pod runs; set the clocks of their nodes, then ask again"
+    )
+
+
+@pytest.mark.parametrize("told", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-11-30T25:00:00Z"])
+def test_a_time_at_the_end_of_all_time_is_read_like_any_other(told: str) -> None:
+    decided = look(build_service(predictor=RESTING, status={"demand": {"askedAt": told}}))
+    assert (replicas_of(decided), decided.check_after_seconds) == (0, None)
+
+
 def test_what_is_not_accepted_is_started_by_no_demand() -> None:
     asleep = replace(service(1), labels={"sekisho.dev/classification": "unheard-of"})
     decided = plan(asleep, build_world())
@@ -125,6 +160,49 @@ def test_what_finds_no_room_when_it_wakes_says_so_and_starts_nothing() -> None:
     assert decided.workload == ()
     assert condition(decided, "Placed")["status"] == "False"
     assert decided.check_after_seconds is not None
+
+
+def fill(world: World, site: str) -> World:
+    """Let others hold all that the nodes of a site have."""
+    nodes = {"tokyo": ("tk-1", "tk-2"), "osaka": ("os-1",)}
+    taken = [PodUsage(node, "others", "", 8000, 16384, 0) for node in nodes[site]]
+    known = [build_node(name, place) for place, names in nodes.items() for name in names]
+    return replace(world, snapshot=take_snapshot(known, taken))
+
+
+def asleep_at_tokyo() -> tuple[World, dict[str, Any]]:
+    """Return what a service left that has run at tokyo-closed and sleeps."""
+    base = build_world()
+    slept = plan(service(61), base)
+    assert slept.status["placement"]["site"] == "tokyo-closed"
+    return replace(base, children=observe(slept)), {**slept.status, **asked(1)}
+
+
+def test_what_wakes_goes_where_there_is_room() -> None:
+    world, status = asleep_at_tokyo()
+    decided = plan(build_service(predictor=RESTING, status=status), fill(world, "tokyo"))
+    assert replicas_of(decided) == 1
+    assert decided.status["placement"]["site"] == "osaka-cloud"
+    assert condition(decided, "Placed")["status"] == "True"
+
+
+def test_what_wakes_stays_where_it_was_while_there_is_room_or_none_anywhere() -> None:
+    world, status = asleep_at_tokyo()
+    stays = build_service(predictor=RESTING, status=status)
+    nowhere = replace(fill(world, "tokyo"), sites={"tokyo-closed": world.sites["tokyo-closed"]})
+    for each in (world, fill(world, "osaka"), nowhere):
+        decided = plan(stays, each)
+        assert (replicas_of(decided), decided.status["placement"]["site"]) == (1, "tokyo-closed")
+
+
+def test_what_sleeps_or_has_a_pod_stays_where_it_is_in_spite_of_a_lack_of_room() -> None:
+    world, status = asleep_at_tokyo()
+    still = build_service(predictor=RESTING, status={**status, **asked(61)})
+    awake = build_service(predictor=RESTING, status=status)
+    full = fill(world, "tokyo")
+    for obj, pods in ((still, ()), (awake, (build_pod(),)), (awake, (starting_pod(),))):
+        decided = plan(obj, replace(full, pods=pods))
+        assert decided.status["placement"]["site"] == "tokyo-closed"
 
 
 def test_the_status_that_is_published_leaves_the_demand_to_the_gateway() -> None:
