@@ -23,38 +23,6 @@ def hash_children(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-class Frontier:
-    """A tree that grows at its right edge; it keeps one hash for each bit of its size."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self._edge: list[tuple[int, bytes]] = []
-
-    def copy(self) -> "Frontier":
-        """Return one that grows by itself."""
-        other = Frontier()
-        other.size, other._edge = self.size, list(self._edge)
-        return other
-
-    def append(self, leaf: bytes) -> None:
-        """Add the hash of an entry."""
-        level = 0
-        while self._edge and self._edge[-1][0] == level:
-            leaf = hash_children(self._edge.pop()[1], leaf)
-            level += 1
-        self._edge.append((level, leaf))
-        self.size += 1
-
-    def root(self) -> bytes:
-        """Return the root as of now."""
-        if not self._edge:
-            return EMPTY_ROOT
-        root = self._edge[-1][1]
-        for _, left in reversed(self._edge[:-1]):
-            root = hash_children(left, root)
-        return root
-
-
 def find_root(size: int, node: Node) -> bytes:
     """Return the root of the first `size` leaves."""
     return _hash_range(0, size, node) if size else EMPTY_ROOT

@@ -34,6 +34,10 @@ class Batch:
     leaves: tuple[bytes, ...] = field(repr=False)
     _levels: list[Sequence[bytes]] = field(default_factory=list, init=False, repr=False, compare=False)
 
+    def take(self, place: int) -> "Written":
+        """Return one of them, by its place among them."""
+        return Written(self.origin, self.first + place, self.leaves[place], self)
+
     def root(self) -> bytes:
         """Return the root of the tree of these entries."""
         return self._grow()[-1][0]
@@ -132,12 +136,22 @@ class SignedBatch:
     at: int
     key_id: bytes
     signature: bytes
+    _shared: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def receipt(self, entry: Written) -> Receipt:
         """Return the receipt of one of its entries."""
         batch, count = self.batch, len(self.batch.leaves)
         path = batch.path(entry.index - batch.first)
         return Receipt(entry, self.at, self.key_id, self.signature, batch.first, count, path)
+
+    def spell(self, entry: Written) -> str:
+        """Return the line of a receipt, as `Receipt.encode` does; what all of them share is spelt once."""
+        batch = self.batch
+        if not self._shared:
+            signature = _spell(self.key_id + self.signature)
+            self._shared.append(f"{self.at} {signature} {batch.first} {len(batch.leaves)}")
+        line = f"{VERSION} {batch.origin} {entry.index} {_spell(entry.leaf)} {self._shared[0]}"
+        return " ".join([line, *map(_spell, batch.path(entry.index - batch.first))])
 
 
 def sign_batch(batch: Batch, key: NoteKey, sign: Sign, *, at: int) -> SignedBatch:

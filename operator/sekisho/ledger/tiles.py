@@ -1,11 +1,11 @@
 """Trees as files: tiles of 256 hashes and bundles of 256 entries, named as c2sp.org/tlog-tiles names them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sekisho.errors import Reason, RefusedError
-from sekisho.ledger.merkle import HASH_BYTES, Frontier, hash_children
+from sekisho.ledger.merkle import HASH_BYTES, find_root, hash_children
 
 WIDTH: Final = 256
 MAX_ENTRY: Final = (1 << 16) - 1
@@ -78,40 +78,49 @@ def parse_bundle(data: bytes, tile: Tile) -> list[bytes]:
 
 
 class Tree:
-    """A tree that grows at its right edge, and knows the hashes of its tiles that are not full yet."""
+    """A tree that grows at its right edge, and knows the hashes of its tiles that are not full yet.
+
+    Attributes:
+        size: Number of entries.
+    """
 
     def __init__(self) -> None:
-        self._frontier = Frontier()
-        self._edge: list[bytearray] = []
-
-    @property
-    def size(self) -> int:
-        """Number of entries."""
-        return self._frontier.size
+        self.size = 0
+        self._edge = [bytearray()]
 
     def copy(self) -> "Tree":
         """Return one that grows by itself."""
         other = Tree()
-        other._frontier, other._edge = self._frontier.copy(), [bytearray(data) for data in self._edge]
+        other.size, other._edge = self.size, [bytearray(data) for data in self._edge]
         return other
 
     def root(self) -> bytes:
-        """Return the root as of now."""
-        return self._frontier.root()
+        """Return the root as of now; computed over the edge each time."""
+        return find_root(self.size, self._node)
+
+    def _node(self, level: int, index: int) -> bytes:
+        """Return the hash of a whole subtree at the right edge, which none of the full tiles holds."""
+        step, above = divmod(level, _BITS)
+        return _fold(_split(self._edge[step], (index << above) % WIDTH, 1 << above))
 
     def append(self, leaf: bytes) -> list[tuple[Tile, bytes]]:
         """Add the hash of an entry; return the tiles that are full by it."""
-        index, full = self._frontier.size, list[tuple[Tile, bytes]]()
-        self._frontier.append(leaf)
-        if self._edge and len(self._edge[0]) < (WIDTH - 1) * HASH_BYTES:
-            self._edge[0] += leaf
-            return full
+        index, full = self.size, list[tuple[Tile, bytes]]()
+        self.size += 1
         while len(self._put(len(full), leaf)) == WIDTH * HASH_BYTES:
             data, index = bytes(self._edge[len(full)]), index >> _BITS
             self._edge[len(full)].clear()
             full.append((Tile(len(full), index), data))
-            leaf = _hash_tile(data)
+            leaf = _fold(_split(data, 0, WIDTH))
         return full
+
+    def extend(self, leaves: Sequence[bytes]) -> list[tuple[Tile, bytes]]:
+        """Add the hashes of entries; return the tiles that are full by them."""
+        if len(self._edge[0]) + len(leaves) * HASH_BYTES < WIDTH * HASH_BYTES:
+            self._edge[0] += b"".join(leaves)
+            self.size += len(leaves)
+            return []
+        return [tile for leaf in leaves for tile in self.append(leaf)]
 
     def _put(self, level: int, node: bytes) -> bytearray:
         if level == len(self._edge):
@@ -153,7 +162,7 @@ class TileReader:
         at = first % WIDTH
         if (at + count) * HASH_BYTES > len(data):
             raise RefusedError(Reason.RECORD_BROKEN, f"the tree of {self._size} entries has no such subtree")
-        return _fold([data[(at + item) * HASH_BYTES :][:HASH_BYTES] for item in range(count)])
+        return _fold(_split(data, at, count))
 
     def _load(self, level: int, index: int) -> bytes:
         width = min(WIDTH, (self._size >> (_BITS * level)) - index * WIDTH)
@@ -166,8 +175,10 @@ class TileReader:
         return self._known[tile]
 
 
-def _hash_tile(data: bytes) -> bytes:
-    return _fold([data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES)])
+def _split(data: bytes | bytearray, first: int, count: int) -> list[bytes]:
+    """Return some of the hashes that stand side by side."""
+    places = range(first * HASH_BYTES, (first + count) * HASH_BYTES, HASH_BYTES)
+    return [bytes(data[at : at + HASH_BYTES]) for at in places]
 
 
 def _fold(hashes: list[bytes]) -> bytes:

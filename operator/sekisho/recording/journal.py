@@ -7,9 +7,8 @@ import contextlib
 import os
 from binascii import hexlify
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from sekisho.errors import Reason, RefusedError
 from sekisho.ledger.merkle import hash_leaf
@@ -19,17 +18,20 @@ JOURNAL: Final = "journal"
 _HASH: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One entry and its hash."""
+class Line(NamedTuple):
+    """One entry and its hash; a tuple, since every entry becomes one."""
 
     leaf: bytes
-    entry: bytes = field(repr=False)
+    entry: bytes
 
     @classmethod
     def of(cls, entry: bytes) -> "Line":
         """Hash an entry; it holds no line break."""
         return cls(hash_leaf(entry), entry)
+
+    def __repr__(self) -> str:
+        """Say which entry it is, and nothing of what it says."""
+        return f"Line({self.leaf.hex()})"
 
     def encode(self) -> bytes:
         """Return the line with its line break."""
@@ -110,7 +112,7 @@ class Journal:
         Raises:
             OSError: The disk did not take them.
         """
-        data = b"".join(line.encode() for line in lines)
+        data = b"".join([line.encode() for line in lines])
         try:
             write_all(self._descriptor, data)
             os.fdatasync(self._descriptor)

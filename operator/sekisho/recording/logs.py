@@ -18,7 +18,7 @@ from sekisho.ledger.checkpoint import Checkpoint, countersign, read_signed, sign
 from sekisho.ledger.entry import LINK, encode_entry, parse_entry
 from sekisho.ledger.handover import describe_handover, read_handover, read_last
 from sekisho.ledger.notes import parse_note
-from sekisho.ledger.receipt import Batch, Written
+from sekisho.ledger.receipt import Batch
 from sekisho.ledger.tiles import CHECKPOINT, MAX_ENTRY, Tile, Tree
 from sekisho.recording.journal import JOURNAL, Journal, Line, measure_sound
 from sekisho.recording.keys import LogKey, sync_folder, write_all
@@ -206,24 +206,23 @@ class Logs:
         new = self._key.named(self._name).id.hex()
         _log.info("the key of the record was changed", extra={"before": old, "now": new, "log": link.origin})
 
-    def append(self, entries: Sequence[bytes], note: Mapping[str, Any]) -> list[Written]:
+    def append(self, entries: Sequence[bytes], note: Mapping[str, Any]) -> Batch:
         """Write entries and wait for the disk; begin the next log first where this one has come to its end.
 
         Raises:
             OSError: The disk did not take them; the log is closed, and to be opened anew.
         """
-        lines = [Line.of(entry) for entry in entries]
+        lines = list(map(Line.of, entries))
         try:
             if self._is_full():
                 self._rotate(note)
-            self._check_room(sum(len(line.entry) for line in lines))
+            self._check_room(sum(map(len, entries)))
             first, origin = self._tree.size, self.origin
             self._put(lines)
         except OSError:
             self.close()
             raise
-        batch = Batch(origin, first, tuple(line.leaf for line in lines))
-        return [Written(origin, index, line.leaf, batch) for index, line in enumerate(lines, first)]
+        return Batch(origin, first, tuple([line.leaf for line in lines]))
 
     def publish(self) -> bytes:
         """Write the tiles that the disk lacks, then the checkpoint that speaks of them; return it.
@@ -374,8 +373,7 @@ class Logs:
 
     def _put(self, lines: Sequence[Line]) -> None:
         self._journal.append(lines)
-        for line in lines:
-            self._full += self._tree.append(line.leaf)
+        self._full += self._tree.extend([line.leaf for line in lines])
 
     def _check_room(self, size: int) -> None:
         """Stop before the volume's own limit: a pod that exceeds an emptyDir's is evicted, and its record lost."""

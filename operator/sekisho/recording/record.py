@@ -25,7 +25,7 @@ from sekisho.ledger.checkpoint import Checkpoint
 from sekisho.ledger.entry import OPENED, encode_entry
 from sekisho.ledger.merkle import EMPTY_ROOT
 from sekisho.ledger.notes import NoteKey
-from sekisho.ledger.receipt import SignedBatch, Written, batch_of, sign_batch
+from sekisho.ledger.receipt import Batch, SignedBatch, Written, batch_of, sign_batch
 from sekisho.recording.claim import Claim
 from sekisho.recording.keeper import Keeper, Keeping, Lag
 from sekisho.recording.keys import LogKey, read_body_key, read_keys_before, read_log_key, write_public
@@ -34,6 +34,7 @@ from sekisho.recording.patience import Patience
 
 _log = logging.getLogger(__name__)
 _EMPTY: Final = Checkpoint("", 0, EMPTY_ROOT)
+_NOTHING: Final = Batch("", 0, ())
 _MAX_SIGNED: Final = 64
 Entry = Mapping[str, Any]
 
@@ -193,7 +194,7 @@ class Record:
             self._signed[batch.origin, batch.first] = signed
             if len(self._signed) > _MAX_SIGNED:
                 self._signed.pop(next(iter(self._signed)))
-        return signed.receipt(written).encode()
+        return signed.spell(written)
 
     def _name(self, key: LogKey, origin: str) -> NoteKey:
         """Return the public key under the name of a log; computed once for each log."""
@@ -220,12 +221,12 @@ class Record:
         data: bytes = await self._wait(None)
         return data
 
-    async def _wait(self, entry: bytes | None) -> Any:
+    def _wait(self, entry: bytes | None) -> "asyncio.Future[Any]":
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Any] = loop.create_future()
         self._enqueue(_Waiting(entry, done, loop))
         self._patience.watch(done, loop)
-        return await done
+        return done
 
     def put(self, entry: Entry) -> None:
         """Record what nobody waits for: it is on disk with the next entry that somebody waits for, or soon by itself.
@@ -368,9 +369,17 @@ class Record:
     def _write(self, batch: list[_Waiting]) -> Sequence[Any]:
         assert self._logs is not None  # noqa: S101 -- narrows the type
         entries = [item.entry for item in batch if item.entry is not None]
-        written = iter(self._logs.append(entries, self._opening()) if entries else ())
+        written = self._logs.append(entries, self._opening()) if entries else _NOTHING
         checkpoint = self._publish() if len(entries) < len(batch) else None
-        return [checkpoint if item.entry is None else next(written) for item in batch]
+        results, place = list[Any](), 0
+        for item in batch:
+            if item.entry is None:
+                results.append(checkpoint)
+                continue
+            # Who waits for nothing is told nothing.
+            results.append(written.take(place) if item.done is not None else None)
+            place += 1
+        return results
 
     def _publish(self) -> bytes:
         assert self._logs is not None  # noqa: S101 -- narrows the type

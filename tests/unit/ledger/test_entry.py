@@ -50,6 +50,21 @@ def test_what_json_has_no_spelling_for_is_refused(value: object) -> None:
     assert caught.value.reason is Reason.RECORD_UNAVAILABLE
 
 
+def test_what_holds_itself_is_refused() -> None:
+    endless: dict[str, object] = {}
+    endless["a"] = [endless]
+    with pytest.raises(RefusedError, match="has no spelling as JSON"):
+        encode_entry(endless)
+
+
+@given(st.dictionaries(NAMES, st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=9,
+)))  # fmt: skip
+def test_an_entry_is_spelt_as_the_standard_library_spells_it(entry: dict[str, object]) -> None:
+    assert spell(entry) == json.dumps(entry, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"7", b"null", b"\xff", b"[" * 100_000])
 def test_whatever_is_no_object_is_an_entry_without_fields(data: bytes) -> None:
     assert parse_entry(data) == {}

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from sekisho.errors import Reason, RefusedError
 from sekisho.ledger.merkle import (
     EMPTY_ROOT,
-    Frontier,
     find_root,
     hash_leaf,
     prove_consistency,
@@ -18,7 +17,7 @@ from sekisho.ledger.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from tests.unit.ledger.trees import VECTORS, hashes, leaves, plain_root
+from tests.unit.ledger.trees import VECTORS, Frontier, hashes, leaves, plain_root
 
 ALL = leaves(1000)
 

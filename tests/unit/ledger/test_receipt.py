@@ -72,6 +72,7 @@ def test_every_entry_of_a_commit_has_a_receipt_by_one_signature_and_it_fits_a_he
     signed = sign_batch(batch, log_key(), SECRET.sign, at=1)
     for place, leaf in enumerate(batch.leaves):
         line = signed.receipt(Written(ORIGIN, 40 + place, leaf, batch)).encode()
+        assert signed.spell(batch.take(place)) == line
         assert parse_receipt(line) == signed.receipt(Written(ORIGIN, 40 + place, leaf, batch))
         parse_receipt(f" {line}\n").verify(log_key())
         assert line.isascii()

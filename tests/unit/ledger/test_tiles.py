@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sekisho.errors import Reason, RefusedError
-from sekisho.ledger.merkle import Frontier, find_root, prove_inclusion, verify_inclusion
+from sekisho.ledger.merkle import EMPTY_ROOT, find_root, prove_inclusion, verify_inclusion
 from sekisho.ledger.tiles import Tile, TileReader, Tree, encode_bundle, list_bundles, list_tiles, parse_bundle
-from tests.unit.ledger.trees import VECTORS, leaves
+from tests.unit.ledger.trees import VECTORS, Frontier, leaves
 
 ALL = leaves(1000)
 
@@ -84,6 +84,36 @@ def test_a_reader_forgets_tiles_rather_than_keep_all() -> None:
         reader.node(0, index * 256)
     reader.node(0, 0)
     assert len(reads) == 301
+
+
+def test_the_root_of_a_tree_is_known_at_every_size() -> None:
+    tree, plain = Tree(), Frontier()
+    assert tree.root() == EMPTY_ROOT
+    for leaf in ALL[:600]:
+        tree.append(leaf)
+        plain.append(leaf)
+        assert (tree.size, tree.root()) == (plain.size, plain.root())
+
+
+def test_the_root_of_a_tree_of_three_levels_is_known() -> None:
+    tree, plain, known = Tree(), Frontier(), {65_535, 65_536, 65_537, 65_791, 65_792, 66_100}
+    for number in range(66_100):
+        leaf = number.to_bytes(32, "big")
+        tree.append(leaf)
+        plain.append(leaf)
+        if tree.size in known:
+            assert tree.root() == plain.root()
+    assert [tile for tile, _ in tree.edge()] == [Tile(0, 258, 52), Tile(1, 1, 2), Tile(2, 0, 1)]
+
+
+@given(st.lists(st.integers(0, 300), max_size=4))
+def test_entries_that_are_added_together_make_the_same_tree(counts: list[int]) -> None:
+    together, alone, at = Tree(), Tree(), 0
+    for count in counts:
+        added = ALL[at : at + count]
+        at += len(added)
+        assert together.extend(added) == [tile for leaf in added for tile in alone.append(leaf)]
+        assert (together.size, together.edge(), together.root()) == (alone.size, alone.edge(), alone.root())
 
 
 def test_a_copy_of_a_tree_grows_by_itself() -> None:

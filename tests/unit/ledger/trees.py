@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sekisho.ledger.checkpoint import Checkpoint, sign_checkpoint
-from sekisho.ledger.merkle import hash_children, hash_leaf
+from sekisho.ledger.merkle import EMPTY_ROOT, hash_children, hash_leaf
 from sekisho.ledger.notes import COSIGNATURE, ED25519, NoteKey
 from sekisho.ledger.tiles import CHECKPOINT, Tree, encode_bundle, list_bundles
 
@@ -48,6 +48,30 @@ def plain_root(items: Sequence[bytes]) -> bytes:
     while split * 2 < len(items):
         split *= 2
     return hash_children(plain_root(items[:split]), plain_root(items[split:]))
+
+
+class Frontier:
+    """A tree that grows at its right edge, by one hash for each bit of its size: written apart from the product's."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._edge: list[tuple[int, bytes]] = []
+
+    def append(self, leaf: bytes) -> None:
+        level = 0
+        while self._edge and self._edge[-1][0] == level:
+            leaf = hash_children(self._edge.pop()[1], leaf)
+            level += 1
+        self._edge.append((level, leaf))
+        self.size += 1
+
+    def root(self) -> bytes:
+        if not self._edge:
+            return EMPTY_ROOT
+        root = self._edge[-1][1]
+        for _, left in reversed(self._edge[:-1]):
+            root = hash_children(left, root)
+        return root
 
 
 @dataclass

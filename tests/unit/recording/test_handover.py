@@ -37,7 +37,7 @@ def write(folder: Path, now: LogKey, *before: LogKey, kinds: Sequence[str] = ("x
     try:
         logs.open(OPENED)
         write_public(folder, now.named(NAME))
-        written = logs.append([encode_entry({"kind": kind}) for kind in kinds], OPENED)[-1]
+        written = logs.append([encode_entry({"kind": kind}) for kind in kinds], OPENED).take(len(kinds) - 1)
         logs.publish()
     finally:
         logs.close()

@@ -16,6 +16,10 @@ from sekisho.recording.keys import read_body_key, read_log_key
 ENTRIES = st.lists(st.binary(max_size=30).filter(lambda item: b"\n" not in item), max_size=6)
 
 
+def test_a_line_does_not_show_what_its_entry_says() -> None:
+    assert repr(Line.of(b"secret")) == f"Line({Line.of(b'secret').leaf.hex()})"
+
+
 def test_a_break_with_whole_lines_behind_it_is_no_torn_end() -> None:
     lines = [Line.of(b"entry %d" % number).encode() for number in range(4)]
     with pytest.raises(RefusedError) as refusal:
