@@ -1,6 +1,6 @@
 """What the gateway measures of itself; never whose request it was, nor what stood in it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
@@ -10,6 +10,7 @@ from sekisho.gateway.admission import Admission
 from sekisho.gateway.facts import Facts
 from sekisho.gateway.guards.guarding import Guarded
 from sekisho.recording.record import Record
+from sekisho.redact.categories import Category
 from sekisho.telemetry import Counts
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -84,11 +85,10 @@ class Measures:
     def guarded(self, guarded: Guarded) -> None:
         """Count what the guards found in one request and its answer."""
         text_filter = guarded.text_filter
-        told = text_filter.watch.counts if text_filter is not None and text_filter.watch is not None else {}
-        places = {"request": guarded.inspection.counts, "redacted": guarded.redacted, "answer": told}
-        for place, counts in places.items():
-            for category, count in counts.items():
-                self._found.add(count, category.value, place)
+        self._note("request", guarded.inspection.counts)
+        self._note("redacted", guarded.redacted)
+        if text_filter is not None and text_filter.watch is not None:
+            self._note("answer", text_filter.watch.counts)
         for rule in {verdict.rule for verdict in guarded.verdicts}:
             self._attacks.add(1, rule)
         if guarded.judgement is not None:
@@ -100,6 +100,10 @@ class Measures:
             for state, count in (("restored", tally.restored), ("invented", tally.invented), ("half", tally.halves)):
                 if count:
                     self._placeholders.add(count, state)
+
+    def _note(self, place: str, counts: Mapping[Category, int]) -> None:
+        for category, count in counts.items():
+            self._found.add(count, category.value, place)
 
     def first_byte(self, seconds: float) -> None:
         """Note the time to the first byte of a relayed answer."""

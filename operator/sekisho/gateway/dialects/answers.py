@@ -1,15 +1,13 @@
 """Answers of engines on their way back: examined piece by piece, told in the caller's dialect. Pure."""
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from sekisho.errors import Reason
 
 Voice = Literal["content", "reasoning", "refusal", "tool_arguments", "tool_name"]
 
 
-@dataclass(frozen=True, slots=True)
-class Channel:
+class Channel(NamedTuple):
     """One text that an answer tells piece by piece.
 
     Attributes:

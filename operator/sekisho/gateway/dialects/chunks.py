@@ -4,9 +4,9 @@ Only what is known is read, and answers are written anew from it: a field that n
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 from sekisho.errors import Reason, UnavailableError
 from sekisho.gateway.dialects.answers import Channel, Voice
@@ -26,26 +26,25 @@ _KNOWN: Final = _SILENT.union(_VOICES)
 _OBJECTS: Final = {Endpoint.CHAT: "chat.completion", Endpoint.COMPLETIONS: "text_completion"}
 _MAX_TOOLS: Final = 128
 _MAX_NAME: Final = 256
+# What no name of an answer holds.
+_UNNAMED: Final = re.compile("[^A-Za-z0-9_-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """Name and time of an answer."""
 
     id: str
     created: int
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """A piece of a text."""
 
     channel: Channel
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Called:
+class Called(NamedTuple):
     """The beginning of a tool call; its arguments follow on its channel."""
 
     choice: int
@@ -54,8 +53,7 @@ class Called:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """The end of a choice.
 
     Attributes:
@@ -68,8 +66,7 @@ class Finished:
     sequence: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Counts of tokens."""
 
     prompt: int = 0
@@ -140,8 +137,8 @@ def read_head(raw: Mapping[str, Any]) -> Head:
     """Return name and time of an answer; what the engine leaves out is empty."""
     made, created = raw.get("id"), raw.get("created")
     name = made if isinstance(made, str) else ""
-    kept = "".join(char for char in name[:128] if char.isascii() and (char.isalnum() or char in "-_"))
-    return Head(kept, created if isinstance(created, int) and not isinstance(created, bool) else 0)
+    at = created if isinstance(created, int) and not isinstance(created, bool) else 0
+    return Head(_UNNAMED.sub("", name[:128]), at)
 
 
 def read_parts(raw: Mapping[str, Any], engine_path: str, *, whole: bool) -> Iterator[Part]:
@@ -241,14 +238,13 @@ def _read_call(at: int, call: Any, position: int | None) -> Iterator[Part]:
 
 def _read_usage(raw: Mapping[str, Any]) -> Usage:
     return Usage(
-        _count(raw, ("prompt_tokens",)),
-        _count(raw, ("completion_tokens",)),
-        _count(raw, ("prompt_tokens_details", "cached_tokens")),
-        _count(raw, ("completion_tokens_details", "reasoning_tokens")),
+        _count(raw, "prompt_tokens"),
+        _count(raw, "completion_tokens"),
+        _count(raw.get("prompt_tokens_details"), "cached_tokens"),
+        _count(raw.get("completion_tokens_details"), "reasoning_tokens"),
     )
 
 
-def _count(raw: Any, path: Sequence[str]) -> int:
-    for name in path:
-        raw = raw.get(name) if isinstance(raw, dict) else None
-    return raw if is_count(raw) else 0
+def _count(raw: Any, name: str) -> int:
+    found = raw.get(name) if isinstance(raw, dict) else None
+    return found if is_count(found) else 0

@@ -117,6 +117,8 @@ class Conductor:
         self._mould: Mould | None = None
         self._credit = _FREE * _WORTH
         self._usual: Usual | None = None
+        # Whether it is a stream: what a whole answer says is spelt at its end alone.
+        self._aloud = True
 
     @property
     def usual(self) -> Usual | None:
@@ -198,7 +200,7 @@ class Conductor:
     def whole(self, body: bytes) -> bytes:
         """Take an answer that is no stream; see `Answerer`."""
         raw = read_object(body)
-        self._keeps = True
+        self._keeps, self._aloud = True, False
         self._told = told = Told(read_head(raw))
         for part in read_parts(raw, self._path, whole=True):
             self._take(part, told)
@@ -223,7 +225,7 @@ class Conductor:
             return self._call(part, told)
         shut = self._shut(choice)
         told.finishes[choice] = part
-        return shut + self._teller.finish(part)
+        return shut + self._teller.finish(part) if self._aloud else b""
 
     def _say(self, part: Said, told: Told) -> bytes:
         channel, out = part.channel, b""
@@ -258,7 +260,7 @@ class Conductor:
         self._open[block.channel.choice] = block
         if self._keeps:
             told.blocks.append(block)
-        return self._teller.open(block.channel, block.call)
+        return self._teller.open(block.channel, block.call) if self._aloud else b""
 
     def _shut(self, choice: int) -> bytes:
         self._drop_usual()
@@ -266,7 +268,7 @@ class Conductor:
         if block is None:
             return b""
         rest = self._tell(block, self._filter.finish(block.channel)) if self._filter is not None else b""
-        return rest + self._teller.close(block.channel)
+        return rest + self._teller.close(block.channel) if self._aloud else b""
 
     def _tell(self, block: Block, text: str) -> bytes:
         if not text:
@@ -276,4 +278,4 @@ class Conductor:
             if self._kept > _MAX_KEPT:
                 raise malformed(f"it is longer than {_MAX_KEPT} characters")
             block.pieces.append(text)
-        return self._teller.say(block.channel, text)
+        return self._teller.say(block.channel, text) if self._aloud else b""

@@ -80,9 +80,10 @@ _HIDDEN_BYTES: Final = (b"\xe2\x80", b"\xe2\x81", b"\xef\xb8", b"\xef\xbb", b"\x
 _IN_CODE: Final = r"[A-Za-z0-9+/_-]{24}|(?:[0-9A-Fa-f]{2}[\s:]?){16}|%[0-9A-Fa-f]{2}[A-Za-z0-9.+-]{0,64}%[0-9A-Fa-f]{2}"
 _ENCODED: Final = Linear(_IN_CODE, any_case=True)
 _DISGUISED: Final = Linear(DISGUISED, any_case=True)
-# Most texts hold neither, nor anything else that a rule looks for, and one pass each over their bytes tells.
 _STRANGE: Final = Linear(f"{_IN_CODE}|{DISGUISED}", any_case=True)
 _MAYBE: Final = Linear(MAYBE, any_case=True), Linear(MAYBE_OF_TOOL, any_case=True)
+# Most texts hold neither, nor anything else that a rule looks for, and one pass over their bytes tells.
+_ANYTHING: Final = tuple(Linear(f"{_IN_CODE}|{DISGUISED}|{item}", any_case=True) for item in (MAYBE, MAYBE_OF_TOOL))
 _SURELY: Final = Linear(SURELY, any_case=True), Linear(SURELY_OF_TOOL, any_case=True)
 _CARRIED: Final = Linear(CARRIED, any_case=True)
 
@@ -141,11 +142,15 @@ def _recall(text: Text, fold: Fold, memory: Memory[Found], digest: bytes | None)
 
 
 def _look(text: Text, fold: Fold) -> Iterator[Verdict]:
-    folded = fold(text.value)
+    folded, tool = fold(text.value), text.role == "tool"
     hidden = find_hidden(text.value) if folded.odd else None
+    if not _ANYTHING[tool].stands_in(folded.data):
+        if hidden is not None:
+            yield Verdict(HIDDEN_RULE, text.path, hidden)
+        return
     strange = _STRANGE.stands_in(folded.data)
     encoded = strange and _ENCODED.stands_in(folded.data)
-    if encoded or _is_suspect(folded.data, tool=text.role == "tool"):
+    if encoded or _is_suspect(folded.data, tool=tool, strange=strange):
         yield from _judge(text, folded.text, hidden)
         if encoded:
             for offset, inner in _decode(folded.text):
@@ -157,9 +162,11 @@ def _look(text: Text, fold: Fold) -> Iterator[Verdict]:
         yield from (Verdict(f"disguised-{rule}", text.path, 0) for rule in sorted(_undisguise(folded.text)))
 
 
-def _is_suspect(data: bytes, *, tool: bool) -> bool:
-    """Tell whether folded text may hold what a rule looks for; where this says no, none finds anything."""
-    return _MAYBE[tool].stands_in(data) and (_SURELY[tool].stands_in(data) or _CARRIED.stands_in(data))
+def _is_suspect(data: bytes, *, tool: bool, strange: bool) -> bool:
+    """Tell whether folded text with anything in it may hold what a rule looks for; else none finds anything."""
+    # What is not strange is what may be.
+    may_be = not strange or _MAYBE[tool].stands_in(data)
+    return may_be and (_SURELY[tool].stands_in(data) or _CARRIED.stands_in(data))
 
 
 def _judge(text: Text, folded: str, hidden: int | None) -> Iterator[Verdict]:

@@ -51,15 +51,18 @@ class Guarded:
 
     def describe(self) -> dict[str, Any]:
         """Return what the record says before the request is relayed."""
-        told = {
-            "found": self.inspection.describe(),
-            "opaque": self.opaque,
-            "attacks": [str(verdict) for verdict in self.verdicts[:_MAX_RECORDED]],
-            "classifier": self.judgement.describe() if self.judgement is not None else None,
-            "redactedFor": sorted(self.words),
-            "redacted": {category.value: count for category, count in sorted(self.redacted.items())},
-        }
-        return {key: value for key, value in told.items() if value}
+        told: dict[str, Any] = {"found": self.inspection.describe()} if self.inspection.counts else {}
+        if self.opaque:
+            told["opaque"] = self.opaque
+        if self.verdicts:
+            told["attacks"] = [str(verdict) for verdict in self.verdicts[:_MAX_RECORDED]]
+        if self.judgement is not None and (said := self.judgement.describe()):
+            told["classifier"] = said
+        if self.words:
+            told["redactedFor"] = sorted(self.words)
+        if self.redacted:
+            told["redacted"] = {category.value: count for category, count in sorted(self.redacted.items())}
+        return told
 
     def describe_end(self) -> dict[str, Any]:
         """Return what the record says of the answer."""

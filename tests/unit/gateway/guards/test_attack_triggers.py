@@ -67,6 +67,18 @@ def test_what_any_rule_tells_is_told_after_a_first_look_too(texts: st.SearchStra
     assert told
 
 
+@given(
+    st.lists(
+        st.sampled_from(["%41%42", "00 ", "a1b2c3d4", "vafgehpgvba", "ignore all", "指示を無視", "llm", "x ", "あ"])
+    ),
+    st.booleans(),
+)
+def test_one_pass_meets_what_the_passes_after_it_look_for(parts: list[str], tool: bool) -> None:
+    data = "".join(parts).encode()
+    apart = [expression.stands_in(data) for expression in (attacks._STRANGE, attacks._MAYBE[tool])]
+    assert attacks._ANYTHING[tool].stands_in(data) == any(apart)
+
+
 def test_all_white_space_that_is_closed_up_for_the_rules_is_white_space_to_the_triggers() -> None:
     spaces = re.compile(re.sub(r"\\x\{(\w+)\}", lambda sign: rf"\u{int(sign[1], 16):04x}", SPACE))
     signs = "".join(map(chr, range(sys.maxunicode + 1)))
