@@ -125,7 +125,7 @@ def _longest(text: str, groups: list[tuple[int, int]], *, first: int) -> tuple[i
     for last in reversed(ends):
         if last == first:
             end = groups[first][1]
-            number = Number(text, groups, text[begin:end], (end - begin,), plus, topic)
+            number = Number(text, groups[first : first + 1], text[begin:end], (end - begin,), plus, topic)
         else:
             taken = groups[first : last + 1]
             sizes = tuple([b - a for a, b in taken])

@@ -189,6 +189,14 @@ def test_what_only_looks_like_a_count_behind_a_number_changes_nothing(text: str,
     assert [kind for _, kind in found(text)] == [category]
 
 
+@pytest.mark.parametrize(
+    ("text", "number", "category"),
+    [("普通 1234567 20件", "1234567", "bank-account"), ("電話 12345678 90人", "12345678", "phone"), ("郵便番号 1234567 20件", "1234567", "jp-postal-code")],
+)  # fmt: skip
+def test_what_is_counted_behind_a_number_is_not_that_number(text: str, number: str, category: str) -> None:
+    assert found(text) == [(number, category)]
+
+
 @pytest.mark.parametrize("heading", ["口座残高", "口座数", "電話件数", "account balance", "phone model", "card type"])
 def test_columns_of_amounts_are_none_of_numbers(heading: str) -> None:
     assert found(f"店名,{heading}\n本店,1234567\n北,7654321\n南,1122334\n") == []
