@@ -23,8 +23,8 @@ _NAMED: Final = re.compile(
     r"^(?:現住所|住所|所在地|本社|支社|自宅|宛先|送付先|届け先|勤務先|実家|居住地|本籍|は|が|を|に|も|の|\s|先)+"
 )
 _SAID: Final = re.compile(r"(?:住所|所在地)\s?[はが]?\s?")
-# One of these is part of all that names a place (see `_find_place`); before most numbers none stands.
-_PLACED: Final = re.compile("[市郡区町村]|住所|所在地")
+# One of these is part of all that names a place (see `_find_place`), 所在地 too; before most numbers none stands.
+_PLACED: Final = re.compile("[市郡区町村住所]")
 _NUMERAL: Final = r"(?:\d{1,5}|[〇一二三四五六七八九十百]{1,5})"
 _BLOCK: Final = re.compile(
     rf"(?:{_NUMERAL}条[東西南北]?(?={_NUMERAL}))?"

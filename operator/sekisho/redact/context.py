@@ -3,6 +3,7 @@
 # ruff: noqa: E501 - a Japanese sign counts as two columns
 
 import re
+from collections.abc import Iterable
 from enum import Enum, auto
 from typing import Final
 
@@ -63,22 +64,33 @@ _WORDS: Final[dict[Topic, str]] = {
     ),
 }
 TOPIC_OF: Final = {word.replace("_", " "): topic for topic, words in _WORDS.items() for word in words.split()}
-
-
-def _index() -> dict[str, tuple[int, ...]]:
-    index: dict[str, set[int]] = {}
-    for word in TOPIC_OF:
-        index.setdefault(word[-2:], set()).add(len(word))
-    return {signs: tuple(sorted(lengths, reverse=True)) for signs, lengths in index.items()}
-
-
-# How long words are by their last two signs, the longest first: a text is read backwards, sign by sign, so that the
-# nearest word is met first; at most places no word ends.
-_BY_ENDING: Final = _index()
 _IN_WORDS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 # By themselves they say nothing: the number of what?
 GENERIC: Final = frozenset({"番号", "no", "id", "ード"})
-_ENDINGS: Final = GENERIC.union(_BY_ENDING)
+
+
+def _spell(turned: Iterable[str], *, whole: bool, inside: bool = False) -> str:
+    """Return an expression for words, of those that begin alike the longest first; `whole`: they are no parts of words."""
+    behind: dict[str, list[str]] = {}
+    for word in turned:
+        behind.setdefault(word[:1], []).append(word[1:])
+    ends = ["(?![a-z0-9_])" if whole else ""] if behind.pop("", None) else []
+    branches = [
+        # A branch begins with its sign, so that most places are passed over without a try.
+        sign + (f"(?<![a-z0-9_]{sign})" if whole and not inside else "") + _spell(rest, whole=whole, inside=True)
+        for sign, rest in behind.items()
+    ]
+    return f"(?:{'|'.join([*branches, *ends])})" if inside else "|".join(branches)
+
+
+_TURNED: Final = {word[::-1]: topic for word, topic in (*TOPIC_OF.items(), (POSTAL_MARK, Topic.POSTAL))}
+_ALL_TURNED: Final = (*_TURNED, *(word[::-1] for word in GENERIC))
+# Texts are read backwards, so that the nearest word is met first. English words are whole words ("hotel" is no "tel");
+# Japanese has no gaps between words.
+_NEAREST: Final = re.compile(
+    f"{_spell((word for word in _ALL_TURNED if not word.isascii()), whole=False)}"
+    f"|{_spell((word for word in _ALL_TURNED if word.isascii()), whole=True)}"
+)
 _NUMBERED: Final = re.compile(r"[一-鿿々ァ-ヶー]")
 # 口座残高, 電話代, 携帯料金: how much or how many, and no number of one. 電話代表 and 口座名義 are none of these.
 _QUANTITY: Final = re.compile(
@@ -118,22 +130,14 @@ def is_counted(text: str, end: int) -> bool:
 def _read_last(text: str) -> Topic | None:
     # Keys of documents: account_number.
     low = text.lower().replace("_", " ")
-    mark = low.rfind(POSTAL_MARK) + 1
-    for end in range(len(low), max(1, mark), -1):
-        signs = low[end - 2 : end]
-        if signs in _ENDINGS:
-            topic = _read_word(low, end, signs) or (read_generic(low, end) if signs in GENERIC else None)
-            if topic is not None:
-                return Topic.OTHER if topic in _COUNTABLE and _QUANTITY.match(low, end) else topic
-    return Topic.POSTAL if mark else None
-
-
-def _read_word(low: str, end: int, signs: str) -> Topic | None:
-    for length in _BY_ENDING.get(signs, ()):
-        start = end - length
-        topic = TOPIC_OF.get(low[start:end]) if start >= 0 else None
-        if topic is not None and not (low[start:end].isascii() and _is_inside(low, start, end)):
-            return topic
+    turned = low[::-1]
+    found = _NEAREST.search(turned)
+    while found is not None:
+        end = len(low) - found.start()
+        topic = _TURNED.get(found[0]) or read_generic(low, end)
+        if topic is not None:
+            return Topic.OTHER if topic in _COUNTABLE and _QUANTITY.match(low, end) else topic
+        found = _NEAREST.search(turned, found.start() + 1)
     return None
 
 
@@ -144,13 +148,9 @@ def read_generic(low: str, end: int) -> Topic | None:
         return None
     if low[end - 1].isascii() and low[end : end + 1] in _IN_WORDS:
         return None
-    known = _read_word(low, begin, low[begin - 2 : begin]) if begin > 1 else None
+    word = _NEAREST.match(low[begin::-1], 1)
+    known = _TURNED.get(word[0]) if word is not None and word[0] != POSTAL_MARK else None
     if known is None and begin and _NUMBERED.match(low, begin - 1):
         return Topic.OTHER
     alone = low[begin:end] == "id" and low[end : end + 1] in {":", "="} and low[begin - 1 : begin] not in _IN_WORDS
     return Topic.OTHER if known is None and alone else known
-
-
-def _is_inside(low: str, start: int, end: int) -> bool:
-    # English words are whole words ("hotel" is no "tel"); Japanese has no gaps between words.
-    return low[start - 1 : start] in _IN_WORDS or low[end : end + 1] in _IN_WORDS

@@ -6,7 +6,7 @@ pass goes on behind the candidate, so the whole is linear as well.
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 from sekisho.redact import numbered, tokens
@@ -76,7 +76,8 @@ def _find_block(text: str, start: int, end: int) -> Iterable[Span]:
 
 
 def _find_run(text: str, start: int, end: int) -> Iterable[Span]:
-    address = find_address(text, start)
+    # The first number of an address has five digits at most.
+    address = None if text[start : start + 6].isdigit() else find_address(text, start)
     if address is None:
         return find_numbers(text, start, end)
     start = max(start, address.end)
@@ -104,6 +105,8 @@ _RULES: Final[dict[str, Rule]] = {
     "block": _find_block,
     "lone": _find_lone,
     "run": _find_run,
+    # A run without signs, which nothing else consists of; no address begins with so many digits.
+    "digits": find_numbers,
     "short": _find_block,
     "email": tokens.find_email,
     "numbered": numbered.find_numbered,
@@ -149,6 +152,13 @@ class Detector:
     categories: frozenset[Category]
     custom: Custom | None = None
     names: Tagger | None = None
+    _wanted: frozenset[Category] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Work out once what each find is held against."""
+        own = {Category.CUSTOM} if self.custom is not None else frozenset[Category]()
+        wanted = (self.categories - {Category.CUSTOM}) | own | {Category.PLACEHOLDER}
+        object.__setattr__(self, "_wanted", wanted)
 
     def detect(self, text: str) -> tuple[Span, ...]:
         """Return what is found in a text of any content, without overlaps, by offsets of the text itself."""
@@ -173,12 +183,8 @@ class Detector:
 
     def choose(self, survey: Survey) -> tuple[Span, ...]:
         """Return what of a survey is wanted here, without overlaps."""
-        return resolve([span for span in survey.spans if self._wants(span.category)]) if survey.spans else ()
-
-    def _wants(self, category: Category) -> bool:
-        if category is Category.CUSTOM:
-            return self.custom is not None
-        return category in self.categories or category is Category.PLACEHOLDER
+        wanted = self._wanted
+        return resolve([span for span in survey.spans if span[2] in wanted]) if survey.spans else ()
 
     def _scan(self, folded: Folded) -> list[Span]:
         spans = scan(folded)
@@ -207,39 +213,45 @@ def _find_candidates(text: str, data: bytes) -> list[tuple[int, int]]:
     counted = place = 0
     places = []
     for start, end in found:
-        place += len(data[counted:start].decode())
-        length = len(data[start:end].decode())
-        places.append((place, place + length))
-        counted, place = end, place + length
+        begin = place + len(data[counted:start].decode())
+        place = begin + len(data[start:end].decode())
+        counted = end
+        places.append((begin, place))
     return places
 
 
 def judge(text: str, candidates: Iterable[tuple[int, int]]) -> list[Span]:
     """Return what candidates come to; a candidate that begins inside what was judged already is passed over."""
     found: list[Span] = []
-    done = 0
+    done = told = 0
     for start, end in candidates:
         if start < done:
             continue
-        name, before = _read_kind(text, start, end), len(found)
-        for span in _RULES[name](text, start, end):
+        kind = _read_kind(text, start, end)
+        for span in _RULES[kind](text, start, end):
             found.append(span)
-            done = max(done, span.end)
-        if len(found) == before and name in _MAY_HIDE:
+            done = max(done, span[1])
+        if len(found) > told:
+            told = len(found)
+        elif kind in _MAY_HIDE:
             run = _ANY_RUN.search(text, start, end + 40)
             if run and run.start() < end:
                 done = run.end()
                 found.extend(find_numbers(text, *run.span()))
+                told = len(found)
     return found
 
 
 def _read_kind(text: str, start: int, end: int) -> str:
-    sign = text[start]
+    candidate = text[start:end]
+    if candidate.isdigit():
+        return "digits"
+    sign = candidate[0]
     if sign == "@":
         return "email"
     if sign not in _DIGITS:
         kind = _KINDS.match(text, start)
-    elif _OTHERS.isdisjoint(text[start:end]):
+    elif _OTHERS.isdisjoint(candidate):
         # Where a run is one, it comes before a short one.
         return "run" if _ANY_RUN.match(text, start) else "short"
     else:

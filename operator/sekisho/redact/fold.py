@@ -17,13 +17,14 @@ _INVISIBLE: Final = (
     "\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufe0e\ufe0f\ufeff"
 )
 _TABLE: Final = {**dict.fromkeys(map(ord, _DASHES), "-"), **dict.fromkeys(map(ord, _INVISIBLE), "")}
-# All but what folding leaves as it is: ASCII, Latin-1 letters, kana, the usual punctuation, ideographs, Hangul.
+# What folding leaves as it is: ASCII, Latin-1 letters, kana, the usual punctuation, ideographs, Hangul.
 _KEPT: Final = (
     r"\x00-\x7f\x{c0}-\x{ff}\x{3001}-\x{3029}\x{3041}-\x{3096}\x{30a1}-\x{30fe}\x{3400}-\x{9fff}\x{ac00}-\x{d7a3}"
 )
-# Both RE2 and, for comparison, the standard library read this.
+_WIDE: Final = r"\x{ff01}-\x{ff5e}"
+# All that folds but ASCII in full width by itself. Both RE2 and, for comparison, the standard library read this.
 FOLDABLE: Final = (
-    rf"[\x{{3041}}-\x{{30fe}}][\x{{3099}}\x{{309a}}]|[^{_KEPT}]+"
+    rf"[\x{{3041}}-\x{{30fe}}][\x{{3099}}\x{{309a}}]|[{_WIDE}]?[^{_KEPT}{_WIDE}]+"
     rf'|\\u[0-9A-Fa-f]{{4}}(?:\\u[0-9A-Fa-f]{{4}})*|\\["\\/bfnrt]'
 )
 _FOLDABLE: Final = Linear(FOLDABLE, memory_bytes=8 << 20)
@@ -32,9 +33,9 @@ _CLUSTER: Final = re.compile(
     "|.[\u0300-\u036f\u3099\u309a\uff9e\uff9f]?",
     re.DOTALL,
 )
-# What is written in full width becomes ASCII, sign by sign.
-_WIDE: Final = re.compile("[\uff01-\uff5e]+")
-_NARROWED: Final = {code: "-" if code == 0xFF0D else chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
+# What is written in full width becomes ASCII, sign by sign. It begins with one byte in UTF-8, as nothing kept does.
+_WIDE_BYTE: Final = b"\xef"
+_NARROWED: Final = {chr(code).encode()[1:]: chr(code - 0xFEE0).encode() for code in range(0xFF01, 0xFF5F)}
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
@@ -77,17 +78,20 @@ def fold(text: str) -> Folded:
         data = _SURROGATE.sub("\ufffd", text).encode()
     if len(data) == len(text) and b"\\" not in data:
         return Folded(text, data, (0,), (0,), (False,))
+    found = _FOLDABLE.find(data)
+    if not found:
+        if _WIDE_BYTE in data:
+            data = _narrow(data)
+            text = data.decode()
+        return Folded(text, data, (0,), (0,), (False,))
     parts: list[bytes] = []
     pieces: list[tuple[int, int, bool]] = [(0, 0, False)]
     taken = counted = place = shift = 0
     odd = False
-    for start, end in _FOLDABLE.find(data):
-        parts.append(data[taken:start])
-        taken, run = end, data[start:end].decode()
-        if _WIDE.fullmatch(run):
-            parts.append(run.translate(_NARROWED).encode())
-            continue
-        odd, at = odd or run[0] != "\\", start
+    for start, end in found:
+        parts.append(_narrow(data[taken:start]))
+        taken, at, run = end, start, data[start:end].decode()
+        odd = odd or run[0] != "\\"
         for cluster in _CLUSTER.findall(run):
             became = _fold_cluster(cluster)
             if len(became) != len(cluster):
@@ -98,12 +102,16 @@ def fold(text: str) -> Folded:
                 pieces.append((place + len(cluster) + shift, place + len(cluster), False))
             parts.append(became.encode())
             at += len(cluster.encode())
-    if not taken:
-        return Folded(text, data, (0,), (0,), (False,))
-    parts.append(data[taken:])
+    parts.append(_narrow(data[taken:]))
     folded, original, whole = zip(*pieces, strict=True)
     joined = b"".join(parts)
     return Folded(joined.decode(), joined, folded, original, whole, odd)
+
+
+def _narrow(data: bytes) -> bytes:
+    """Return UTF-8 with ASCII in the place of full width, of which all but that is kept."""
+    first, *wide = data.split(_WIDE_BYTE)
+    return b"".join([first, *[_NARROWED[part[:2]] + part[2:] for part in wide]]) if wide else data
 
 
 @lru_cache(maxsize=4096)

@@ -31,6 +31,7 @@ _PLAIN_SHAPES: Final = frozenset({
     (3, 3, 4), (1, 3, 3, 4), (4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (4, 4, 4), (1,) * 12, (3, 2, 4),
     (3, 4),
 })  # fmt: skip
+MIN_DIGITS: Final = 5
 MAX_DIGITS: Final = 19
 MAX_GROUPS: Final = 6
 
@@ -40,7 +41,8 @@ class Number(NamedTuple):
 
     Attributes:
         text: What they stand in.
-        groups: Where they begin and end.
+        start: Where the first begins.
+        end: Where the last ends.
         digits: All of them, ASCII.
         sizes: How many each group has.
         plus: Whether a plus stands before.
@@ -48,7 +50,8 @@ class Number(NamedTuple):
     """
 
     text: str
-    groups: list[tuple[int, int]]
+    start: int
+    end: int
     digits: str
     sizes: tuple[int, ...]
     plus: bool
@@ -57,33 +60,65 @@ class Number(NamedTuple):
 
 def find_numbers(text: str, start: int, end: int) -> list[Span]:
     """Return what a run of digits and separators at `text[start:end]` holds; identifiers do not share groups."""
-    lettered = _read_lettered(text, start, end) if _follows_letter(text, start) else None
+    before = text[start - 1 : start]
+    follows = before in _LETTERS or (before in _AFTER_LETTERS and text[max(0, start - 2) : start - 1] in _LETTERS)
+    lettered = _read_lettered(text, start, end) if follows else None
     if lettered is not None:
         return [lettered]
+    run = text[start:end]
+    if " " in run:
+        return _find_parted(text, start, end)
+    # Nothing parts the groups: they are one number together, or none.
+    groups: list[str] = _GROUP.findall(run)
+    digits = "".join(groups)
+    if not MIN_DIGITS <= len(digits) <= MAX_DIGITS:
+        return []
+    begin, stop = start + run.find(groups[0]), start + run.rfind(groups[-1]) + len(groups[-1])
+    if _may_hang(text, begin, stop) and (_hangs_before(text, begin) or _hangs_after(text, stop)):
+        return []
+    sizes, plus, topic = tuple(map(len, groups)), _has_plus(text, begin), read_topic(text, begin, stop)
+    if len(sizes) > 1 and sizes not in _PLAIN_SHAPES and _is_plain(topic, digits, plus=plus):
+        return []
+    category = _classify(Number(text, begin, stop, digits, sizes, plus, topic))
+    return [] if category is None else [_cover(text, start, begin, stop, category)]
+
+
+def _find_parted(text: str, start: int, end: int) -> list[Span]:
     groups = [match.span() for match in _GROUP.finditer(text, start, end)]
-    begin, stop = groups[0][0], groups[-1][1]
-    if text[begin - 1 : begin] in _HOLDS or text[stop : stop + 1] in _TOKEN_SIGNS:
+    if _may_hang(text, groups[0][0], groups[-1][1]):
         groups = _take_free(text, groups)
     found: list[Span] = []
     first = 0
     while first < len(groups):
         last, category = _longest(text, groups, first=first)
-        if category is None:
-            first += 1
-            continue
-        begin, end = groups[first][0], groups[last][1]
-        signs = text[max(start, begin - 2) : begin]
-        extended = category is Category.PHONE and text[end : end + 1] in _EXTENDS
-        extension = _EXTENSION.match(text, end) if extended else None
-        begin -= len(signs) - len(signs.rstrip("+("))
-        found.append(Span(begin, extension.end() if extension else end, category))
+        if category is not None:
+            found.append(_cover(text, start, groups[first][0], groups[last][1], category))
         first = last + 1
     return found
 
 
-def _follows_letter(text: str, start: int) -> bool:
-    sign = text[start - 1 : start]
-    return sign in _LETTERS or (sign in _AFTER_LETTERS and text[max(0, start - 2) : start - 1] in _LETTERS)
+def _cover(text: str, start: int, begin: int, end: int, category: Category) -> Span:
+    """Return the span of a number in a run that begins at `start`, with its signs before and its extension behind."""
+    if begin > start:
+        signs = text[max(start, begin - 2) : begin]
+        begin -= len(signs) - len(signs.rstrip("+("))
+    if category is Category.PHONE and text[end : end + 1] in _EXTENDS:
+        extension = _EXTENSION.match(text, end)
+        end = extension.end() if extension else end
+    return Span(begin, end, category)
+
+
+def _may_hang(text: str, begin: int, end: int) -> bool:
+    return text[begin - 1 : begin] in _HOLDS or text[end : end + 1] in _TOKEN_SIGNS
+
+
+def _has_plus(text: str, begin: int) -> bool:
+    return "+" in text[max(0, begin - 2) : begin]
+
+
+def _is_plain(topic: Topic | None, digits: str, *, plus: bool) -> bool:
+    # Where no word and no first sign tells anything, tables of numbers are passed over by the sizes of groups alone.
+    return topic is None and not plus and digits[0] not in "08"
 
 
 def _take_free(text: str, groups: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -118,21 +153,15 @@ def _longest(text: str, groups: list[tuple[int, int]], *, first: int) -> tuple[i
     if not ends:
         return first, None
     begin = groups[first][0]
-    plus = "+" in text[max(0, begin - 2) : begin]
-    topic = read_topic(text, begin, groups[ends[-1]][1])
-    # Where no word and no first sign tells anything, tables of numbers are passed over by the sizes of groups alone.
-    plain = topic is None and not plus and text[begin] not in "08"
+    plus, topic = _has_plus(text, begin), read_topic(text, begin, groups[ends[-1]][1])
+    plain = _is_plain(topic, text[begin], plus=plus)
     for last in reversed(ends):
-        if last == first:
-            end = groups[first][1]
-            number = Number(text, groups[first : first + 1], text[begin:end], (end - begin,), plus, topic)
-        else:
-            taken = groups[first : last + 1]
-            sizes = tuple([b - a for a, b in taken])
-            if plain and sizes not in _PLAIN_SHAPES:
-                continue
-            number = Number(text, taken, "".join([text[a:b] for a, b in taken]), sizes, plus, topic)
-        category = _classify(number)
+        taken = groups[first : last + 1]
+        sizes = tuple([b - a for a, b in taken])
+        if plain and last > first and sizes not in _PLAIN_SHAPES:
+            continue
+        digits = "".join([text[a:b] for a, b in taken])
+        category = _classify(Number(text, begin, groups[last][1], digits, sizes, plus, topic))
         if category is not None:
             return last, category
     return first, None
@@ -140,7 +169,7 @@ def _longest(text: str, groups: list[tuple[int, int]], *, first: int) -> tuple[i
 
 def _list_ends(text: str, groups: list[tuple[int, int]], *, first: int) -> list[int]:
     if len(groups) == 1:
-        return [0] if 5 <= groups[0][1] - groups[0][0] <= MAX_DIGITS else []
+        return [0] if MIN_DIGITS <= groups[0][1] - groups[0][0] <= MAX_DIGITS else []
     if first and not _is_loose(text[groups[first - 1][1] : groups[first][0]]):
         return []
     ends, total = [], 0
@@ -151,7 +180,7 @@ def _list_ends(text: str, groups: list[tuple[int, int]], *, first: int) -> list[
         final = last + 1 == len(groups)
         # Many groups are digits set apart one by one: they count as a whole only, which also keeps the work linear.
         spaced = total == last + 1 - first and (first or not final) and last - first >= MAX_GROUPS
-        if total >= 5 and not spaced and (final or _is_loose(text[groups[last][1] : groups[last + 1][0]])):
+        if total >= MIN_DIGITS and not spaced and (final or _is_loose(text[groups[last][1] : groups[last + 1][0]])):
             ends.append(last)
     return ends
 
@@ -164,7 +193,7 @@ def _classify(number: Number) -> Category | None:
     topic = number.topic
     if topic is not None:
         named = _BY_TOPIC.get(topic)
-        counted = topic in _UNCHECKED and is_counted(number.text, number.groups[-1][1])
+        counted = topic in _UNCHECKED and is_counted(number.text, number.end)
         if named is not None and not counted and named[1](number):
             return named[0]
         if topic is Topic.OTHER:
@@ -226,12 +255,11 @@ def _is_shaped_ssn(number: Number) -> bool:
 def _is_shaped_postal(number: Number) -> bool:
     if number.sizes != (3, 4) or _read_between(number) != "-":
         return False
-    end = number.groups[-1][1]
-    return _PLACE_AFTER.match(number.text, end, end + 8) is not None
+    return _PLACE_AFTER.match(number.text, number.end, number.end + 8) is not None
 
 
 def _read_between(number: Number) -> str:
-    return "".join(number.text[one[1] : two[0]] for one, two in pairwise(number.groups))
+    return _GROUP.sub("", number.text[number.start : number.end])
 
 
 def _is_postal(number: Number) -> bool:

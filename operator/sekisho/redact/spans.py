@@ -26,13 +26,16 @@ def resolve(spans: Iterable[Span]) -> tuple[Span, ...]:
     if len(ordered) < _SEVERAL:
         return tuple(ordered)
     chosen: list[Span] = []
+    done = 0
     for span in ordered:
-        if not chosen or chosen[-1].end <= span.start:
+        if span[0] >= done:
             chosen.append(span)
+            done = span[1]
             continue
         last = chosen.pop()
         strongest = max(last, span, key=_strength)
-        chosen.append(Span(last.start, max(last.end, span.end), strongest.category))
+        done = max(done, span[1])
+        chosen.append(Span(last.start, done, strongest.category))
     return tuple(chosen)
 
 
