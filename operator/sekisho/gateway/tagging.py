@@ -94,6 +94,10 @@ class SudachiLexicon:
         """Tell whether the dictionary has a word as a person's name."""
         return any(item.part_of_speech()[2] == "人名" for item in self._dictionary.lookup(text))
 
+    def is_surname(self, text: str) -> bool:
+        """Tell whether the dictionary has a word as the name of a family."""
+        return any(item.part_of_speech()[2:4] == ("人名", "姓") for item in self._dictionary.lookup(text))
+
     def is_noun(self, text: str) -> bool:
         """Tell whether the dictionary has a word as a common noun."""
         return any(item.part_of_speech()[1] == "普通名詞" for item in self._dictionary.lookup(text))

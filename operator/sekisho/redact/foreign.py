@@ -10,6 +10,13 @@ from sekisho.redact.words import ENDS, LINKS, NAMES, NOUNS, REACH, Lexicon, Sort
 
 _INITIAL: Final = re.compile(r"[A-Z]\.?")
 _QUOTES: Final = frozenset('「『“《"')
+# How families are called in many countries: イブラヒモビッチ, リンドクヴィスト.
+_FAMILY: Final = re.compile(
+    "(?:[ビヴ]ィ?ッチ|スキー|スカヤ|ツキー|フスキ|ソン|セン|シュタイン|スタイン|[ノコ]フ|ネン|ストローム|ク[ヴイ]ィ?スト"
+    "|バウアー|マイヤー|ベルガー|ハイム|シビリ|チェンコ)$"
+)
+# What follows things rather than people: ドバイで, レゴランドなど, and the end of a sentence.
+_OF_THINGS: Final = frozenset(["で", "にて", "など", "まで", "より", "だっ", "さ", "。", "」"])
 # How long a word is that nobody knows and may be a name; longer ones are made of others.
 _LONGEST: Final = 7
 
@@ -66,10 +73,11 @@ def _is_chain(parts: Sequence[Word], lexicon: Lexicon) -> bool:
     named = first.sort in NAMES
     if _is_initial(first):
         return not any(part.text in namewords.THINGS for part in parts)
-    if any(_is_thing(part, lexicon, named=named, last=part is last) for part in parts):
+    begin = first.text in namewords.GIVEN_THINGS
+    if any(_is_thing(part, lexicon, named=named or begin, last=part is last) for part in parts[begin:]):
         return False
     # Teams: ブルドッグス, レイブンズ.
-    if last.text.endswith("ズ") and last.sort not in NAMES:
+    if last.text.endswith("ズ") and last.sort not in NAMES and (last.known or not named):
         return False
     if first.sort is Sort.PLACE and not lexicon.is_name(first.text):
         return False
@@ -83,15 +91,14 @@ def _is_thing(part: Word, lexicon: Lexicon, *, named: bool, last: bool) -> bool:
     if part.text in namewords.LINKING or part.sort is Sort.COUNTRY:
         return True
     if part.text in namewords.THINGS:
-        return not (named and lexicon.is_name(part.text))
+        return not (named and last and part.text in namewords.NAMED_THINGS)
     return part.sort is Sort.PROPER and not (named and last) and not lexicon.is_name(part.text)
 
 
 def _is_single(words: Sequence[Word], index: int, end: int, lexicon: Lexicon) -> bool:
     word = words[index]
-    known = all(part.known for part in words[index:end])
-    may_be = not known or any(lexicon.is_name(part.text) for part in words[index:end])
-    if is_titled(words, end) and (may_be or words[end].text in namewords.HONORIFICS):
+    may_be = any(not part.known or lexicon.is_name(part.text) for part in words[index:end])
+    if _is_called(words, index, end, may_be=may_be):
         return True
     if end > index + 1 or not may_be or len(word.text) < 3 or word_at(words, end).sort not in ENDS:
         return False
@@ -100,9 +107,34 @@ def _is_single(words: Sequence[Word], index: int, end: int, lexicon: Lexicon) ->
     before = word_at(words, index - 1)
     if before.sort in NOUNS or before.text in _QUOTES or before.text in LINKS:
         return False
-    if known:
+    if word.known:
         return word.sort in {Sort.PLACE, Sort.PROPER} and words[end].text in namewords.ACTING
-    return not _is_compound(word.text, lexicon)
+    return _is_unknown_name(word.text, words[end].text, lexicon)
+
+
+def _is_called(words: Sequence[Word], index: int, end: int, *, may_be: bool) -> bool:
+    """Tell whether what stands behind or before makes a person of words that may be a name, or of any."""
+    behind = word_at(words, end)
+    if behind.text in namewords.HONORIFICS:
+        return True
+    # 酋長ソラノ, not 社長のソニー.
+    if not may_be:
+        alone = end == index + 1 and words[index].sort is Sort.PROPER and word_at(words, index - 1).text != "の"
+        return alone and behind.sort in ENDS and is_role(words, index)
+    if behind.text == "家" and behind.sort is Sort.SUFFIX:
+        return True
+    return is_titled(words, end) and not _is_kind(words, index, end)
+
+
+def _is_unknown_name(text: str, behind: str, lexicon: Lexicon) -> bool:
+    """Tell whether a word that no dictionary has looks like a family's name, or stands where people do."""
+    return _FAMILY.search(text) is not None or (behind not in _OF_THINGS and not _is_compound(text, lexicon))
+
+
+def _is_kind(words: Sequence[Word], index: int, end: int) -> bool:
+    """Tell whether common words say of what kind somebody is: サッカー選手, サービス部長, ハリウッド女優."""
+    common = all(part.known and part.sort in {Sort.NOUN, Sort.PLACE} for part in words[index:end])
+    return common and (words[index].sort is Sort.NOUN or words[end].text in namewords.KINDS)
 
 
 def _is_compound(text: str, lexicon: Lexicon) -> bool:

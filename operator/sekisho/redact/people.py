@@ -6,7 +6,7 @@ from typing import Final
 
 from sekisho.redact import namewords
 from sekisho.redact.foreign import begins_foreign, find_foreign
-from sekisho.redact.neighbours import ends, is_close, is_role, is_titled
+from sekisho.redact.neighbours import ends, is_close, is_listed, is_role, is_titled
 from sekisho.redact.spaced import find_spaced
 from sekisho.redact.words import ENDS, LINKS, NAMES, NOUNS, REACH, Lexicon, Sort, Word, is_kanji, word_at
 
@@ -21,6 +21,15 @@ _MAX_PARTS: Final = 3
 # 係 and 長, which the dictionary cuts.
 _OFFICES: Final = frozenset("部課係店所院校園室班")
 _HONOURS: Final = namewords.HONORIFICS | namewords.AT_WORK | _OFFICES
+# Behind 編集長の松本, not behind 社長の大阪: で, へ, の.
+_TOLD: Final = namewords.ACTING | {"に", "から"}
+# The ends of である, だった and 主人公・.
+_SAID: Final = frozenset({"ある", "た", "・"})
+# Behind the whole name of somebody; and with what names of shops and offices end that are called so as well.
+_CALLED_WHOLE: Final = frozenset({"さん", "様", "氏", "君", "くん", "ちゃん", "選手", "容疑者", "被告"})
+_DOORS: Final = frozenset("店庁署部課局室係所屋民")
+_FORMED: Final = namewords.GIVEN_ENDS | frozenset("一二三")
+_TAIL_SORTS: Final = frozenset({Sort.NOUN, Sort.SUFFIX, Sort.NUMBER})
 _SURNAME_SORTS: Final = frozenset({Sort.NOUN, Sort.PLACE, Sort.COUNTRY, Sort.SUFFIX})
 
 
@@ -48,6 +57,8 @@ def _find_at(words: Sequence[Word], index: int, lexicon: Lexicon) -> tuple[int, 
         return None
     if word.sort in NAMES:
         return _find_surname(words, index, lexicon), _find_end(words, index, lexicon)
+    if word.sort is Sort.NOUN and _is_called_in_kana(words, index, lexicon):
+        return index, index + 1
     honoured = _find_honoured(words, index, lexicon) if word.sort in _COMMON_SORTS else None
     if honoured is not None:
         return index, honoured
@@ -55,6 +66,14 @@ def _find_at(words: Sequence[Word], index: int, lexicon: Lexicon) -> tuple[int, 
         end = _find_by_neighbours(words, index, lexicon)
         return (index, end) if end else None
     return None
+
+
+def _is_called_in_kana(words: Sequence[Word], index: int, lexicon: Lexicon) -> bool:
+    """Tell whether a name in hiragana that is a common word as well stands behind whose it is: 姉のゆりは."""
+    text = words[index].text
+    if _KANA_NAME.fullmatch(text) is None or text in namewords.NO_GIVEN or not is_close(words, index):
+        return False
+    return ends(words, index + 1) and lexicon.is_name(text)
 
 
 def _find_honoured(words: Sequence[Word], index: int, lexicon: Lexicon) -> int | None:
@@ -81,9 +100,14 @@ def _is_honoured(words: Sequence[Word], index: int, last: int, lexicon: Lexicon)
     office = title in _OFFICES
     if office and word_at(words, last + 1).text != "長":
         return False
-    if title not in namewords.HONORIFICS and len(text) < 2:
+    if title not in namewords.HONORIFICS and _is_which(text, title):
         return False
     return word_at(words, index - 1).sort not in NOUNS and lexicon.is_name(text)
+
+
+def _is_which(text: str, title: str) -> bool:
+    """Tell whether what stands before a title says which one it is, rather than who: 前社長, 町会長, 西館長."""
+    return text in namewords.NO_TITLED or (text in namewords.SIDES and title[0] in namewords.HOUSES)
 
 
 def _find_by_neighbours(words: Sequence[Word], index: int, lexicon: Lexicon) -> int | None:
@@ -101,12 +125,26 @@ def _find_by_neighbours(words: Sequence[Word], index: int, lexicon: Lexicon) -> 
     alone = before.sort not in NOUNS or before.text in namewords.TIMES
     role = is_role(words, index)
     end = _find_given(words, index + 1, lexicon)
+    if end == index + 1 and sure:
+        end = _find_given_in_kana(words, end, lexicon, role=role)
     if end > index + 1 and (alone or role) and (sure or word.text in namewords.ONE_SIGN):
         return end
-    if role and (not word.known or word_at(words, index - 1).text != "の") and sure and ends(words, index + 1):
+    if role and ends(words, index + 1) and _is_said_behind_role(words, index, lexicon, sure=sure):
+        return index + 1
+    if len(word.text) < 4 and is_listed(words, index):
         return index + 1
     acting = word.sort is Sort.PLACE and len(word.text) == 2 and following.text in namewords.ACTING
     return index + 1 if acting and alone and word_at(words, index - 1).text not in LINKS else None
+
+
+def _is_said_behind_role(words: Sequence[Word], index: int, lexicon: Lexicon, *, sure: bool) -> bool:
+    """Tell whether a word is who that is what stands before it: 女優甲田は, 編集長の松本に, 隊長である山形が."""
+    before, following = word_at(words, index - 1).text, word_at(words, index + 1).text
+    if before == "の":
+        text = words[index].text
+        family = sure or (lexicon.is_surname(text) and text not in namewords.HAD)
+        return not words[index].known or (family and following in _TOLD)
+    return sure or before in _SAID
 
 
 def _find_surname(words: Sequence[Word], index: int, lexicon: Lexicon) -> int:
@@ -143,7 +181,18 @@ def _find_given(words: Sequence[Word], index: int, lexicon: Lexicon) -> int:
     if not 0 < len(text) <= _MAX_GIVEN or not ends(words, last) or text.endswith(namewords.HEADS):
         return index
     unknown = any(not word.known and word.sort is not Sort.NUMBER for word in given)
-    return last if unknown or lexicon.is_name(text) or (len(text) == 2 == len(given)) else index
+    formed = len(text) > 1 and text[-1] in _FORMED and given[0].text != "第"
+    called = word_at(words, last).text in _CALLED_WHOLE and text[-1] not in _DOORS
+    return last if unknown or formed or called or lexicon.is_name(text) or (len(text) == 2 == len(given)) else index
+
+
+def _find_given_in_kana(words: Sequence[Word], index: int, lexicon: Lexicon, *, role: bool) -> int:
+    """Return where the given name in hiragana ends that begins behind what may be a surname; or `index`."""
+    text = word_at(words, index).text
+    if _KANA_NAME.fullmatch(text) is None or not ends(words, index + 1):
+        return index
+    sure = role or word_at(words, index + 1).text in _CALLED_WHOLE
+    return index + 1 if sure or lexicon.is_name(text) else index
 
 
 def _find_end(words: Sequence[Word], index: int, lexicon: Lexicon) -> int:
@@ -156,7 +205,7 @@ def _find_end(words: Sequence[Word], index: int, lexicon: Lexicon) -> int:
     following = word_at(words, last)
     # 西村 正 暘: a given name of which the dictionary has the beginning.
     tail = last - index > 1 and len(following.text) == 1 and is_kanji(following) and ends(words, last + 1)
-    tail = tail and following.sort in {Sort.NOUN, Sort.SUFFIX} and following.text not in namewords.TITLES
+    tail = tail and following.sort in _TAIL_SORTS and following.text not in namewords.TITLES
     return last + 1 if tail and not following.text.endswith(namewords.HEADS) else last
 
 

@@ -28,7 +28,7 @@ NAMES: Final = frozenset({Sort.SURNAME, Sort.GIVEN, Sort.NAME})
 NOUNS: Final = NAMES | {Sort.PLACE, Sort.COUNTRY, Sort.PROPER, Sort.NOUN, Sort.SUFFIX, Sort.NUMBER}
 ENDS: Final = frozenset({Sort.SIGN, Sort.SPACE, Sort.OTHER})
 # Between the parts of foreign names.
-LINKS: Final = frozenset("・=･·")
+LINKS: Final = frozenset("・=゠･·")
 _KANJI: Final = re.compile(r"[一-鿿々〆ヶ㐀-䶿豈-﫿]+")
 _KATAKANA: Final = re.compile(r"[ァ-ヺー]+")
 
@@ -65,6 +65,10 @@ class Lexicon(Protocol):
 
     def is_name(self, text: str) -> bool:
         """Tell whether a word can be a person's name, whatever it is where it stands."""
+        ...
+
+    def is_surname(self, text: str) -> bool:
+        """Tell whether a word can be the name of a family, whatever it is where it stands."""
         ...
 
     def is_noun(self, text: str) -> bool:

@@ -148,6 +148,9 @@ def test_words_have_the_sorts_that_rules_ask_for(tagger: NameTagger) -> None:
     assert lexicon.is_name("岡田")
     assert not lexicon.is_name("電話")
     assert lexicon.is_noun("電話")
+    assert lexicon.is_surname("岡田")
+    assert not lexicon.is_surname("太郎")
+    assert not lexicon.is_surname("電話")
     assert lexicon.split("all ASCII") == []
 
 

@@ -21,9 +21,10 @@ def build_words(notation: str) -> list[Word]:
 class Listed:
     """A dictionary that has what a test gives it."""
 
-    def __init__(self, words: list[Word] | None = None, names: str = "", nouns: str = "") -> None:
+    def __init__(self, words: list[Word] | None = None, names: str = "", nouns: str = "", surnames: str = "") -> None:
         self.words = words or []
         self.names = set(names.split())
+        self.surnames = set(surnames.split())
         self.nouns = set(nouns.split())
 
     def split(self, text: str) -> list[Word]:
@@ -33,11 +34,14 @@ class Listed:
     def is_name(self, text: str) -> bool:
         return text in self.names
 
+    def is_surname(self, text: str) -> bool:
+        return text in self.surnames
+
     def is_noun(self, text: str) -> bool:
         return text in self.nouns
 
 
-def people(notation: str, names: str = "", nouns: str = "") -> list[str]:
+def people(notation: str, names: str = "", nouns: str = "", surnames: str = "") -> list[str]:
     words = build_words(notation)
     text = "".join(word.text for word in words)
-    return [text[start:end] for start, end in find_people(words, Listed(words, names, nouns))]
+    return [text[start:end] for start, end in find_people(words, Listed(words, names, nouns, surnames))]

@@ -48,7 +48,7 @@ def test_names_that_the_dictionary_has_are_people(notation: str, expected: list[
         ("茂木/PLACE 航海/NOUN 長/SUFFIX は/OTHER", ["茂木"]),
         ("﨑山/NOUN! 様/SUFFIX", ["﨑山"]),
         ("島/NOUN さん/SUFFIX", ["島"]),
-        ("島/NOUN 社長/NOUN が/OTHER", []),
+        ("島/NOUN 社長/NOUN が/OTHER", ["島"]),
         ("奈良/PLACE 竜/NOUN 樹/SUFFIX に/OTHER", ["奈良竜樹"]),
         ("林/NOUN 文/NOUN 察/NOUN は/OTHER", ["林文察"]),
         ("金/NOUN 載昊/NOUN! と/OTHER", ["金載昊"]),
@@ -144,6 +144,10 @@ def test_a_players_position_is_what_somebody_is() -> None:
     [
         ("九/NUMBER 条/NOUN 教授/NOUN が/OTHER", ["九条"]),
         ("一色/NOUN 社長/NOUN が/OTHER", ["一色"]),
+        ("島/NOUN 課長/NOUN が/OTHER", ["島"]),
+        ("西/NOUN 課長/NOUN が/OTHER", ["西"]),
+        ("一色/NOUN 館/SUFFIX 長/SUFFIX が/OTHER", []),
+        ("本田/PLACE 主査/NOUN と/OTHER", ["本田"]),
         ("本田/PROPER 係/NOUN 長/SUFFIX が/OTHER", ["本田"]),
         ("島/PREFIX 先生/NOUN が/OTHER", ["島"]),
         ("四十万/PLACE 氏/SUFFIX が/OTHER", ["四十万"]),
@@ -156,7 +160,7 @@ def test_a_players_position_is_what_somebody_is() -> None:
     ],
 )
 def test_titles_and_ends_make_names_of_common_words(notation: str, expected: list[str]) -> None:
-    assert people(notation, names="九条 一色 本田 島") == expected
+    assert people(notation, names="九条 一色 本田 島 西") == expected
 
 
 @pytest.mark.parametrize(
@@ -165,7 +169,9 @@ def test_titles_and_ends_make_names_of_common_words(notation: str, expected: lis
         "神/NOUN 様/SUFFIX に/OTHER",
         "花屋/NOUN さん/SUFFIX に/OTHER",
         "宮内/NOUN 大臣/NOUN が/OTHER",
-        "島/NOUN 社長/NOUN が/OTHER",
+        "前/NOUN 社長/NOUN が/OTHER",
+        "町/NOUN 会長/NOUN が/OTHER",
+        "西/NOUN 館長/NOUN が/OTHER",
         "全国/NOUN 一色/NOUN 社長/NOUN が/OTHER",
         "一色/NOUN 係/NOUN が/OTHER",
         "女性/NOUN 社長/NOUN が/OTHER",
@@ -176,4 +182,75 @@ def test_titles_and_ends_make_names_of_common_words(notation: str, expected: lis
     ],
 )
 def test_titles_make_no_names_of_what_nobody_is_called(notation: str) -> None:
-    assert people(notation, names="神 花屋 宮内 島 一色 一二三四") == []
+    assert people(notation, names="神 花屋 宮内 前 町 西 一色 一二三四") == []
+
+
+@pytest.mark.parametrize(
+    ("notation", "expected"),
+    [
+        ("姉/NOUN の/OTHER ゆり/NOUN に/OTHER", ["ゆり"]), ("長女/NOUN さつき/NOUN は/OTHER", ["さつき"]), ("主人公/NOUN ・/SIGN ゆり/NOUN を/OTHER", ["ゆり"]),
+        ("姉/NOUN の/OTHER ため/NOUN に/OTHER", []), ("姉/NOUN の/OTHER うた/NOUN は/OTHER", []), ("庭/NOUN の/OTHER ゆり/NOUN は/OTHER", []),
+        ("姉/NOUN の/OTHER ゆり/NOUN 園/NOUN は/OTHER", []),
+    ],
+)  # fmt: skip
+def test_names_in_kana_that_are_common_words_stand_behind_whose_they_are(notation: str, expected: list[str]) -> None:
+    assert people(notation, names="ゆり さつき ため") == expected
+
+
+@pytest.mark.parametrize(
+    ("notation", "expected"),
+    [
+        ("編集/NOUN 長/SUFFIX の/OTHER 松本/PLACE に/OTHER", ["松本"]), ("社長/NOUN の/OTHER 松本/PLACE で/OTHER", []),
+        ("隊長/NOUN で/OTHER ある/OTHER 山形/NOUN が/OTHER", ["山形"]), ("隊長/NOUN だっ/OTHER た/OTHER 山形/NOUN が/OTHER", ["山形"]),
+        ("仲間/NOUN ・/SIGN 松本/PLACE 、/SIGN", ["松本"]), ("本社/NOUN ・/SIGN 松本/PLACE 、/SIGN", []), ("地名/NOUN で/OTHER ある/OTHER 山形/NOUN が/OTHER", []),
+        ("部長/NOUN の/OTHER 峰/NOUN が/OTHER", ["峰"]), ("部長/NOUN の/OTHER 峰/NOUN で/OTHER", []), ("部長/NOUN の/OTHER 机/NOUN が/OTHER", []),
+        ("部長/NOUN の/OTHER 瞳/NOUN が/OTHER", []), ("部長/NOUN の/OTHER 秋山/NOUN! で/OTHER", ["秋山"]), ("俳優/NOUN 峰/NOUN が/OTHER", []),
+    ],
+)  # fmt: skip
+def test_what_somebody_is_tells_a_surname_that_is_another_word_as_well(notation: str, expected: list[str]) -> None:
+    assert people(notation, names="松本 山形 峰 机 瞳", surnames="松本 山形 峰 机") == expected
+
+
+@pytest.mark.parametrize(
+    ("notation", "expected"),
+    [
+        ("島/NOUN 、/SIGN 池田/SURNAME 、/SIGN 峰/NOUN の/OTHER 3/NUMBER 人/SUFFIX が/OTHER", ["島", "池田", "峰"]),
+        ("池田/SURNAME と/OTHER 島/NOUN ら/SUFFIX が/OTHER", ["池田", "島"]), ("池田/SURNAME と/OTHER 島/NOUN と/OTHER 木村/SURNAME は/OTHER", ["池田", "島", "木村"]),
+        ("池田/SURNAME と/OTHER 島/NOUN に/OTHER", ["池田"]), ("池田/SURNAME と/OTHER 島/NOUN の/OTHER 3/NUMBER 倍/SUFFIX が/OTHER", ["池田"]), ("池田/SURNAME と/OTHER 島/NOUN の/OTHER 花/NOUN が/OTHER", ["池田"]),
+        ("森/NOUN 、/SIGN 島/NOUN の/OTHER 3/NUMBER 人/SUFFIX が/OTHER", []), ("スミス/NAME 、/SIGN 島/NOUN ら/SUFFIX が/OTHER", ["スミス"]),
+        ("池田/SURNAME 、/SIGN 出席予定者/NOUN ら/SUFFIX が/OTHER", ["池田"]),
+    ],
+)  # fmt: skip
+def test_a_list_of_people_tells_what_else_is_one(notation: str, expected: list[str]) -> None:
+    assert people(notation, names="島 峰 森 出席予定者") == expected
+
+
+@pytest.mark.parametrize(
+    ("notation", "expected"),
+    [
+        ("伊藤/SURNAME 穣/GIVEN 一/NUMBER! の/OTHER", ["伊藤穣一"]), ("伊藤/SURNAME 穣/GIVEN 12/NUMBER の/OTHER", []),
+        ("市川/PLACE 紀元/NOUN 二/NUMBER! は/OTHER", ["市川紀元二"]), ("市川/PLACE 第/PREFIX 十二/NUMBER は/OTHER", []), ("市川/PLACE 紀元/NOUN 太/NOUN は/OTHER", ["市川紀元太"]),
+        ("市川/PLACE 啓示/NOUN 様/SUFFIX の/OTHER", ["市川啓示"]), ("市川/PLACE 啓示/NOUN の/OTHER", []), ("市川/PLACE 商店/NOUN 様/SUFFIX の/OTHER", []), ("市川/PLACE 県民/NOUN 様/SUFFIX の/OTHER", []),
+        ("市川/PLACE さくら/NOUN は/OTHER", ["市川さくら"]), ("市川/PLACE ひなた/NOUN は/OTHER", []), ("市川/PLACE ひなた/NOUN 氏/SUFFIX は/OTHER", ["市川ひなた"]),
+        ("夫/NOUN の/OTHER 市川/PLACE ひなた/NOUN は/OTHER", ["市川ひなた"]), ("市川/PLACE さくら/NOUN 園/NOUN は/OTHER", []), ("後藤/SURNAME 啓示/NOUN さん/SUFFIX は/OTHER", ["後藤啓示"]),
+    ],
+)  # fmt: skip
+def test_the_end_of_a_given_name_and_what_follows_tell_where_it_stands(notation: str, expected: list[str]) -> None:
+    assert people(notation, names="市川 さくら") == expected
+
+
+@pytest.mark.parametrize(
+    ("notation", "expected"),
+    [
+        ("ビル/NOUN ・/SIGN クリントン/NAME は/OTHER", ["ビル・クリントン"]), ("ビル/NOUN ・/SIGN ロマス/NOUN! は/OTHER", ["ビル・ロマス"]), ("ビル/NOUN ・/SIGN メンテナンス/NOUN は/OTHER", []),
+        ("マイルス/NAME ・/SIGN グループ/NOUN は/OTHER", []), ("フレデリック/NAME ・/SIGN マイルズ/NOUN! は/OTHER", ["フレデリック・マイルズ"]), ("マイルス/NAME ・/SIGN ブルズ/NOUN は/OTHER", []),
+        ("アレクサンドル/NAME ゠/SIGN コルテス/NOUN! は/OTHER", ["アレクサンドル゠コルテス"]),
+        ("酋長/NOUN ソラノ/PROPER が/OTHER", ["ソラノ"]), ("社長/NOUN の/OTHER ソラノ/PROPER が/OTHER", []),
+        ("クレーマー/NOUN 家/SUFFIX で/OTHER", ["クレーマー"]), ("クレーマー/NOUN 家/NOUN で/OTHER", []), ("マンション/NOUN 家/SUFFIX で/OTHER", []),
+        ("イブラヒモビッチ/NOUN! が/OTHER", ["イブラヒモビッチ"]), ("イブラヒモビット/NOUN! が/OTHER", []), ("レゴラ/NOUN! で/OTHER", []), ("ハンソン/NOUN! で/OTHER", ["ハンソン"]),
+        ("クレーマー/NOUN 選手/NOUN が/OTHER", []), ("クレーマー/NOUN 部長/NOUN が/OTHER", []), ("クレーマー/NOUN さん/SUFFIX が/OTHER", ["クレーマー"]),
+        ("ボストン/PLACE 女優/NOUN が/OTHER", []), ("ボストン/PLACE 大統領/NOUN が/OTHER", ["ボストン"]),
+    ],
+)  # fmt: skip
+def test_what_foreign_names_are_made_of_tells_them_from_things(notation: str, expected: list[str]) -> None:
+    assert people(notation, names="ビル グループ クレーマー ボストン") == expected
