@@ -3,14 +3,12 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
-ROOT = Path(__file__).parent
 # What shares a cluster of real nodes stays on one worker; the rest goes module by module. The longest begin first.
 SHARING = {
     "e2e/lifecycle": "lifecycle",
@@ -76,7 +74,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Folders that share a cluster come one after the other: what one installs for all its tests, it installs once.
     """
     ranks = {group: rank for rank, group in enumerate(LONGEST)}
-    files = [str(item.path.relative_to(ROOT)) for item in items]
+    files = [item.nodeid.partition("::")[0] for item in items]
     turns = {folder: turn for turn, folder in enumerate(dict.fromkeys(file.rpartition("/")[0] for file in files))}
     keys = {}
     for item, file in zip(items, files, strict=True):

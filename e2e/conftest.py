@@ -5,7 +5,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,6 @@ from e2e.cluster.registry import Registry
 from e2e.installation import COMPONENTS, build_images
 from e2e.quickstart import Quickstart
 
-HERE = Path(__file__).parent
 KEPT_NAME = os.environ.get("SEKISHO_KEPT_NAME", "kept-e2e")
 PULL_SECRET = "mirror-credentials"
 SITE = "sekisho.node-restriction.kubernetes.io/site"
@@ -31,7 +29,7 @@ IMAGES = (*COMPONENTS, "llamacpp", "broker", "attester", "trust", "unsafe-releas
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if HERE in item.path.parents:
+        if item.nodeid.startswith("e2e/"):
             item.add_marker(pytest.mark.cluster)
             # What is built and installed first is not the test's own time; each of its waits has a bound of its own.
             item.add_marker(pytest.mark.timeout(900, func_only=True))

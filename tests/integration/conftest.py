@@ -3,20 +3,18 @@
 import os
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from e2e.cluster.local import LocalCluster
 from e2e.cluster.provider import Options
 
-HERE = Path(__file__).parent
 KEPT_NAME = "kept-integration"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if HERE in item.path.parents:
+        if item.nodeid.startswith("tests/integration/"):
             item.add_marker(pytest.mark.integration)
 
 

@@ -1,5 +1,6 @@
 """GPUs of a node: every one, its own, in a machine that is closed as well; anything less is worth less, or nothing."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -34,12 +35,22 @@ GPUS = tuple(MAKER.make(number) for number in range(1, 9))
 SWITCHES = tuple(MAKER.make(number, kind="nvidia-switch") for number in (21, 22))
 CHALLENGE = Challenge("c" * 32, "n1", "uid-1", b"n" * 32, "sha256:policy", 0.0)
 NODE = TrustedNode("n1", "uid-1", gpus=8)
-MACHINE = CHIP.evidence(CHALLENGE.binding.digest(64))
 MEASURED = CHIP.report()[0x90:0xC0].hex()
 SNP_RULE = {"tee": "snp", "measurements": [MEASURED], "minimumTcb": [{"component": "microcode", "version": 1}]}
-SNP = SnpCollateral((CHIP.ark,), (CHIP.ask,))
 MATCHED = {"name": "measurements", "values": ["matched"]}
 GOLDEN = {index: [value] for index, value in enumerate(MEASUREMENTS)}
+
+
+@functools.cache
+def machine() -> UnverifiedEvidence:
+    """Return the machine's own evidence; the first who asks makes the keys above it, which takes seconds."""
+    return CHIP.evidence(CHALLENGE.binding.digest(64))
+
+
+@functools.cache
+def snp() -> SnpCollateral:
+    """Return the maker's certificates; see `machine`."""
+    return SnpCollateral((CHIP.ark,), (CHIP.ask,))
 
 
 def publish(golden: dict[int, list[bytes]]) -> NvidiaCollateral:
@@ -76,7 +87,7 @@ def show(devices: Sequence[Device], *, challenge: Challenge = CHALLENGE, **optio
 
 def judge(pieces: Sequence[UnverifiedEvidence], node: TrustedNode = NODE, **changes: Any) -> Result:
     how = {"challenge": CHALLENGE, "rules": BOTH, "nvidia": PLAIN, "at": NOW} | changes
-    collateral = Collateral(snp=SNP, nvidia=how["nvidia"])
+    collateral = Collateral(snp=snp(), nvidia=how["nvidia"])
     return judge_node(
         pieces, node, how["challenge"], rules=how["rules"], verify=how.get("verify", Verifier(lambda: collateral)),
         valid_seconds=3600, now_at=how["at"].timestamp(),
@@ -95,64 +106,64 @@ def refused(pieces: Sequence[UnverifiedEvidence], node: TrustedNode = NODE, **ch
 
 def test_a_gpu_that_signs_for_another_challenge_is_refused() -> None:
     late = replace(CHALLENGE, nonce=b"o" * 32)
-    pieces = [MACHINE, *show(GPUS[:7]), *show(GPUS[7:], challenge=late)]
+    pieces = [machine(), *show(GPUS[:7]), *show(GPUS[7:], challenge=late)]
     assert refused(pieces) == (
         Reason.EVIDENCE_NOT_BOUND, "the nvidia-gpu evidence of node n1 was made for something else than its challenge",
     )  # fmt: skip
 
 
 def test_gpus_that_sign_for_the_challenge_of_another_node_are_refused() -> None:
-    pieces = [MACHINE, *show(GPUS, challenge=replace(CHALLENGE, node="n2"))]
+    pieces = [machine(), *show(GPUS, challenge=replace(CHALLENGE, node="n2"))]
     assert refused(pieces)[0] is Reason.EVIDENCE_NOT_BOUND
 
 
 def test_a_gpu_that_stands_for_two_is_refused() -> None:
-    reason, told = refused([MACHINE, *show(GPUS[:7]), *show(GPUS[6:7])])
+    reason, told = refused([machine(), *show(GPUS[:7]), *show(GPUS[6:7])])
     assert reason is Reason.APPRAISAL_FAILED
     assert told == 'evidence policy "nodes": two pieces of nvidia-gpu evidence speak of one device'
 
 
 def test_a_report_under_the_certificates_of_another_gpu_is_refused() -> None:
     swapped = UnverifiedEvidence("nvidia-gpu", GPUS[7].report(CHALLENGE.binding.digest(32)), MAKER.make(8).certificates)
-    assert refused([MACHINE, *show(GPUS[:7]), swapped]) == (
+    assert refused([machine(), *show(GPUS[:7]), swapped]) == (
         Reason.EVIDENCE_UNTRUSTED,
         "the signature of the GPU report does not hold under the key that should have made it",
     )
 
 
 def test_a_gpu_of_a_maker_that_nobody_pinned_is_refused() -> None:
-    reason, told = refused([MACHINE, *show([Maker().make(1)])], replace(NODE, gpus=1))
+    reason, told = refused([machine(), *show([Maker().make(1)])], replace(NODE, gpus=1))
     assert reason is Reason.EVIDENCE_UNTRUSTED
     assert told.endswith("under the certificate of CN=Device Identity CA does not hold")
 
 
 def test_a_gpu_whose_certificates_have_ended_is_refused() -> None:
-    assert refused([MACHINE, *show(GPUS)], at=NOW + timedelta(days=400))[0] is Reason.EVIDENCE_UNTRUSTED
+    assert refused([machine(), *show(GPUS)], at=NOW + timedelta(days=400))[0] is Reason.EVIDENCE_UNTRUSTED
 
 
 def test_a_gpu_that_runs_something_else_than_the_manifests_say_is_refused() -> None:
     golden = {**GOLDEN, 2: [b"\x99" * 48]}
-    pieces = [MACHINE, *show(GPUS, measurements=(*MEASUREMENTS, *[b"\x55" * 48] * 37))]
+    pieces = [machine(), *show(GPUS, measurements=(*MEASUREMENTS, *[b"\x55" * 48] * 37))]
     reason, told = refused(pieces, rules=rules_of("snp", "nvidia-gpu", fact=MATCHED), nvidia=publish(golden))
     assert reason is Reason.MEASUREMENT_UNKNOWN
     assert told == "measurements 2 of the device are not those of driver 550.90.07"
 
 
 def test_a_gpu_that_no_manifest_speaks_of_is_not_matched_and_refused_by_a_policy_that_wants_it() -> None:
-    reason, told = refused([MACHINE, *show(GPUS)], rules=rules_of("snp", "nvidia-gpu", fact=MATCHED))
+    reason, told = refused([machine(), *show(GPUS)], rules=rules_of("snp", "nvidia-gpu", fact=MATCHED))
     assert reason is Reason.APPRAISAL_FAILED
     assert "measurements" in told
 
 
 def test_gpus_in_different_modes_are_refused() -> None:
     odd = [GPUS[7].evidence(CHALLENGE.binding.digest(32), fields=GPUS[7].fields(f36=b"\x02\0"))]
-    assert refused([MACHINE, *show(GPUS[:7]), *odd]) == (
+    assert refused([machine(), *show(GPUS[:7]), *odd]) == (
         Reason.APPRAISAL_FAILED, "the GPUs are in different modes: PPCIE, SPT",
     )  # fmt: skip
 
 
 def test_a_node_whose_gpus_no_longer_give_evidence_is_refused_where_the_policy_wants_them() -> None:
-    reason, told = refused([MACHINE], replace(NODE, attested=("nvidia-cc", "snp")))
+    reason, told = refused([machine()], replace(NODE, attested=("nvidia-cc", "snp")))
     assert reason is Reason.EVIDENCE_MISSING
     assert "nvidia-gpu evidence of 1 devices is wanted, 0 are there (brought: snp)" in told
 
@@ -178,7 +189,7 @@ def through_switches(gpus: Sequence[Device], switches: Sequence[Device]) -> list
 
 def test_a_switch_that_nobody_has_evidence_of_is_refused() -> None:
     whole = through_switches(GPUS, SWITCHES)
-    reason, told = refused([MACHINE, *whole[:-1]])
+    reason, told = refused([machine(), *whole[:-1]])
     assert reason is Reason.APPRAISAL_FAILED
     assert "is wired to 0000000000000016 switches without evidence here" in told
 
@@ -187,7 +198,7 @@ def test_a_switch_that_nobody_has_evidence_of_is_refused() -> None:
 
 
 def test_evidence_of_seven_of_eight_gpus_is_worth_no_label_of_gpus() -> None:
-    result = judge([MACHINE, *show(GPUS[:7])])
+    result = judge([machine(), *show(GPUS[:7])])
     assert (result.tees, result.devices) == (("snp",), ())
     assert result.remark == (
         "EvidenceMissing: node n1 offers 8 nvidia.com/gpu, its evidence is of 7 GPUs; every GPU that a pod could get "
@@ -196,7 +207,7 @@ def test_evidence_of_seven_of_eight_gpus_is_worth_no_label_of_gpus() -> None:
 
 
 def test_gpus_that_talk_in_the_clear_through_switches_that_are_not_shown_are_worth_no_label() -> None:
-    result = judge([MACHINE, *through_switches(GPUS, SWITCHES)[:8]])
+    result = judge([machine(), *through_switches(GPUS, SWITCHES)[:8]])
     assert result.tees == ("snp",)
     assert result.remark == (
         "EvidenceMissing: 8 GPUs of node n1 send each other plain text through NVSwitches "
@@ -208,9 +219,9 @@ def test_gpus_that_encrypt_what_passes_their_switches_need_no_evidence_of_them()
     of_gpu, _ = wire(GPUS, SWITCHES)
     digest = CHALLENGE.binding.digest(32)
     quiet = [each.evidence(digest, fields=each.fields() | of_gpu) for each in GPUS]
-    assert judge([MACHINE, *quiet]).tees == ("nvidia-cc", "snp")
+    assert judge([machine(), *quiet]).tees == ("nvidia-cc", "snp")
     alone = [each.evidence(digest, fields=each.fields(f36=b"\x02\0")) for each in GPUS]
-    assert judge([MACHINE, *alone]).tees == ("nvidia-cc", "snp")
+    assert judge([machine(), *alone]).tees == ("nvidia-cc", "snp")
 
 
 def test_what_counts_beside_gpus_and_is_no_confidential_machine_is_named() -> None:
@@ -228,46 +239,46 @@ def test_gpus_in_a_machine_whose_memory_is_open_are_worth_no_label() -> None:
 
 
 def test_genuine_gpus_that_the_policy_does_not_speak_of_are_worth_no_label() -> None:
-    result = judge([MACHINE, *show(GPUS)], rules=rules_of("snp"))
+    result = judge([machine(), *show(GPUS)], rules=rules_of("snp"))
     assert (result.tees, result.devices, result.remark) == (("snp",), (), "")
 
 
 def test_gpus_that_fail_an_alternative_are_worth_no_label_by_another_one() -> None:
     rules = rules_of("snp", "nvidia-gpu", fact=MATCHED, more=[("snp",)])
-    assert judge([MACHINE, *show(GPUS)], rules=rules).tees == ("snp",)
+    assert judge([machine(), *show(GPUS)], rules=rules).tees == ("snp",)
 
 
 # --- good
 
 
 def test_all_gpus_of_a_confidential_machine_are_worth_a_label() -> None:
-    result = judge([MACHINE, *show(GPUS)])
+    result = judge([machine(), *show(GPUS)])
     assert (result.tees, result.remark) == (("nvidia-cc", "snp"), "")
     assert result.devices == tuple(f"41{number:016x}" for number in range(1, 9))
     assert len(result.evidence) == 9
 
 
 def test_gpus_that_match_their_manifests_are_worth_a_label() -> None:
-    pieces = [MACHINE, *show(GPUS, measurements=(*MEASUREMENTS, *[b"\x55" * 48] * 37))]
+    pieces = [machine(), *show(GPUS, measurements=(*MEASUREMENTS, *[b"\x55" * 48] * 37))]
     rules = rules_of("snp", "nvidia-gpu", fact=MATCHED)
     assert judge(pieces, rules=rules, nvidia=publish(GOLDEN)).tees == ("nvidia-cc", "snp")
 
 
 def test_gpus_and_switches_that_see_each_other_are_worth_a_label() -> None:
-    result = judge([MACHINE, *through_switches(GPUS, SWITCHES)])
+    result = judge([machine(), *through_switches(GPUS, SWITCHES)])
     assert (result.tees, len(result.devices)) == (("nvidia-cc", "snp"), 10)
 
 
 def test_a_node_that_says_nothing_of_gpus_is_taken_by_what_it_shows() -> None:
-    assert judge([MACHINE, *show(GPUS[:2])], replace(NODE, gpus=0)).tees == ("nvidia-cc", "snp")
-    assert judge([MACHINE, *show(GPUS[:2])], replace(NODE, gpus=1)).tees == ("nvidia-cc", "snp")
+    assert judge([machine(), *show(GPUS[:2])], replace(NODE, gpus=0)).tees == ("nvidia-cc", "snp")
+    assert judge([machine(), *show(GPUS[:2])], replace(NODE, gpus=1)).tees == ("nvidia-cc", "snp")
 
 
 # --- whose they are
 
 
 def test_a_gpu_that_another_node_has_proven_to_have_is_refused() -> None:
-    devices = judge([MACHINE, *show(GPUS)]).devices
+    devices = judge([machine(), *show(GPUS)]).devices
     other = TrustedNode("n2", "uid-2", devices=devices[2:3])
     with pytest.raises(RefusedError) as raised:
         check_elsewhere(NODE, devices, [NODE, other])
@@ -284,11 +295,11 @@ def test_a_nodes_own_gpus_and_those_that_another_node_has_lost_are_no_strangers(
 
 
 def test_devices_and_remarks_are_written_read_and_taken_back() -> None:
-    result = judge([MACHINE, *show(GPUS[:2])], replace(NODE, gpus=2))
+    result = judge([machine(), *show(GPUS[:2])], replace(NODE, gpus=2))
     raw = {"metadata": {"name": "n1", **spell_result(NODE, result)}, "status": {"capacity": {"nvidia.com/gpu": "2"}}}
     read = read_node(raw)
     assert (read.devices, read.gpus, read.attested) == (result.devices, 2, ("nvidia-cc", "snp"))
-    short = spell_result(read, judge([MACHINE, *show(GPUS[:1])], replace(NODE, gpus=2)))
+    short = spell_result(read, judge([machine(), *show(GPUS[:1])], replace(NODE, gpus=2)))
     prefix = "sekisho.node-restriction.kubernetes.io/"
     assert short["labels"][f"{prefix}nvidia-cc-attested-at"] is None
     assert short["annotations"][f"{prefix}nvidia-devices"] is None
@@ -358,7 +369,7 @@ def verify(recorded: Any, tmp_path: Path) -> Callable[..., Claims]:
     shipped = Verifier(lambda: folder.loaded.collateral)
 
     def choose(piece: UnverifiedEvidence, node: TrustedNode, at: datetime) -> Claims:
-        return verify_evidence(piece, Collateral(snp=SNP), at=at) if piece.kind == "snp" else shipped(piece, node, at)
+        return verify_evidence(piece, Collateral(snp=snp()), at=at) if piece.kind == "snp" else shipped(piece, node, at)
 
     return choose
 
