@@ -26,9 +26,14 @@ from e2e.cluster.stock import lay_stock
 
 
 class LocalCluster:
-    """See :class:`e2e.cluster.provider.Cluster`."""
+    """See :class:`e2e.cluster.provider.Cluster`.
 
-    def __init__(self, options: Options, *, report: Report = silent) -> None:
+    Args:
+        definitions: A folder of manifests of kinds that the API serves before its controllers start: the garbage
+            collector learns of kinds that come later only every 30 seconds.
+    """
+
+    def __init__(self, options: Options, *, report: Report = silent, definitions: Path | None = None) -> None:
         state.require_valid_name(options.name)
         if len(options.nodes) > MAX_NODES:
             raise ClusterError(f"{len(options.nodes)} nodes wanted, {MAX_NODES} possible", remedy="ask for fewer")
@@ -38,6 +43,7 @@ class LocalCluster:
         self.kubeconfig = self.directory / "kubeconfig"
         self.audit = AuditLog(self.directory / "audit.jsonl")
         self.report = report
+        self._definitions = definitions
 
     @property
     def record(self) -> state.Record:
@@ -80,7 +86,7 @@ class LocalCluster:
         binaries = ensure_binaries(self.report)
         self._claim(binaries)
         try:
-            self.control_plane.start(self.report)
+            self.control_plane.start(self.report, definitions=self._definitions)
             if self.options.kwok:
                 simulated.start_kwok(self.control_plane)
             if not self.options.control_plane_only:
@@ -114,10 +120,10 @@ class LocalCluster:
         return ("env", *homes, f"KUBECONFIG={self.kubeconfig}", program, *arguments)
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
-        return netns.run(self.tool_command("kubectl", *arguments), stdin=stdin, check=check)
+        return netns.run(self.tool_command("kubectl", *arguments), stdin=stdin, check=check, environment=netns.BRIEF_GO)
 
     def helm(self, *arguments: str) -> str:
-        return netns.run(self.tool_command("helm", *arguments))
+        return netns.run(self.tool_command("helm", *arguments), environment=netns.BRIEF_GO)
 
     @property
     def nodes(self) -> list[Node]:

@@ -3,6 +3,8 @@
 import os
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from e2e.cluster.local import LocalCluster
 from e2e.cluster.provider import Options
 
 KEPT_NAME = "kept-integration"
+OPTIONS = Options(name="", control_plane_only=True, audit_level="all")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -18,22 +21,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
 
 
-def start_own(name: str) -> Iterator[LocalCluster]:
+def start_own(name: str, *, definitions: Path | None = None) -> Iterator[LocalCluster]:
     """Run a control plane for a folder that must not meet what others leave in theirs."""
-    with LocalCluster(Options(name=f"{name}-{os.getpid()}", control_plane_only=True, audit_level="all")) as cluster:
+    with LocalCluster(replace(OPTIONS, name=f"{name}-{os.getpid()}"), definitions=definitions) as cluster:
         yield cluster
+
+
+def start_kept_or_own(name: str, *, definitions: Path | None = None) -> Iterator[LocalCluster]:
+    """Run a control plane for a module; with SEKISHO_KEEP_CLUSTER one that stays for the next session."""
+    if "SEKISHO_KEEP_CLUSTER" not in os.environ:
+        yield from start_own(name, definitions=definitions)
+        return
+    cluster = LocalCluster(replace(OPTIONS, name=KEPT_NAME, keep=True), definitions=definitions)
+    if not cluster.is_running():
+        cluster.start()
+    yield cluster
 
 
 @pytest.fixture(scope="module")
 def control_plane() -> Iterator[LocalCluster]:
-    """A control plane of this module's own; with SEKISHO_KEEP_CLUSTER one that stays for the next session."""
-    if "SEKISHO_KEEP_CLUSTER" in os.environ:
-        cluster = LocalCluster(Options(name=KEPT_NAME, control_plane_only=True, audit_level="all", keep=True))
-        if not cluster.is_running():
-            cluster.start()
-        yield cluster
-        return
-    yield from start_own("it")
+    """A control plane of this module's own."""
+    yield from start_kept_or_own("it")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from e2e.cluster import netns, state
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.local import LocalCluster
 from e2e.cluster.provider import Options
+from e2e.cluster.reading import reader_of
 
 
 def test_the_api_server_is_ready_and_says_its_version(control_plane: LocalCluster) -> None:
@@ -32,6 +33,26 @@ def test_the_audit_log_counts_each_request_of_a_user_once(control_plane: LocalCl
     created = [r for r in control_plane.audit.requests(mark) if r.verb == "create" and r.namespace == namespace]
     assert {r.name for r in created if r.resource == "configmaps" and r.is_write} >= {"one"}
     assert not [r for r in created if r.name == "two" and r.is_write]
+
+
+def test_what_is_read_is_what_kubectl_shows(control_plane: LocalCluster, namespace: str) -> None:
+    reader, scope = reader_of(control_plane.kubeconfig), ("-n", namespace, "-o", "json")
+    with pytest.raises(ClusterError, match="the API serves no unheardof"):
+        reader.get("unheardof", "one")
+    assert reader.get("configmap", "one", namespace=namespace) is None
+    assert reader.list("configmaps", namespace=namespace, labels="a=1") == []
+    for name, label in (("one", "a=1"), ("two", "a=1"), ("three", "a=2")):
+        control_plane.kubectl("create", "configmap", name, "-n", namespace, f"--from-literal=name={name}")
+        control_plane.kubectl("label", "configmap", name, "-n", namespace, label)
+    assert reader.get("cm", "one", namespace=namespace) == json.loads(control_plane.kubectl("get", "cm", "one", *scope))
+    shown = json.loads(control_plane.kubectl("get", "cm", "-l", "a=1", *scope))["items"]
+    assert reader.list("configmaps", namespace=namespace, labels="a=1") == shown
+    assert [item["metadata"]["name"] for item in shown] == ["one", "two"]
+    (found,) = reader.list("configmaps", namespace=namespace, fields="metadata.name=three")
+    assert (found["kind"], found["data"]) == ("ConfigMap", {"name": "three"})
+    assert reader.get("namespace", namespace) == json.loads(
+        control_plane.kubectl("get", "namespace", namespace, "-o", "json")
+    )
 
 
 def test_helm_installs_and_removes_a_release(control_plane: LocalCluster) -> None:
@@ -97,5 +118,7 @@ def test_an_api_server_that_crashed_comes_back_with_what_it_held() -> None:
         cluster.kubectl("create", "namespace", "kept")
         cluster.control_plane.kill("apiserver")
         assert not cluster.is_running()
+        with pytest.raises(ClusterError, match="the API does not answer GET"):
+            reader_of(cluster.kubeconfig).get("namespace", "kept")
         cluster.control_plane.start_api_server()
         assert cluster.kubectl("get", "namespace", "kept", "-o", "name") == "namespace/kept\n"

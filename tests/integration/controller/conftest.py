@@ -14,11 +14,14 @@ import pytest
 from e2e.cluster.audit import Request
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.local import LocalCluster
+from e2e.cluster.reading import reader_of
+from tests.integration.conftest import start_kept_or_own
 from tests.integration.controller.process import OURS, REPO, ControllerProcess, wait_for
 
 DIGEST = "0" * 64
 SITE_LABEL = "site.node-restriction.kubernetes.io/name"
-KINDS = "networkpolicy,serviceaccount,configmap,service,pdb,deployment"
+CHILDREN = ("networkpolicy", "serviceaccount", "configmap", "service", "pdb", "deployment")
+KINDS = ",".join(CHILDREN)
 POLICY: dict[str, Any] = {
     "apiVersion": "inference.sekisho.dev/v1alpha1",
     "kind": "ClassificationPolicy",
@@ -48,16 +51,15 @@ class World:
         return self.cluster.kubectl("-n", self.namespace, *arguments, stdin=stdin)
 
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
-        text = self.kubectl("get", kind, name, "-o", "json", "--ignore-not-found")
-        found: dict[str, Any] | None = json.loads(text) if text.strip() else None
-        return found
+        return reader_of(self.cluster.kubeconfig).get(kind, name, namespace=self.namespace)
 
     def children(self, service: str) -> dict[str, dict[str, Any]]:
-        text = self.kubectl("get", KINDS, "-l", f"sekisho.dev/service={service}", "-o", "json")
-        return {item["kind"]: item for item in json.loads(text)["items"]}
+        reader, labels = reader_of(self.cluster.kubeconfig), f"sekisho.dev/service={service}"
+        found = [item for kind in CHILDREN for item in reader.list(kind, namespace=self.namespace, labels=labels)]
+        return {item["kind"]: item for item in found}
 
     def await_end(self, service: str) -> None:
-        """Wait for the garbage collector: it learns of new definitions only every 30 seconds."""
+        """Wait for the garbage collector."""
         wait_for(lambda: not self.children(service), what=f"the end of the children of {service}")
 
     def condition(self, name: str, kind: str = "Ready", *, of: str = "isvc") -> dict[str, Any]:
@@ -127,9 +129,15 @@ MADE = (("classificationpolicy", "default"), ("site", "test-closed"), ("runtime"
 
 
 @pytest.fixture(scope="module")
+def control_plane() -> Iterator[LocalCluster]:
+    """A control plane whose garbage collector knows our kinds from the beginning."""
+    yield from start_kept_or_own("it", definitions=REPO / "crds")
+
+
+@pytest.fixture(scope="module")
 def installed(control_plane: LocalCluster) -> Iterator[LocalCluster]:
     """The CRDs, and everything a service needs to be placed."""
-    control_plane.kubectl("apply", "-f", str(REPO / "crds"))
+    control_plane.kubectl("apply", "--server-side", "-f", str(REPO / "crds"))
     control_plane.kubectl("wait", "--for=condition=Established", "--timeout=90s", "-f", str(REPO / "crds"))
     World(control_plane, "default").apply(*FACTS, node("test-node"))
     with Heartbeat(control_plane, "test-node"):
@@ -191,6 +199,16 @@ def new_controller(installed: LocalCluster, tmp_path: Path) -> Iterator[Callable
     yield make
     for process in made:
         process.kill()
+
+
+@pytest.fixture(scope="module")
+def lasting_controller(
+    installed: LocalCluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ControllerProcess]:
+    """One controller for a whole module, whose tests meet nowhere but in it: starting one takes seconds of a core."""
+    log = tmp_path_factory.mktemp("controller") / "controller.log"
+    with ControllerProcess(installed.kubeconfig, log) as process:
+        yield process
 
 
 @pytest.fixture

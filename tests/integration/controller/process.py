@@ -15,6 +15,8 @@ from typing import Any, Self
 
 REPO = Path(__file__).parents[3]
 OURS = ("sekisho-controller", "kopf")
+LOOK_SECONDS = 0.05
+QUIET_SECONDS = 1.0
 
 
 def free_port() -> int:
@@ -24,15 +26,15 @@ def free_port() -> int:
         return port
 
 
-def wait_for(condition: Callable[[], Any], *, seconds: float = 90.0, what: str) -> Any:
-    """Return the first true value of `condition`."""
+def wait_for(condition: Callable[[], Any], *, seconds: float = 90.0, what: str, pause_seconds: float = 0.25) -> Any:
+    """Return the first true value of `condition`; a look by kubectl, as most are, costs 0.08 s of a core."""
     until = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
         assert time.monotonic() < until, f"{what} was not so within {seconds:.0f} s"
-        time.sleep(0.25)  # a look by kubectl costs 0.08 s of a core
+        time.sleep(pause_seconds)
 
 
 class ControllerProcess:
@@ -94,19 +96,19 @@ class ControllerProcess:
             assert self.process.poll() is None, f"the controller ended: {self.log.read_text()[-3000:]}"
             return self.get("/readyz")[0] == 200
 
-        wait_for(ready, what="the controller's readiness")
+        wait_for(ready, what="the controller's readiness", pause_seconds=LOOK_SECONDS)
 
     def await_idle(self) -> None:
-        """Wait until nothing is queued, for a moment."""
+        """Wait until nothing is queued, for longer than what happens to an object is let settle."""
         quiet = 0
 
         def idle() -> bool:
             nonlocal quiet
             facts = self.health()
             quiet = quiet + 1 if facts["queueDepth"] == facts["queueBusy"] == 0 else 0
-            return quiet >= 12
+            return quiet * LOOK_SECONDS >= QUIET_SECONDS
 
-        wait_for(idle, what="an empty queue")
+        wait_for(idle, what="an empty queue", pause_seconds=LOOK_SECONDS)
 
     def get(self, path: str) -> tuple[int, bytes]:
         try:

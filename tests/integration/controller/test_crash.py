@@ -1,5 +1,6 @@
-"""A controller killed at any write leaves nothing that its successor does not finish."""
+"""A controller killed at any write leaves nothing that its successor does not finish, or would do again."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -109,3 +110,21 @@ def test_a_kill_between_the_requests_of_a_change_leaves_it_to_the_successor(
     assert not tolerates()
     with new_controller():
         wait_for(tolerates, what="the change")
+
+
+@pytest.mark.parametrize("way", ["restart", "kill"])
+def test_a_restart_with_nothing_changed_writes_nothing(
+    world: World, new_controller: Callable[..., ControllerProcess], way: str
+) -> None:
+    with new_controller() as first:
+        world.apply(*[service(f"chat-{index}", world.namespace) for index in range(3)])
+        for index in range(3):
+            await_children(world, f"chat-{index}")
+        first.await_idle()
+        if way == "kill":
+            first.kill()
+    mark = world.mark()
+    with new_controller() as second:
+        second.await_idle()
+        time.sleep(2.0)
+        assert world.writes(mark) == []

@@ -1,13 +1,13 @@
 """A node loses its trust: the pods on it are evicted, and no others."""
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from e2e.cluster.local import LocalCluster
+from e2e.cluster.reading import reader_of
 from sekisho.api.names import trust_label
 from sekisho.plan.misplaced import MIN_POD_AGE_SECONDS
 from tests.integration.controller.conftest import POLICY, Heartbeat, World, node, service
@@ -42,7 +42,7 @@ def attest(cluster: LocalCluster, name: str) -> None:
 
 def pods_of(world: World) -> dict[str, str]:
     """Return the node of every pod that is not ending."""
-    items = json.loads(world.kubectl("get", "pods", "-o", "json"))["items"]
+    items = reader_of(world.cluster.kubeconfig).list("pods", namespace=world.namespace)
     return {
         pod["metadata"]["name"]: pod["spec"].get("nodeName", "")
         for pod in items

@@ -36,6 +36,11 @@ def facts(live: dict[str, Any] | None) -> Any:
     return kept, meta.get("labels"), meta.get("ownerReferences"), annotations
 
 
+@pytest.fixture(scope="module")
+def controller(lasting_controller: ControllerProcess) -> ControllerProcess:
+    return lasting_controller
+
+
 @pytest.fixture
 def settled(world: World, controller: ControllerProcess) -> World:
     world.apply(service("chat", world.namespace))

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +13,11 @@ from tests.integration.controller.process import ControllerProcess, wait_for
 ALL_CHILDREN = {
     "NetworkPolicy", "ServiceAccount", "ConfigMap", "Service", "PodDisruptionBudget", "Deployment",
 }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def controller(lasting_controller: ControllerProcess) -> ControllerProcess:
+    return lasting_controller
 
 
 def await_children(world: World, name: str) -> dict[str, dict[str, Any]]:
@@ -178,24 +182,6 @@ def test_a_warning_event_tells_of_a_refusal_once(world: World, controller: Contr
     text = world.kubectl("get", "events.events.k8s.io", "-o", "json")
     told = [e for e in json.loads(text)["items"] if e.get("reportingController") == "sekisho.dev/controller"]
     assert [(e["type"], e["reason"]) for e in told] == [("Warning", "UnknownLevel")]
-
-
-@pytest.mark.parametrize("way", ["restart", "kill"])
-def test_a_restart_with_nothing_changed_writes_nothing(
-    world: World, new_controller: Callable[..., ControllerProcess], way: str
-) -> None:
-    with new_controller() as first:
-        world.apply(*[service(f"chat-{index}", world.namespace) for index in range(3)])
-        for index in range(3):
-            await_children(world, f"chat-{index}")
-        first.await_idle()
-        if way == "kill":
-            first.kill()
-    mark = world.mark()
-    with new_controller() as second:
-        second.await_idle()
-        time.sleep(2.0)
-        assert world.writes(mark) == []
 
 
 def test_a_service_that_rests_runs_while_it_is_asked_for_and_a_look_at_the_time_ends_it(
