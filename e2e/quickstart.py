@@ -7,6 +7,7 @@ from typing import Any, Self
 import yaml
 
 from e2e.artifact import push_folder
+from e2e.cluster.kind_registry import KindRegistry
 from e2e.cluster.progress import Report, silent
 from e2e.cluster.provider import Cluster
 from e2e.cluster.registry import Registry
@@ -25,11 +26,11 @@ class Quickstart:
     """
 
     installation: Installation
-    registry: Registry
+    registry: Registry | KindRegistry
     facts: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def on(cls, cluster: Cluster, registry: Registry) -> Self:
+    def on(cls, cluster: Cluster, registry: Registry | KindRegistry) -> Self:
         """Describe an installation whose depot may read `registry` and whose pods try the outside as a canary."""
         return cls(Installation(cluster, values=chart_values(cluster, registry)), registry)
 
@@ -77,7 +78,7 @@ class Quickstart:
         )
 
 
-def chart_values(cluster: Cluster, registry: Registry) -> dict[str, Any]:
+def chart_values(cluster: Cluster, registry: Registry | KindRegistry) -> dict[str, Any]:
     """Return the chart's values: the depot may read the registry, and the outside is a canary."""
     outside = {
         "name": "outside",

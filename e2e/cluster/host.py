@@ -53,7 +53,9 @@ def require_root(uid: int | None = None) -> None:
         )
 
 
-def require_packages(wanted: dict[str, str], report: Report, *, installer: str = "apt-get") -> None:
+def require_packages(
+    wanted: dict[str, str], report: Report, *, installer: str = "apt-get", uid: int | None = None
+) -> None:
     """Install the Debian packages that are missing, or say which ones a person must install."""
     missing = missing_packages(wanted)
     if not missing:
@@ -62,6 +64,12 @@ def require_packages(wanted: dict[str, str], report: Report, *, installer: str =
         raise ClusterError(
             f"missing programs of the Debian packages {', '.join(missing)}, and there is no {installer} here",
             remedy="install them with the package manager of this system, or use --provider kind",
+        )
+    uid = os.geteuid() if uid is None else uid
+    if uid != 0:
+        raise ClusterError(
+            f"missing programs of the Debian packages {', '.join(missing)}, and user {uid} cannot install them",
+            remedy=f"run `sudo apt-get install {' '.join(missing)}`",
         )
     with _only_one():
         if missing := missing_packages(wanted):
@@ -119,7 +127,7 @@ def require_go(program: str = "go") -> None:
     if shutil.which(program) is None:
         raise ClusterError(
             "the cluster's programs are built from Go modules and no `go` is in PATH",
-            remedy="install Go 1.26 or newer, or use --provider kind with a Docker engine",
+            remedy="install Go 1.26 or newer",
         )
 
 

@@ -5,10 +5,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from e2e.calls import ask, gateway_open, make_token
-from e2e.cluster.choose import new_cluster
+from e2e.cluster.choose import new_cluster, new_registry
 from e2e.cluster.progress import Timed
 from e2e.cluster.provider import Cluster, NodeSpec, Options
-from e2e.cluster.registry import Registry
 from e2e.demo import screen
 from e2e.demo.attempts import attempt_all
 from e2e.demo.record import show_record
@@ -40,13 +39,14 @@ def tell() -> int:
         cluster.stop()
     cluster.start()
     screen.output(cluster.kubectl("get", "nodes", "-L", SITE, "-L", TRUST))
+    closed, cloud = (node.name for node in cluster.nodes)
     screen.say(
-        "Node n1 stands for the closed network: its label says that its SEV-SNP evidence was verified. Here the "
-        "administrator sets that label; no node can set it for itself. Node n2 stands for a cluster in a cloud."
+        f"Node {closed} stands for the closed network: its label says that its SEV-SNP evidence was verified. Here the "
+        f"administrator sets that label; no node can set it for itself. Node {cloud} stands for a cluster in a cloud."
     )
 
     screen.title("2. sekisho, installed with Helm")
-    registry = Registry(cluster)
+    registry = new_registry(cluster)
     registry.start()
     quickstart = Quickstart.on(cluster, registry)
     installation = quickstart.installation

@@ -28,6 +28,12 @@ def test_missing_packages_without_an_installer_are_refused_by_name() -> None:
     assert "install them" in refusal.value.remedy
 
 
+def test_missing_packages_are_left_to_a_person_where_this_is_not_root() -> None:
+    with pytest.raises(ClusterError, match="user 1000 cannot install them") as refusal:
+        host.require_packages(ABSENT, silent, installer="sh", uid=1000)
+    assert refusal.value.remedy == "run `sudo apt-get install another-package some-package`"
+
+
 def test_present_programs_and_files_are_not_missing() -> None:
     assert host.missing_packages({"sh": "dash", "/bin/sh": "dash"}) == []
     assert host.missing_packages(ABSENT) == ["another-package", "some-package"]
