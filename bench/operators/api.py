@@ -5,6 +5,7 @@ import http.client
 import json
 import ssl
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -133,15 +134,20 @@ class Api:
 
 def spread(kubeconfig: Path, work: Callable[[Api, Any], object], items: Iterable[Any], *, connections: int = 4) -> None:
     """Do the work for all items over a few connections at once; raises the first failure."""
-    every = list(items)
+    every, ended = list(items), threading.Event()
 
     def do(part: list[Any]) -> None:
         with Api(kubeconfig) as api:
             for item in part:
+                if ended.is_set():
+                    return
                 work(api, item)
 
     with ThreadPoolExecutor(connections) as pool:
-        list(pool.map(do, _deal(every, connections)))
+        try:
+            list(pool.map(do, _deal(every, connections)))
+        finally:
+            ended.set()  # the pool waits for its threads, also where a signal or a failure ends the work
 
 
 def _deal(items: list[Any], hands: int) -> Iterator[list[Any]]:

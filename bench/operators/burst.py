@@ -8,6 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 from bench.harness import MIN_REPETITIONS, WrongAnswerError
 from bench.operators.api import CHILDREN
 from bench.operators.lab import CANDIDATE, Lab, Side
+from bench.operators.process import MachineClock, OperatorProcess
 from bench.operators.requests import SERVICES, Entry, count_reads, count_writes, first_good, spell_counts
 
 # Fewer where a machine is too busy for bursts of 500 in a bearable time; the report says how many there were.
@@ -38,18 +39,24 @@ class Burst:
     Attributes:
         made_seconds: From the first request for a service until the last child was there.
         done_seconds: The same until the last service was marked done: its status written, or kopf's annotation.
-        cpu_seconds: Of the operator until it rests.
+        bound_seconds: The same until Kubernetes had given the last pod its node.
+        cpu_seconds: Of the operator until it and the control plane rest.
+        control_cpu_seconds: Of the control plane's processes, by name, until the same moment.
+        others_share: Of the machine, what processes that do not belong here took until the same moment.
         children: Names by kind.
     """
 
     objects: int
     made_seconds: float
     done_seconds: float
+    bound_seconds: float
     cpu_seconds: float
+    control_cpu_seconds: dict[str, float]
     peak_mib: float
     writes: int
     reads: int
     told: str
+    others_share: float
     children: dict[str, frozenset[str]]
     restart: Restart | None = None
 
@@ -60,17 +67,19 @@ def run_burst(lab: Lab, side: Side, *, objects: int = OBJECTS) -> Burst:
         empty_cpu = process.cpu_seconds()
         warmed = warm(lab, side)
         namespace = lab.new_namespace()
-        lab.await_quiet(side, process)
+        _await_all(lab, side, process)
         lab.tail.restart()
-        before = process.cpu_seconds()
+        before, control_before, clock = process.cpu_seconds(), lab.cpu_seconds(), MachineClock()
         names = [f"svc-{index:04}" for index in range(objects)]
         lab.create_services(namespace, names)
         lab.await_done(side, namespace, count=objects, seconds=_BURST_SECONDS)
-        lab.await_quiet(side, process)
+        _await_all(lab, side, process)
         cpu, peak = process.cpu_seconds() - before, process.peak_mib()
+        control = {name: seconds - control_before[name] for name, seconds in lab.cpu_seconds().items()}
+        others = clock.share_of_others(cpu + sum(control.values()))
         entries = list(lab.tail.entries)
     ours = lab.tail.of(side.user)
-    made, done = measure_seconds(entries, side, namespace=namespace)
+    made, done, bound = measure_seconds(entries, side, namespace=namespace)
     children = check_children(lab, namespace, names)
     if side is CANDIDATE:
         check_statuses(lab, namespace, objects)
@@ -80,18 +89,21 @@ def run_burst(lab: Lab, side: Side, *, objects: int = OBJECTS) -> Burst:
         objects=objects,
         made_seconds=made,
         done_seconds=done,
+        bound_seconds=bound,
         cpu_seconds=cpu,
+        control_cpu_seconds=control,
         peak_mib=peak,
         writes=count_writes(ours),
         reads=count_reads(ours),
         told=spell_counts(ours, objects=objects),
+        others_share=others,
         children=children,
         restart=restart,
     )
 
 
-def measure_seconds(entries: list[Entry], side: Side, *, namespace: str) -> tuple[float, float]:
-    """Return how long it took until the last child was there, and until the last service was marked done."""
+def measure_seconds(entries: list[Entry], side: Side, *, namespace: str) -> tuple[float, float, float]:
+    """Return how long it took until the last child, the last service marked done, the last pod bound to its node."""
     asked = first_good(
         (entry for entry in entries if entry.request.user != side.user), resource=SERVICES, verbs=frozenset({"create"})
     )
@@ -99,7 +111,10 @@ def measure_seconds(entries: list[Entry], side: Side, *, namespace: str) -> tupl
     begin = min(entry.received_at for name, entry in asked.items() if name[0] == namespace)
     done = first_good(ours, resource=side.done_by, verbs=_WRITES)
     made = first_good(ours, resource="deployments.apps", verbs=_WRITES)
-    return tuple(max(entry.answered_at for entry in found.values()) - begin for found in (made, done))  # type: ignore[return-value]
+    there = [entry for entry in entries if entry.request.namespace == namespace]
+    bound = first_good(there, resource="pods/binding", verbs=_WRITES)
+    first, second, third = (max(entry.answered_at for entry in found.values()) for found in (made, done, bound))
+    return first - begin, second - begin, third - begin
 
 
 def check_children(lab: Lab, namespace: str, services: list[str]) -> dict[str, frozenset[str]]:
@@ -145,6 +160,12 @@ def warm(lab: Lab, side: Side) -> str:
     lab.create_services(namespace, [f"svc-{index:04}" for index in range(_WARM_OBJECTS)])
     lab.await_done(side, namespace, count=_WARM_OBJECTS, seconds=60)
     return namespace
+
+
+def _await_all(lab: Lab, side: Side, process: OperatorProcess) -> None:
+    """Return once neither the control plane nor the operator, which watches what that does, has anything to do."""
+    lab.await_rest()
+    lab.await_quiet(side, process)
 
 
 def _restart(lab: Lab, side: Side, *, empty_cpu: float) -> Restart:

@@ -34,6 +34,7 @@ def run_idle(lab: Lab, side: Side, *, count: int = SERVICES_IN_TURN) -> Idle:
     with lab.running(side) as process:
         warmed = warm(lab, side)
         namespace = lab.new_namespace()
+        lab.await_rest()
         lab.await_quiet(side, process)
         lab.tail.restart()
         before = process.cpu_seconds()

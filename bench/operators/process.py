@@ -38,6 +38,32 @@ def parse_cpu_ticks(stat: str) -> int:
     return int(after_name[11]) + int(after_name[12])
 
 
+def read_cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has used since it began."""
+    return parse_cpu_ticks(Path(f"/proc/{pid}/stat").read_text("ascii")) / _TICKS
+
+
+def read_machine_seconds() -> float:
+    """Return the time that all cores of the machine together have been busy since it was started."""
+    user, nice, system, _, _, interrupts, soft, stolen, *_ = Path("/proc/stat").read_text("ascii").split()[1:]
+    return sum(map(int, (user, nice, system, interrupts, soft, stolen))) / _TICKS
+
+
+class MachineClock:
+    """Tells how much of the machine others took since this was made: where it is much, wall time says little."""
+
+    def __init__(self) -> None:
+        self._began = self._read()
+
+    def share_of_others(self, known_seconds: float) -> float:
+        """Return the share that neither this process nor those who used `known_seconds` of CPU time took."""
+        wall, busy, own = (now - then for now, then in zip(self._read(), self._began, strict=True))
+        return max(0.0, busy - own - known_seconds) / (wall * (os.cpu_count() or 1))
+
+    def _read(self) -> tuple[float, float, float]:
+        return time.monotonic(), read_machine_seconds(), time.process_time()
+
+
 class OperatorProcess:
     """A program that works on the cluster as a user of its own. As a context manager it ends when the block does."""
 
@@ -61,7 +87,7 @@ class OperatorProcess:
         """
         if self._process.poll() is not None:
             raise TimedOutError(f"{self.user} ended with {self._process.returncode}; its last words:\n{self._tail()}")
-        return parse_cpu_ticks(Path(f"/proc/{self._process.pid}/stat").read_text("ascii")) / _TICKS
+        return read_cpu_seconds(self._process.pid)
 
     def peak_mib(self) -> float:
         """Return the most memory it has held."""

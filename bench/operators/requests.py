@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from e2e.cluster.audit import Request, parse_request
+from e2e.cluster.audit import Request, read_request
 
 SERVICES: Final = "inferenceservices.inference.sekisho.dev"
 # Neither is there per object: the lease is renewed every two seconds, the reviews are answered without storage.
@@ -32,7 +32,7 @@ class Entry:
 def parse_entry(line: str) -> Entry:
     """Read a line of the log."""
     event = json.loads(line)
-    return Entry(parse_request(line), _seconds(event["requestReceivedTimestamp"]), _seconds(event["stageTimestamp"]))
+    return Entry(read_request(event), _seconds(event["requestReceivedTimestamp"]), _seconds(event["stageTimestamp"]))
 
 
 def _seconds(stamp: str) -> float:

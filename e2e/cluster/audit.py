@@ -2,10 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 AuditLevel = Literal["writes", "all", "off"]
 READS = frozenset({"get", "list", "watch"})
@@ -42,7 +42,11 @@ def render_policy(level: AuditLevel) -> str:
 
 
 def parse_request(line: str) -> Request:
-    event = json.loads(line)
+    return read_request(json.loads(line))
+
+
+def read_request(event: Mapping[str, Any]) -> Request:
+    """Return the request that an event of the log, parsed, tells of."""
     reference = event.get("objectRef", {})
     uri: str = event.get("requestURI", "")
     resource = ".".join(filter(None, (reference.get("resource"), reference.get("apiGroup"))))

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ from bench.operators.manifests import (
     render_facts,
     render_service,
 )
-from bench.operators.process import TimedOutError, parse_cpu_ticks, wait_for
+from bench.operators.process import MachineClock, TimedOutError, parse_cpu_ticks, wait_for
 from bench.operators.repairs import Repair, list_edits, normalise
 from bench.operators.requests import SERVICES, Entry, Tail, count_reads, count_writes, parse_entry, spell_counts
 
@@ -66,7 +68,8 @@ def entries(*lines: str) -> list[Entry]:
 
 def burst(**changes: Any) -> Burst:
     values: dict[str, Any] = {
-        "objects": 10, "made_seconds": 1.0, "done_seconds": 2.0, "cpu_seconds": 4.0, "peak_mib": 100.0, "writes": 70,
+        "objects": 10, "made_seconds": 1.0, "done_seconds": 2.0, "bound_seconds": 4.0, "others_share": 0.25,
+        "cpu_seconds": 4.0, "control_cpu_seconds": {"apiserver": 8.0, "etcd": 2.0}, "peak_mib": 100.0, "writes": 70,
         "reads": 3, "told": "", "children": {}, "restart": Restart(0, 1.5, 0.5),
     }  # fmt: skip
     return Burst(**{**values, **changes})
@@ -134,10 +137,9 @@ def test_a_burst_lasts_from_the_first_request_to_the_last_service_marked_done() 
         line(user, "patch", "inferenceservices", "a", sub="status", at=6.0, status=200),
         line(user, "patch", "inferenceservices", "b", sub="status", at=7.0, status=200),
         line(user, "patch", "inferenceservices", "b", sub="status", at=30.0, status=200),
+        line("scheduler", "create", "pods", "a-predictor-x-y", sub="binding", at=9.0),
     )
-    made, done = measure_seconds(log, CANDIDATE, namespace="n")
-    assert made == pytest.approx(4.1)
-    assert done == pytest.approx(6.1)
+    assert measure_seconds(log, CANDIDATE, namespace="n") == pytest.approx((4.1, 6.1, 8.1))
 
 
 def test_a_service_without_a_deployment_in_the_log_has_no_latency() -> None:
@@ -220,6 +222,14 @@ def test_cpu_time_is_read_past_a_name_that_looks_like_fields() -> None:
     assert parse_cpu_ticks(Path(f"/proc/{os.getpid()}/stat").read_text()) >= 0
 
 
+def test_what_others_take_of_the_machine_is_told_without_what_is_known() -> None:
+    clock = MachineClock()
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    subprocess.run([sys.executable, "-c", burn], check=True)
+    assert 0 < clock.share_of_others(0.0) <= 1
+    assert clock.share_of_others(1e9) == 0
+
+
 def test_a_wait_ends_with_what_was_awaited() -> None:
     with pytest.raises(TimedOutError, match="a thing was not so within 0 s"):
         wait_for(lambda: None, seconds=0, what="a thing")
@@ -263,7 +273,10 @@ def test_a_burst_without_a_restart_has_no_figures_of_one() -> None:
     assert spell_restart(burst()) == (
         "10 objects: the start took 1.50 s CPU (0.50 s with none there), their creation 4.00 s; 0 writes"
     )
-    assert "5.0 objects/s until marked done (10.0 until the last child), 400.0 ms CPU" in spell_bursts([burst()])
+    told = spell_bursts([burst()])
+    assert told.startswith("5.0 objects/s until marked done (10.0 until the last child, 2.5 until the last pod has")
+    assert "400.0 ms CPU (and 1000.0 ms of the control plane)" in told
+    assert told.endswith("others took 25% of the machine at most")
 
 
 def test_other_children_are_a_wrong_answer() -> None:
