@@ -3,8 +3,9 @@
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,14 @@ from prometheus_client import CollectorRegistry
 
 from e2e.cluster.local import LocalCluster
 from sekisho import telemetry
+from sekisho.errors import SekishoError
+from sekisho.gateway.facts import Facts
 from sekisho.gateway.main import Gateway
+from sekisho.gateway.waking.asking import Asking, find_interval_seconds
+from sekisho.gateway.waking.resting import Rest
+from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials, read_kubeconfig
+from sekisho.kube.reflecting import Freshness
 from tests.unit.gateway.api_server import ApiServer
 from tests.unit.gateway.engine import Engine
 from tests.unit.gateway.house import (
@@ -325,3 +332,73 @@ async def test_that_a_service_is_in_use_is_written_with_the_rights_of_the_chart_
     (own,) = [item for item in live["metadata"]["managedFields"] if item["manager"] == "sekisho-gateway"]
     assert (own["operation"], own["subresource"]) == ("Apply", "status")
     assert list(own["fieldsV1"]["f:status"]) == ["f:demand"]
+
+
+@asynccontextmanager
+async def teller(credentials: Credentials, name: str) -> AsyncIterator[tuple[Facts, Asking, asyncio.Task[None]]]:
+    """Run what one replica of the gateway knows of services, and tells of them; the task is what it tells by."""
+    async with KubeClient(credentials, process="test") as client:
+        facts = Facts(client, Freshness())
+        asking = Asking(client, facts, by=name)
+        tasks = [asyncio.create_task(asking.run()), asyncio.create_task(facts.run())]
+        try:
+            yield facts, asking, tasks[0]
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def until(look: Callable[[], Any], *, what: str) -> None:
+    async with asyncio.timeout(90):
+        while not look():
+            await asyncio.sleep(0.1)
+    assert look(), what
+
+
+def find_rest(facts: Facts, namespace: str) -> Rest | None:
+    try:
+        found = facts.find(namespace, "chat")
+    except SekishoError:  # nothing is known yet
+        return None
+    return found.rest if found is not None else None
+
+
+async def test_replicas_that_tell_together_tell_no_more_than_it_takes_and_one_goes_on_without_the_other(
+    control_plane: LocalCluster, namespace: str, law: None
+) -> None:
+    credentials = await act_as(control_plane, namespace)
+    predictor = {
+        "model": {"modelFormat": {"name": "gguf"}, "storageUri": "oci://registry.example/m:1"},
+        "minReplicas": 0, "idleSeconds": 12,
+    }  # fmt: skip
+    rests = {
+        "apiVersion": API, "kind": "InferenceService", "metadata": {"name": "chat", "namespace": namespace},
+        "spec": {"predictor": predictor},
+    }  # fmt: skip
+    control_plane.kubectl("create", "-f", "-", stdin=json.dumps(rests))
+    me, mark, began = f"system:serviceaccount:{namespace}:gateway", control_plane.audit.mark(), time.monotonic()
+
+    def told() -> list[int]:
+        return [item.status for item in control_plane.audit.writes(mark, user=me)]
+
+    async with teller(credentials, "first") as one, teller(credentials, "second") as other:
+        for facts, _, _ in (one, other):
+            await until(lambda facts=facts: find_rest(facts, namespace) is not None, what="the service to be known")  # type: ignore[misc]
+        one_use, other_use = (asking.using(facts.find(namespace, "chat")) for facts, asking, _ in (one, other))  # type: ignore[arg-type]
+        with other_use:
+            one_use.__enter__()
+            await until(lambda: len(told()) >= 4, what="both to tell again and again")
+            assert set(told()) == {200}, "two replicas never meet in a conflict"
+            windows = (time.monotonic() - began) / find_interval_seconds(12) + 1
+            assert len(told()) <= 2 * windows
+            one[2].cancel()  # as a replica ends that is killed: its use is never over
+            before = len(told())
+            await until(lambda: len(told()) >= before + 2, what="the other to go on")
+            live = json.loads(control_plane.kubectl("-n", namespace, "get", "isvc", "chat", "-o", "json"))
+            assert live["status"]["demand"]["by"] == "second"
+        at_its_end = len(told())
+        await until(lambda: not other[1]._uses, what="the last use to be forgotten")
+        assert len(told()) <= at_its_end + 1
+    for kind in ("clusterrole", "clusterrolebinding"):
+        control_plane.kubectl("delete", kind, f"{namespace}-gateway")
