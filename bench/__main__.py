@@ -2,19 +2,16 @@
 
 import argparse
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NoReturn
 
 from bench.catalogue import build_registry
+from bench.ending import ending_in_order
 from bench.harness import Benchmark, Outcome, WrongAnswerError, run
 from bench.report import draw, render_table, write_json
 
 BUILD = Path(__file__).resolve().parent.parent / "build"
-_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def main(argv: Sequence[str] | None = None, *, build: Path = BUILD) -> int:
@@ -29,26 +26,6 @@ def main(argv: Sequence[str] | None = None, *, build: Path = BUILD) -> int:
         return 2
     with ending_in_order():
         return _run_all(chosen, build)
-
-
-@contextmanager
-def ending_in_order() -> Iterator[None]:
-    """Let a signal end the block as an exception would: servers, clusters and folders are removed on the way out.
-
-    A second signal does not disturb that. After SIGKILL the next cluster that starts removes what was left.
-    """
-
-    def end(number: int, _: object) -> NoReturn:
-        for each in _ENDING:
-            signal.signal(each, signal.SIG_IGN)
-        raise SystemExit(128 + number)
-
-    before = {each: signal.signal(each, end) for each in _ENDING}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 def _run_all(chosen: Sequence[Benchmark], build: Path) -> int:

@@ -58,7 +58,8 @@ class MachineClock:
     def share_of_others(self, known_seconds: float) -> float:
         """Return the share that neither this process nor those who used `known_seconds` of CPU time took."""
         wall, busy, own = (now - then for now, then in zip(self._read(), self._began, strict=True))
-        return max(0.0, busy - own - known_seconds) / (wall * (os.cpu_count() or 1))
+        share = (busy - own - known_seconds) / (wall * (os.cpu_count() or 1))
+        return min(1.0, max(0.0, share))  # the kernel counts in ticks, some of them late
 
     def _read(self) -> tuple[float, float, float]:
         return time.monotonic(), read_machine_seconds(), time.process_time()

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from bench.__main__ import main
+from bench.harness import Benchmark, Count, Registry, always
+
 REPO = Path(__file__).resolve().parents[3]
 # A benchmark that holds something while it measures: a folder, and a process that would outlive it.
 PROGRAM = """
 import contextlib, os, signal, subprocess, sys, time
 from pathlib import Path
-from bench import __main__ as bench
-from bench.harness import Benchmark, Count, Registry
+from bench.ending import ending_in_order
+from bench.harness import Benchmark, Count, run
 
 held = Path(sys.argv[1])
 
@@ -35,13 +38,8 @@ def measure():
     while True:
         time.sleep(60)
 
-def build():
-    registry = Registry()
-    registry.register(Benchmark("X1", "things", "none", 1.0, "max", opened))
-    return registry
-
-bench.build_registry = build
-sys.exit(bench.main([], build=held.parent))
+with ending_in_order():
+    run(Benchmark("X1", "things", "none", 1.0, "max", opened), tell=print)
 """
 
 
@@ -56,8 +54,25 @@ def test_what_a_benchmark_holds_is_removed_when_a_signal_ends_the_run(tmp_path: 
             assert run.stdout.readline() == "measures\n"
             server = int(held.read_text())
             run.send_signal(number)
-            assert run.wait(timeout=30) == 128 + number
+            assert run.wait(timeout=60) == 128 + number
         finally:
             run.kill()
     assert not held.exists()
     assert not Path(f"/proc/{server}").exists()
+
+
+def test_a_run_is_one_that_signals_end_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def count() -> float:
+        seen.append([signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)])
+        return 1.0
+
+    registry = Registry()
+    registry.register(Benchmark("X1", "things", "none", 1.0, "max", lambda: always(Count(count, repetitions=1))))
+    monkeypatch.setattr("bench.__main__.build_registry", lambda: registry)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    assert main([], build=tmp_path) == 0
+    assert seen[0][0] is seen[0][1] is not None
+    assert seen[0][0] not in before
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
