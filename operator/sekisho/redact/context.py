@@ -33,10 +33,10 @@ class Topic(Enum):
 
 
 _WORDS: Final[dict[Topic, str]] = {
-    Topic.MY_NUMBER: "マイナンバー マイナンバーカード 個人番号 個人no my_number mynumber individual_number individualnumber",
+    Topic.MY_NUMBER: "マイナンバー マイナンバーカード マイナ番号 通知カード 個人番号 個人no my_number mynumber individual_number individualnumber",
     Topic.CORPORATE: "法人番号 登録番号 インボイス番号 corporate_number corporatenumber",
     Topic.LICENCE: (
-        "免許 ライセンス番号 運転免許 免許証 免許番号 免許の番号 driver's_license driver's_licence driving_licence driver_license driver_licence drivers_license drivers_licence licensenumber"
+        "免許 ライセンス番号 運転免許 免許証 免許番号 免許の番号 driver's_license driver's_licence driving_licence driver_license driver_licence drivers_license drivers_licence licensenumber license_number licence_number"
     ),
     Topic.PASSPORT: "旅券 パスポート passport passportnumber passportno",
     Topic.RESIDENCE: "在留カード 在留番号 在留 residence_card",
@@ -145,8 +145,6 @@ def read_generic(low: str, end: int) -> Topic | None:
     """Read 受注番号, 請求No and 受付ID by what stands before: a word that is known, or else something that is numbered."""
     begin = end - (3 if low.startswith("コード", end - 3) else 2)
     if low[begin:end] == "ード":
-        return None
-    if low[end - 1].isascii() and low[end : end + 1] in _IN_WORDS:
         return None
     word = _NEAREST.match(low[begin::-1], 1)
     known = _TURNED.get(word[0]) if word is not None and word[0] != POSTAL_MARK else None

@@ -17,6 +17,7 @@ _RUN: Final = re.compile(
 _WORD: Final = re.compile(_PART)
 _BEFORE: Final = 40
 _MAX_PARTS: Final = 4
+_AND: Final = " and "
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class _Part:
 
 
 def find_latin(text: str, names: LatinNames) -> Iterator[tuple[int, int]]:
-    """Yield names of people in folded text, in its order."""
+    """Yield names of people in folded text; those in lower case first, then the others in their order."""
+    yield from _find_lower(text, names)
     for run in _RUN.finditer(text):
         parts = [_Part(*word.span(), word[0]) for word in _WORD.finditer(text, *run.span())]
         titles = 0
@@ -59,13 +61,25 @@ def find_latin(text: str, names: LatinNames) -> Iterator[tuple[int, int]]:
                 yield found
 
 
+def _find_lower(text: str, names: LatinNames) -> Iterator[tuple[int, int]]:
+    """Yield names in lower case that are announced: my name is lena andersson."""
+    if not any(words in text for words in latinwords.IN_LOWER):
+        return
+    for announced in latinwords.LOWER.finditer(text):
+        low = announced[1].split()
+        if any(word in names.given or word in names.family for word in low) and names.common.isdisjoint(low):
+            yield announced.span(1)
+
+
 def _judge(text: str, parts: list[_Part], names: LatinNames, *, titled: bool) -> tuple[int, int] | None:
     before = text[max(0, parts[0].start - _BEFORE) : parts[0].start]
     heads = [index for index, part in enumerate(parts) if part.low in latinwords.HEADS]
     if titled:
         parts = parts[: heads[0]] if heads and heads[0] else parts
         return parts[0].start, parts[-1].end
-    if parts[0].low in latinwords.ARTICLES or parts[0].low in latinwords.FIRST_OF_PLACES:
+    if parts[0].low in latinwords.ARTICLES:
+        parts = _drop_article(parts, names)
+    if not parts or parts[0].low in latinwords.FIRST_OF_PLACES:
         return None
     parts = _drop_common(parts, names)
     if parts[0].low in latinwords.PRONOUNS:
@@ -78,6 +92,12 @@ def _judge(text: str, parts: list[_Part], names: LatinNames, *, titled: bool) ->
     if _is_address(text, *span, before):
         return None
     return span if _is_person(text, parts, names, before) else None
+
+
+def _drop_article(parts: list[_Part], names: LatinNames) -> list[_Part]:
+    """Return the name of somebody behind an article: The Jane Doe version; nothing where it is a family's."""
+    whole = len(parts) > 2 and parts[1].low in names.given and parts[-1].low in names.family
+    return parts[1:] if whole else []
 
 
 def _drop_common(parts: list[_Part], names: LatinNames) -> list[_Part]:
@@ -94,15 +114,29 @@ def _is_person(text: str, parts: list[_Part], names: LatinNames, before: str) ->
         return True
     if len(parts) == 1:
         listed = given[0] or parts[0].low in names.family
-        return fresh[0] and listed and len(parts[0].text) > 2
+        return fresh[0] and len(parts[0].text) > 2 and (listed or _is_beside(text, parts[0], names))
     # An initial between two words.
     if any(len(part.text) == 1 for part in parts[1:-1]) and len(parts[0].text) > 1:
         return True
     if len(parts) == 2 and all(fresh) and all(latinwords.ROMANISED.fullmatch(part.low) for part in parts):
         return True
+    if len(parts) == 2 and all(fresh) and any(latinwords.ACCENTED.search(part.text) for part in parts):
+        return True
+    if parts[0].low.endswith("ly") and not given[0]:
+        return False
     return any(
         new and (is_given or part.low in names.family) for new, is_given, part in zip(fresh, given, parts, strict=True)
     )
+
+
+def _is_beside(text: str, part: _Part, names: LatinNames) -> bool:
+    """Tell whether "and" joins a word to the name of a family."""
+    following = latinwords.AND_NEXT.match(text, part.end) if text.startswith(_AND, part.end) else None
+    before = None
+    if text.endswith(_AND, 0, part.start):
+        before = latinwords.AND_BEFORE.search(text[max(0, part.start - _BEFORE) : part.start])
+    low = [found[1].lower() for found in (before, following) if found]
+    return any(word in names.family and word not in names.common for word in low)
 
 
 def _is_address(text: str, start: int, end: int, before: str) -> bool:

@@ -19,13 +19,24 @@ CUE: Final = re.compile(
     r"|sincerely,?|thanks,?|cheers,?|directed by:?|written by:?|founded by|composed by|sung by|played by|from:|to:|cc:|contact:?"
     r"|ask for|(?:speak|talk) (?:to|with)|assistant to|married(?: to)?|my (?:wife|husband|son|daughter|kid|brother|sister|friend"
     r"|boss|colleague|mother|father)|(?:first|last|middle|maiden|full|family|given|account|card) name:?|names?:"
-    r"|customer:?|patient:?|employee:?|user:|producer|starring|under the name(?: of)?)|\b(?i:mr|mrs|ms|dr|prof)\.?)\s{1,12}$"
+    r"|customer:?|patient:?|employee:?|user:|producer|starring|under the name(?: of)?)|\b(?i:mr|mrs|ms|dr|prof)\.?|[”\"’'] (?:says|said|added|replied|explained|asked|wrote|told))\s{1,12}$"
 )
+# A name in lower case behind what announces it.
+LOWER: Final = re.compile(
+    r"\b(?i:name is|name's|call me|i am called)\s{1,4}([a-zà-öø-ɏ][a-zà-öø-ɏ'’-]+(?: [a-zà-öø-ɏ]\.?)?(?: [a-zà-öø-ɏ][a-zà-öø-ɏ'’-]+)?)(?=[.,;!?)\n]|$)"
+)
+# One of these stands in whatever announces one.
+IN_LOWER: Final = ("ame is", "ame's", "all me", "am called")
+# Between names of two people.
+AND_NEXT: Final = re.compile(r" and ([A-ZÀ-ÖØ-ÞĀ-ɏ]\w+)(?=[^\w'’-])")
+AND_BEFORE: Final = re.compile(r"([A-ZÀ-ÖØ-ÞĀ-ɏ]\w+) and $")
+# Letters that English has not.
+ACCENTED: Final = re.compile("[À-ÖØ-öø-ɏ]")
 # Before the name on a card.
 HOLDER: Final = re.compile(r"(?:名義人?|氏名|署名|(?i:\b(?:card ?holder|holder|name)))[^\w\n]{1,3}$")
 # Behind a name: what people do and have.
 OF_PEOPLE: Final = re.compile(
-    r"(?:['’]s (?:wife|husband|son|daughter|kid|kids|mother|father|brother|sister|friend|boss|address|phone|email|name|birthday"
+    r"(?: (?:novel|biography|memoirs?)\b|['’]s (?:wife|husband|son|daughter|kid|kids|mother|father|brother|sister|friend|boss|address|phone|email|name|birthday"
     r"|house|novel|account|passport|salary)\b|:\s?[\"“]| (?:lives?|lived|said|says|told|asked|wrote|writes|works|worked|joined"
     r"|explained|married|thinks?|wants?|likes|graduated|studied|spent|began|founded|claims?|replied|added|resigned|retired"
     r"|was born|died|had given|has been (?:a|diagnosed)|will be (?:talking|speaking)|is (?:a|an|our|my|the) (?:\w+ )?(?:doctor|nurse|teacher"
@@ -36,7 +47,8 @@ HEADS: Final = frozenset(
     """inc ltd llc corp corporation company co gmbh ag plc group holdings partners bank university college school hospital institute insurance
     church museum hotel street st avenue ave road rd lane ln drive boulevard blvd court terrace way square place park city county island islands
     lake river mountain bay beach valley airport station bridge foundation dam association award prize act law theorem disease syndrome studios
-    records press news times post magazine festival cup league club fc united season office""".split()
+    records press news times post magazine festival cup league club fc united season office orchestra band quartet choir ensemble tv radio
+    route trail trails loop parkway highway crescent alley cove coves""".split()
 )
 # A surname behind an article is a family's, a firm's or a thing's.
 ARTICLES: Final = frozenset("the a an".split())

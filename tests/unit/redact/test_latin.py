@@ -23,6 +23,8 @@ def latin(text: str) -> list[str]:
         "Paris is large", "Please wait", "Jones University", "Reed Street", "6076 Müller u. 97", "Jane 45, Paris", "JANE DOE INC", "DOE",
         "San Müller", "North Jones", "jane@doe.com", "@Jane", "Don't go", "Jo", "Alpha Beta", "Jane Doe Jones Reed Müller", "X", "Mr. is short", "Sent by Xa Bank",
         "Dr", "I want to know", "She said", "Tomomi Engine", "Nara Eki", "The Jones family", "The Doe",
+        "The Jane version", "The Jane Quux version", "Usamov and Bowers", "Usamov and Paris", "Usamov, Bowers", "Secretly Doe", "Čurin", "San Čurin", "São Paulo Bank", "Paris Čurin",
+        "Jones Orchestra", "Jane Trail", "the dull novel", '"Yes," he says', "my name is not given", "call me back.", "my name is the doe.", "name is jane doe in lower case", "all me jane.",
     ],
 )  # fmt: skip
 def test_what_is_no_person_is_left(text: str) -> None:
@@ -50,6 +52,17 @@ def test_what_is_no_person_is_left(text: str) -> None:
         ("ask Tomomi Nishiyama", ["Tomomi Nishiyama"]),
         ("担当 Haruto Fujimotoへ", ["Haruto Fujimoto"]),
         ("O'Neil Doe", ["O'Neil Doe"]),
+        ("The Jane Q. Doe version", ["Jane Q. Doe"]),
+        ("Usamov and Jones, who", ["Usamov", "Jones"]),
+        ("Jones and Usamov.", ["Jones", "Usamov"]),
+        ("Usamov, Jones", ["Jones"]),
+        ("by Darijo Čurin", ["Darijo Čurin"]),
+        ("the Usamov novel", ["Usamov"]),
+        ('so," says Usamov.', ["Usamov"]),
+        ("My name is jane doe.", ["jane doe"]),
+        ("her maiden name is doe", ["doe"]),
+        ("call me don, please", ["don"]),
+        ("the name is jane q. doe!", ["jane q. doe"]),
     ],
 )
 def test_lists_titles_and_words_around_tell_people(text: str, expected: list[str]) -> None:
