@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 from e2e.cluster.addressing import REGISTRY_PORT
@@ -38,11 +37,13 @@ class KindRegistry:
         return f"http://{run(('docker', 'port', self.container, f'{REGISTRY_PORT}/tcp')).split()[0]}"
 
     def start(self) -> None:
-        """Start it; nothing happens where it runs already."""
-        if not run(("docker", "ps", "--all", "--quiet", "--filter", f"name=^{self.container}$")).strip():
+        """Start it, with what it held where it was stopped; nothing happens where it runs already."""
+        if run(("docker", "ps", "--all", "--quiet", "--filter", f"name=^{self.container}$")).strip():
+            run(("docker", "start", self.container))
+        else:
             self._run()
         if not poll(self._answers, seconds=60):
-            said = run(("docker", "logs", "--tail", "15", self.container), check=False)
+            said = run(("sh", "-c", f"docker logs --tail 15 {self.container} 2>&1"), check=False)
             raise ClusterError(
                 f"the registry does not answer; its last words:\n{said}", remedy=f"docker logs {self.container}"
             )
@@ -57,6 +58,6 @@ class KindRegistry:
         run(host_command(self.cluster.cluster, "registry", image, program, ("serve", CONFIG), *publish, *quiet))
 
     def _answers(self) -> bool:
-        with suppress(URLError, ConnectionError), urlopen(f"{self.url}/v2/", timeout=5) as answer:
+        with suppress(ClusterError, OSError), urlopen(f"{self.url}/v2/", timeout=5) as answer:
             return bool(answer.status == 200)
         return False
