@@ -35,7 +35,9 @@ from sekisho.kube.resources import (
 )  # fmt: skip
 from sekisho.placement.snapshot import NodeFacts, PodUsage, Snapshot, take_snapshot
 
-WATCHED: Final = (*OWN_KINDS, *CHILD_KINDS, NODES, NAMESPACES, PODS)
+PUMPED: Final = (*OWN_KINDS, NODES, NAMESPACES)
+FOLLOWED: Final = (*CHILD_KINDS, PODS)
+WATCHED: Final = (*PUMPED, *FOLLOWED)
 OURS: Final = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
 # Policies of others matter too: one that opens a model's pods must be seen.
 SELECTORS: Final[Mapping[Resource, str]] = {kind: OURS for kind in CHILD_KINDS if kind != NETWORK_POLICIES}

@@ -25,8 +25,9 @@ from sekisho.api.names import (
 )
 from sekisho.controller import wiring
 from sekisho.controller.certificates import SERVED, Certificates
-from sekisho.controller.cluster import WATCHED, Cluster
+from sekisho.controller.cluster import FOLLOWED, SELECTORS, WATCHED, Cluster
 from sekisho.controller.facts import FactsLoop
+from sekisho.controller.following import Follower
 from sekisho.controller.gather import Gatherer
 from sekisho.controller.health import Health, HealthLimits
 from sekisho.controller.loop import Outcome, ServiceLoop
@@ -101,10 +102,18 @@ class Controller:
                 pump.add_done_callback(lambda _: [task.cancel() for task in beside])
 
     def _parts(self) -> list[Any]:
-        parts: list[Any] = [self._begin(), self._watch_addresses()]
+        parts: list[Any] = [self._begin(), self._watch_addresses(), *map(self._follow, FOLLOWED)]
         if self.settings.certificates:
             parts.append(self._keep_certificates())
         return parts
+
+    def _follow(self, resource: Resource) -> Any:
+        settings = self.settings
+        follower = Follower(
+            self._client, resource, self._shown, selector=SELECTORS.get(resource, ""),
+            seconds=settings.watch_server_seconds, quiet_seconds=settings.watch_inactivity_seconds,
+        )  # fmt: skip
+        return follower.run()
 
     async def _begin(self) -> None:
         """Start workers once everything is known, then compare again and again."""

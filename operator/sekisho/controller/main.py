@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from opentelemetry.metrics import Meter
 
 from sekisho import telemetry
+from sekisho.controller.cluster import FOLLOWED
 from sekisho.controller.engine import Controller
 from sekisho.controller.settings import Settings
 from sekisho.errors import RefusedError
@@ -38,6 +39,12 @@ def observe(meter: Meter) -> Observer:
     return count
 
 
+def limit(settings: Settings) -> ClientLimits:
+    """Return the bounds of the client: watches hold a connection each for ever, and workers need theirs beside them."""
+    connections = settings.workers * 4 + len(FOLLOWED)
+    return ClientLimits(qps=settings.qps, burst=settings.burst, connections=connections)
+
+
 async def run(settings: Settings) -> None:
     """Wait for the lease, work, and give it up.
 
@@ -48,10 +55,9 @@ async def run(settings: Settings) -> None:
     meter = telemetry.setup_metrics(PROCESS)
     telemetry.setup_traces(PROCESS)
     credentials = await find_credentials()
-    limits = ClientLimits(qps=settings.qps, burst=settings.burst, connections=settings.workers * 4)
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(
-            KubeClient(credentials, process=PROCESS, limits=limits, observe=observe(meter))
+            KubeClient(credentials, process=PROCESS, limits=limit(settings), observe=observe(meter))
         )
         controller = Controller(settings, credentials, client, meter)
         runner = await serve_health(

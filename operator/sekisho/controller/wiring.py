@@ -1,4 +1,4 @@
-"""kopf as the event pump: it lists, watches and reconnects; nothing else of it is used.
+"""kopf as the event pump of our own kinds, nodes and namespaces: it lists, watches and reconnects, no more.
 
 It writes nothing: no annotations, no finalizers, no events, no peering. What an event holds goes into the stores; what
 is done about it is decided elsewhere.
@@ -6,17 +6,17 @@ is done about it is decided elsewhere.
 
 import asyncio
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import kopf
 
-from sekisho.controller.cluster import SELECTORS, WATCHED
+from sekisho.controller.cluster import PUMPED
+from sekisho.controller.following import Shown
 from sekisho.controller.settings import Settings
 from sekisho.kube.credentials import Credentials
 from sekisho.kube.resources import Resource
 
-Shown = Callable[[Resource, str | None, Mapping[str, Any]], None]
 # kopf gives up, and with it the process, after the last of them; an API server may be away for longer than a minute.
 _BACK_OFFS: Final = (1, 2, 3, 5, 8, 13, *([20] * 180))
 
@@ -70,20 +70,18 @@ def configure(settings: Settings) -> kopf.OperatorSettings:
     configured.networking.connect_timeout = 10.0
     configured.networking.error_backoffs = _BACK_OFFS
     configured.process.ultimate_exiting_timeout = 10.0
-    for resource, selector in SELECTORS.items():
-        configured.watching.label_selectors[resource.group, resource.version, resource.plural] = selector
     return configured
 
 
 def register(credentials: Credentials, shown: Shown) -> kopf.OperatorRegistry:
-    """Return a registry whose only handlers hand every event of every watched kind to `shown`."""
+    """Return a registry whose only handlers hand every event of every kind that is pumped to `shown`."""
     registry = kopf.OperatorRegistry()
 
     def login(**_: Any) -> kopf.ConnectionInfo:
         return connect(credentials)
 
     kopf.on.login(registry=registry)(login)
-    for resource in WATCHED:
+    for resource in PUMPED:
         _listen(registry, resource, shown)
     return registry
 

@@ -202,16 +202,34 @@ class KubeClient:
 
     async def list_at(self, resource: Resource, *, label_selector: str = "") -> tuple[list[Object], str]:
         """Read a whole collection and the version from which to watch it."""
-        params = {"limit": str(self._limits.page_items)} | ({"labelSelector": label_selector} if label_selector else {})
         found: list[Object] = []
+        version = ""
+        async for items, at in self.pages_at(resource, label_selector=label_selector):
+            found += items
+            version = at
+        return found, version
+
+    async def pages_at(
+        self, resource: Resource, *, label_selector: str = ""
+    ) -> AsyncIterator[tuple[list[Object], str]]:
+        """Yield a collection page by page, each with the version from which to watch once all were read.
+
+        Raises:
+            ApiConflictError: Reading them took too long; begin again.
+            UnavailableError: The list is longer than the limit.
+        """
+        params = {"limit": str(self._limits.page_items)} | ({"labelSelector": label_selector} if label_selector else {})
+        count = 0
         while True:
             page = await self._send(_Call("list", "GET", resource, resource.path(), params))
-            found += page.get("items") or []
-            if len(found) > self._limits.max_list_items:
+            items = page.get("items") or []
+            count += len(items)
+            if count > self._limits.max_list_items:
                 raise ApiUnavailableError(f"there are more than {self._limits.max_list_items} {resource.full_name}")
+            yield items, str(page["metadata"]["resourceVersion"])
             token = page["metadata"].get("continue")
             if not token:
-                return found, str(page["metadata"]["resourceVersion"])
+                return
             params = params | {"continue": token}
 
     async def watch(

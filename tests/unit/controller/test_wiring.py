@@ -1,19 +1,20 @@
-"""kopf is the event pump and nothing else."""
+"""kopf is the event pump of a few kinds and nothing else."""
 
 from typing import Any
 
 import pytest
 
 from sekisho.controller import wiring
-from sekisho.controller.cluster import Cluster
+from sekisho.controller.cluster import FOLLOWED, PUMPED, SELECTORS, WATCHED, Cluster
 from sekisho.controller.health import Health, HealthLimits
+from sekisho.controller.main import limit
 from sekisho.controller.queue import KeyQueue
 from sekisho.controller.resync import Deafness, Resync
 from sekisho.controller.routes import Key
 from sekisho.controller.settings import Settings
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials
-from sekisho.kube.resources import PODS
+from sekisho.kube.resources import DEPLOYMENTS, NETWORK_POLICIES, PODS
 
 SETTINGS = Settings(agent_image="agent:1")
 
@@ -33,14 +34,25 @@ def test_kopf_posts_nothing_keeps_nothing_and_bounds_its_streams() -> None:
     assert progress.clear(essence={"a": 1}) == {"a": 1}
 
 
+def test_pods_and_children_change_too_often_for_kopf() -> None:
+    assert sorted(WATCHED, key=str) == sorted((*PUMPED, *FOLLOWED), key=str)
+    registry = wiring.register(Credentials("https://x"), lambda *_: None)
+    pumped = {str(handler.selector.any_name or handler.selector.plural) for handler in handlers_of(registry)}
+    assert pumped == {resource.plural for resource in PUMPED}
+    assert not pumped & {"pods", "deployments"}
+
+
+def test_one_worker_has_connections_beside_all_watches() -> None:
+    assert limit(Settings(agent_image="agent:1", workers=1)).connections >= len(FOLLOWED) + 4
+
+
+def handlers_of(registry: Any) -> Any:
+    return registry._watching.get_all_handlers()
+
+
 def test_only_our_own_children_are_watched_by_the_server() -> None:
-    selectors = {
-        str(key.any_name or key.plural): value
-        for key, value in wiring.configure(SETTINGS).watching.label_selectors.items()
-    }
-    assert selectors["deployments"] == "app.kubernetes.io/managed-by=sekisho"
-    assert "networkpolicies" not in selectors
-    assert "pods" not in selectors
+    assert SELECTORS[DEPLOYMENTS] == "app.kubernetes.io/managed-by=sekisho"
+    assert not {NETWORK_POLICIES, PODS} & set(SELECTORS)
 
 
 def test_credentials_are_handed_over_as_kopf_wants_them() -> None:
