@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sekisho.api import names
 from sekisho.api.times import MOST_AHEAD_SECONDS, format_time
 from sekisho.api.v1alpha1.inferenceservice import Predictor
 from sekisho.errors import Reason
@@ -14,6 +15,8 @@ from sekisho.placement.snapshot import PodUsage, take_snapshot
 from sekisho.plan.inferenceservice import plan
 from sekisho.plan.sleeping import count_replicas, may_sleep, next_sleep_seconds, read_asked_at
 from sekisho.plan.world import Plan, ServiceObject, World
+from tests.unit.plan.seals import sealed_model
+from tests.unit.plan.test_release import BROKER
 from tests.unit.plan.worlds import (
     NOW,
     build_node,
@@ -203,6 +206,32 @@ def test_what_sleeps_or_has_a_pod_stays_where_it_is_in_spite_of_a_lack_of_room()
     for obj, pods in ((still, ()), (awake, (build_pod(),)), (awake, (starting_pod(),))):
         decided = plan(obj, replace(full, pods=pods))
         assert decided.status["placement"]["site"] == "tokyo-closed"
+
+
+def test_a_sealed_model_that_sleeps_has_no_key_and_wakes_with_the_pods_that_the_broker_knows() -> None:
+    world = build_world(model=sealed_model(), settings=BROKER)
+    first = plan(service(61), world)
+    slept = plan(build_service(predictor=RESTING, status=first.status), replace(world, children=observe(first)))
+    assert condition(slept, "Ready")["reason"] == Reason.SCALED_TO_ZERO
+    for kind in ("Attested", "KeyReleased"):
+        assert condition(slept, kind)["message"] == "no pod runs that could ask for a key"
+    woken = plan(
+        build_service(predictor=RESTING, status={**slept.status, **asked(1)}), replace(world, children=observe(slept))
+    )
+    assert replicas_of(woken) == 1
+    assert woken.status["template"] == slept.status["template"]
+    assert woken.status["template"]["digest"]
+
+
+def test_a_sealed_model_whose_key_was_taken_back_while_it_slept_says_so_once_it_is_woken() -> None:
+    world = build_world(model=sealed_model(), settings=BROKER)
+    told = {"status": "False", "reason": "GrantSuspended", "message": "KeyReleasePolicy owners/x is suspended"}
+    refused = starting_pod(conditions={names.KEY_RELEASED_POD_CONDITION: told})
+    first = plan(service(1), world)
+    woken = plan(service(1), replace(world, children=observe(first), pods=(refused,)))
+    ready = condition(woken, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", condition(woken, "KeyReleased")["reason"])
+    assert ready["message"].endswith("KeyReleasePolicy owners/x is suspended")
 
 
 def test_the_status_that_is_published_leaves_the_demand_to_the_gateway() -> None:

@@ -275,6 +275,45 @@ async def test_a_law_that_changes_and_still_allows_a_held_request_lets_it_be_hel
         assert relayed["decision"] == "relayed"
 
 
+def seal(service: dict[str, Any], *, status: str, reason: str, message: str = "") -> dict[str, Any]:
+    """Have a service say that a broker releases the key of its weights, and what the broker says by now."""
+    told = {"type": "KeyReleased", "status": status, "reason": reason, "message": message}
+    service["status"]["conditions"].append(told)
+    return service
+
+
+async def test_a_sealed_model_answers_once_its_pod_holds_the_key_and_no_sooner(tmp_path: Path) -> None:
+    asleep = seal(build_resting(), status="Unknown", reason="Pending")
+    lease = {"status": "True", "message": json.dumps({"leaseEndsAt": "2099-01-01T00:00:00Z"})}
+    async with resting_house(tmp_path, wake_seconds=300, service=asleep) as house:
+        held = asyncio.create_task(house.chat())
+        await house.settle(lambda: house.api.applied, what="the request to be held")
+        starting = build_resting(reason="Pending", message="a pod holds no key yet; WeightsAvailable tells")
+        house.api.put("inferenceservices", seal(starting, status="Unknown", reason="Pending"))
+        keyless = build_pod(build_service(), port=house.engine.port)
+        house.api.put("pods", keyless)
+        other = asyncio.create_task(house.chat(build_chat(stream=False)))
+        await house.settle(lambda: "sekisho_gateway_held 2" in house.metrics(), what="another to be held for the key")
+        assert house.engine.requests == []
+        conditions = {"sekisho.dev/attested": lease, "sekisho.dev/key-released": lease}
+        house.api.put("pods", build_pod(build_service(), port=house.engine.port, conditions=conditions))
+        assert [(await task).status for task in (held, other)] == [200, 200]
+
+
+async def test_who_is_held_for_a_sealed_model_hears_that_the_broker_refuses_its_pod(tmp_path: Path) -> None:
+    asleep = seal(build_resting(), status="Unknown", reason="Pending")
+    async with resting_house(tmp_path, wake_seconds=300, service=asleep) as house:
+        held = asyncio.create_task(house.chat())
+        await house.settle(lambda: house.api.applied, what="the request to be held")
+        why = "the broker refuses a pod of the service: KeyReleasePolicy owners/x is suspended"
+        refused = build_resting(reason="ReleaseNotGranted", message=why)
+        house.api.put("inferenceservices", seal(refused, status="False", reason="ReleaseNotGranted", message=why))
+        answer = await held
+        assert (answer.status, answer.code) == (503, "model_not_ready")
+        assert why in answer.message
+        assert house.engine.requests == []
+
+
 async def test_a_model_that_was_made_anew_is_not_waited_for_by_who_asked_for_the_old_one(tmp_path: Path) -> None:
     async with resting_house(tmp_path, wake_seconds=300) as house:
         held = asyncio.create_task(house.chat())
