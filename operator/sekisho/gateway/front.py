@@ -47,6 +47,7 @@ from sekisho.gateway.identity import Caller, Identity
 from sekisho.gateway.measures import Measures
 from sekisho.gateway.relay import Sink
 from sekisho.gateway.trail import Receipt, Trail
+from sekisho.gateway.turns import Turns
 from sekisho.gateway.waking.holding import Held, Holding
 from sekisho.gateway.waking.progress import Progress
 from sekisho.recording.record import Record
@@ -133,7 +134,7 @@ class Front:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._has_traces = telemetry.has_traces()
-        self._streams = 0
+        self._turns = Turns()
 
     async def answer(self, call: Call, sink: Sink, *, request_id: str) -> None:
         """Answer one request; every outcome but a caller who has gone ends in an answer."""
@@ -154,6 +155,7 @@ class Front:
 
     async def _serve(self, call: Call, sink: Sink, trail: Trail) -> None:
         parts = self._parts
+        await self._give_way(trail)
         trail.caller = caller = await parts.identity.authenticate(_read_credential(call), call.peer)
         with parts.admission.enter_caller(caller.username):
             if trail.endpoint in SERVED and call.method == "POST":
@@ -202,8 +204,13 @@ class Front:
         return service
 
     async def _ask(self, call: Call, sink: Sink, trail: Trail, caller: Caller) -> None:
-        parts = self._parts
         asked = await self._read(call, trail)
+        with self._turns.streaming(asked.stream):
+            await self._give_way(trail)
+            await self._follow(call, sink, trail, caller, asked=asked)
+
+    async def _follow(self, call: Call, sink: Sink, trail: Trail, caller: Caller, *, asked: Asked) -> None:
+        parts = self._parts
         try:
             cleared = await self._clear(call, trail, caller, asked=asked)
         except NobodyError as nobody:
@@ -249,7 +256,7 @@ class Front:
 
     async def _relay(self, cleared: _Cleared, sink: Sink, trail: Trail, caller: Caller) -> None:
         parts = self._parts
-        await self._give_way()
+        await self._give_way(trail)
         trail.charge = parts.access.charge(trail.access, caller, cleared.order)
         ended = "cancelled"
         try:
@@ -262,8 +269,9 @@ class Front:
         except SekishoError:
             parts.access.give_back(trail.charge)
             raise
-        self._streams += trail.stream
         try:
+            # One commit may have freed many.
+            await self._give_way(trail)
             timed, outcome = self._time(sink, trail, receipt), trail.outcome
             # Signed once the request has gone out, while the engine thinks.
             asyncio.get_running_loop().call_soon(receipt.sign_ahead)
@@ -275,7 +283,6 @@ class Front:
             ended = "failed"
             raise
         finally:
-            self._streams -= trail.stream
             self._complete(trail, ended)
 
     def _time(self, sink: Sink, trail: Trail, receipt: Receipt) -> TimedSink:
@@ -294,15 +301,11 @@ class Front:
         trail.body_bytes, trail.body_digest = len(body), parts.record.digest_body(body)
         asked = parse_request(_ENDPOINTS[call.path], body, parts.body_limits)
         trail.model, trail.stream = asked.model, asked.stream
-        await self._give_way()
         return asked
 
-    async def _give_way(self) -> None:
+    async def _give_way(self, trail: Trail) -> None:
         """Let the chunks of streams out between two steps of a request, which are longer than a chunk may be late."""
-        if self._streams:
-            # The loop looks for what has come once we are in its queue again: only after two turns was all of it told.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+        await self._turns.wait(own=trail.stream)
 
     async def _clear(self, call: Call, trail: Trail, caller: Caller, *, asked: Asked) -> _Cleared:
         """Decide everything about a request; whatever is not right refuses."""
@@ -314,7 +317,7 @@ class Front:
         trail.guarded = guarded = await parts.guards.look(
             book, asked.body, body_bytes=trail.body_bytes, who=caller.username
         )
-        await self._give_way()
+        await self._give_way(trail)
         trail.request_class = decided = decide_class(law, service, _read_class(call), guarded.inspection.floors)
         await parts.identity.check_class(caller, law.lattice, decided.value, because=decided.because)
         check_cleared(law, service, decided)
@@ -323,7 +326,7 @@ class Front:
         check_opaque(law, decided.value, asked.images)
         rules = book.rules(decided.value)
         await parts.guards.judge(rules, guarded)
-        await self._give_way()
+        await self._give_way(trail)
         ready = _Ready(asked, service, caller, book, rules, guarded)
         order = Order(service.full_name, service.site or None, parts.facts.rates_of(service), trail.body_bytes)
         try:
