@@ -18,7 +18,7 @@ _BACKWARDS = re.compile(
     "|".join(
         [
             *(rf"(?<![a-z0-9_]){re.escape(word)}(?![a-z0-9_])" if word.isascii() else word for word in _TOPICS),
-            *(word[::-1] for word in sorted(context.GENERIC)),
+            *(rf"(?<![a-z0-9_]){word[::-1]}" if word.isascii() else word[::-1] for word in sorted(context.GENERIC)),
         ]
     )
 )

@@ -16,7 +16,7 @@ PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA75\nabc+/=\n"
         "300.1.2.3", "12:34:56", "std::vector", "a::b", "::1", "aa:bb:cc:dd:ee:ff", "ver 10.0.0.1", "version list 10.2.3.4 x", "x10.0.0.1",
         "mysk-abcdefghijklmnopqrstuvwx", "password: required", "passwordは秘密です", "token", "password=12345678", "sk-short", "1.2.3.4a",
         "-----BEGIN CERTIFICATE-----", "3-1で勝った", "東京都の1-2", "1-2-3", "渋谷の1-2-3", "二丁目", "第1番2", "口座番号は", "口座番号123", "保険者番号12345678",
-        "〒123", "東京1-2", "住所1-2", "AB12 3456 7890 1235", "fe:ab:1", "千代田区1の", "保険証を3月に", "被保険者が12人",
+        "〒123", "東京1-2", "住所1-2", "AB12 3456 7890 1235", "fe:ab:1", "千代田区1の", "保険証を3月に", "保険証を12月に", "被保険者が12人",
     ],
 )  # fmt: skip
 def test_look_alikes_pass(text: str) -> None:
