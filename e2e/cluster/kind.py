@@ -103,9 +103,12 @@ def unmasked_command(address: str) -> list[str]:
 
 
 def import_commands(node: str, name: str, reference: oci.ArchiveReference) -> tuple[list[str], list[str]]:
-    """Return what imports an archive from standard input, and what then gives it its tag."""
+    """Return what imports an archive from standard input, and what then gives it its tag.
+
+    The import is the client's own: that of containerd 2's transfer service makes no image by digest of a named one.
+    """
     enter = ["docker", "exec", "--interactive", node, *CTR, "images"]
-    load = [*enter, "import", "--all-platforms", "--digests", "--base-name", oci.split_name(name)[0], "-"]
+    load = [*enter, "import", "--local", "--all-platforms", "--digests", "--base-name", oci.split_name(name)[0], "-"]
     return load, [*enter, "tag", "--force", reference.by_digest(name), name]
 
 

@@ -64,6 +64,7 @@ def test_the_host_outside_is_in_the_nodes_network_and_publishes_no_port() -> Non
 def test_an_image_is_imported_by_digest_and_then_tagged() -> None:
     load, tag = kind.import_commands("demo-worker", "own.test/a:1", ArchiveReference(None, "sha256:ab"))
     assert load[-3:] == ["--base-name", "own.test/a", "-"]
+    assert {"--local", "--digests"} < set(load)
     assert tag[-2:] == ["own.test/a@sha256:ab", "own.test/a:1"]
 
 
