@@ -19,18 +19,21 @@ SHARING = {
     "e2e/gateway": "release",
 }
 LONGEST = (
-    "isolation",
-    "lifecycle",
     "release",
-    "inference-images/vllm/test_sealed_loader.py",
-    "tests/integration/controller/test_drift.py",
+    "lifecycle",
+    "isolation",
     "tests/integration/controller/test_crash.py",
+    "inference-images/vllm/test_sealed_loader.py",
+    "tests/integration/controller/test_sealed.py",
+    "e2e/cluster/tests/test_cluster.py",
+    "tests/integration/controller/test_drift.py",
     "tests/integration/controller/test_reconcile.py",
     "tests/integration/controller/test_outage.py",
-    "tests/integration/controller/test_sealed.py",
-    "tests/integration/controller/test_draining.py",
-    "e2e/cluster/tests/test_cluster.py",
     "inference-images/vllm/test_smoke.py",
+    "tests/integration/controller/test_waking.py",
+    "tests/integration/controller/test_election.py",
+    "tests/integration/controller/test_draining.py",
+    "e2e/cluster/tests/test_leaves_nothing.py",
 )
 
 # A property is judged by its answer: beside other workers any example may take long.

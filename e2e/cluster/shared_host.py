@@ -1,4 +1,4 @@
-"""Settings of the machine that nodes change and that are not namespaced: saved before, restored after the last one."""
+"""Settings of the machine that nodes change or need, and that are not namespaced: restored after the last one."""
 
 import contextlib
 import json
@@ -7,8 +7,11 @@ from typing import Any
 
 from e2e.cluster.paths import run_dir
 
+# Nearly every program of a cluster watches files, and a machine allows one user 128 watchers unless told otherwise.
+WANTED = {"fs/inotify/max_user_instances": 1024}
 # a kubelet sets these for the whole machine
 SYSCTLS = (
+    *WANTED,
     "vm/overcommit_memory",
     "kernel/panic",
     "kernel/panic_on_oops",
@@ -69,6 +72,10 @@ def acquire(name: str, others: set[str]) -> None:
         }
     state["users"] = sorted(remaining | {name})
     _file().write_text(json.dumps(state))
+    for key, least in WANTED.items():
+        setting = Path("/proc/sys", key)
+        if int(setting.read_text()) < least:
+            setting.write_text(str(least))
     for path in MOUNT_POINTS:
         Path(path).mkdir(parents=True, exist_ok=True)
 

@@ -69,5 +69,6 @@ def test_no_number_left_is_refused_with_the_clusters_that_hold_them() -> None:
         replace(RECORD, name=f"c{number}", number=number).write()
     with pytest.raises(ClusterError) as refusal, state.lock():
         state.allocate(None)
-    assert "9 clusters run (c1, c2, c3, c4, c5, c6, c7, c8, c9)" in refusal.value.problem
+    names = ", ".join(sorted(f"c{number}" for number in NUMBERS))
+    assert f"{len(NUMBERS)} clusters run ({names})" in refusal.value.problem
     assert "down --name NAME" in refusal.value.remedy
