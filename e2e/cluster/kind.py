@@ -252,6 +252,8 @@ class KindCluster:
         for node, spec in zip(self.nodes, self.options.nodes, strict=True):
             for key, value in spec.labels.items():
                 self.kubectl("label", "node", node.name, f"{key}={value}")
+        # one server of DNS, so that who counts what reaches it counts all
+        self.kubectl("--namespace", "kube-system", "scale", "deployment/coredns", "--replicas=1")
         found = json.loads(self.kubectl("get", "nodes", "--output", "json"))["items"]
         pods = {node["metadata"]["name"]: node["spec"]["podCIDR"] for node in found}
         self.internet.start(image, binaries, self.nodes, pods)
