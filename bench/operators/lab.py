@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import sys
 import tempfile
 import threading
@@ -34,6 +33,7 @@ from e2e.cluster import pki
 from e2e.cluster.local import LocalCluster
 from e2e.cluster.processes import ProcessId
 from e2e.cluster.provider import Options
+from e2e.ports import free_port
 
 SideName = Literal["reference", "candidate"]
 REPO: Final = Path(__file__).resolve().parents[2]
@@ -117,7 +117,7 @@ class Lab:
             "SEKISHO_AGENT_IMAGE": "sekisho.local/agent:1",
             "SEKISHO_API_HOST": "10.0.0.1",
             "SEKISHO_HEALTH_HOST": "127.0.0.1",
-            "SEKISHO_HEALTH_PORT": str(_free_port()),
+            "SEKISHO_HEALTH_PORT": str(free_port()),
             "SEKISHO_LEADER_ELECTION": "false",
         } | {key: value for key, value in os.environ.items() if key in {"SEKISHO_QPS", "SEKISHO_WORKERS"}}
         log = self._directory / f"{side.name}.log"
@@ -317,10 +317,3 @@ def _answers(url: str) -> bool:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

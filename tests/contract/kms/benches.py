@@ -4,7 +4,6 @@ import datetime as dt
 import ipaddress
 import json
 import os
-import socket
 import ssl
 import subprocess
 import sys
@@ -153,13 +152,6 @@ class Hsm:
 
 def fresh(word: str) -> str:
     return f"{word}-{uuid.uuid4().hex[:8]}"
-
-
-def free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        port: int = trial.getsockname()[1]
-    return port
 
 
 def server_tls(folder: Path) -> tuple[ssl.SSLContext, Path]:

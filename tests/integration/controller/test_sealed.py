@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from e2e.ports import free_port
 from sekisho.seal.facts import MANIFEST_NAME, SIGNATURES_NAME
 from sekisho.seal.manifest import ModelIdentity
 from tests.integration.controller.conftest import POLICY, World, service
-from tests.integration.controller.process import ControllerProcess, free_port, wait_for
+from tests.integration.controller.process import ControllerProcess, wait_for
 from tests.unit.classify.policies import build_signers
 from tests.unit.depot.artifacts import digest_of, push, sealed_blobs, uri_of
 from tests.unit.depot.parts import FileServer, build_keys, serve_files
