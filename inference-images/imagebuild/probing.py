@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
 _MOST_BYTES = 4 << 20
 _REQUEST_SECONDS = 60
-
-
-def find_free_port() -> int:
-    """Return a port of the loopback address that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def fetch(port: int, path: str, *, body: dict[str, Any] | None = None) -> tuple[int, str]:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from imagebuild.main import build_image
-from imagebuild.probing import find_free_port, wait_until_healthy
+from imagebuild.probing import wait_until_healthy
 from imagebuild.sandbox import run_image
 from models.shelf import make_model
 
+from e2e.ports import free_port
 from tests.unit.gateway.callers import (
     load_clients,
     open_anthropic,
@@ -35,7 +36,7 @@ def clients() -> None:
 
 @pytest.fixture(scope="module")
 def port(need_root: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    found = find_free_port()
+    found = free_port()
     arguments = ["--model", "/models", "--alias", MODEL, "--host", "127.0.0.1", "--port", str(found), "--embeddings"]
     archive, work = build_image("llamacpp").archive, tmp_path_factory.mktemp("engine")
     with run_image(archive, work, arguments=arguments, models=make_model("tiny-gguf")) as running:

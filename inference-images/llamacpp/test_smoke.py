@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from imagebuild.main import build_image
-from imagebuild.probing import ask, fetch, find_free_port, read_stream, wait_until_healthy
+from imagebuild.probing import ask, fetch, read_stream, wait_until_healthy
 from imagebuild.sandbox import RunningImage, run_image
 from imagebuild.unpacked import lend_root
 from models.shelf import make_model
+
+from e2e.ports import free_port
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -25,7 +27,7 @@ def archive(need_root: None) -> Iterator[Path]:
 
 @pytest.fixture
 def engine(need_root: None, archive: Path, tmp_path: Path) -> Iterator[tuple[RunningImage, int]]:
-    port = find_free_port()
+    port = free_port()
     arguments = ["--model", "/models", "--alias", "demo", "--host", "127.0.0.1", "--port", str(port)]
     with run_image(archive, tmp_path, arguments=arguments, models=make_model("tiny-gguf")) as running:
         assert wait_until_healthy(port, seconds=240, is_alive=lambda: running.process.poll() is None), running.printed
@@ -39,7 +41,7 @@ def test_an_engine_without_weights_ends_and_says_so(need_root: None, archive: Pa
 
 
 def test_nothing_is_left_of_an_image_that_was_run(need_root: None, archive: Path, tmp_path: Path) -> None:
-    port = find_free_port()
+    port = free_port()
     arguments = ["--host", "127.0.0.1", "--port", str(port)]
     with run_image(archive, tmp_path, arguments=arguments, models=make_model("tiny-gguf")) as running:
         assert wait_until_healthy(port, seconds=240, is_alive=lambda: running.process.poll() is None), running.printed

@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 from imagebuild.debian import RUN_AS
 from imagebuild.main import build_image
-from imagebuild.probing import fetch, find_free_port, wait_until_healthy
+from imagebuild.probing import fetch, wait_until_healthy
 from imagebuild.sandbox import RunningImage, run_image
 from imagebuild.store import BuiltImage
 from imagebuild.unpacked import lend_root
 from models.shelf import make_model
 
+from e2e.ports import free_port
 from sekisho.formats.choose import parse_layout
 from sekisho.loader.handover import Handover, serve_file_keys
 from sekisho.loader.opening import derive_keys
@@ -112,7 +113,7 @@ def real_agent(stage: SealedStage, volume: Path) -> Iterator[None]:
         os.chown(path, RUN_AS, RUN_AS)
     environment = {
         "PYTHONPATH": str(ROOT / "operator"), "SEKISHO_CONFIG_DIR": str(own), "SEKISHO_TOKEN_FILE": str(own / "token"),
-        "SEKISHO_BIND": "127.0.0.1", "SEKISHO_AGENT_PORT": str(find_free_port()), "HOST_IP": "10.9.0.2",
+        "SEKISHO_BIND": "127.0.0.1", "SEKISHO_AGENT_PORT": str(free_port()), "HOST_IP": "10.9.0.2",
     }  # fmt: skip
     process = subprocess.Popen([sys.executable, "-c", AS_ENGINE, str(RUN_AS)], env=environment, cwd="/")
     try:
@@ -150,7 +151,7 @@ def agent(volume: Path, sealed: Sealed, *, key: bytes | None = None) -> Iterator
 
 @contextmanager
 def engine(archive: Path, work: Path, volume: Path) -> Iterator[tuple[RunningImage, int]]:
-    port = find_free_port()
+    port = free_port()
     arguments = [
         "--model=/models/config", "--load-format=sekisho", "--served-model-name=demo", "--host=127.0.0.1",
         f"--port={port}",
@@ -180,7 +181,7 @@ def test_sealed_weights_give_the_same_answers_to_the_last_digit_as_plain_ones(ar
         assert sorted(list_files(volume / "sealed")) == sorted(stage.sealed.blobs)
         assert stage.condition["status"] == "True"
         assert "sealed until the engine opens them" in stage.condition["message"]
-    port = find_free_port()
+    port = free_port()
     arguments = ["--model=/models", "--served-model-name=demo", "--host=127.0.0.1", f"--port={port}"]
     plain = tmp_path / "plain"
     with run_image(

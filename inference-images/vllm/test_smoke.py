@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 from imagebuild.main import build_image
-from imagebuild.probing import ask, fetch, find_free_port, read_stream, wait_until_healthy
+from imagebuild.probing import ask, fetch, read_stream, wait_until_healthy
 from imagebuild.sandbox import RunningImage, run_image
 from imagebuild.unpacked import lend_root
 from models.shelf import make_model
+
+from e2e.ports import free_port
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
 
@@ -23,7 +25,7 @@ def archive(need_root: None) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def engine(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningImage, int]]:
-    port = find_free_port()
+    port = free_port()
     arguments = ["--model=/models", "--served-model-name=demo", "--host=127.0.0.1", f"--port={port}"]
     work = tmp_path_factory.mktemp("vllm")
     with run_image(archive, work, arguments=arguments, models=make_model("tiny-llama")) as running:
