@@ -40,7 +40,7 @@ def scene(cluster: Cluster, short_proofs: Quickstart) -> Iterator[Scene]:
     cluster.kubectl("create", "namespace", namespace)
     listen = ["serve", "-http", ":8080", "-udp-echo", ":9999"]
     own, other = cluster.nodes[0].name, cluster.nodes[1].name
-    pods = [render_tools_pod("stranger", namespace=namespace, args=listen, node=own)]
+    pods = [render_tools_pod("stranger", namespace=namespace, args=listen, node=own, port=8080)]
     pods += [render_tools_pod(f"control-{n}", namespace=namespace, args=["pause"], node=n) for n in (own, other)]
     for pod in pods:
         cluster.kubectl("create", "-f", "-", stdin=pod)

@@ -193,15 +193,22 @@ def answered(attempts: list[Attempt]) -> list[Attempt]:
 
 
 def render_tools_pod(
-    name: str, *, namespace: str, args: list[str], node: str = "", labels: dict[str, str] | None = None
+    name: str,
+    *,
+    namespace: str,
+    args: list[str],
+    node: str = "",
+    labels: dict[str, str] | None = None,
+    port: int = 0,
 ) -> str:
-    """Render a pod of the tools image; it may ping as models' pods may."""
+    """Render a pod of the tools image; it may ping as models' pods may, and is Ready once its `port` answers."""
+    ready = {"readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1}} if port else {}
     return json.dumps({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "namespace": namespace, "labels": labels or {}},
         "spec": {
-            "containers": [{"name": "tools", "image": TOOLS_IMAGE, "args": args}],
+            "containers": [{"name": "tools", "image": TOOLS_IMAGE, "args": args, **ready}],
             "terminationGracePeriodSeconds": 0,
             "nodeSelector": {"kubernetes.io/hostname": node} if node else {},
         },

@@ -19,10 +19,12 @@ RunPod = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def run_pod(cluster: Cluster, namespace: str) -> RunPod:
-    """Start a pod of the tools image and return it once it is Ready."""
+    """Start a pod of the tools image and return it once it is Ready and its `port`, if it has one, answers."""
 
-    def run(name: str, *arguments: str, node: str = "", **spec: object) -> dict[str, Any]:
+    def run(name: str, *arguments: str, node: str = "", port: int = 0, **spec: object) -> dict[str, Any]:
         container = {"name": "tools", "image": TOOLS_IMAGE, "args": list(arguments), **spec}
+        if port:
+            container["readinessProbe"] = {"tcpSocket": {"port": port}, "periodSeconds": 1}
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -58,7 +60,7 @@ DENY_EGRESS = {
 
 def test_pods_of_both_nodes_reach_a_service_by_its_name(cluster: Cluster, namespace: str, run_pod: RunPod) -> None:
     first, second = (node.name for node in cluster.nodes)
-    run_pod("web", "serve", "-http", ":8080", "-text", "here", node=first)
+    run_pod("web", "serve", "-http", ":8080", "-text", "here", node=first, port=8080)
     cluster.kubectl("-n", namespace, "expose", "pod", "web", "--port=80", "--target-port=8080")
     run_pod("client", node=second)
     url = f"http://web.{namespace}.svc.cluster.local/"
@@ -112,7 +114,7 @@ def test_a_policy_that_denies_egress_stops_tcp_and_udp_on_the_way_to(
     cluster: Cluster, namespace: str, run_pod: RunPod, where: str
 ) -> None:
     own, other = cluster.nodes
-    target = run_pod("target", "serve", "-tcp-echo", ":80", "-udp-echo", ":9999", node=other.name)
+    target = run_pod("target", "serve", "-tcp-echo", ":80", "-udp-echo", ":9999", node=other.name, port=80)
     source = run_pod("client", node=own.name)["status"]["podIP"]
     destination, address, port = {
         "internet": ("internet", cluster.internet.address, 80),
@@ -195,7 +197,7 @@ def test_a_node_that_lost_its_power_comes_back_with_its_pods(cluster: Cluster, n
     if not isinstance(cluster, LocalCluster):
         pytest.skip("only the local provider can cut a node's power")
     last = cluster.nodes[-1].name
-    run_pod("web", "serve", "-http", ":8080", node=last)
+    run_pod("web", "serve", "-http", ":8080", node=last, port=8080)
     cluster.stop_node(last)
     lost = ("--for=jsonpath={.status.conditions[?(@.type=='Ready')].status}=Unknown", f"node/{last}")
     cluster.kubectl("wait", *lost, "--timeout=180s")
