@@ -277,7 +277,7 @@ def _from_base64(text: str) -> str:
 
 
 def _from_hex(text: str) -> str:
-    digits = text.translate({ord(" "): None, ord(":"): None})
+    digits = "".join(text.replace(":", " ").split())
     return bytes.fromhex(digits[: len(digits) & ~1]).decode("utf-8", "replace")
 
 
