@@ -26,6 +26,10 @@ _MODEL: Final = (
 )
 _MODEL_JA: Final = r"(?:ai(?:アシスタント|エージェント|モデル)?|アシスタント|エージェント|言語モデル|llm|チャットボット|chatgpt|生成ai)"
 _ANSWER: Final = r"(?:answer|response|reply|replies|output|message|summary|translation|implementation|solution|code)"
+_ORDERS: Final = (
+    r"(?:instruction|prompt|rules|directives|guidelines|guardrails|commands|orders|constraints|restrictions|programming|training|system message|"
+    r"safety polic)"
+)
 # Of what anybody may say.
 _SAID: Final = (
     (
@@ -37,11 +41,12 @@ _SAID: Final = (
     r"(?:set|put) aside|erase (?:all|any|of|the|these|those|your)|abandon (?:all|any|of|the|these|your)|(?:skip|wipe) (?:all|any|of|the|these|those|your)|no attention to",
     r"(?:ignore|disregard|forget|override|bypass|discard|neglect) (?:what|whatever|developer)",
     r"(?:guidance|directions|instructions?|prompts?|rules|directives|guidelines|guardrails|commands|orders|constraints|restrictions|programming|training|polic(?:y|ies)) (?:that )?(?:you|your|don't|do not|no longer|did|the)",
+    rf"your (?:\w+ )?(?:{_ORDERS}|guidance|directions)",
     r"(?:wipe|break|violate|opposite of|have to (?:follow|obey))\b|(?:prior|former|previous|earlier|past) (?:instruction|prompt|rule|directive|guideline|guardrail|command|order|constraint|restriction|programming|training|guidance|direction|safety|system)",
-    r"縛られ|気にせず|破って|開発元|より(?:も)?(?:私|俺|僕)の|適用され",
+    r"縛られ|気にせず|破って|開発元|より(?:も)?(?:私|俺|僕)の|適用され|(?:有効で|効力)(?:は)?(?:ない|ません|ありません)",
     r"(?:are|is|have been) (?:\w+ )?(?:no longer|removed|void|cancell?ed|null|revoked|lifted|suspended)",
     r"無視|忘れ|破棄|取り消|無効|従わな|守らな|捨て|なかったこと|無かったこと",
-    r"に(?:課され|与えられ|設定され|かけられ)(?:た|ている)|従うな|(?:従う|守る)必要は|の(?:指示|命令|ルール|設定)より|設定を(?:リセット|消去|初期化)",
+    r"に(?:課され|与えられ|設定され|かけられ)(?:た|ている)|従うな|(?:従|守)う?る?必要は|の(?:指示|命令|ルール|設定)より|設定を(?:リセット|消去|初期化)",
     r"(?:are|now|be) (?:dan|stan|dude)\b",
     r"unrestricted|unfiltered|uncensored|jailbroken|content polic|never refuse|filters? (?:is|are) (?:off|disabled|gone|removed)|(?:jailbreak|god|dan) mode",
     r"(?:freed|liberated|free|released) (?:from|of)",
@@ -55,7 +60,7 @@ _SAID: Final = (
     r"(?:制限|制約|規制|倫理)(?:の|が|は|も)?(?:ない|なし|無い|一切ない|解除|適用されな)",
     r"(?:開発者|デベロッパー|脱獄|dan)モード",
     r"(?:system|initial|hidden|original|secret|internal|developer|configuration|base) (?:prompt|instruction|message)",
-    r"of your (?:\w+ )?(?:\w+ )?(?:prompt|instructions|rules|guidelines)|first message|text (?:that )?(?:precedes|comes|did|the|your)|your (?:entire|whole|real|actual|full|true|exact|complete) prompt|you (?:have )?(?:been |were |are )?(?:told|instructed|ordered)",
+    r"of your (?:\w+ )?(?:\w+ )?(?:prompt|instructions|rules|guidelines)|first message|text (?:that )?(?:precedes|comes|did|the|your)|you (?:have )?(?:been |were |are )?(?:told|instructed|ordered)",
     r"のプロンプト|指示文を|プロンプトより前|秘密の|隠された|冒頭に書かれ|設定プロンプト|プロンプトの(?:全文|原文)|(?:隠し|隠された|システム)メッセージ|上の(?:文章|文|テキスト|内容)を|どんな(?:システム)?(?:指示|命令|プロンプト)を",
     r"(?:あなた|君|お前|貴方)の(?:システム|初期|内部|最初の|元の|隠し)",
     r"your (?:(?:current|exact|full|entire|complete|original|initial|first|own) )*(?:prompt|instructions|rules|guidelines)",

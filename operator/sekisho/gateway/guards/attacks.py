@@ -40,8 +40,8 @@ from sekisho.redact.linear import Linear
 _MAX_ENCODED: Final = 8
 _MAX_ENCODED_LENGTH: Final = 8192
 _MAX_VERDICTS: Final = 16
-# Of an order that is only spoken of, so many are passed over.
-_MAX_MENTIONS: Final = 8
+# Of orders that are only spoken of, so many are passed over; whoever speaks of more may hide one behind them.
+_MAX_MENTIONS: Final = 1024
 _ESCAPED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
@@ -209,10 +209,8 @@ def _match(text: str) -> Iterator[tuple[str, int]]:
         return
     for rule, compiled in _COMPILED.items():
         for count, match in enumerate(compiled.finditer(text)):
-            if rule not in SAYABLE or not is_mentioned(text, *match.span()):
+            if rule not in SAYABLE or count >= _MAX_MENTIONS or not is_mentioned(text, *match.span()):
                 yield rule, match.start()
-                break
-            if count >= _MAX_MENTIONS:
                 break
 
 

@@ -26,6 +26,18 @@ SPACES = [" ", "  ", "\n", "\u3000", "\t \n", "\u2028", "\x1c", "\x85"]
 FRAMES = ["{}", "<doc>{}</doc>", '"""{}"""', "> {}", "the following text: {}", "ab{}c", "\u200b{}"]
 
 
+def split(pattern: str) -> list[str]:
+    """Return the alternatives that a pattern has beside each other at its top."""
+    parts, depth = [""], 0
+    for sign in re.findall(r"\\.|\[(?:\\.|[^\]])*\]|.", pattern):
+        depth += (sign == "(") - (sign == ")")
+        if sign == "|" and not depth:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return parts
+
+
 def build(pattern: str) -> st.SearchStrategy[str]:
     return st.from_regex(re.compile(pattern, re.IGNORECASE | re.DOTALL | re.ASCII), fullmatch=True)
 
@@ -37,8 +49,9 @@ def carry(before: str, after: str) -> st.SearchStrategy[str]:
     )
 
 
+# Each alternative by itself: a trigger that lacks one is met by few texts of all.
 MADE = [
-    *(build(pattern) for pattern in (*RULES.values(), TOOL, ADDRESSED, EMBEDDED, PICTURE)),
+    *(build(item) for pattern in (*RULES.values(), TOOL, ADDRESSED, EMBEDDED, PICTURE) for item in split(pattern)),
     *(carry(before, after) for before, after in EXFILTRATION),
 ]
 
@@ -53,7 +66,7 @@ def tell(text: Text) -> list[str]:
 def test_what_any_rule_tells_is_told_after_a_first_look_too(texts: st.SearchStrategy[str]) -> None:
     told = 0
 
-    @settings(max_examples=15, deadline=None, derandomize=True)
+    @settings(max_examples=8, deadline=None, derandomize=True)
     @given(texts, st.sampled_from(SPACES), st.sampled_from(FRAMES), st.sampled_from(["user", "tool"]))
     def hold(said: str, space: str, frame: str, role: str) -> None:
         nonlocal told
