@@ -250,13 +250,12 @@ class Front:
         tell = trail.progress.tell if trail.progress is not None else None
         try:
             return await parts.holding.hold(Held(nobody, trail.body_bytes, look, clear, tell))
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ConnectionError, TimeoutError):
             self._leave(trail)
             raise
 
     async def _relay(self, cleared: _Cleared, sink: Sink, trail: Trail, caller: Caller) -> None:
         parts = self._parts
-        await self._give_way(trail)
         trail.charge = parts.access.charge(trail.access, caller, cleared.order)
         ended = "cancelled"
         try:
@@ -338,7 +337,9 @@ class Front:
                 parts.access.give_back(parts.access.charge(access, caller, order))
             raise
         trail.backend = choice.describe()
-        return _Cleared(service, choice, await self._prepare(ready, trail, choice.tier), order)
+        prepared = await self._prepare(ready, trail, choice.tier)
+        await self._give_way(trail)
+        return _Cleared(service, choice, prepared, order)
 
     async def _prepare(self, ready: _Ready, trail: Trail, tier: str) -> Prepared:
         """Make a request ready for a site of a tier."""

@@ -7,9 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
+from sekisho.gateway.choosing.choosing import Choice
+from sekisho.gateway.turns import Turns
 from sekisho.gateway.waking.holding import WakeLimits
+from sekisho.gateway.wire.connection import Connection
 from tests.unit.gateway.guards.test_guarded import REDACTING
 from tests.unit.gateway.house import MODEL, POLICY, USER, House, build_chat, build_pod, build_service
 from tests.unit.gateway.test_access import policy as access_policy
@@ -207,6 +211,59 @@ async def test_a_caller_who_goes_after_being_told_so_leaves_an_end_in_the_record
         await house.settle(is_recorded, what="the end to be recorded")
         assert len({item["id"] for item in await house.entries()}) == 1
         assert "sekisho_gateway_held 0" in house.metrics()
+
+
+async def test_a_caller_who_is_gone_when_told_what_is_awaited_leaves_an_end_in_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(connection: Connection, data: bytes) -> None:
+        raise ConnectionResetError("the caller has gone")
+
+    async with resting_house(tmp_path, wake_seconds=300, wake_progress_seconds=1e-6) as house:
+        with monkeypatch.context() as patch:
+            patch.setattr(Connection, "write", write)
+            with pytest.raises(aiohttp.ClientError):
+                await house.chat(build_chat(stream=True))
+
+        async def is_recorded() -> bool:
+            return [item["decision"] for item in await house.entries()] == ["held", "left"]
+
+        await house.settle(is_recorded, what="the end to be recorded")
+        assert "sekisho_gateway_held 0" in house.metrics()
+
+
+async def test_a_caller_who_goes_before_a_model_that_woke_is_asked_leaves_an_end_in_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, reached = list[Choice](), asyncio.Event()
+    real, wait = Choice.describe, Turns.wait
+
+    def describe(choice: Choice) -> dict[str, Any]:
+        chosen.append(choice)
+        return real(choice)
+
+    async def stay(turns: Turns, *, own: bool) -> None:
+        if chosen:
+            reached.set()
+            await asyncio.Event().wait()
+        await wait(turns, own=own)
+
+    async with resting_house(tmp_path, wake_seconds=300) as house:
+        held = asyncio.create_task(house.chat())
+        await house.settle(lambda: house.api.applied, what="the request to be held")
+        monkeypatch.setattr(Choice, "describe", describe)
+        monkeypatch.setattr(Turns, "wait", stay)
+        stand_up(house)
+        async with asyncio.timeout(60):
+            await reached.wait()
+        held.cancel()
+        await asyncio.gather(held, return_exceptions=True)
+
+        async def is_recorded() -> bool:
+            return [item["decision"] for item in await house.entries()] == ["left"]
+
+        await house.settle(is_recorded, what="the end to be recorded")
+        assert house.engine.requests == []
 
 
 def enact(house: House, spec: dict[str, Any]) -> None:
