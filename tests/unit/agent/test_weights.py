@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from e2e.ports import free_port
 from sekisho.agent.config import parse_config
 from sekisho.agent.fence import find_difference, render_fence
 from sekisho.agent.main import main
@@ -201,11 +202,7 @@ def test_an_unknown_command_ends_with_the_usage(capsys: pytest.CaptureFixture[st
 
 
 def test_the_agent_answers_probes_and_ends_quickly_on_sigterm(tmp_path: Path) -> None:
-    import socket  # noqa: PLC0415
-
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        port = trial.getsockname()[1]
+    port = free_port()
     env = os.environ | {
         "PYTHONPATH": str(Path(__file__).parents[3] / "operator"), "SEKISHO_CONFIG_DIR": str(tmp_path),
         "SEKISHO_BIND": "127.0.0.1", "SEKISHO_AGENT_PORT": str(port),

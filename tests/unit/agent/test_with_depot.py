@@ -389,7 +389,7 @@ async def test_health_and_canary_answer(stage: Stage) -> None:
 
     def echo() -> bytes:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.settimeout(5)
+            sock.settimeout(60)
             sock.sendto(b"nonce", ("127.0.0.1", stage.depot.canary.port))
             return sock.recv(100)
 

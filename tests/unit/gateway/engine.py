@@ -151,10 +151,10 @@ class Engine:
         return web.Response(status=404) if self.metrics is None else web.Response(body=self.metrics)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        self.requests.append((dict(request.headers), body))
         self.under_way += 1
         try:
+            body = await request.json()
+            self.requests.append((dict(request.headers), body))
             return await self.behave(self, request, body)
         except asyncio.CancelledError:
             self.left.set()

@@ -50,7 +50,7 @@ async def test_an_engine_that_has_as_many_requests_as_it_may_have_is_overloaded_
         await asyncio.sleep(60)
         return web.Response()
 
-    limits = RelayLimits(connect_seconds=0.05, connections_per_backend=1)
+    limits = RelayLimits(connections_per_backend=1)
     async with Engine(sleep) as engine, HttpRelay(limits) as relay:
         nowhere: Any = None  # nothing is answered
 
@@ -59,8 +59,10 @@ async def test_an_engine_that_has_as_many_requests_as_it_may_have_is_overloaded_
             await relay.relay(backend, "/v1/chat/completions", body, nowhere, stream=False, outcome=Outcome())
 
         first = asyncio.create_task(ask())
-        while not engine.under_way:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(60):
+            while not engine.under_way:
+                await asyncio.sleep(0.01)
+        object.__setattr__(relay._pool._limits, "connect_seconds", 0.05)  # not before: to connect may take longer
         with pytest.raises(UnavailableError) as refusal:
             await ask()
         assert refusal.value.reason is Reason.OVERLOADED
@@ -264,7 +266,7 @@ async def test_each_event_arrives_when_it_is_said_not_at_the_end(house: House) -
     house.engine.behave = wait
     headers = {"Authorization": f"Bearer {house.token}"}
     async with house.session.post(house.url + "/v1/chat/completions", json=STREAM, headers=headers) as response:
-        assert b"first" in await asyncio.wait_for(response.content.readuntil(b"\n\n"), 10)
+        assert b"first" in await asyncio.wait_for(response.content.readuntil(b"\n\n"), 60)
         step.set()
         assert await response.content.read() == b"data: [DONE]\n\n"
 
@@ -329,7 +331,7 @@ async def test_many_streams_at_once_are_carried_whole(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_a_replica_that_ends_lets_streams_end_and_takes_no_new_connections(tmp_path: Path) -> None:
-    async with build_house(tmp_path) as house:
+    async with build_house(tmp_path, drain_seconds=60) as house:
         house.engine.pause_seconds = 0.1
         running = asyncio.create_task(house.chat(STREAM))
         await house.settle(lambda: house.engine.under_way, what="the stream to begin")

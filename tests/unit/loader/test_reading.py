@@ -174,12 +174,15 @@ def test_a_refusal_in_one_thread_stops_the_others_and_waits_for_them_before_wipi
 
 def test_an_interrupt_leaves_no_plaintext(tmp_path: Path) -> None:
     model, _ = lay_down(tmp_path, {"a.bin": cut(DATA, [1_000] * 50)})
-    main = threading.get_ident()
+    main, came = threading.get_ident(), threading.Event()
 
     def read(descriptor: int, buffers: object, offset: int) -> int:
-        if threading.get_ident() == main and offset:
+        if threading.get_ident() != main:
+            came.wait(60)  # the others are at work when it comes
+            time.sleep(0.002)
+        elif offset:
+            came.set()
             raise KeyboardInterrupt
-        time.sleep(0.002)  # the others are at work when it comes
         return os.preadv(descriptor, buffers, offset)  # type: ignore[arg-type]
 
     dest = bytearray(b"\xff" * len(DATA))
