@@ -110,7 +110,8 @@ async def scene(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
     place(world)
     settings = BrokerSettings(
         bind="127.0.0.1", https_port=0, health_port=0, tls_dir=tmp_path / "tls", record_dir=tmp_path / "record",
-        collateral_dir=tmp_path / "collateral", pod_name="broker-0", kms_seconds=60, **getattr(request, "param", {}),
+        collateral_dir=tmp_path / "collateral", pod_name="broker-0", kms_seconds=60, record_seconds=60,
+        **getattr(request, "param", {}),
     )  # fmt: skip
     surface = Surface(
         world.cluster,

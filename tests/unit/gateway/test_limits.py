@@ -105,7 +105,7 @@ async def test_whoever_asked_first_may_leave_and_the_others_get_their_answer() -
 
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-A: "])
 async def test_a_connection_that_sends_no_whole_head_is_ended(tmp_path: Path, sent: bytes) -> None:
-    async with build_house(tmp_path, head_seconds=0.3) as house:
+    async with build_house(tmp_path, head_seconds=1.0) as house:
         reader, writer = await asyncio.open_connection("127.0.0.1", house.gateway.ports.https, ssl=house.trust)
         writer.write(sent)
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):

@@ -7,9 +7,10 @@ import json
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from tests.unit.gateway.api_server import spell_token
-from tests.unit.gateway.engine import USAGE
+from tests.unit.gateway.engine import USAGE, Engine, answer_well
 from tests.unit.gateway.house import MODEL, USER, House, build_chat, build_service
 
 CHAT = "/v1/chat/completions"
@@ -356,8 +357,19 @@ async def test_an_unknown_endpoint_tells_strangers_nothing(house: House) -> None
 
 
 async def test_more_requests_of_one_caller_than_allowed_are_told_to_wait(house: House) -> None:
-    house.engine.pause_seconds = 0.05
-    answers = await asyncio.gather(*(house.chat(build_chat(stream=True)) for _ in range(80)))
+    enough = asyncio.Event()
+
+    async def hold(engine: Engine, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        await enough.wait()
+        return await answer_well(engine, request, body)
+
+    house.engine.behave = hold
+    asked = [asyncio.create_task(house.chat(build_chat(stream=True))) for _ in range(80)]
+    await house.settle(
+        lambda: house.engine.under_way + sum(task.done() for task in asked) == 80, what="all to be held or told"
+    )
+    enough.set()
+    answers = await asyncio.gather(*asked)
     late = [answer for answer in answers if answer.status == 429]
     assert len(late) == 80 - 64
     assert {answer.code for answer in late} == {"overloaded"}

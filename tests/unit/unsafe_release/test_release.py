@@ -197,7 +197,13 @@ async def test_a_pod_that_ends_gets_no_key(scene: Scene) -> None:
     assert (status, said["reason"]) == (403, "PodNotKnown")
 
 
-async def test_one_pod_cannot_ask_without_end(scene: Scene) -> None:
+@pytest.fixture
+def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Allow a pod less in a second than the slowest machine asks."""
+    monkeypatch.setattr("sekisho.unsafe_release.process._PODS_PER_SECOND", 0.2)
+
+
+async def test_one_pod_cannot_ask_without_end(slowly: None, scene: Scene) -> None:
     answers = [await scene.ask(b"{}") for _ in range(12)]
     assert answers[-1][0] == 429
     assert answers[-1][1]["reason"] == "Overloaded"
