@@ -3,6 +3,11 @@
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from opentelemetry import trace
@@ -132,3 +137,55 @@ def test_spans_are_begun_where_they_go_somewhere_and_nowhere_else(monkeypatch: p
     assert [(item.name, dict(item.attributes or {})) for item in kept.get_finished_spans()] == [
         ("somebody.looks", {"a": 1})
     ]
+
+
+TELLING = """
+import sys
+from sekisho import telemetry
+counter = telemetry.setup_metrics("test").create_counter("sekisho_things")
+telemetry.setup_traces("test")
+counter.add(3)
+with telemetry.open_span("a.span"):
+    pass
+print(sum(name.startswith("opentelemetry.exporter.otlp") for name in sys.modules))
+"""
+
+
+def tell(endpoint: str) -> int:
+    """Let a process count and trace until it ends; return how many modules of the way to a collector it has."""
+    environment = {**os.environ, telemetry.OTLP_ENDPOINT: endpoint}
+    done = subprocess.run([sys.executable, "-c", TELLING], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return int(done.stdout)
+
+
+@pytest.mark.slow
+def test_a_collector_that_is_named_is_told_metrics_and_spans() -> None:
+    told: dict[str, bytes] = {}
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            assert tell(f"http://127.0.0.1:{server.server_port}") > 0
+        finally:
+            server.shutdown()
+            thread.join()
+    assert set(told) == {"/v1/metrics", "/v1/traces"}
+    assert b"sekisho_things" in told["/v1/metrics"]
+    assert b"a.span" in told["/v1/traces"]
+    assert all(b"sekisho-test" in body for body in told.values())
+
+
+@pytest.mark.slow
+def test_without_a_collector_nothing_of_the_way_to_one_is_loaded() -> None:
+    assert tell("") == 0
