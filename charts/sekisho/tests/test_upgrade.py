@@ -44,8 +44,8 @@ def images(cluster: LocalCluster) -> dict[str, str]:
 def test_an_upgrade_replaces_stateful_pods_that_never_became_ready(control_plane: LocalCluster) -> None:
     pods = {f"{name}-0" for name in install(control_plane, version="broken")}
     assert pods == {"sekisho-depot-0", "sekisho-gateway-0"}
-    assert poll(lambda: images(control_plane).keys() >= pods, seconds=60)
+    assert poll(lambda: images(control_plane).keys() >= pods, seconds=180)
     install(control_plane, version="mended")
     assert poll(
-        lambda: {images(control_plane).get(pod) for pod in pods} == {"registry.example/depot:mended"}, seconds=60
+        lambda: {images(control_plane).get(pod) for pod in pods} == {"registry.example/depot:mended"}, seconds=180
     )

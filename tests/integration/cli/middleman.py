@@ -77,7 +77,8 @@ def stand_between(registry: str) -> Iterator[Middleman]:
                 if name.lower() not in {"date", "server", "connection", "transfer-encoding"}:
                     self.send_header(name, value)
             self.end_headers()
-            left = middleman.cut_after if middleman.cuts and self.command == "GET" and "/blobs/" in self.path else None
+            cuts = middleman.cuts > 0 and self.command == "GET" and "/blobs/" in self.path
+            left = middleman.cut_after if cuts else None
             while chunk := answer.read(_CHUNK if left is None else min(_CHUNK, left)):
                 self.wfile.write(chunk)
                 middleman.sent += len(chunk)

@@ -79,7 +79,7 @@ async def test_a_lease_that_somebody_else_took_is_lost_at_once(control_plane: Lo
 def test_a_killed_controller_is_followed_by_its_standby(
     world: World, new_controller: Callable[..., ControllerProcess]
 ) -> None:
-    env = {"SEKISHO_LEADER_ELECTION": "true", "SEKISHO_LEASE_DURATION_SECONDS": "3"}
+    env = {"SEKISHO_LEADER_ELECTION": "true", "SEKISHO_LEASE_DURATION_SECONDS": "10"}
     first = new_controller(env={**env, "SEKISHO_POD_NAME": f"first-{uuid.uuid4().hex[:6]}"})
     first.start()
     wait_for(lambda: first.health().get("synced"), what="the first leader")

@@ -119,9 +119,12 @@ def test_a_deaf_watch_is_found_by_lists_told_by_health_and_worked_around(
         controller.await_idle()
         wire.deafen()
         world.apply(service("unheard", world.namespace))
-        wait_for(lambda: controller.get("/healthz")[0] == 503, what="the health's complaint")
-        problems = controller.health()["problems"]
-        assert any("has been deaf for" in problem for problem in problems)
+
+        def complains() -> bool:
+            status, facts = controller.get("/healthz")
+            return status == 503 and b"has been deaf for" in facts
+
+        wait_for(complains, what="the health's complaint of a deaf watch")
         await_children(world, "unheard")
 
 

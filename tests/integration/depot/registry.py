@@ -4,7 +4,6 @@ import base64
 import contextlib
 import hashlib
 import json
-import socket
 import ssl
 import subprocess
 import time
@@ -18,6 +17,7 @@ from typing import Any
 from e2e.cluster.host import require_packages
 from e2e.cluster.progress import silent
 from e2e.cluster.registry import PACKAGES
+from e2e.ports import free_port
 from tests.unit.depot.parts import Keys
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -91,9 +91,7 @@ def run_registry(
     """Run a registry until the context closes; `more` stands in its configuration besides."""
     require_packages(PACKAGES, silent)
     folder.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{trial.getsockname()[1]}"
+    host = f"127.0.0.1:{free_port()}"
     http: dict[str, Any] = {"addr": host}
     if keys is not None:
         http["tls"] = {"certificate": str(keys.certificate), "key": str(keys.key)}

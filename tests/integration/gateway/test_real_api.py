@@ -153,7 +153,8 @@ async def stage(control_plane: LocalCluster, namespace: str, tmp_path: Path, law
         credentials = await act_as(control_plane, namespace)
         gateway = await stack.enter_async_context(
             Gateway(
-                build_settings(tmp_path),
+                # No agent proves anew here, and with refusals that are remembered a test may outlast a proof.
+                build_settings(tmp_path, proof_max_age_seconds=3600),
                 credentials,
                 telemetry.setup_metrics("gateway", registry=registry),
                 resolver=resolver,
