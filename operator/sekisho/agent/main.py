@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from sekisho.agent.config import read_config
 from sekisho.agent.fence import load_fence, render_fence
@@ -59,11 +58,9 @@ def _run() -> int:
     pod = (os.environ.get("POD_NAME", ""), os.environ.get("POD_UID", ""))
     agent = Agent(paths=_paths(), state=AgentState(), host_ip=os.environ.get("HOST_IP", ""), pod=pod)
 
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        agent.stop.set()
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
+    # Held back from every thread and asked for below: a handler that runs just before a wait begins does not end it.
+    ending = (signal.SIGTERM, signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
     server = build_server(
         (os.environ.get("SEKISHO_BIND", "0.0.0.0"), _port()),
         agent.state,
@@ -71,7 +68,8 @@ def _run() -> int:
     )
     threading.Thread(target=server.serve_forever, name="probes", daemon=True).start()
     threading.Thread(target=agent.run, name="agent", daemon=True).start()
-    agent.stop.wait()
+    signal.sigwait(ending)
+    agent.stop.set()
     log_event("info", "the agent ends")
     # Threads may sit in a connect or a read; nothing of theirs is worth waiting for, and the pod is going away.
     sys.stdout.flush()
