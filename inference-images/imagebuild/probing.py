@@ -32,7 +32,7 @@ def wait_until_healthy(port: int, *, seconds: float, is_alive: Callable[[], bool
         try:
             if fetch(port, "/health")[0] == 200:
                 return True
-        except OSError:
+        except (OSError, http.client.HTTPException):
             pass
         time.sleep(0.1)
     return False

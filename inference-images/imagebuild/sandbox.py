@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from imagebuild.debian import RUN_AS
 from imagebuild.oci import read_config
 from imagebuild.unpacked import lend_root
 
-_KILL_SECONDS = 10
+_KILL_SECONDS = 60
 
 # $1 root, $2 folder for /models or nothing; what follows is run inside
 _ENTER = f"""
@@ -116,8 +116,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     unshare's own --kill-child does not: the kernel forgets it when the process changes its user.
     """
     if process.poll() is None:
-        for child in _children(process.pid):
-            os.kill(child, signal.SIGKILL)
+        for child in _children(process):
+            with suppress(ProcessLookupError):  # it may end by itself just now
+                os.kill(child, signal.SIGKILL)
     try:
         process.wait(timeout=_KILL_SECONDS)
     except subprocess.TimeoutExpired:
@@ -125,10 +126,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait(timeout=_KILL_SECONDS)
 
 
-def _children(pid: int) -> list[int]:
+def _children(process: subprocess.Popen[bytes]) -> list[int]:
     until = time.monotonic() + _KILL_SECONDS
-    listing = Path(f"/proc/{pid}/task/{pid}/children")
-    while time.monotonic() < until:
+    listing = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while process.poll() is None and time.monotonic() < until:
         if found := [int(word) for word in listing.read_text().split()]:
             return found
         time.sleep(0.05)
