@@ -117,22 +117,22 @@ def find_attacks(
         texts: Of one request.
         memory: Of texts that were looked into before; None: there is none.
         fold: Folds, or knows what that comes to.
-        name: Returns by what digest a text is known, if it is by any.
+        name: Returns by what digest a text is remembered, if it is by any; None: the memory's own.
     """
     found: list[Verdict] = []
     for text in texts:
         if text.role not in TRUSTED:
-            found.extend(
-                _look(text, fold) if memory is None else _recall(text, fold, memory, name and name(text.value))
-            )
+            found.extend(_look(text, fold) if memory is None else _recall(text, fold, memory, name))
         if len(found) >= _MAX_VERDICTS:
             break
     return tuple(found[:_MAX_VERDICTS])
 
 
-def _recall(text: Text, fold: Fold, memory: Memory[Found], digest: bytes | None) -> Iterable[Verdict]:
-    kind = "tool" if text.role == "tool" else "said"
-    name = memory.name(text.value, kind) if digest is None else digest + kind.encode()
+def _recall(
+    text: Text, fold: Fold, memory: Memory[Found], namer: Callable[[str], bytes | None] | None
+) -> Iterable[Verdict]:
+    digest = memory.name(text.value, "") if namer is None else namer(text.value)
+    name = digest and digest + (b"tool" if text.role == "tool" else b"said")
     known = memory.get(name)
     if known is None:
         known = tuple((verdict.rule, verdict.offset) for verdict in _look(text, fold))

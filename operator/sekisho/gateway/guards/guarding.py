@@ -20,7 +20,7 @@ from sekisho.gateway.guards.classifier import Classifier, Judgement
 from sekisho.gateway.guards.inspect import Inspection, inspect_request
 from sekisho.gateway.guards.masking import find_words, mask_body, open_redaction
 from sekisho.gateway.guards.masterkey import MasterKey
-from sekisho.gateway.guards.memory import Memory
+from sekisho.gateway.guards.memory import Memory, name_caller
 from sekisho.gateway.guards.rulebook import Rulebook, Surveys
 from sekisho.gateway.guards.texts import Text, find_opaque, find_texts, wants_json
 from sekisho.redact.categories import Category
@@ -115,7 +115,7 @@ class Guards:
 
     async def look(self, book: Rulebook, body: Mapping[str, Any], *, body_bytes: int, who: str) -> Guarded:
         """Find and inspect every text of a request; `who` asks, and takes turns with itself where texts are long."""
-        guarded = Guarded(who, body_bytes)
+        guarded = Guarded(who, body_bytes, surveys=Surveys(name_caller(who)))
         await self._beside(guarded, lambda: _look(book, body, guarded))
         return guarded
 

@@ -1,12 +1,22 @@
-"""What was found in texts of earlier requests, by their digest under a key of this process, never the text. Pure."""
+"""What was found in texts of earlier requests, by their digest under a key of this process, never the text. Pure.
+
+Each caller has what it sent itself alone: how long a look takes tells nobody what others sent.
+"""
 
 import hashlib
+from functools import lru_cache
 from typing import Final, Generic, TypeVar
 
 _MAX_KEPT: Final = 4096
 # Looking at a shorter text takes no longer than remembering it.
 _SHORT: Final = 128
 Value = TypeVar("Value")
+
+
+@lru_cache(maxsize=1024)
+def name_caller(username: str) -> bytes:
+    """Return 16 bytes that stand for a caller in the names of what is remembered."""
+    return hashlib.blake2b(username.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 class Memory(Generic[Value]):
@@ -22,12 +32,12 @@ class Memory(Generic[Value]):
         self._key = key
         self._kept: dict[bytes, Value] = {}
 
-    def name(self, text: str, kind: str) -> bytes | None:
-        """Return what a text of a kind is remembered by, None where it is not worth it."""
+    def name(self, text: str, kind: str, whose: bytes = b"") -> bytes | None:
+        """Return what a text of a kind is remembered by, None where it is not worth it; `whose`: see `name_caller`."""
         if len(text) < _SHORT:
             return None
         said = text.encode("utf-8", "surrogatepass")
-        return hashlib.blake2b(said, digest_size=32, key=self._key, person=kind.encode()).digest()
+        return hashlib.blake2b(said, digest_size=32, key=self._key, salt=whose, person=kind.encode()).digest()
 
     def get(self, name: bytes | None) -> Value | None:
         """Return what is remembered, if anything is."""

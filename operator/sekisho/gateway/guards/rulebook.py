@@ -34,11 +34,15 @@ class Surveys:
     """What was found in the texts of one request, from its inspection to its masking; bounded, and secret as they are.
 
     What there was no room for is looked for anew.
+
+    Args:
+        whose: The caller of the request, as `name_caller` names it; nobody else meets what is remembered of its texts.
     """
 
-    __slots__ = ("_by_text", "_folded", "_room", "_signs")
+    __slots__ = ("_by_text", "_folded", "_room", "_signs", "whose")
 
-    def __init__(self) -> None:
+    def __init__(self, whose: bytes = b"") -> None:
+        self.whose = whose
         self._by_text: dict[str, tuple[Survey, bytes | None]] = {}
         self._folded: dict[str, Folded] = {}
         self._room = _MAX_SURVEYED
@@ -130,7 +134,7 @@ class Rulebook:
 
         Where something stands in a text is remembered for the turns that follow.
         """
-        name = self._seen.name(text, "found")
+        name = self._seen.name(text, "found", b"" if surveys is None else surveys.whose)
         seen = self._seen.get(name)
         if seen is None:
             folding = fold if surveys is None else surveys.fold
@@ -151,7 +155,7 @@ class Rulebook:
             known = surveys.get(text)
             survey = redactor.survey(text, known, fold=surveys.fold)
             if survey is not known:
-                self._remember(self._seen.name(text, "found"), survey)
+                self._remember(self._seen.name(text, "found", surveys.whose), survey)
             return redactor.choose(survey)
 
         return find

@@ -2,15 +2,21 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.classify.lattice import DataClass
-from sekisho.gateway.guards import rulebook
+from sekisho.gateway.guards import attacks, rulebook
+from sekisho.gateway.guards.attacks import Verdict
 from sekisho.gateway.guards.guarding import Guards, Way
 from sekisho.gateway.guards.masterkey import MasterKey
 from sekisho.gateway.guards.rulebook import Rulebook, Surveys
+from sekisho.redact.detect import Survey
+from sekisho.redact.redactor import Redactor
 from sekisho.redact.spans import Span
 from tests.unit.placement.build import RULES, replace
 
@@ -60,6 +66,33 @@ async def test_short_texts_are_looked_into_at_once(tmp_path: Path) -> None:
     looked = await guards.look(book, {"prompt": "mail taro@example.co.jp"}, body_bytes=30, who="a")
     assert looked.describe() == {"found": {"email": 1}}
     assert "taro" not in repr(looked)
+
+
+async def test_what_is_remembered_of_a_callers_texts_is_met_by_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guards, book, looks = Guards(MasterKey(tmp_path / "key")), Rulebook(POLICY), list[str]()
+    guards.close()
+    survey, look = Redactor.survey, attacks._look
+
+    def note_survey(redactor: Redactor, *what: Any, **how: Any) -> Survey:
+        looks.append("found")
+        return survey(redactor, *what, **how)
+
+    def note_look(*what: Any) -> Iterator[Verdict]:
+        looks.append("judged")
+        return look(*what)
+
+    monkeypatch.setattr(Redactor, "survey", note_survey)
+    monkeypatch.setattr(attacks, "_look", note_look)
+    body = {"prompt": "mail taro@example.co.jp " * 9}
+    told = []
+    for who in ("a", "a", "b", "b", "a"):
+        guarded = await guards.look(book, body, body_bytes=30, who=who)
+        await guards.judge(replace(RULES, prompt_attacks="Record"), guarded)
+        told.append((len(looks), guarded.describe()))
+    assert [count for count, _ in told] == [2, 2, 4, 4, 4]
+    assert [said for _, said in told] == [{"found": {"email": 9}}] * 5
 
 
 async def test_long_texts_come_to_the_same_as_short_ones(tmp_path: Path) -> None:

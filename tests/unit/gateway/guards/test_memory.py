@@ -3,7 +3,7 @@
 import pytest
 
 from sekisho.gateway.guards import memory
-from sekisho.gateway.guards.memory import Memory
+from sekisho.gateway.guards.memory import Memory, name_caller
 
 LONG = "taro@example.co.jp " * 20
 
@@ -25,6 +25,7 @@ def test_a_text_is_remembered_by_its_kind_under_a_key_and_not_as_text() -> None:
     assert one.get(one.name(LONG, "tool")) is None
     assert one.get(one.name(LONG + "!", "said")) is None
     assert other.name(LONG, "said") != name
+    assert len({name, *(one.name(LONG, "said", name_caller(who)) for who in ("a", "b", "\ud800"))}) == 4
     assert one.name("\ud800" * 200, "said") != one.name("\ud801" * 200, "said")
     assert b"taro" not in (name or b"")
 
