@@ -96,8 +96,11 @@ _NUMBERED: Final = re.compile(r"[一-鿿々ァ-ヶー]")
 _QUANTITY: Final = re.compile(
     r"(?:残高|総?額|料金?|代(?![表理])|件?数|振替額?|契約数|人口|開設数)|\s(?:balance|amount|fee|count|total|model|limit)s?\b"
 )
+# Behind a gap, what goes on is a word of its own: 円山支店, 人形町, 万田 太郎.
 _COUNTED: Final = re.compile(
-    r"\s?(?:[千百]?円|[万億]|件(?!名)|人(?!事)|個(?!人)|世帯|ドル|ユーロ|%|(?:yen|jpy|usd|eur)\b)", re.IGNORECASE
+    r"(?:[千百]?円(?![建貨])|[万億]|件(?!名)|人(?!事)|個(?!人)|世帯|ドル|ユーロ)|\s?(?:%|(?:yen|jpy|usd|eur)\b)"
+    r"|\s(?:[千百万億]{0,3}円|[万億件人個]|世帯|ドル|ユーロ)(?![一-鿿々ァ-ヶー])",
+    re.IGNORECASE,
 )
 _COUNTABLE: Final = frozenset({Topic.BANK, Topic.PHONE, Topic.CARD, Topic.PENSION, Topic.INSURANCE, Topic.LICENCE})
 _LABEL_AFTER: Final = re.compile(r"[ -](?i:office|fax|mobile|cell|phone|work|home|direct)\b")

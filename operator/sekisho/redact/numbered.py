@@ -54,7 +54,7 @@ def find_numbered(text: str, start: int, end: int) -> Iterator[Span]:
         yield from (Span(*insured.span(group), category) for group in (1, 2) if insured[group])
         return
     number = _FOLLOWING.match(text, end)
-    if number is None or is_counted(text, number.end()):
+    if number is None or (category is not Category.JP_POSTAL_CODE and is_counted(text, number.end())):
         return
     digits = re.sub(r"\D", "", number[1])
     if _holds(text[start:end], category, digits):

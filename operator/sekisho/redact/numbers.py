@@ -267,7 +267,7 @@ def _is_postal(number: Number) -> bool:
 
 
 # Of these no check digit tells that they are none.
-_UNCHECKED: Final = frozenset({Topic.BANK, Topic.PHONE, Topic.PENSION, Topic.POSTAL, Topic.SSN, Topic.PASSPORT})
+_UNCHECKED: Final = frozenset({Topic.BANK, Topic.PHONE, Topic.PENSION, Topic.SSN, Topic.PASSPORT})
 _Test = Callable[[Number], bool]
 _BY_TOPIC: Final[dict[Topic, tuple[Category, _Test]]] = {
     Topic.MY_NUMBER: (Category.JP_MY_NUMBER, lambda n: checks.is_my_number(n.digits)),

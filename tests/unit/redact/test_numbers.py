@@ -173,7 +173,9 @@ def test_blocks_in_kana_and_buildings_in_hiragana_are_part_of_an_address(address
         "携帯契約数 ",
     ],
 )
-@pytest.mark.parametrize("unit", ["円", " 円", "千円", "件", "万円", "人"])
+@pytest.mark.parametrize(
+    "unit", ["円", " 円", "千円", "件", "万円", " 万円です", "人", "円税込", "人以上", " 人、", "%", " yen"]
+)
 def test_amounts_of_money_and_of_things_are_no_numbers_of_anything(subject: str, unit: str) -> None:
     for digits in ("1234567", "12345678"):
         assert found(f"{subject}{digits}{unit}") == []
@@ -183,7 +185,11 @@ def test_amounts_of_money_and_of_things_are_no_numbers_of_anything(subject: str,
     ("text", "category"),
     [
         ("口座番号1234567件名：入金", "bank-account"), ("普通1234567（個人）", "bank-account"), ("電話代表 03-1234-5678", "phone"), ("口座 1234567 人事部", "bank-account"),
-        ("電話03-1234-5678円滑に", "phone"), ("口座名義 山田 1234567", "bank-account"),
+        ("電話03-1234-5678円滑に", "phone"), ("口座名義 山田 1234567", "bank-account"), ("口座番号 1234567 円山支店", "bank-account"),
+        ("口座番号 1234567 人見 太郎", "bank-account"), ("普通預金 1234567 万代支店", "bank-account"), ("口座番号 1234567 円建て", "bank-account"),
+        ("口座番号1234567円貨", "bank-account"), ("口座番号 1234567 個別", "bank-account"), ("口座番号 1234567 ドルトムント", "bank-account"),
+        ("郵便番号：103-0013 人形町", "jp-postal-code"), ("〒103-0013 人形町", "jp-postal-code"), ("〒1030013 万代", "jp-postal-code"),
+        ("基礎年金番号 1234-567890 個人番号は後日", "jp-pension-number"), ("電話 276-7595 人見", "phone"),
     ],
 )  # fmt: skip
 def test_what_only_looks_like_a_count_behind_a_number_changes_nothing(text: str, category: str) -> None:
