@@ -58,14 +58,14 @@ class ControlPlane:
         self._spawn("etcd", etcd_flags(self.directory / "etcd"), program="etcd")
         self._spawn("apiserver", self._api_server_flags(), program="kube-apiserver")
         self._forward_api()
-        self._await("apiserver", "the API server", 90, "/readyz")
+        self._await("apiserver", "the API server", 180, "/readyz")
         report("API server ready")
         if definitions is not None:
             self.kubectl("apply", "--server-side", "-f", str(definitions))
             self.kubectl("wait", "--for=condition=Established", "--timeout=90s", "-f", str(definitions))
         self._spawn("kcm", controller_flags(self.pki, self.addressing), program="kube-controller-manager")
         self._spawn("scheduler", scheduler_flags(self.pki), program="kube-scheduler")
-        self._await("kcm", "the controller manager", 60, "/api/v1/namespaces/default/serviceaccounts/default")
+        self._await("kcm", "the controller manager", 180, "/api/v1/namespaces/default/serviceaccounts/default")
         report("controllers and scheduler ready")
 
     def stop(self) -> None:
@@ -81,7 +81,7 @@ class ControlPlane:
     def start_api_server(self) -> None:
         """Start the API server again after :meth:`kill`, and wait until it is ready."""
         self._spawn("apiserver", self._api_server_flags(), program="kube-apiserver")
-        self._await("apiserver", "the API server", 90, "/readyz")
+        self._await("apiserver", "the API server", 180, "/readyz")
 
     def spawn_inside(self, name: str, command: Sequence[str]) -> ProcessId:
         """Start another process in the control plane's namespace; it ends with it."""
@@ -144,7 +144,7 @@ class ControlPlane:
             raise self._failure(process, f"{what} was not ready within {seconds:.0f} s")
 
     def _serves(self, path: str, context: ssl.SSLContext) -> bool:
-        connection = http.client.HTTPSConnection("127.0.0.1", self.options.api_port, context=context, timeout=2)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.options.api_port, context=context, timeout=10)
         try:
             connection.request("GET", path)
             with connection.getresponse() as response:

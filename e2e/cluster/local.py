@@ -227,7 +227,7 @@ class LocalCluster:
         archives = (*ensure_images(self.binaries), *self.options.images)
         lay_stock(archives, [node.images for node in nodes], self.report)
         start_nodes(nodes, self.kubectl, self.report)
-        available = ("wait", "--for=condition=Available", "deployment/coredns", "--timeout=90s")
+        available = ("wait", "--for=condition=Available", "deployment/coredns", "--timeout=180s")
         self.kubectl("--namespace=kube-system", *available)
         self.report("DNS ready")
 

@@ -113,7 +113,7 @@ class NetworkNamespace:
         for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        poll(lambda: not self.pids(), seconds=10)
+        poll(lambda: not self.pids(), seconds=60)
         run(("ip", "netns", "del", self.name))
 
 

@@ -70,7 +70,7 @@ class LocalNode:
 
     def wait_ready(self, kubectl: Kubectl) -> None:
         try:
-            kubectl("wait", "--for=condition=Ready", f"node/{self.name}", "--timeout=90s")
+            kubectl("wait", "--for=condition=Ready", f"node/{self.name}", "--timeout=180s")
         except ClusterError as error:
             raise self._failure("kubelet", f"node {self.name} is not Ready: {error.problem}") from None
 

@@ -92,7 +92,7 @@ def end(pid_file: Path, *, first: signal.Signals = signal.SIGTERM, grace_seconds
 
 
 def end_process(identity: ProcessId, *, first: signal.Signals = signal.SIGTERM, grace_seconds: float = 5.0) -> None:
-    for sent, seconds in ((first, grace_seconds), (signal.SIGKILL, 10.0)):
+    for sent, seconds in ((first, grace_seconds), (signal.SIGKILL, 60.0)):
         if not identity.is_alive():
             return
         with contextlib.suppress(ProcessLookupError):
