@@ -23,7 +23,10 @@ KINDS: Final[Mapping[str, str]] = {
     "Deployment": "/apis/apps/v1/{}deployments",
     "ReplicaSet": "/apis/apps/v1/{}replicasets",
     "Pod": "/api/v1/{}pods",
+    "EndpointSlice": "/apis/discovery.k8s.io/v1/{}endpointslices",
+    "Event": "/api/v1/{}events",
     "Namespace": "/api/v1/namespaces",
+    "IPAddress": "/apis/networking.k8s.io/v1/ipaddresses",
     "Node": "/api/v1/nodes",
     "InferenceService": INFERENCE + "/{}inferenceservices",
     "ClassificationPolicy": INFERENCE + "/classificationpolicies",
@@ -31,6 +34,7 @@ KINDS: Final[Mapping[str, str]] = {
     "Runtime": INFERENCE + "/runtimes",
 }
 CHILDREN: Final = ("NetworkPolicy", "ServiceAccount", "ConfigMap", "Service", "PodDisruptionBudget", "Deployment")
+NOT_FOUND: Final = 404
 PATCH_TYPES: Final = {"merge": "application/merge-patch+json", "json": "application/json-patch+json"}
 
 
@@ -96,7 +100,7 @@ class Api:
         try:
             return self.request("GET", path_of(kind, namespace, name))
         except RefusedError as error:
-            if error.status == 404:
+            if error.status == NOT_FOUND:
                 return None
             raise
 
@@ -111,13 +115,12 @@ class Api:
         content_type = PATCH_TYPES["json" if isinstance(body, list) else "merge"]
         return self.request("PATCH", path, body, content_type=content_type)
 
-    def delete(self, kind: str, name: str = "", *, namespace: str = "", at_once: bool = False) -> bool:
-        """Delete an object, or without a name all of a namespace; return False where there was none."""
-        query = "?gracePeriodSeconds=0" if at_once else ""
+    def delete(self, kind: str, name: str, *, namespace: str = "") -> bool:
+        """Delete an object; return False where there was none."""
         try:
-            self.request("DELETE", path_of(kind, namespace, name) + query)
+            self.request("DELETE", path_of(kind, namespace, name))
         except RefusedError as error:
-            if error.status == 404:
+            if error.status == NOT_FOUND:
                 return False
             raise
         return True

@@ -3,13 +3,26 @@
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Final
 
-from bench.harness import Benchmark, Count, Direction, Pair, Registry, Sample, Subject, WrongAnswerError, always
-from bench.operators.burst import OBJECTS, Burst, Restart, Tape, run_burst
+from bench.harness import (
+    MIN_REPETITIONS,
+    Benchmark,
+    Count,
+    Direction,
+    Pair,
+    Registry,
+    Sample,
+    Subject,
+    WrongAnswerError,
+    always,
+)
+from bench.operators.burst import OBJECTS, WARM_OBJECTS, Burst, Restart, Tape, run_burst
 from bench.operators.demo import build_demo
 from bench.operators.idle import Idle, run_idle
-from bench.operators.lab import CANDIDATE, REFERENCE, Lab, SharedLab, Side
+from bench.operators.lab import CANDIDATE, REFERENCE, Lab, SharedLab, Side, SideName
+from bench.operators.progress import Progress, Tell, tell_at_once
 from bench.operators.repairs import Repair, try_all
 
 BARE: Final = "a bare kopf handler"
@@ -51,23 +64,26 @@ def add_to(registry: Registry) -> None:
 class Family:
     """The subjects, which share one lab and one series of bursts."""
 
-    def __init__(self, lab: SharedLab) -> None:
+    def __init__(self, lab: SharedLab, tell: Tell = tell_at_once) -> None:
         self._lab = lab
+        self._tell = tell
         self._warmed: Lab | None = None
-        self._reference = Tape(lambda: self._burst(REFERENCE))
-        self._candidate = Tape(lambda: self._burst(CANDIDATE))
+        self._progress = Progress(tell, steps=2 * MIN_REPETITIONS)
+        self._bursts = {side: Tape(partial(self._burst, side)) for side in (REFERENCE, CANDIDATE)}
 
     def _burst(self, side: Side) -> Burst:
-        """Run one burst; a control plane that has seen none yet sees one of each side before, which nobody counts.
+        """Run one burst; a control plane that has seen none yet sees a small one of each side, which nobody counts.
 
         Its caches fill, its heaps grow and its connections open in the first, which is slower than all that follow.
         """
         lab = self._lab.get()
         if lab is not self._warmed:
+            self._tell(f"{2 * MIN_REPETITIONS} bursts of {OBJECTS} are to come, after a smaller one of each side")
             for each in (REFERENCE, CANDIDATE):
-                run_burst(lab, each)
+                run_burst(lab, each, objects=min(OBJECTS, WARM_OBJECTS))
             self._warmed = lab
-        return run_burst(lab, side)
+        with self._progress.step(f"burst of {OBJECTS}, {side.name}"):
+            return run_burst(lab, side)
 
     def opening(self, build: Callable[[], Subject]) -> Callable[[], AbstractContextManager[Subject]]:
         """Return what opens a subject within a block of the lab."""
@@ -88,23 +104,30 @@ class Family:
         return self._compare_bursts(measure=compare_cpu, drift_of=lambda sample: sample.cpu_seconds / sample.units)
 
     def latency(self) -> Pair:
-        """Both sides, one service at a time."""
-        seen: dict[str, list[Idle]] = {REFERENCE.name: [], CANDIDATE.name: []}
+        """Both sides, one service at a time: before the bursts that were recorded, or else without any."""
+        players = {side: self._play_idle(side) for side in (REFERENCE, CANDIDATE)}
+        seen: dict[str, list[Idle]] = {side.name: [] for side in players}
 
-        def measure(side: str) -> tuple[Sample, object]:
-            run = run_idle(self._lab.get(), REFERENCE if side == REFERENCE.name else CANDIDATE)
-            seen[side].append(run)
+        def measure(side: Side) -> tuple[Sample, object]:
+            run = next(players[side])
+            seen[side.name].append(run)
             count = len(run.latencies)
-            return Sample(count, run.median * count, run.cpu_seconds), count
+            return Sample(count, run.median * count, run.cpu_seconds), run.children
 
         return Pair(
-            reference=lambda: measure(REFERENCE.name),
-            candidate=lambda: measure(CANDIDATE.name),
+            reference=lambda: measure(REFERENCE),
+            candidate=lambda: measure(CANDIDATE),
             check=must_be_equal,
             measure=lambda reference, candidate: candidate.wall_seconds / reference.wall_seconds,
             warm_up=False,
+            is_dear=True,
             notes=lambda: "; ".join(f"{side} {spell_latencies(runs)}" for side, runs in seen.items()),
         )
+
+    def _play_idle(self, side: Side) -> Iterator[Idle]:
+        yield from (burst.idle for burst in self._bursts[side].kept())
+        while True:
+            yield run_idle(self._lab.get(), side)
 
     def writes(self) -> Count:
         """Writes of the candidate's bursts."""
@@ -123,23 +146,26 @@ class Family:
         return self._count(compare_restart, notes=spell_restart)
 
     def repairs(self) -> Count:
-        """Every edit, tried."""
-        tried: list[Repair] = []
+        """Every edit, tried on several services at once, each of which is a repetition."""
+        tried: list[list[Repair]] = []
+        told: list[Repair] = []
 
         def count() -> float:
-            repairs = try_all(self._lab.get())
-            tried.extend(repairs)
+            if not tried:
+                tried.extend(try_all(self._lab.get(), services=MIN_REPETITIONS))
+            repairs = tried.pop()
+            told.extend(repairs)
             return sum(repair.seconds is not None for repair in repairs) / len(repairs)
 
-        return Count(count, notes=lambda: spell_repairs(tried))
+        return Count(count, notes=lambda: spell_repairs(told))
 
     def _compare_bursts(
         self, *, measure: Callable[[Sample, Sample], float] | None, drift_of: Callable[[Sample], float]
     ) -> Pair:
-        sides = {"reference": self._reference.play(), "candidate": self._candidate.play()}
-        seen: dict[str, list[Burst]] = {name: [] for name in sides}
+        sides = {side.name: tape.play() for side, tape in self._bursts.items()}
+        seen: dict[SideName, list[Burst]] = {name: [] for name in sides}
 
-        def next_of(name: str) -> tuple[Sample, object]:
+        def next_of(name: SideName) -> tuple[Sample, object]:
             burst = next(sides[name])
             seen[name].append(burst)
             return Sample(burst.objects, burst.done_seconds, burst.cpu_seconds), burst.children
@@ -151,11 +177,12 @@ class Family:
             measure=measure,
             drift_of=drift_of,
             warm_up=False,
+            is_dear=True,
             notes=lambda: "; ".join(f"{name} {spell_bursts(bursts)}" for name, bursts in seen.items()),
         )
 
     def _count(self, count: Callable[[Burst], float], *, notes: Callable[[Burst], str]) -> Count:
-        player = self._candidate.play()
+        player = self._bursts[CANDIDATE].play()
         seen: list[Burst] = []
 
         def next_count() -> float:
@@ -198,13 +225,13 @@ def spell_bursts(bursts: Sequence[Burst]) -> str:
     speed = statistics.median(burst.objects / burst.done_seconds for burst in bursts)
     made = statistics.median(burst.objects / burst.made_seconds for burst in bursts)
     cpu = statistics.median(burst.cpu_seconds / burst.objects for burst in bursts)
-    bound = statistics.median(burst.objects / burst.bound_seconds for burst in bursts)
+    bound = [burst.objects / burst.bound_seconds for burst in bursts if burst.bound_seconds is not None]
+    bound_told = f", {statistics.median(bound):.1f} until the last pod has its node" if bound else ""
     control = statistics.median(sum(burst.control_cpu_seconds.values()) / burst.objects for burst in bursts)
     writes = bursts[-1].writes / bursts[-1].objects
     return (
-        f"{speed:.1f} objects/s until marked done ({made:.1f} until the last child, {bound:.1f} until the last pod "
-        f"has its node), {1e3 * cpu:.1f} ms CPU (and "
-        f"{1e3 * control:.1f} ms of the control plane) and {writes:.2f} writes an object, "
+        f"{speed:.1f} objects/s until marked done ({made:.1f} until the last child{bound_told}), "
+        f"{1e3 * cpu:.1f} ms CPU (and {1e3 * control:.1f} ms of the control plane) and {writes:.2f} writes an object, "
         f"{bursts[-1].peak_mib:.0f} MiB at most ({bursts[-1].objects} objects); others took "
         f"{max(burst.others_share for burst in bursts):.0%} of the machine at most"
     )

@@ -3,17 +3,18 @@
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from bench.harness import MIN_REPETITIONS, WrongAnswerError
-from bench.operators.api import CHILDREN
+from bench.operators.answers import Children, check_children, check_statuses
+from bench.operators.idle import Idle, measure_idle
 from bench.operators.lab import CANDIDATE, Lab, Side
-from bench.operators.process import MachineClock, OperatorProcess
+from bench.operators.process import MachineClock
 from bench.operators.requests import SERVICES, Entry, count_reads, count_writes, first_good, spell_counts
 
 # Fewer where a machine is too busy for bursts of 500 in a bearable time; the report says how many there were.
 OBJECTS: Final = int(os.environ.get("BENCH_OBJECTS", "500"))
-_WARM_OBJECTS: Final = 5
+WARM_OBJECTS: Final = 100
 _BURST_SECONDS: Final = 180.0
 _WRITES: Final = frozenset({"create", "patch", "update"})
 
@@ -39,17 +40,17 @@ class Burst:
     Attributes:
         made_seconds: From the first request for a service until the last child was there.
         done_seconds: The same until the last service was marked done: its status written, or kopf's annotation.
-        bound_seconds: The same until Kubernetes had given the last pod its node.
-        cpu_seconds: Of the operator until it and the control plane rest.
+        bound_seconds: The same until Kubernetes had given the last pod its node; None where that was not waited for.
+        cpu_seconds: Of the operator until it rests; where it watches what Kubernetes' controllers do, they too.
         control_cpu_seconds: Of the control plane's processes, by name, until the same moment.
         others_share: Of the machine, what processes that do not belong here took until the same moment.
-        children: Names by kind.
+        idle: What services took before, one after another.
     """
 
     objects: int
     made_seconds: float
     done_seconds: float
-    bound_seconds: float
+    bound_seconds: float | None
     cpu_seconds: float
     control_cpu_seconds: dict[str, float]
     peak_mib: float
@@ -57,23 +58,25 @@ class Burst:
     reads: int
     told: str
     others_share: float
-    children: dict[str, frozenset[str]]
+    children: Children
+    idle: Idle
     restart: Restart | None = None
 
 
 def run_burst(lab: Lab, side: Side, *, objects: int = OBJECTS) -> Burst:
-    """Start the operator, let it do one burst, restart it where that is ours, and remove everything."""
+    """Start the operator, let it do a few alone and one burst, restart it where that is ours, and remove everything."""
     with lab.running(side) as process:
         empty_cpu = process.cpu_seconds()
-        warmed = warm(lab, side)
+        idle, alone = measure_idle(lab, side, process)
         namespace = lab.new_namespace()
-        _await_all(lab, side, process)
+        lab.await_rest(side, process)
         lab.tail.restart()
         before, control_before, clock = process.cpu_seconds(), lab.cpu_seconds(), MachineClock()
         names = [f"svc-{index:04}" for index in range(objects)]
         lab.create_services(namespace, names)
         lab.await_done(side, namespace, count=objects, seconds=_BURST_SECONDS)
-        _await_all(lab, side, process)
+        # What becomes of the Deployments concerns the candidate, which watches it, and not the reference.
+        lab.await_rest(side, process, with_control_plane=side is CANDIDATE)
         cpu, peak = process.cpu_seconds() - before, process.peak_mib()
         control = {name: seconds - control_before[name] for name, seconds in lab.cpu_seconds().items()}
         others = clock.share_of_others(cpu + sum(control.values()))
@@ -84,7 +87,7 @@ def run_burst(lab: Lab, side: Side, *, objects: int = OBJECTS) -> Burst:
     if side is CANDIDATE:
         check_statuses(lab, namespace, objects)
     restart = _restart(lab, side, empty_cpu=empty_cpu) if side is CANDIDATE else None
-    lab.remove_namespaces(namespace, warmed)
+    lab.remove_namespaces(namespace, alone)
     return Burst(
         objects=objects,
         made_seconds=made,
@@ -98,12 +101,16 @@ def run_burst(lab: Lab, side: Side, *, objects: int = OBJECTS) -> Burst:
         told=spell_counts(ours, objects=objects),
         others_share=others,
         children=children,
+        idle=idle,
         restart=restart,
     )
 
 
-def measure_seconds(entries: list[Entry], side: Side, *, namespace: str) -> tuple[float, float, float]:
-    """Return how long it took until the last child, the last service marked done, the last pod bound to its node."""
+def measure_seconds(entries: list[Entry], side: Side, *, namespace: str) -> tuple[float, float, float | None]:
+    """Return how long it took until the last child, the last service marked done, the last pod bound to its node.
+
+    The last is None where not every Deployment's pod is bound.
+    """
     asked = first_good(
         (entry for entry in entries if entry.request.user != side.user), resource=SERVICES, verbs=frozenset({"create"})
     )
@@ -113,59 +120,10 @@ def measure_seconds(entries: list[Entry], side: Side, *, namespace: str) -> tupl
     made = first_good(ours, resource="deployments.apps", verbs=_WRITES)
     there = [entry for entry in entries if entry.request.namespace == namespace]
     bound = first_good(there, resource="pods/binding", verbs=_WRITES)
-    first, second, third = (max(entry.answered_at for entry in found.values()) for found in (made, done, bound))
-    return first - begin, second - begin, third - begin
-
-
-def check_children(lab: Lab, namespace: str, services: list[str]) -> dict[str, frozenset[str]]:
-    """Return the children's names by kind.
-
-    Raises:
-        WrongAnswerError: A service lacks one, or there is one too many.
-    """
-    wanted = sorted(f"{service}-predictor" for service in services)
-    found = lab.list_children(namespace)
-    for kind in CHILDREN:
-        names = sorted(child["metadata"]["name"] for child in found[kind])
-        if names != wanted:
-            differing = sorted(set(names) ^ set(wanted))
-            raise WrongAnswerError(f"{len(wanted)} {kind} wanted, {len(names)} there; they differ in {differing[:5]}")
-    return {kind: frozenset(child["metadata"]["name"] for child in found[kind]) for kind in CHILDREN}
-
-
-def check_statuses(lab: Lab, namespace: str, objects: int) -> None:
-    """Raise where a service's status does not say, of its present generation, that it is accepted and placed."""
-    services = lab.api.list_all("InferenceService", namespace=namespace)
-    if len(services) != objects:
-        raise WrongAnswerError(f"{objects} services wanted, {len(services)} there")
-    for service in services:
-        if missing := find_untold(service):
-            raise WrongAnswerError(f"{service['metadata']['name']} does not say {', '.join(missing)}")
-
-
-def find_untold(service: dict[str, Any]) -> list[str]:
-    """Return which of Accepted and Placed the status does not say of the present generation."""
-    generation = service["metadata"]["generation"]
-    said = {
-        item["type"]
-        for item in (service.get("status") or {}).get("conditions") or ()
-        if item["status"] == "True" and item.get("observedGeneration", generation) == generation
-    }
-    return [kind for kind in ("Accepted", "Placed") if kind not in said]
-
-
-def warm(lab: Lab, side: Side) -> str:
-    """Let the operator do a few before it is measured: connections, imports, caches; return their namespace."""
-    namespace = lab.new_namespace()
-    lab.create_services(namespace, [f"svc-{index:04}" for index in range(_WARM_OBJECTS)])
-    lab.await_done(side, namespace, count=_WARM_OBJECTS, seconds=60)
-    return namespace
-
-
-def _await_all(lab: Lab, side: Side, process: OperatorProcess) -> None:
-    """Return once neither the control plane nor the operator, which watches what that does, has anything to do."""
-    lab.await_rest()
-    lab.await_quiet(side, process)
+    first, second = (max(entry.answered_at for entry in found.values()) - begin for found in (made, done))
+    if len(bound) < len(made):
+        return first, second, None
+    return first, second, max(entry.answered_at for entry in bound.values()) - begin
 
 
 def _restart(lab: Lab, side: Side, *, empty_cpu: float) -> Restart:
@@ -181,7 +139,7 @@ class Tape(Generic[T]):
     """Runs something, and lets several benchmarks read the same repetitions: a series is too dear to be run for each.
 
     Args:
-        run: Runs one repetition.
+        run: Runs one repetition; where it raises `WrongAnswerError` once, that is everybody's answer.
         length: Repetitions of one series.
     """
 
@@ -189,11 +147,24 @@ class Tape(Generic[T]):
         self._run = run
         self._length = length
         self._kept: list[T] = []
+        self._wrong: WrongAnswerError | None = None
+
+    def kept(self) -> list[T]:
+        """Return the last whole series that was recorded; nothing where there is none."""
+        return self._kept[-self._length :] if len(self._kept) >= self._length else []
 
     def play(self) -> Iterator[T]:
-        """Yield the last whole series that was recorded, then new repetitions, which are recorded."""
-        kept = self._kept[-self._length :] if len(self._kept) >= self._length else []
-        yield from kept
+        """Yield the last whole series, then new repetitions, which are recorded."""
+        yield from self.kept()
         while True:
+            yield self._record()
+
+    def _record(self) -> T:
+        if self._wrong is not None:
+            raise self._wrong
+        try:
             self._kept.append(self._run())
-            yield self._kept[-1]
+        except WrongAnswerError as error:
+            self._wrong = error
+            raise
+        return self._kept[-1]

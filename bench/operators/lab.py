@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
-from bench.operators.api import CHILDREN, Api, Object, RefusedError, spread
+from bench.operators.api import CHILDREN, KINDS, NOT_FOUND, Api, Object, RefusedError, path_of, spread
 from bench.operators.manifests import (
     NODES,
     TEMPLATE_NAMESPACE,
@@ -27,8 +27,9 @@ from bench.operators.manifests import (
     render_node,
     render_service,
 )
-from bench.operators.process import OperatorProcess, read_cpu_seconds, wait_for
+from bench.operators.process import OperatorProcess, TimedOutError, read_cpu_seconds, wait_for
 from bench.operators.requests import SERVICES, Tail, first_good
+from bench.operators.storage import ROOT, Storage, find_prefixes
 from e2e.cluster import pki
 from e2e.cluster.local import LocalCluster
 from e2e.cluster.processes import ProcessId
@@ -38,13 +39,16 @@ from e2e.ports import free_port
 SideName = Literal["reference", "candidate"]
 REPO: Final = Path(__file__).resolve().parents[2]
 _HEARTBEAT_SECONDS: Final = 5.0
-# Only what is between two bursts becomes faster by it.
-_FLAGS: Final = ("--delete-collection-workers=8",)
-_GONE_SECONDS: Final = 180.0
-_QUIET_SECONDS: Final = 1.5
+_START_SECONDS: Final = 120.0
+_GONE_SECONDS: Final = 60.0
+# Nothing is done in so many looks in succession, so far apart, where something rests.
+_LOOKS: Final = 2
+_LOOK_SECONDS: Final = 0.5
 # Of one core, an operator and all processes of a control plane at most where nothing is asked of them.
 _QUIET_SHARE: Final = 0.06
 _REST_SHARE: Final = 0.2
+# The control plane's programs would spend a fifth of their time on garbage, for memory that nobody needs.
+_GARBAGE: Final = {"GOGC": "800", "GOMEMLIMIT": "2GiB"}
 _CONTROL_PLANE: Final = ("apiserver", "etcd", "kcm", "scheduler", "forward")
 
 
@@ -76,18 +80,16 @@ class Lab:
         self.tail = Tail(cluster.audit.file)
         self._directory = directory
         self._stop = threading.Event()
+        self._templates = directory / "templates.json"
         self._beats = threading.Thread(target=self._beat, daemon=True)
 
     def prepare(self) -> None:
-        """Bring everything that stays: kinds, policy, site, nodes, users, and the reference's templates."""
-        self.cluster.kubectl("apply", "--server-side", "-f", str(REPO / "crds"))
-        self.cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(REPO / "crds"))
+        """Bring everything that stays: policy, site, nodes, users."""
         for manifest in (*render_facts(), *map(render_node, NODES)):
             self.api.create(manifest)
         self._beats.start()
         for side in (REFERENCE, CANDIDATE):
             self._issue(side)
-        self._learn_templates()
 
     def close(self) -> None:
         """End the heartbeats and the connection."""
@@ -99,6 +101,8 @@ class Lab:
     @contextmanager
     def running(self, side: Side) -> Iterator[OperatorProcess]:
         """Start one of the two, give it once it watches and is at rest, and end it."""
+        if side is REFERENCE and not self._templates.exists():
+            self._learn_templates()
         self.tail.restart()
         with self.start(side) as process:
             self.await_ready(side, process)
@@ -108,7 +112,7 @@ class Lab:
         """Start one of the two; it is not ready yet."""
         arguments = ["-m", "sekisho.controller.main"]
         if side is REFERENCE:
-            arguments = ["-m", "bench.bare_kopf", str(self._directory / "templates.json")]
+            arguments = ["-m", "bench.bare_kopf", str(self._templates)]
         env = {
             "PATH": os.environ["PATH"],
             "HOME": str(self._directory),
@@ -137,42 +141,40 @@ class Lab:
             )
             return watches and (side is REFERENCE or _answers(self._health))
 
-        wait_for(is_ready, seconds=60, what=f"{side.name} watches")
-        self.await_quiet(side, process)
+        try:
+            wait_for(is_ready, seconds=_START_SECONDS, what=f"{side.name} watches")
+        except TimedOutError as error:
+            raise TimedOutError(f"{error}; its last words:\n{process.last_words()}") from error
+        self.await_rest(side, process)
 
-    def await_quiet(self, side: Side, process: OperatorProcess, *, seconds: float = 120) -> None:
-        """Return once it has asked for nothing, and computed next to nothing, for a moment."""
-        known = (-1, -1.0)
+    def await_rest(
+        self, side: Side, process: OperatorProcess, *, with_control_plane: bool = True, seconds: float = 180
+    ) -> None:
+        """Return once the operator asks for nothing, and neither it nor the control plane computes more than a little.
 
-        def is_quiet() -> bool:
-            nonlocal known
+        Kubernetes' controllers go on for a while after a burst and after the end of a namespace; what they still do
+        would be charged to whoever is measured next, and an operator may watch it.
+        """
+        quiet, known = 0, (-1, 0.0, 0.0)
+
+        def rests() -> bool:
+            nonlocal quiet, known
             self.tail.read()
-            now = (len(self.tail.of(side.user)), process.cpu_seconds())
-            quiet = now[0] == known[0] and now[1] - known[1] < _QUIET_SHARE * _QUIET_SECONDS
+            now = (len(self.tail.of(side.user)), process.cpu_seconds(), sum(self.cpu_seconds().values()))
+            asked, computed, control = (later - earlier for later, earlier in zip(now, known, strict=True))
             known = now
-            return quiet
+            rested = not asked and computed <= _QUIET_SHARE * _LOOK_SECONDS
+            if with_control_plane:
+                rested = rested and control <= _REST_SHARE * _LOOK_SECONDS
+            quiet = quiet + 1 if rested else 0
+            return quiet >= _LOOKS
 
-        wait_for(is_quiet, seconds=seconds, pause=_QUIET_SECONDS, what=f"{side.name} rests")
+        wait_for(rests, seconds=seconds, pause=_LOOK_SECONDS, what=f"{side.name} and the control plane rest")
 
     def cpu_seconds(self) -> dict[str, float]:
         """Return the CPU time that each process of the control plane has used since it began."""
         found = {name: ProcessId.read(self.cluster.directory / "pid" / name) for name in _CONTROL_PLANE}
         return {name: read_cpu_seconds(identity.pid) for name, identity in found.items() if identity is not None}
-
-    def await_rest(self, *, seconds: float = 180) -> None:
-        """Return once the control plane computes next to nothing.
-
-        Kubernetes' controllers go on for a while after a burst and after the end of a namespace; what they still do
-        would be charged to whoever is measured next.
-        """
-        known = float("-inf")
-
-        def rests() -> bool:
-            nonlocal known
-            before, known = known, sum(self.cpu_seconds().values())
-            return known - before < _REST_SHARE * _QUIET_SECONDS
-
-        wait_for(rests, seconds=seconds, pause=_QUIET_SECONDS, what="the control plane rests")
 
     def create_services(self, namespace: str, names: Sequence[str], *, connections: int = 4) -> None:
         """Ask for services over a few connections at once."""
@@ -210,24 +212,37 @@ class Lab:
         }
 
     def remove_namespaces(self, *namespaces: str) -> None:
-        """Remove namespaces and all that is in them, and wait until they are gone and nobody is busy with their end.
+        """Remove namespaces and all that is in them, while no operator runs, and wait until the API shows none of it.
 
-        Nobody runs the pods, so nobody would confirm that they ended: they are removed at once.
+        Storage is where they are taken from. First the namespaces themselves: where the API refuses to create
+        anything in them, no controller makes anew what goes then.
         """
-        for namespace in namespaces:
-            self.api.delete("Namespace", namespace)
+        storage, told = Storage(self.cluster.control_plane.netns), ", ".join(namespaces)
+        storage.delete(keys=[f"{ROOT}namespaces/{namespace}" for namespace in namespaces])
+        wait_for(lambda: all(map(self._refuses, namespaces)), seconds=_GONE_SECONDS, what=f"the end of {told}")
+        addresses = [
+            f"{ROOT}ipaddresses/{item['metadata']['name']}"
+            for item in self.api.list_all("IPAddress")
+            if item["spec"]["parentRef"].get("namespace") in namespaces
+        ]
+        kinds = [kind for kind, path in KINDS.items() if "{}" in path]
 
         def are_gone() -> bool:
-            left = [namespace for namespace in namespaces if self.api.find("Namespace", namespace) is not None]
-            # Owners first, or what they own would be made anew until they are gone.
-            for kind in ("InferenceService", "Deployment", "ReplicaSet", "Pod"):
-                for namespace in left:
-                    with suppress(RefusedError):
-                        self.api.delete(kind, namespace=namespace, at_once=kind == "Pod")
-            return not left
+            # What was asked for before the namespace ended may come after it.
+            left = storage.delete(prefixes=find_prefixes(storage.list_keys(), namespaces), keys=addresses)
+            return not left and not any(
+                self.api.list_all(kind, namespace=namespace) for kind in kinds for namespace in namespaces
+            )
 
-        wait_for(are_gone, seconds=_GONE_SECONDS, pause=0.5, what=f"the end of {', '.join(namespaces)}")
-        self.await_rest()
+        wait_for(are_gone, seconds=_GONE_SECONDS, pause=0.2, what=f"the end of what {told} held")
+
+    def _refuses(self, namespace: str) -> bool:
+        probe = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "probe", "namespace": namespace}}
+        try:
+            self.api.request("POST", f"{path_of('ConfigMap', namespace)}?dryRun=All", probe)
+        except RefusedError as error:
+            return error.status == NOT_FOUND
+        return False
 
     def _issue(self, side: Side) -> None:
         directory = self.cluster.control_plane.pki
@@ -245,14 +260,14 @@ class Lab:
             self.api.create(render_namespace(TEMPLATE_NAMESPACE))
             owner = self.api.create(render_service(TEMPLATE_SERVICE, TEMPLATE_NAMESPACE))
             self.await_done(CANDIDATE, TEMPLATE_NAMESPACE, count=1, seconds=60)
-            self.await_quiet(CANDIDATE, process)
+            self.await_rest(CANDIDATE, process)
             texts = []
             for kind in CHILDREN:
                 child = self.api.find(kind, f"{TEMPLATE_SERVICE}-predictor", namespace=TEMPLATE_NAMESPACE) or {}
                 api_version = child["apiVersion"]
                 uid = owner["metadata"]["uid"]
                 texts.append(make_template(child, kind=kind, api_version=api_version, owner_uid=uid))
-        (self._directory / "templates.json").write_text(json.dumps(texts), "utf-8")
+        self._templates.write_text(json.dumps(texts), "utf-8")
         self.remove_namespaces(TEMPLATE_NAMESPACE)
 
     def _beat(self) -> None:
@@ -271,14 +286,27 @@ class Lab:
 def open_lab() -> Iterator[Lab]:
     """Start a control plane of this process' own, and remove it."""
     name = f"bench-{uuid.uuid4().hex[:6]}"
-    options = Options(name=name, control_plane_only=True, audit_level="all", api_server_flags=_FLAGS)
+    options = Options(name=name, control_plane_only=True, audit_level="all")
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sekisho-bench-")))
-        cluster = stack.enter_context(LocalCluster(options))
+        with _little_garbage():
+            cluster = stack.enter_context(LocalCluster(options, definitions=REPO / "crds"))
         lab = Lab(cluster, directory)
         stack.callback(lab.close)
         lab.prepare()
         yield lab
+
+
+@contextmanager
+def _little_garbage() -> Iterator[None]:
+    """Have what starts within the block collect its garbage seldom, unless whoever runs this chose otherwise."""
+    added = {name: value for name, value in _GARBAGE.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 class SharedLab:

@@ -87,7 +87,9 @@ class OperatorProcess:
             TimedOutError: It has ended by itself.
         """
         if self._process.poll() is not None:
-            raise TimedOutError(f"{self.user} ended with {self._process.returncode}; its last words:\n{self._tail()}")
+            raise TimedOutError(
+                f"{self.user} ended with {self._process.returncode}; its last words:\n{self.last_words()}"
+            )
         return read_cpu_seconds(self._process.pid)
 
     def peak_mib(self) -> float:
@@ -113,5 +115,6 @@ class OperatorProcess:
             self._process.kill()
             self._process.wait(timeout=_END_SECONDS)
 
-    def _tail(self) -> str:
+    def last_words(self) -> str:
+        """Return the end of its log."""
         return self._log.read_text("utf-8", errors="replace")[-3000:]

@@ -1,16 +1,18 @@
 """Hand edits of everything the operator owns, and whether each is put back in time."""
 
+import itertools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bench.operators.api import CHILDREN, Api, Object
+from bench.harness import WrongAnswerError
+from bench.operators.api import CHILDREN, Api, Object, spread
 from bench.operators.lab import CANDIDATE, Lab
 
 ALLOWED_SECONDS: Final = 5.0
 _LABELS: Final = ("sekisho.dev/service", "app.kubernetes.io/managed-by")
-_PAUSE_SECONDS: Final = 0.02
+_PAUSE_SECONDS: Final = 0.1
 _CHANGES: Final[Mapping[str, tuple[tuple[str, Any], ...]]] = {
     "NetworkPolicy": (
         ("egress opened", {"spec": {"egress": [{}], "policyTypes": ["Ingress", "Egress"]}}),
@@ -81,16 +83,27 @@ def normalise(child: Mapping[str, Any]) -> Object:
     return {"metadata": meta, **rest}
 
 
-def try_all(lab: Lab) -> list[Repair]:
-    """Make one service, and every edit of its children one after another."""
+def try_all(lab: Lab, *, services: int) -> list[list[Repair]]:
+    """Make services, and every edit of the children of each: of one after another, of all services at once.
+
+    Returns:
+        What became of the edits of each service.
+    """
+    names = [f"svc-{index:04}" for index in range(services)]
+    repairs: dict[str, list[Repair]] = {name: [] for name in names}
     with lab.running(CANDIDATE) as process:
         namespace = lab.new_namespace()
-        lab.create_services(namespace, ["svc-0000"], connections=1)
-        lab.await_done(CANDIDATE, namespace, count=1, seconds=60)
-        lab.await_quiet(CANDIDATE, process)
-        repairs = [_try(lab.api, edit, namespace, "svc-0000-predictor") for edit in list_edits()]
+        lab.create_services(namespace, names)
+        lab.await_done(CANDIDATE, namespace, count=services, seconds=60)
+        lab.await_rest(CANDIDATE, process)
+
+        def make(api: Api, item: tuple[Edit, str]) -> None:
+            edit, name = item
+            repairs[name].append(_try(api, edit, namespace, f"{name}-predictor"))
+
+        spread(lab.cluster.kubeconfig, make, itertools.product(list_edits(), names), connections=services)
     lab.remove_namespaces(namespace)
-    return repairs
+    return list(repairs.values())
 
 
 def _try(api: Api, edit: Edit, namespace: str, name: str) -> Repair:
@@ -99,7 +112,9 @@ def _try(api: Api, edit: Edit, namespace: str, name: str) -> Repair:
         return Repair(edit.kind, edit.what, None)
     wanted = normalise(before)
     began = time.monotonic()
-    edit.make(api, namespace, name)
+    edited = edit.make(api, namespace, name)
+    if isinstance(edited, dict) and normalise(edited) == wanted:
+        raise WrongAnswerError(f"{edit.kind}: {edit.what}: that is no edit, nothing differs")
     while time.monotonic() - began < ALLOWED_SECONDS:
         found = api.find(edit.kind, name, namespace=namespace)
         if found is not None and "deletionTimestamp" not in found["metadata"] and normalise(found) == wanted:

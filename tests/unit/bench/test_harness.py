@@ -83,6 +83,14 @@ def test_a_series_that_drifted_is_measured_again() -> None:
     assert outcome.ratio == pytest.approx(10)
 
 
+def test_a_dear_series_that_drifted_goes_on_and_is_judged_by_its_last_repetitions() -> None:
+    pair = build_pair([2.0] + [1.0] * 6, [0.5] + [0.1] * 6, is_dear=True)
+    outcome, told = run_quietly(build_benchmark(pair))
+    assert told == ["X1: the reference drifted by 50% (attempt 1 of 3)"]
+    assert (outcome.holds, outcome.low) == (True, pytest.approx(10))
+    assert "the last 5 of 6 repetitions interleaved, drift of the reference 0.0%" in outcome.detail
+
+
 def test_the_ratio_is_the_median_with_its_extremes_and_both_costs_are_told() -> None:
     pair = build_pair([1.0] * 5, [0.5, 0.25, 0.2, 0.1, 1.0], notes=lambda: "warm")
     outcome, _ = run_quietly(build_benchmark(pair))

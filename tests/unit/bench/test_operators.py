@@ -1,10 +1,13 @@
 """What the operator's benchmarks compute from logs, manifests and processes. Nothing is measured here."""
 
+import base64
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,10 @@ import pytest
 
 from bench.catalogue import build_registry
 from bench.harness import Sample, WrongAnswerError
+from bench.operators.answers import find_untold
 from bench.operators.api import CHILDREN, KINDS, path_of
 from bench.operators.benchmarks import (
+    Family,
     compare_cpu,
     compare_restart,
     must_be_equal,
@@ -22,10 +27,10 @@ from bench.operators.benchmarks import (
     spell_repairs,
     spell_restart,
 )
-from bench.operators.burst import Burst, Restart, Tape, find_untold, measure_seconds
+from bench.operators.burst import Burst, Restart, Tape, measure_seconds
 from bench.operators.demo import parse_seconds
-from bench.operators.idle import measure_latencies
-from bench.operators.lab import CANDIDATE, REFERENCE, SharedLab
+from bench.operators.idle import Idle, measure_latencies
+from bench.operators.lab import CANDIDATE, REFERENCE, SharedLab, _little_garbage
 from bench.operators.manifests import (
     TEMPLATE_NAMESPACE,
     TEMPLATE_SERVICE,
@@ -35,8 +40,11 @@ from bench.operators.manifests import (
     render_service,
 )
 from bench.operators.process import MachineClock, TimedOutError, parse_cpu_ticks, wait_for
-from bench.operators.repairs import Repair, list_edits, normalise
+from bench.operators.progress import Progress, spell_step
+from bench.operators.repairs import Edit, Repair, _try, list_edits, normalise
 from bench.operators.requests import SERVICES, Entry, Tail, count_reads, count_writes, parse_entry, spell_counts
+from bench.operators.storage import Storage, find_prefixes
+from e2e.cluster.netns import NetworkNamespace
 
 NUMBERS: Iterator[int] = iter(range(10**6))
 GROUPS = {"deployments": "apps", "inferenceservices": "inference.sekisho.dev", "leases": "coordination.k8s.io"}
@@ -70,7 +78,7 @@ def burst(**changes: Any) -> Burst:
     values: dict[str, Any] = {
         "objects": 10, "made_seconds": 1.0, "done_seconds": 2.0, "bound_seconds": 4.0, "others_share": 0.25,
         "cpu_seconds": 4.0, "control_cpu_seconds": {"apiserver": 8.0, "etcd": 2.0}, "peak_mib": 100.0, "writes": 70,
-        "reads": 3, "told": "", "children": {}, "restart": Restart(0, 1.5, 0.5),
+        "reads": 3, "told": "", "children": {}, "idle": Idle((0.1,), 0.1, {}), "restart": Restart(0, 1.5, 0.5),
     }  # fmt: skip
     return Burst(**{**values, **changes})
 
@@ -139,6 +147,8 @@ def test_a_burst_lasts_from_the_first_request_to_the_last_service_marked_done() 
         line(user, "patch", "inferenceservices", "b", sub="status", at=30.0, status=200),
         line("scheduler", "create", "pods", "a-predictor-x-y", sub="binding", at=9.0),
     )
+    assert measure_seconds(log, CANDIDATE, namespace="n") == (pytest.approx(4.1), pytest.approx(6.1), None)
+    log += entries(line("scheduler", "create", "pods", "b-predictor-x-y", sub="binding", at=8.0))
     assert measure_seconds(log, CANDIDATE, namespace="n") == pytest.approx((4.1, 6.1, 8.1))
 
 
@@ -182,6 +192,145 @@ def test_a_series_that_is_not_whole_is_not_repeated() -> None:
     numbers = iter(range(100))
     tape = Tape(lambda: next(numbers), length=3)
     assert [next(tape.play()), next(tape.play())] == [0, 1]
+    assert tape.kept() == []
+    assert next(tape.play()) == 2
+    assert tape.kept() == [0, 1, 2]
+
+
+def test_a_wrong_answer_is_everybodys_and_nobody_waits_for_it_twice() -> None:
+    runs = []
+
+    def run() -> int:
+        runs.append(1)
+        raise WrongAnswerError("a child is missing")
+
+    tape = Tape(run)
+    for _ in range(2):
+        with pytest.raises(WrongAnswerError, match="a child is missing"):
+            next(tape.play())
+    assert len(runs) == 1
+
+
+def test_latencies_are_those_before_the_bursts_and_then_no_burst_is_run_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bursts: list[str] = []
+
+    def run_burst(_: object, side: Any, **__: object) -> Burst:
+        bursts.append(side.name)
+        return burst(idle=Idle((0.1 if side is REFERENCE else 0.2,), 0.1, {}))
+
+    monkeypatch.setattr("bench.operators.benchmarks.run_burst", run_burst)
+    monkeypatch.setattr(
+        "bench.operators.benchmarks.run_idle", lambda _, side: Idle((0.4,), 0.1, {side.name: frozenset()})
+    )
+    lab = SharedLab()
+    monkeypatch.setattr(lab, "get", lambda: "the lab")
+    told: list[str] = []
+    family = Family(lab, told.append)
+    speed, latency = family.speed(), None
+    for _ in range(5):
+        speed.check(speed.reference()[1], speed.candidate()[1])
+    assert bursts == ["reference", "candidate"] * 6, "one of each goes before, then five in turn"
+    assert [line.partition(" s;")[0] for line in told[1:]] == [
+        f"{number} of 10: burst of 500, {('candidate', 'reference')[number % 2]}, 0{'' if number < 10 else ' s'}"
+        for number in range(1, 11)
+    ]
+    latency = family.latency()
+    assert latency.measure is not None
+    for _ in range(5):
+        (slow, expected), (fast, found) = latency.reference(), latency.candidate()
+        latency.check(expected, found)
+        assert latency.measure(slow, fast) == pytest.approx(2)  # type: ignore[arg-type]
+    with pytest.raises(WrongAnswerError):
+        latency.check(latency.reference()[1], latency.candidate()[1])
+    assert len(bursts) == 12
+
+
+def test_what_is_left_is_told_as_long_as_something_is() -> None:
+    assert spell_step("a burst", [10.0, 20.0], steps=4) == "2 of 4: a burst, 20 s; about 30 s left"
+    assert spell_step("a burst", [60.0], steps=3) == "1 of 3: a burst, 60 s; about 2.0 min left"
+    assert spell_step("a burst", [1.0, 2.0], steps=2) == "2 of 2: a burst, 2 s"
+    assert spell_step("a burst", [1.0, 2.0, 3.0], steps=2) == "3: a burst, 3 s"
+
+
+def test_nothing_is_told_of_a_step_that_fails() -> None:
+    told: list[str] = []
+    progress = Progress(told.append, steps=1)
+    with pytest.raises(WrongAnswerError), progress.step("a burst"):
+        raise WrongAnswerError("no")
+    assert told == []
+
+
+def test_what_a_namespace_holds_is_found_by_its_keys_and_nothing_else_is() -> None:
+    keys = [
+        "/registry/deployments/n/a", "/registry/deployments/n/b", "/registry/deployments/n2/a",
+        "/registry/services/specs/n/a", "/registry/inference.sekisho.dev/inferenceservices/n/a",
+        "/registry/namespaces/n", "/registry/minions/n", "/registry/configmaps/other/n", "/registry/pods/n/n",
+    ]  # fmt: skip
+    assert find_prefixes(keys, ["n"]) == [
+        "/registry/deployments/n/",
+        "/registry/inference.sekisho.dev/inferenceservices/n/",
+        "/registry/pods/n/",
+        "/registry/services/specs/n/",
+    ]
+    assert find_prefixes(keys, []) == []
+
+
+def test_keys_are_removed_by_their_beginning_or_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {"/registry/pods/n/a", "/registry/pods/n/b", "/registry/pods/n0/a", "/registry/namespaces/n"}
+
+    class Etcd(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            first, last = (base64.b64decode(asked.get(name, "")).decode() for name in ("key", "range_end"))
+            hit = sorted(key for key in held if (first <= key < last if last else key == first))
+            if self.path.endswith("/deleterange"):
+                held.difference_update(hit)
+            found = [{"key": base64.b64encode(key.encode()).decode()} for key in hit]
+            body = json.dumps({"kvs": found, "deleted": str(len(hit))}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(NetworkNamespace, "enter", lambda _: None)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Etcd) as server, ThreadPoolExecutor(1) as pool:
+        serving = pool.submit(server.serve_forever, 0.05)
+        monkeypatch.setattr("bench.operators.storage.ETCD_CLIENT", f"http://127.0.0.1:{server.server_port}")
+        try:
+            storage = Storage(NetworkNamespace("none"))
+            assert storage.list_keys("/registry/pods/") == sorted(key for key in held if "/pods/" in key)
+            assert storage.delete(prefixes=["/registry/pods/n/"], keys=["/registry/namespaces/n", "/none"]) == 3
+        finally:
+            server.shutdown()
+            serving.result(timeout=30)
+    assert held == {"/registry/pods/n0/a"}
+
+
+@pytest.mark.parametrize("chosen", [None, "50"])
+def test_programs_collect_garbage_seldom_unless_it_was_chosen_otherwise(
+    monkeypatch: pytest.MonkeyPatch, chosen: str | None
+) -> None:
+    monkeypatch.delenv("GOGC", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("GOGC", chosen)
+    with _little_garbage():
+        assert os.environ["GOGC"] == (chosen or "800")
+    assert os.environ.get("GOGC") == chosen
+
+
+def test_an_edit_that_changes_nothing_is_no_edit() -> None:
+    class Unmoved:
+        def find(self, *_: object, **__: object) -> dict[str, Any]:
+            return {"metadata": {"name": "a", "labels": {"x": "y"}}, "spec": {}}
+
+    edit = Edit("Service", "nothing", lambda api, *_: api.find())  # type: ignore[call-arg]
+    with pytest.raises(WrongAnswerError, match="Service: nothing: that is no edit"):
+        _try(Unmoved(), edit, "n", "a")  # type: ignore[arg-type]
 
 
 def test_the_reference_makes_what_the_candidate_made_under_another_name() -> None:
@@ -275,6 +424,7 @@ def test_a_burst_without_a_restart_has_no_figures_of_one() -> None:
     )
     told = spell_bursts([burst()])
     assert told.startswith("5.0 objects/s until marked done (10.0 until the last child, 2.5 until the last pod has")
+    assert "last pod has its node" not in spell_bursts([burst(bound_seconds=None)])
     assert "400.0 ms CPU (and 1000.0 ms of the control plane)" in told
     assert told.endswith("others took 25% of the machine at most")
 
