@@ -38,7 +38,7 @@ from sekisho.controller.reading import Reader
 from sekisho.controller.resync import Resync
 from sekisho.controller.routes import Key, Router
 from sekisho.controller.settings import Settings
-from sekisho.controller.store import Change, Raw
+from sekisho.controller.store import Change, Name, Raw
 from sekisho.controller.versions import VersionLedger
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.kube.client import KubeClient
@@ -110,7 +110,7 @@ class Controller:
     def _follow(self, resource: Resource) -> Any:
         settings = self.settings
         follower = Follower(
-            self._client, resource, self._shown, selector=SELECTORS.get(resource, ""),
+            self._client, resource, self._shown, self._reached, selector=SELECTORS.get(resource, ""),
             seconds=settings.watch_server_seconds, quiet_seconds=settings.watch_inactivity_seconds,
         )  # fmt: skip
         return follower.run()
@@ -155,6 +155,16 @@ class Controller:
         """Take in one event of a watch."""
         change = self.cluster.note(self.cluster.stores[resource].show(kind, raw))
         if change is not None:
+            self.router.route(change)
+
+    def _reached(self, resource: Resource, version: int, listed: Mapping[Name, int] | None) -> None:
+        """Take in that a watch has shown everything until a version; what a list lacks vanished while it was cut."""
+        store = self.cluster.stores[resource]
+        store.reach(version)
+        if listed is None:
+            return
+        for change in store.reconcile_names(listed, at_version=version)[0]:
+            self.cluster.note(change)
             self.router.route(change)
 
     def _route(self, change: Change) -> None:

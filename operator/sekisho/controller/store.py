@@ -80,6 +80,11 @@ class Store:
         self.shown_version = max(self.shown_version, version_of(raw))
         return self.drop(raw) if kind == "DELETED" else self.put(raw)
 
+    def reach(self, version: int) -> None:
+        """Take in that the watch has shown everything until a version, though nothing of it may be new."""
+        self.shown_at = time.monotonic()
+        self.shown_version = max(self.shown_version, version)
+
     def put(self, raw: Raw) -> Change | None:
         """Take in an object as the server holds it; what is older than what is known changes nothing."""
         name, version = name_of(raw), version_of(raw)

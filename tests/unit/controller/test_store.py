@@ -236,3 +236,10 @@ def test_when_a_version_came_is_remembered_as_long_as_it_is_kept(cluster: Cluste
     show(cluster, DEPLOYMENTS, "ADDED", obj("d", 5))
     store.reconcile_names({}, at_version=9)
     assert store.taken_at(name) >= gone_at
+
+
+def test_what_a_watch_has_reached_counts_as_shown_and_never_goes_back(cluster: Cluster) -> None:
+    store = cluster.stores[PODS]
+    store.reach(7)
+    store.reach(5)
+    assert store.shown_version == 7
