@@ -1,6 +1,7 @@
 """The control plane alone: ready in seconds, complete, and gone without a trace."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from e2e.cluster.errors import ClusterError
 from e2e.cluster.local import LocalCluster
 from e2e.cluster.provider import Options
 from e2e.cluster.reading import reader_of
+from e2e.cluster.writing import JSON, writer_of
 
 
 def test_the_api_server_is_ready_and_says_its_version(control_plane: LocalCluster) -> None:
@@ -53,6 +55,39 @@ def test_what_is_read_is_what_kubectl_shows(control_plane: LocalCluster, namespa
     assert reader.get("namespace", namespace) == json.loads(
         control_plane.kubectl("get", "namespace", namespace, "-o", "json")
     )
+
+
+def test_what_is_written_is_what_kubectl_would_write(control_plane: LocalCluster, namespace: str) -> None:
+    writer = writer_of(control_plane.kubeconfig)
+
+    def one(**data: Any) -> dict[str, Any]:
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one", "namespace": namespace}, **data}
+
+    def shown() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(control_plane.kubectl("get", "cm", "one", "-n", namespace, "-o", "json"))
+        return found
+
+    with pytest.raises(ClusterError, match="field not declared in schema"):
+        writer.apply(one(date="x"))
+    with pytest.raises(ClusterError, match="404"):
+        writer.patch("cm", "one", {"data": {"a": "1"}}, namespace=namespace)
+    writer.delete("cm", "one", namespace=namespace)  # there is none: that is no error
+    writer.apply(one(data={"a": "1", "b": "2"}))
+    writer.apply(one(data={"b": "3"}))
+    assert shown()["data"] == {"b": "3"}
+    writer.patch("cm", "one", {"data": {"c": "4"}}, namespace=namespace)
+    writer.patch("cm", "one", [{"op": "remove", "path": "/data/b"}], namespace=namespace, how=JSON)
+    assert shown()["data"] == {"c": "4"}
+    writer.patch("cm", "one", {"metadata": {"finalizers": ["tests.example/hold"]}}, namespace=namespace)
+    writer.delete("cm", "one", namespace=namespace, wait=False)
+    assert "deletionTimestamp" in shown()["metadata"]
+    writer.patch("cm", "one", {"metadata": {"finalizers": None}}, namespace=namespace)
+    writer.apply(one(data={"d": "5"}))
+    writer.delete("cm", "one", namespace=namespace)
+    assert writer.get("cm", "one", namespace=namespace) is None
+    writer.apply(one(data={"e": "6"}))
+    writer.delete_all("configmaps", namespace=namespace)
+    assert writer.get("cm", "one", namespace=namespace) is None
 
 
 def test_helm_installs_and_removes_a_release(control_plane: LocalCluster) -> None:

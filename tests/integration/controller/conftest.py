@@ -1,7 +1,6 @@
 """A cluster with a policy, a site of simulated nodes, a runtime, a depot's Service; and the controller beside it."""
 
 import contextlib
-import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,14 +13,13 @@ import pytest
 from e2e.cluster.audit import Request
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.local import LocalCluster
-from e2e.cluster.reading import reader_of
+from e2e.cluster.writing import STRATEGIC, Writer, writer_of
 from tests.integration.conftest import start_kept_or_own
 from tests.integration.controller.process import OURS, REPO, ControllerProcess, wait_for
 
 DIGEST = "0" * 64
 SITE_LABEL = "site.node-restriction.kubernetes.io/name"
 CHILDREN = ("networkpolicy", "serviceaccount", "configmap", "service", "pdb", "deployment")
-KINDS = ",".join(CHILDREN)
 POLICY: dict[str, Any] = {
     "apiVersion": "inference.sekisho.dev/v1alpha1",
     "kind": "ClassificationPolicy",
@@ -43,19 +41,36 @@ class World:
         self.cluster = cluster
         self.namespace = namespace
 
+    @property
+    def hand(self) -> Writer:
+        return writer_of(self.cluster.kubeconfig)
+
     def apply(self, *objects: dict[str, Any]) -> None:
-        body = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        self.cluster.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+        for item in objects:
+            self.hand.apply(item)
+
+    def patch(self, kind: str, name: str, body: object, **how: str) -> None:
+        self.hand.patch(kind, name, body, namespace=self.namespace, **how)
+
+    def delete(self, kind: str, name: str) -> None:
+        self.hand.delete(kind, name, namespace=self.namespace)
+
+    def drop_pods(self) -> None:
+        """Remove all pods: no kubelet of a simulated node ends any."""
+        self.hand.delete_all("pods", namespace=self.namespace, grace_seconds=0)
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         return self.cluster.kubectl("-n", self.namespace, *arguments, stdin=stdin)
 
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
-        return reader_of(self.cluster.kubeconfig).get(kind, name, namespace=self.namespace)
+        return self.hand.get(kind, name, namespace=self.namespace)
+
+    def all(self, kind: str, *, labels: str = "") -> list[dict[str, Any]]:
+        return self.hand.list(kind, namespace=self.namespace, labels=labels)
 
     def children(self, service: str) -> dict[str, dict[str, Any]]:
-        reader, labels = reader_of(self.cluster.kubeconfig), f"sekisho.dev/service={service}"
-        found = [item for kind in CHILDREN for item in reader.list(kind, namespace=self.namespace, labels=labels)]
+        labels = f"sekisho.dev/service={service}"
+        found = [item for kind in CHILDREN for item in self.all(kind, labels=labels)]
         return {item["kind"]: item for item in found}
 
     def await_end(self, service: str) -> None:
@@ -143,14 +158,14 @@ def installed(control_plane: LocalCluster) -> Iterator[LocalCluster]:
     with Heartbeat(control_plane, "test-node"):
         yield control_plane
     for kind, name in MADE:
-        control_plane.kubectl("delete", kind, name, "--ignore-not-found")
+        writer_of(control_plane.kubeconfig).delete(kind, name)
 
 
 class Heartbeat:
     """Reports a simulated node ready, again and again: without a kubelet it would soon count as lost."""
 
     def __init__(self, cluster: LocalCluster, name: str) -> None:
-        self._report = ("patch", "node", name, "--subresource=status", "--type=strategic", "-p")
+        self._name = name
         self._cluster = cluster
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -171,18 +186,20 @@ class Heartbeat:
     def _beat(self) -> None:
         at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "x", "lastHeartbeatTime": at}
-        self._cluster.kubectl(*self._report, json.dumps({"status": {**NODE_STATUS, "conditions": [ready]}}))
+        told = {"status": {**NODE_STATUS, "conditions": [ready]}}
+        writer_of(self._cluster.kubeconfig).patch("node", self._name, told, subresource="status", how=STRATEGIC)
 
 
 @pytest.fixture
 def world(installed: LocalCluster) -> Iterator[World]:
     """A namespace of this test's own, gone afterwards with all its services."""
     namespace = f"c-{uuid.uuid4().hex[:8]}"
-    installed.kubectl("create", "namespace", namespace)
-    yield World(installed, namespace)
-    installed.kubectl("delete", "isvc", "--all", "-n", namespace, "--wait=false")
-    installed.kubectl("delete", "pods", "--all", "-n", namespace, "--force", "--grace-period=0")
-    installed.kubectl("delete", "namespace", namespace, "--wait=false")
+    made = World(installed, namespace)
+    made.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    yield made
+    made.hand.delete_all("isvc", namespace=namespace)
+    made.drop_pods()
+    made.hand.delete("namespace", namespace, wait=False)
 
 
 @pytest.fixture
@@ -207,7 +224,7 @@ def lasting_controller(
 ) -> Iterator[ControllerProcess]:
     """One controller for a whole module, whose tests meet nowhere but in it: starting one takes seconds of a core."""
     log = tmp_path_factory.mktemp("controller") / "controller.log"
-    with ControllerProcess(installed.kubeconfig, log) as process:
+    with ControllerProcess(installed.kubeconfig, log, anew=True) as process:
         yield process
 
 

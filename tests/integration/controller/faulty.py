@@ -8,24 +8,23 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from sekisho.controller import main
+from sekisho.controller import main as controller
 from sekisho.kube.client import KubeClient, Object
 from sekisho.kube.resources import Resource
-
-KILL_AT = int(os.environ["SEKISHO_TEST_KILL_AT"])
-KILL_AFTER = os.environ["SEKISHO_TEST_KILL"] == "after"
 
 
 class FaultyClient(KubeClient):
     writes = 0
+    kill_at = 0
+    kill_after = False
 
     def _begin(self) -> None:
         FaultyClient.writes += 1
-        if not KILL_AFTER:
+        if not self.kill_after:
             self._end()
 
     def _end(self) -> None:
-        if FaultyClient.writes >= KILL_AT:
+        if FaultyClient.writes >= self.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
     async def apply(self, manifest: Mapping[str, Any], *, subresource: str = "", force: bool = True) -> Object:
@@ -53,7 +52,12 @@ class FaultyClient(KubeClient):
         return done
 
 
-main.KubeClient = FaultyClient  # type: ignore[misc]
+def main() -> None:
+    FaultyClient.kill_at = int(os.environ["SEKISHO_TEST_KILL_AT"])
+    FaultyClient.kill_after = os.environ["SEKISHO_TEST_KILL"] == "after"
+    controller.KubeClient = FaultyClient  # type: ignore[misc]
+    controller.main()
+
 
 if __name__ == "__main__":
-    main.main()
+    main()

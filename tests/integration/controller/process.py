@@ -2,17 +2,18 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Self
 
 from e2e.ports import free_port
+from tests.integration.controller.forking import fork
 
 REPO = Path(__file__).parents[3]
 OURS = ("sekisho-controller", "kopf")
@@ -32,7 +33,11 @@ def wait_for(condition: Callable[[], Any], *, seconds: float = 90.0, what: str, 
 
 
 class ControllerProcess:
-    """One start of the controller. As a context manager it ends when the block does."""
+    """One start of the controller. As a context manager it ends when the block does.
+
+    Args:
+        anew: Whether it starts as its users start it, by a Python of its own, and is no fork; see `forking`.
+    """
 
     def __init__(
         self,
@@ -41,10 +46,12 @@ class ControllerProcess:
         *,
         module: str = "sekisho.controller.main",
         env: Mapping[str, str] | None = None,
+        anew: bool = False,
     ) -> None:
         self.port = free_port()
         self.log = log
         self._module = module
+        self._anew = anew
         self._env = {
             "PATH": os.environ["PATH"],
             "HOME": str(log.parent),
@@ -59,9 +66,12 @@ class ControllerProcess:
             "SEKISHO_SETTLE_SECONDS": "0.2",
             **(env or {}),
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | ForkServerProcess | None = None
 
     def start(self) -> Self:
+        if not self._anew:
+            self._process = fork(self._module, folder=REPO, environment=self._env, log=self.log)
+            return self
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", self._module], cwd=REPO, env=self._env, stdout=log, stderr=log
@@ -81,13 +91,14 @@ class ControllerProcess:
         self.stop()
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def status(self) -> int | None:
+        """How it ended: its exit status, or the signal as a negative number; None while it runs."""
         assert self._process is not None
-        return self._process
+        return self._process.poll() if isinstance(self._process, subprocess.Popen) else self._process.exitcode
 
     def await_ready(self) -> None:
         def ready() -> bool:
-            assert self.process.poll() is None, f"the controller ended: {self.log.read_text()[-3000:]}"
+            assert self.status is None, f"the controller ended: {self.log.read_text()[-3000:]}"
             return self.get("/readyz")[0] == 200
 
         wait_for(ready, what="the controller's readiness", pause_seconds=LOOK_SECONDS)
@@ -118,19 +129,23 @@ class ControllerProcess:
         return facts
 
     def await_end(self, *, seconds: float = 90) -> int:
-        return self.process.wait(timeout=seconds)
+        assert self._process is not None
+        if isinstance(self._process, subprocess.Popen):
+            return self._process.wait(timeout=seconds)
+        self._process.join(seconds)
+        assert self._process.exitcode is not None, f"the controller has not ended within {seconds:.0f} s"
+        return self._process.exitcode
 
     def stop(self) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                return self.process.wait(timeout=60)
-            except subprocess.TimeoutExpired:
-                self.kill()
-                raise
-        return self.process.returncode
+        assert self._process is not None
+        self._process.terminate()
+        try:
+            return self.await_end(seconds=60)
+        except BaseException:
+            self.kill()
+            raise
 
     def kill(self) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None:
             self._process.kill()
-            self._process.wait(timeout=60)
+            self.await_end(seconds=60)

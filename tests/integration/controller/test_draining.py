@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.cluster.local import LocalCluster
-from e2e.cluster.reading import reader_of
+from e2e.cluster.writing import writer_of
 from sekisho.api.names import trust_label
 from sekisho.plan.misplaced import MIN_POD_AGE_SECONDS
 from tests.integration.controller.conftest import POLICY, Heartbeat, World, node, service
@@ -32,17 +32,21 @@ def trusted(installed: LocalCluster) -> Iterator[LocalCluster]:
             stack.enter_context(Heartbeat(installed, name))
         yield installed
     for name in NODES:
-        installed.kubectl("delete", "node", name, "--ignore-not-found")
+        world.delete("node", name)
     world.apply(POLICY)
 
 
 def attest(cluster: LocalCluster, name: str) -> None:
-    cluster.kubectl("label", "node", name, f"{TPM}={int(time.time())}", "--overwrite")
+    label(cluster, name, str(int(time.time())))
+
+
+def label(cluster: LocalCluster, name: str, value: str | None) -> None:
+    writer_of(cluster.kubeconfig).patch("node", name, {"metadata": {"labels": {TPM: value}}})
 
 
 def pods_of(world: World) -> dict[str, str]:
     """Return the node of every pod that is not ending."""
-    items = reader_of(world.cluster.kubeconfig).list("pods", namespace=world.namespace)
+    items = world.all("pods")
     return {
         pod["metadata"]["name"]: pod["spec"].get("nodeName", "")
         for pod in items
@@ -59,7 +63,7 @@ def test_pods_leave_a_node_that_lost_its_trust(
     first = pods_of(world)
     time.sleep(MIN_POD_AGE_SECONDS + 1)
     assert pods_of(world) == first
-    trusted.kubectl("label", "node", NODES[0], f"{TPM}-")
+    label(trusted, NODES[0], None)
     leaving = next(name for name, where in first.items() if where == NODES[0])
     staying = next(name for name, where in first.items() if where == NODES[1])
     wait_for(lambda: leaving not in pods_of(world), what="the pod to be evicted")

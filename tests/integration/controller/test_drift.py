@@ -1,10 +1,10 @@
 """Whatever a hand changes on an object of ours is put back within seconds."""
 
-import json
 from typing import Any
 
 import pytest
 
+from e2e.cluster.writing import JSON
 from tests.integration.controller.conftest import World, service
 from tests.integration.controller.process import ControllerProcess, wait_for
 from tests.integration.controller.test_reconcile import await_children
@@ -59,14 +59,14 @@ def await_repair(world: World, kind: str, before: Any) -> None:
 @pytest.mark.parametrize("kind", EDITS)
 def test_a_deleted_object_comes_back(settled: World, kind: str) -> None:
     before = facts(settled.get(kind, "chat-predictor"))
-    settled.kubectl("delete", kind, "chat-predictor")
+    settled.delete(kind, "chat-predictor")
     await_repair(settled, kind, before)
 
 
 @pytest.mark.parametrize("kind", EDITS)
 def test_a_changed_field_is_put_back(settled: World, kind: str) -> None:
     before = facts(settled.get(kind, "chat-predictor"))
-    settled.kubectl("patch", kind, "chat-predictor", "--type=merge", "-p", json.dumps(EDITS[kind]))
+    settled.patch(kind, "chat-predictor", EDITS[kind])
     assert facts(settled.get(kind, "chat-predictor")) is not None
     await_repair(settled, kind, before)
 
@@ -74,7 +74,7 @@ def test_a_changed_field_is_put_back(settled: World, kind: str) -> None:
 @pytest.mark.parametrize("kind", EDITS)
 def test_removed_labels_are_put_back(settled: World, kind: str) -> None:
     before = facts(settled.get(kind, "chat-predictor"))
-    settled.kubectl("patch", kind, "chat-predictor", "--type=merge", "-p", json.dumps(UNLABEL))
+    settled.patch(kind, "chat-predictor", UNLABEL)
     await_repair(settled, kind, before)
 
 
@@ -84,7 +84,7 @@ def test_a_label_that_is_put_back_leaves_the_pods_as_they_are(settled: World) ->
         return found
 
     before, known = facts(settled.get("deployment", "chat-predictor")), generation()
-    settled.kubectl("patch", "deployment", "chat-predictor", "--type=merge", "-p", json.dumps(UNLABEL))
+    settled.patch("deployment", "chat-predictor", UNLABEL)
     await_repair(settled, "deployment", before)
     assert generation() == known
 
@@ -92,7 +92,7 @@ def test_a_label_that_is_put_back_leaves_the_pods_as_they_are(settled: World) ->
 @pytest.mark.parametrize("kind", EDITS)
 def test_a_removed_owner_is_put_back(settled: World, kind: str) -> None:
     before = facts(settled.get(kind, "chat-predictor"))
-    settled.kubectl("patch", kind, "chat-predictor", "--type=merge", "-p", json.dumps(DISOWN))
+    settled.patch(kind, "chat-predictor", DISOWN)
     await_repair(settled, kind, before)
 
 
@@ -101,14 +101,14 @@ def test_a_container_that_was_added_to_the_workload_is_taken_out(settled: World)
     added = [
         {"op": "add", "path": "/spec/template/spec/containers/-", "value": {"name": "spy", "image": "spy.example/x"}}
     ]
-    settled.kubectl("patch", "deployment", "chat-predictor", "--type=json", "-p", json.dumps(added))
+    settled.patch("deployment", "chat-predictor", added, how=JSON)
     await_repair(settled, "deployment", before)
 
 
 def test_a_status_written_by_a_hand_is_put_back(settled: World) -> None:
     before = settled.condition("chat")
     lie = {"status": {"conditions": [{**before, "status": "True", "reason": "Ready", "message": "believe me"}]}}
-    settled.kubectl("patch", "isvc", "chat", "--subresource=status", "--type=merge", "-p", json.dumps(lie))
+    settled.patch("isvc", "chat", lie, subresource="status")
     wait_for(
         lambda: settled.condition("chat").get("message") == before["message"], seconds=REPAIR_SECONDS, what="the truth"
     )

@@ -52,10 +52,10 @@ def test_both_sides_find_each_other_and_tell_what_is_missing(
     assert shown[:6] == [
         "reviewer", "legal/reviewer", "transit/legal", f"{world.namespace}/chat", "2099-01-01T00:00:00Z", "True",
     ]  # fmt: skip
-    world.kubectl("patch", "datagrant", "contracts", "--type=merge", "-p", '{"spec":{"suspended":true}}')
+    world.patch("datagrant", "contracts", {"spec": {"suspended": True}})
     await_ready(world, "datagrant", "contracts", "GrantSuspended")
     await_ready(world, "keyreleasepolicy", "reviewer", "ReleaseNotGranted")
-    world.kubectl("delete", "keyreleasepolicy", "reviewer")
-    world.kubectl("patch", "datagrant", "contracts", "--type=merge", "-p", '{"spec":{"suspended":false}}')
+    world.delete("keyreleasepolicy", "reviewer")
+    world.patch("datagrant", "contracts", {"spec": {"suspended": False}})
     await_ready(world, "datagrant", "contracts", "ReleaseNotGranted")
-    world.cluster.kubectl("delete", "evidencepolicy", world.namespace)
+    world.delete("evidencepolicy", world.namespace)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.controller.conftest import KINDS, POLICY, World, service
+from tests.integration.controller.conftest import CHILDREN, POLICY, World, service
 from tests.integration.controller.process import ControllerProcess, wait_for
 
 ALL_CHILDREN = {
@@ -62,13 +62,13 @@ def test_nothing_of_kopf_is_written_onto_objects(world: World, controller: Contr
     live = world.get("isvc", "chat")
     assert live is not None
     assert "finalizers" not in live["metadata"]
-    assert not any("kopf" in key for key in live["metadata"]["annotations"])
+    assert not any("kopf" in key for key in live["metadata"].get("annotations", ()))
 
 
 def test_without_a_policy_everything_is_refused_and_nothing_is_made(
     world: World, controller: ControllerProcess
 ) -> None:
-    world.kubectl("delete", "classificationpolicy", "default")
+    world.delete("classificationpolicy", "default")
     try:
         world.apply(service("chat", world.namespace))
         refused = await_condition(world, "chat", "PolicyMissing")
@@ -97,7 +97,7 @@ def test_a_foreign_object_of_the_same_name_is_refused_and_left_as_it_is(
     assert live["data"] == {"theirs": "1"}
     assert "ownerReferences" not in live["metadata"]
     assert "Deployment" not in world.children("chat")
-    world.kubectl("delete", "configmap", "chat-predictor")
+    world.delete("configmap", "chat-predictor")
     await_children(world, "chat")
 
 
@@ -132,7 +132,8 @@ def test_what_a_service_no_longer_asks_for_is_taken_back(world: World, controlle
 def test_a_label_on_the_namespace_raises_the_class_of_its_services(world: World, controller: ControllerProcess) -> None:
     world.apply(service("chat", world.namespace))
     await_children(world, "chat")
-    world.cluster.kubectl("label", "namespace", world.namespace, "sekisho.dev/classification=confidential")
+    labels = {"sekisho.dev/classification": "confidential"}
+    world.patch("namespace", world.namespace, {"metadata": {"labels": labels}})
     wait_for(
         lambda: (world.get("isvc", "chat") or {})["status"].get("class", {}).get("level") == "confidential",
         what="the raised class",
@@ -155,14 +156,13 @@ def test_a_foreign_policy_that_selects_the_pods_is_noticed(world: World, control
 def test_deleting_the_service_leaves_nothing(world: World, controller: ControllerProcess) -> None:
     world.apply(service("chat", world.namespace))
     await_children(world, "chat")
-    world.kubectl("delete", "isvc", "chat")
+    world.delete("isvc", "chat")
 
     def is_empty() -> bool:
         # No kubelet ends the pods of a simulated node; that they are to end is what counts.
-        pods = json.loads(world.kubectl("get", "pods", "-o", "json"))["items"]
-        left = world.kubectl("get", f"{KINDS},replicasets", "-o", "name")
-        names = {line.rpartition("/")[2] for line in left.split()}
-        return names <= {"default", "kube-root-ca.crt"} and all("deletionTimestamp" in p["metadata"] for p in pods)
+        left = [item["metadata"]["name"] for kind in (*CHILDREN, "replicasets") for item in world.all(kind)]
+        pods = [item["metadata"] for item in world.all("pods")]
+        return {*left} <= {"default", "kube-root-ca.crt"} and all("deletionTimestamp" in pod for pod in pods)
 
     # The garbage collector of a new control plane takes its time to learn of our kinds.
     wait_for(is_empty, seconds=90, what="an empty namespace")
@@ -179,8 +179,7 @@ def test_a_warning_event_tells_of_a_refusal_once(world: World, controller: Contr
     world.apply(service("chat", world.namespace, classification={"level": "unheard-of"}))
     await_condition(world, "chat", "UnknownLevel")
     controller.await_idle()
-    text = world.kubectl("get", "events.events.k8s.io", "-o", "json")
-    told = [e for e in json.loads(text)["items"] if e.get("reportingController") == "sekisho.dev/controller"]
+    told = [e for e in world.all("events") if e.get("reportingComponent") == "sekisho.dev/controller"]
     assert [(e["type"], e["reason"]) for e in told] == [("Warning", "UnknownLevel")]
 
 
@@ -200,8 +199,7 @@ def test_a_service_that_rests_runs_while_it_is_asked_for_and_a_look_at_the_time_
     def wakes() -> bool:
         """Say that it is asked for, as the gateway does again and again; a slow machine may miss a single time."""
         demand = {"askedAt": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "by": "test"}
-        patch = json.dumps({"status": {"demand": demand}})
-        world.kubectl("patch", "isvc", "chat", "--subresource=status", "--type=merge", "-p", patch)
+        world.patch("isvc", "chat", {"status": {"demand": demand}}, subresource="status")
         return _count(world, mark, "deployments.apps") >= 1
 
     # By the record of what was asked of the server: a slow look would miss the seconds in which it runs.

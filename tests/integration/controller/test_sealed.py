@@ -25,7 +25,7 @@ KINDS = ("Sealed", "Signed", "Scanned", "Evaluated", "Approved", "Ready")
 
 def policy(*signers: str, **weights: Any) -> dict[str, Any]:
     internal, confidential = POLICY["spec"]["levels"]
-    strict = {**confidential, "rules": {**confidential["rules"], "weights": weights}}
+    strict = {**confidential, "rules": {**confidential["rules"], **({"weights": weights} if weights else {})}}
     spec = {**POLICY["spec"], "levels": [internal, strict], "signers": build_signers(*signers)}
     return {**POLICY, "spec": spec}
 
@@ -91,8 +91,8 @@ def house(world: World) -> Iterator[House]:
     world.apply(policy("release", "board", **DEMANDS))
     with serve_files(FileServer(), None) as server:
         yield House(world, server)
-    world.kubectl("delete", "models", "--all")
-    world.cluster.kubectl("delete", "classificationpolicy", "default")
+    world.hand.delete_all("models", namespace=world.namespace)
+    world.delete("classificationpolicy", "default")
     world.apply(POLICY)
 
 
@@ -141,11 +141,8 @@ def depots(
 
 
 def holder(house: House) -> str:
-    found = house.world.cluster.kubectl(
-        "get", "lease", "sekisho-depot", "-n", "sekisho-system", "--ignore-not-found", "-o",
-        "jsonpath={.spec.holderIdentity}",
-    )  # fmt: skip
-    return found.partition("_")[0]
+    found = house.world.hand.get("lease", "sekisho-depot", namespace="sekisho-system") or {"spec": {}}
+    return str(found["spec"].get("holderIdentity", "")).partition("_")[0]
 
 
 @pytest.mark.usefixtures("controller")
@@ -252,7 +249,7 @@ def test_an_older_version_is_refused_after_the_model_was_deleted_and_made_anew_a
     house.register(house.push(blobs, tag="7"), approvals=[approval])
     house.await_model("Ready")
     assert house.status()["acceptedVersion"] == 7  # and it is remembered: a Model is not ready before it is
-    house.world.kubectl("delete", "model", MODEL)
+    house.world.delete("model", MODEL)
     older, older_approval = whole(6)
     uri = house.push(older, tag="6")
     house.register(uri, approvals=[older_approval])
@@ -269,10 +266,8 @@ def test_an_older_version_is_refused_after_the_model_was_deleted_and_made_anew_a
         what="a word on the second model",
     )  # fmt: skip
     assert (told["reason"], "is older than version 7" in told["message"]) == ("VersionRolledBack", True)
-    kept = house.world.cluster.kubectl(
-        "get", "configmaps", "-n", "sekisho-system", "-l", "sekisho.dev/versions=accepted", "-o", "json"
-    )
-    entries = [json.loads(text) for item in json.loads(kept)["items"] for text in item["data"].values()]
+    kept = house.world.hand.list("configmaps", namespace="sekisho-system", labels="sekisho.dev/versions=accepted")
+    entries = [json.loads(text) for item in kept for text in item["data"].values()]
     mine = [entry for entry in entries if entry["namespace"] == house.world.namespace]
     assert mine == [{"model": "legal/reviewer", "namespace": house.world.namespace, "signer": "release", "version": 7}]
 
@@ -372,7 +367,7 @@ def release(house: House) -> Iterator[Callable[[], None]]:
     spec = {"ports": [{"port": 443, "targetPort": 8443}], "selector": {"app.kubernetes.io/component": "unsafe-release"}}
     metadata = {"name": RELEASE, "namespace": "sekisho-system"}
     yield lambda: house.world.apply({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
-    house.world.cluster.kubectl("delete", "service", RELEASE, "-n", "sekisho-system", "--ignore-not-found")
+    house.world.hand.delete("service", RELEASE, namespace="sekisho-system")
 
 
 @pytest.mark.usefixtures("depot")
@@ -390,13 +385,12 @@ def test_a_service_waits_for_a_release_of_keys_and_starts_once_there_is_one(
         house.await_deployment()
         children = house.world.children("chat")
         assert "unsafe-release" in json.dumps(children["NetworkPolicy"]["spec"]["egress"])
-        address = house.world.cluster.kubectl(
-            "get", "service", RELEASE, "-n", "sekisho-system", "-o", "jsonpath={.spec.clusterIP}"
-        )
+        installed = house.world.hand.get("service", RELEASE, namespace="sekisho-system")
+        assert installed is not None
         agent = json.loads(children["ConfigMap"]["data"]["agent.json"])
         assert agent["release"] == {
-            "host": address, "port": 443, "serverName": f"{RELEASE}.sekisho-system.svc",
+            "host": installed["spec"]["clusterIP"], "port": 443, "serverName": f"{RELEASE}.sekisho-system.svc",
             "protocol": "unsafe-development",
         }  # fmt: skip
         assert agent["weights"]["mode"] == "sealed"
-        house.world.cluster.kubectl("get", "secret", f"{RELEASE}-tls", "-n", "sekisho-system")
+        assert house.world.hand.get("secret", f"{RELEASE}-tls", namespace="sekisho-system") is not None

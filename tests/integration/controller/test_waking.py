@@ -1,6 +1,5 @@
 """Services that rest, by what stands in their status: across operators that end or are killed, and by odd clocks."""
 
-import json
 import time
 from collections.abc import Callable
 
@@ -24,8 +23,7 @@ def rest(world: World) -> None:
 
 
 def write_demand(world: World, value: object) -> None:
-    patch = json.dumps({"status": {"demand": value}})
-    world.kubectl("patch", "isvc", "chat", "--subresource=status", "--type=merge", "-p", patch)
+    world.patch("isvc", "chat", {"status": {"demand": value}}, subresource="status")
 
 
 def ask(world: World, *, ago: float = 0.0) -> str:
