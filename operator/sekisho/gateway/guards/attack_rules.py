@@ -18,11 +18,10 @@ _DROP: Final = (
     r"(?:ignore|disregard|forget|override|bypass|discard|neglect|(?:do not|don't|stop) (?:follow|following|obey|obeying|listen to|"
     r"listening to))"
 )
-_TELL: Final = (
-    r"(?:reveal|show|print(?: out)?|repeat|output|display|disclose|leak|dump|recite|write out|give me|tell me|send me|"
-    r"what (?:is|are|was|were)|translate|summari[sz]e|encode)"
-)
-_PAST: Final = r"(?:過去|これまで|今まで|いままで|以前|以上|上記|先ほど|さきほど|前述|前|最初|元|もと|すべて|全て|あらゆる|与えられた|システム)"
+_TELL_ALL: Final = r"(?:reveal|show|print(?: out)?|repeat|output|display|disclose|leak|dump|recite|write out|give me|tell me|send me|translate|summari[sz]e|encode)"
+_TELL: Final = rf"(?:{_TELL_ALL}|what (?:is|are|was|were))"
+# What was given on another occasion (前回, 前日) is nothing that a model was set up with.
+_PAST: Final = r"(?:過去|これまで|今まで|いままで|以前|以上|上記|先ほど|さきほど|前述|前(?:の|に|まで)|最初|元|もと|すべて|全て|あらゆる|与えられた|システム)"
 _LAW: Final = r"(?:指示|命令|ルール|プロンプト|制約|制限|設定|指図|規則|規約|ガイドライン)"
 _GIVEN: Final = r"(?:(?:that )?(?:you(?:'ve| have)? (?:been|were) given|your (?:creators?|developers?|makers?) \w+))"
 _FORGET_JA: Final = r"忘れ(?:て(?:[^しいはが]|$)|ろ|なさい|よ|去|、|。|$)"
@@ -71,7 +70,7 @@ RULES: Final = {
         r"\bas an ai that (?:has|is) (?:broken free|no longer bound|free)|\bif you had no (?:restrictions|rules|filters|guidelines)\b.{0,60}\b(?:stay|answer|respond|role|say)|\banswers? without (?:any )?(?:filters|restrictions|limits)\b",
         r"\b(?:admin|root|god|debug) mode\s?:|\bsudo disable (?:safety|filters|restrictions)",
         r"(?:制限|規制|検閲)(?:なし|無し|解除)モードで.{0,6}?(?:答え|回答|話)|フィルター?を(?:解除|オフ|無効|外).{0,8}?(?:状態|モード)で.{0,6}?(?:答え|回答|話)|倫理を(?:気にせず|無視して)",
-        r"禁止され(?:た|ている)(?:内容|こと|質問)(?:も|でも|にも).{0,4}?(?:答え|回答|話)|(?:警告|拒否|断り)(?:や(?:警告|拒否))?(?:を|は)(?:一切)?し(?:ないこと|ないで|てはならない)|自由なai.{0,8}?禁止事項は(?:ない|ありません)",
+        r"禁止され(?:た|ている)(?:内容|こと|質問|話題|テーマ|事柄)(?:に(?:ついて|関して))?(?:も|でも|にも).{0,8}?(?:答え|回答|話)|(?:警告|拒否|断り)(?:や(?:警告|拒否))?(?:を|は)(?:一切)?し(?:ないこと|ないで|てはならない)|自由なai.{0,8}?禁止事項は(?:ない|ありません)",
         r"\bstart (?:over|again) as an? (?:unrestricted|uncensored|unfiltered|free)",
         r"\b(?:zero|no|without(?: any)?) (?:content )?(?:moderation|censorship)\b.{0,200}\b(?:answer|respond|reply|questions?)\b",
         r"(?:今から|これから|もう).{0,20}?(?:制限|制約|規制|倫理)(?:の|が|は|も)?(?:ない|なし|無い|一切ない|解除|適用されな)",
@@ -84,8 +83,9 @@ RULES: Final = {
     )),
     "prompt-extraction": "|".join((
         (rf"\b{_TELL}\b.{{0,40}}?\b(?:(?:your|its) (?:entire |full |exact |whole |complete |original |initial |hidden |secret |internal )*"
-        r"(?:system (?:prompt|message|instructions?)|(?:initial|hidden|original|secret|internal|developer|configuration) (?:prompt|instructions?|message))|"
-        r"the (?:entire |full |exact |whole |complete |original )*(?:system (?:prompt|instructions?)|(?:initial|hidden|secret|internal|developer) (?:prompt|instructions?)))"),
+        r"(?:system (?:prompt|message|instructions?)|(?:initial|hidden|original|secret|internal|developer|configuration) (?:prompt|instructions?|message)))"),
+        rf"\b{_TELL}\b.{{0,40}}?\bthe (?:entire |full |exact |whole |complete |original )*system (?:prompt|instructions?)",
+        rf"\b{_TELL_ALL}\b.{{0,40}}?\bthe (?:entire |full |exact |whole |complete |original )*(?:initial|hidden|secret|internal|developer) (?:prompt|instructions?)",
         (r"\b(?:copy|spell(?: out)?|write|paste|type|list|start|begin|export|quote)\b.{0,40}?\byour (?:\w+ ){0,2}?(?:system|initial|hidden|original|secret|internal|configuration|developer|base) "
         r"(?:prompt|instructions?|message)\b"),
         r"\byour (?:entire|whole|real|actual|full|true|exact|complete) (?:prompt|instructions)\b",
@@ -99,7 +99,8 @@ RULES: Final = {
         r"\b(?:rules|instructions|things) (?:that )?you (?:have been|were|are) (?:told|instructed|ordered) not to (?:tell|reveal|share|mention|disclose)",
         rf"\b{_TELL} (?:me )?(?:all )?(?:of )?your (?:(?:current|exact|full|entire|complete|original|initial|first|own) ){{0,2}}(?:(?:prompts?|instructions)\b|(?:rules|guidelines)(?: ?[.?!,;:]|$| (?:and|that|in full|above|to me|word|verbatim|please|now|here)))",
         r"\bhow do your (?:current |initial |original )?(?:prompts?|instructions|rules) (?:look|read|begin|start)\b",
-        rf"\b{_TELL} (?:out )?(?:all|everything|the)\b.{{0,16}}?\b(?:instructions|text|words|prompt|messages?) (?:above|given|so far|you (?:were|have|got)|before this)",
+        rf"\b{_TELL} (?:out )?(?:all|everything|the)\b.{{0,16}}?\b(?:instructions|prompt) (?:above|given|so far|you (?:were|have|got)|before this)",
+        r"\b(?:reveal|show|print|repeat|output|display|disclose|leak|dump|recite|write out)(?: out)? (?:all|everything|the)\b.{0,16}?\b(?:text|words|messages?) (?:above|given|so far|you (?:were|have|got)|before this)",
         r"\b(?:print|output|repeat|write)(?: out)? all instructions\b",
         r"\brepeat everything (?:above|before)\b",
         r"\b(?:secret|hidden) (?:password|word|key|code)\b.{0,24}\byou (?:know|hold|keep|were given|must not)\b",
@@ -120,6 +121,7 @@ RULES: Final = {
         r"begin_of_text|end_of_text|channel|message|return|call|python_tag)\|>"),
         r"\[/?inst\]", r"<</?sys>>", r"<(?:start|end)_of_turn>", r"</?\|?(?:begin|end)▁of▁sentence\|?>", r"<｜(?:user|assistant)｜>",
         r"\[system\](?:\(#[a-z]*\))?\s*:?\s*(?:you|ignore|new)", r"(?:^| )#{2,4} ?(?:system|assistant)(?: (?:prompt|message))?\s*:",
+        r"(?:^|[.!?:=#%*\[\]<>-] ?)(?:end|begin|start)(?: of)?(?: the)? (?:untrusted |trusted )?(?:system|user|developer|operator|admin) (?:prompt|input|instructions?|messages?|section)s? ?[\].:=#%*>-]",
         r"</?system(?:[-_ ]?(?:prompt|message|instructions?))?>",
     )),
     "encoded-order": (

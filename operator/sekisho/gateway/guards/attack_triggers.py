@@ -7,7 +7,11 @@ reach is counted. A rule that grows or is new has its trigger here; the tests ho
 
 # ruff: noqa: E501 - a Japanese sign counts as two columns, and a pattern in pieces is read by nobody
 
+from collections.abc import Iterable, Mapping
 from typing import Final
+
+from sekisho.gateway.guards.attack_grammar import PAIRS_EN, PAIRS_JA, RARE_EN, RARE_JA, SELDOM_EN, SELDOM_JA
+from sekisho.gateway.guards.attack_words import ENGLISH, JAPANESE
 
 # What `str.split` takes for white space.
 SPACE: Final = r"[\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
@@ -70,6 +74,7 @@ _SAID: Final = (
     r"(?:システム|初期|隠された|隠されている|内部|最初|元|秘密)の?(?:プロンプト|指示|メッセージ|命令文)",
     r"(?:あなた|君|お前)(?:に|への|の)(?:与えられた|受けた)?(?:プロンプト|指示|命令)",
     r"<\||\[/?inst\]|<</?sys>>|<(?:start|end)_of_turn>|</?\|?(?:begin|end)▁of▁sentence|<｜|\[system\]|##~(?:system|assistant)|</?system",
+    r"(?:end|begin|start)(?: of)?(?: the)? (?:untrusted |trusted )?(?:system|user|developer|operator|admin) (?:prompt|input|instruction|message|section)",
     r"\b(?:decode|decrypt|deobfuscate|unscramble)\b|デコード|復号|解読",
 )
 # Of what stands in a document alone, quoted or given back by a tool.
@@ -132,9 +137,45 @@ def _join(*groups: tuple[str, ...]) -> str:
     return "|".join(_spell(f"(?:{pattern})") for group in groups for pattern in group)
 
 
+# All but the end of a sentence, as `attack_words` knows it.
+_BETWEEN_EN: Final = r"(?:[^.!?;]|[.!?;]+(?:[^.!?;\"')\x{201d}\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]))*"
+_BETWEEN_JA: Final = r"[^\x{3002}!?]*"
+
+
+def _find_rare(
+    words: Mapping[str, str], rare: str, pairs: Iterable[tuple[str, str]], between: str, seldom: str = ""
+) -> tuple[str, ...]:
+    """Return what stands in every text with a shape: no reach is counted, but a pair stands in one sentence.
+
+    Args:
+        words: An expression for each class.
+        rare: Classes that tell by themselves.
+        pairs: Classes that tell one behind the other.
+        between: All but the end of a sentence.
+        seldom: The second classes of pairs that are asked for alone.
+    """
+    return (
+        *(words[letter] for letter in (*rare, *seldom)),
+        *(f"{_any(words, first)}{between}{_any(words, then)}" for first, then in pairs if then not in seldom),
+    )
+
+
+def _any(words: Mapping[str, str], letters: str) -> str:
+    return f"(?:{'|'.join(words[letter] for letter in letters)})"
+
+
+_SHAPED_EN: Final = _find_rare(ENGLISH, RARE_EN, PAIRS_EN, _BETWEEN_EN)
+_SHAPED_JA: Final = _find_rare(JAPANESE, RARE_JA, PAIRS_JA, _BETWEEN_JA)
+# Of the shapes of words of each tongue (`attack_grammar`) alone.
+SHAPED: Final = _join(_SHAPED_EN), _join(_SHAPED_JA)
+# With fewer pairs, each of which makes more states of all the others; for the passes that look for other things too.
+_MAY_BE_SHAPED: Final = (
+    *_find_rare(ENGLISH, RARE_EN, PAIRS_EN, _BETWEEN_EN, SELDOM_EN),
+    *_find_rare(JAPANESE, RARE_JA, PAIRS_JA, _BETWEEN_JA, SELDOM_JA),
+)
 # One pass tells that there is nothing, as there mostly is; the others are for what it met.
-MAYBE: Final = _join(_SAID, _QUOTED, _TARGET)
-MAYBE_OF_TOOL: Final = _join(_SAID, _QUOTED, _TARGET, _GIVEN_BACK)
-SURELY: Final = _join(_SAID, _QUOTED)
-SURELY_OF_TOOL: Final = _join(_SAID, _QUOTED, _GIVEN_BACK)
+MAYBE: Final = _join(_SAID, _MAY_BE_SHAPED, _QUOTED, _TARGET)
+MAYBE_OF_TOOL: Final = _join(_SAID, _MAY_BE_SHAPED, _QUOTED, _TARGET, _GIVEN_BACK)
+SURELY: Final = _join(_SAID, _MAY_BE_SHAPED, _QUOTED)
+SURELY_OF_TOOL: Final = _join(_SAID, _MAY_BE_SHAPED, _QUOTED, _GIVEN_BACK)
 CARRIED: Final = _join(_CARRIED)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import re2
 
+from sekisho.gateway.guards.attack_grammar import TONGUES
 from sekisho.gateway.guards.attack_rules import (
     ADDRESSED,
     ADDRESSED_RULE,
@@ -28,7 +29,7 @@ from sekisho.gateway.guards.attack_rules import (
     TOOL_RULE,
     TRUSTED,
 )
-from sekisho.gateway.guards.attack_triggers import CARRIED, MAYBE, MAYBE_OF_TOOL, SURELY, SURELY_OF_TOOL
+from sekisho.gateway.guards.attack_triggers import CARRIED, MAYBE, MAYBE_OF_TOOL, SHAPED, SURELY, SURELY_OF_TOOL
 from sekisho.gateway.guards.disguises import DISGUISED, SAYABLE, is_mentioned, read_disguised
 from sekisho.gateway.guards.memory import Memory
 from sekisho.gateway.guards.quoting import find_quoted
@@ -86,6 +87,7 @@ _MAYBE: Final = Linear(MAYBE, any_case=True), Linear(MAYBE_OF_TOOL, any_case=Tru
 _ANYTHING: Final = tuple(Linear(f"{_IN_CODE}|{DISGUISED}|{item}", any_case=True) for item in (MAYBE, MAYBE_OF_TOOL))
 _SURELY: Final = Linear(SURELY, any_case=True), Linear(SURELY_OF_TOOL, any_case=True)
 _CARRIED: Final = Linear(CARRIED, any_case=True)
+_SHAPED: Final = tuple(Linear(shaped, any_case=True) for shaped in SHAPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,7 @@ def _is_suspect(data: bytes, *, tool: bool, strange: bool) -> bool:
 
 def _judge(text: Text, folded: str, hidden: int | None) -> Iterator[Verdict]:
     spelt = _set_close(folded)
-    yield from (Verdict(rule, text.path, offset) for rule, offset in _match(spelt))
+    yield from (Verdict(rule, text.path, offset) for rule, offset in _match(spelt, letters=text.role != "tool"))
     if hidden is not None:
         yield Verdict(HIDDEN_RULE, text.path, hidden)
     if text.role == "tool":
@@ -204,14 +206,31 @@ def _undisguise(folded: str) -> set[str]:
     return {rule for form in read_disguised(spelt) for rule, _ in _match(form)}
 
 
-def _match(text: str) -> Iterator[tuple[str, int]]:
-    if not _ANY.search(text):
-        return
-    for rule, compiled in _COMPILED.items():
-        for count, match in enumerate(compiled.finditer(text)):
-            if rule not in SAYABLE or count >= _MAX_MENTIONS or not is_mentioned(text, *match.span()):
-                yield rule, match.start()
+def _match(text: str, *, letters: bool = False) -> Iterator[tuple[str, int]]:
+    """Yield each rule that finds something, and where first.
+
+    Args:
+        text: Folded, its white space closed up.
+        letters: Whether a letter to a person excuses what may be said to people too.
+    """
+    found = set()
+    for rule, places in _find_places(text):
+        for count, (start, end) in enumerate(places):
+            if rule in found:
                 break
+            if rule not in SAYABLE or count >= _MAX_MENTIONS or not is_mentioned(text, start, end, letters=letters):
+                found.add(rule)
+                yield rule, start
+
+
+def _find_places(text: str) -> Iterator[tuple[str, Iterator[tuple[int, int]]]]:
+    if _ANY.search(text):
+        for rule, compiled in _COMPILED.items():
+            yield rule, (match.span() for match in compiled.finditer(text))
+    data = text.encode()
+    for shaped, tongue in zip(_SHAPED, TONGUES, strict=True):
+        if shaped.stands_in(data):
+            yield from tongue.find(data)
 
 
 def _match_quoted(text: str, *, ends: bool) -> Iterator[tuple[str, int]]:
