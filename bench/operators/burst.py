@@ -15,7 +15,7 @@ from bench.operators.requests import SERVICES, Entry, count_reads, count_writes,
 # Fewer where a machine is too busy for bursts of 500 in a bearable time; the report says how many there were.
 OBJECTS: Final = int(os.environ.get("BENCH_OBJECTS", "500"))
 WARM_OBJECTS: Final = 100
-_BURST_SECONDS: Final = 180.0
+_BURST_SECONDS: Final = 600.0
 _WRITES: Final = frozenset({"create", "patch", "update"})
 
 

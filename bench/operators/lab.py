@@ -29,7 +29,7 @@ from bench.operators.manifests import (
 )
 from bench.operators.process import OperatorProcess, TimedOutError, read_cpu_seconds, wait_for
 from bench.operators.requests import SERVICES, Tail, first_good
-from bench.operators.storage import ROOT, Storage, find_prefixes
+from bench.operators.storage import ROOT, Storage, find_keys
 from e2e.cluster import pki
 from e2e.cluster.local import LocalCluster
 from e2e.cluster.processes import ProcessId
@@ -218,7 +218,7 @@ class Lab:
         anything in them, no controller makes anew what goes then.
         """
         storage, told = Storage(self.cluster.control_plane.netns), ", ".join(namespaces)
-        storage.delete(keys=[f"{ROOT}namespaces/{namespace}" for namespace in namespaces])
+        storage.delete([f"{ROOT}namespaces/{namespace}" for namespace in namespaces])
         wait_for(lambda: all(map(self._refuses, namespaces)), seconds=_GONE_SECONDS, what=f"the end of {told}")
         addresses = [
             f"{ROOT}ipaddresses/{item['metadata']['name']}"
@@ -229,7 +229,7 @@ class Lab:
 
         def are_gone() -> bool:
             # What was asked for before the namespace ended may come after it.
-            left = storage.delete(prefixes=find_prefixes(storage.list_keys(), namespaces), keys=addresses)
+            left = storage.delete([*find_keys(storage.list_keys(), namespaces), *addresses])
             return not left and not any(
                 self.api.list_all(kind, namespace=namespace) for kind in kinds for namespace in namespaces
             )

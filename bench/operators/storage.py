@@ -1,32 +1,42 @@
 """Takes namespaces out of the control plane's storage: through the API their end costs as much as their beginning."""
 
 import base64
+import http.client
 import json
-import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from e2e.cluster.control_plane import ETCD_CLIENT
 from e2e.cluster.netns import NetworkNamespace
 
 ROOT: Final = "/registry/"
 _SECONDS: Final = 60.0
+# What makes others anew goes first; what owns them goes last, or the garbage collector would ask for each of them.
+_FIRST: Final = ("deployments", "replicasets", "pods", "services/specs", "poddisruptionbudgets")
+_LAST: Final = "inference.sekisho.dev/inferenceservices"
 T = TypeVar("T")
 
 
-def find_prefixes(keys: Iterable[str], namespaces: Iterable[str]) -> list[str]:
-    """Return the beginnings of keys, one for each kind and namespace, that hold all that is in the namespaces."""
+def find_keys(keys: Iterable[str], namespaces: Iterable[str]) -> list[str]:
+    """Return the keys of all that is in the namespaces, in the order in which they are best removed."""
     wanted = set(namespaces)
-    found = set()
+    found: list[tuple[int, str]] = []
     for key in keys:
-        parts = key.split("/")
-        # A name may be a namespace's too; what follows the namespace in a key is at least a name.
-        for index in range(3, len(parts) - 1):
-            if parts[index] in wanted:
-                found.add("/".join(parts[: index + 1]) + "/")
+        parts = key.removeprefix(ROOT).split("/")
+        # Kind, namespace, name; a kind may have two parts, and a name may be a namespace's too.
+        for index in (1, 2):
+            if index < len(parts) - 1 and parts[index] in wanted:
+                found.append((_rank("/".join(parts[:index])), key))
                 break
-    return sorted(found)
+    return [key for _, key in sorted(found)]
+
+
+def _rank(kind: str) -> int:
+    if kind in _FIRST:
+        return _FIRST.index(kind)
+    return len(_FIRST) + (kind == _LAST)
 
 
 class Storage:
@@ -37,13 +47,17 @@ class Storage:
 
     def list_keys(self, prefix: str = ROOT) -> list[str]:
         """Return the keys that begin so."""
-        answer = self._inside(lambda: _ask("range", {**_range_of(prefix), "keys_only": True}))
+        end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        body = {"key": _encode(prefix), "range_end": _encode(end), "keys_only": True}
+        (answer,) = self._inside(lambda: _ask("range", [body]))
         return [base64.b64decode(item["key"]).decode() for item in answer.get("kvs", ())]
 
-    def delete(self, *, prefixes: Iterable[str] = (), keys: Iterable[str] = ()) -> int:
-        """Remove all keys that begin so, and single ones; return how many there were."""
-        ranges = [*map(_range_of, prefixes), *({"key": _encode(key)} for key in keys)]
-        answers = self._inside(lambda: [_ask("deleterange", each) for each in ranges])
+    def delete(self, keys: Iterable[str]) -> int:
+        """Remove keys, each in a revision of its own; return how many there were.
+
+        A watch that goes on from a revision never shows the rest of that revision.
+        """
+        answers = self._inside(lambda: _ask("deleterange", [{"key": _encode(key)} for key in keys]))
         return sum(int(answer.get("deleted", 0)) for answer in answers)
 
     def _inside(self, work: Callable[[], T]) -> T:
@@ -52,15 +66,23 @@ class Storage:
             return thread.submit(work).result()
 
 
-def _ask(what: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    request = urllib.request.Request(f"{ETCD_CLIENT}/v3/kv/{what}", json.dumps(body).encode())
-    with urllib.request.urlopen(request, timeout=_SECONDS) as response:
-        answer: dict[str, Any] = json.load(response)
+def _ask(what: str, bodies: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Ask one question after another, over one connection."""
+    connection = http.client.HTTPConnection(urlsplit(ETCD_CLIENT).netloc, timeout=_SECONDS)
+    try:
+        return [_ask_once(connection, what, body) for body in bodies]
+    finally:
+        connection.close()
+
+
+def _ask_once(connection: http.client.HTTPConnection, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    connection.request("POST", f"/v3/kv/{what}", json.dumps(body))
+    response = connection.getresponse()
+    data = response.read()
+    if response.status != http.client.OK:
+        raise OSError(f"etcd answered {what} with {response.status}: {data[:300]!r}")
+    answer: dict[str, Any] = json.loads(data)
     return answer
-
-
-def _range_of(prefix: str) -> dict[str, str]:
-    return {"key": _encode(prefix), "range_end": _encode(prefix[:-1] + chr(ord(prefix[-1]) + 1))}
 
 
 def _encode(key: str) -> str:

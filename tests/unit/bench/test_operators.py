@@ -43,7 +43,7 @@ from bench.operators.process import MachineClock, TimedOutError, parse_cpu_ticks
 from bench.operators.progress import Progress, spell_step
 from bench.operators.repairs import Edit, Repair, _try, list_edits, normalise
 from bench.operators.requests import SERVICES, Entry, Tail, count_reads, count_writes, parse_entry, spell_counts
-from bench.operators.storage import Storage, find_prefixes
+from bench.operators.storage import Storage, find_keys
 from e2e.cluster.netns import NetworkNamespace
 
 NUMBERS: Iterator[int] = iter(range(10**6))
@@ -264,24 +264,31 @@ def test_nothing_is_told_of_a_step_that_fails() -> None:
 
 def test_what_a_namespace_holds_is_found_by_its_keys_and_nothing_else_is() -> None:
     keys = [
-        "/registry/deployments/n/a", "/registry/deployments/n/b", "/registry/deployments/n2/a",
-        "/registry/services/specs/n/a", "/registry/inference.sekisho.dev/inferenceservices/n/a",
-        "/registry/namespaces/n", "/registry/minions/n", "/registry/configmaps/other/n", "/registry/pods/n/n",
+        "/registry/configmaps/n/a", "/registry/deployments/n/b", "/registry/deployments/n/a",
+        "/registry/deployments/n2/a", "/registry/inference.sekisho.dev/inferenceservices/n/a",
+        "/registry/minions/n", "/registry/namespaces/n", "/registry/configmaps/other/n", "/registry/pods/n/n",
+        "/registry/services/specs/n/a",
     ]  # fmt: skip
-    assert find_prefixes(keys, ["n"]) == [
-        "/registry/deployments/n/",
-        "/registry/inference.sekisho.dev/inferenceservices/n/",
-        "/registry/pods/n/",
-        "/registry/services/specs/n/",
+    assert find_keys(keys, ["n"]) == [
+        "/registry/deployments/n/a",
+        "/registry/deployments/n/b",
+        "/registry/pods/n/n",
+        "/registry/services/specs/n/a",
+        "/registry/configmaps/n/a",
+        "/registry/inference.sekisho.dev/inferenceservices/n/a",
     ]
-    assert find_prefixes(keys, []) == []
+    assert find_keys(keys, []) == []
 
 
-def test_keys_are_removed_by_their_beginning_or_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_are_removed_one_by_one_over_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     held = {"/registry/pods/n/a", "/registry/pods/n/b", "/registry/pods/n0/a", "/registry/namespaces/n"}
+    asked_by: list[tuple[str, int]] = []
 
     class Etcd(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_POST(self) -> None:
+            asked_by.append(self.client_address)
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             first, last = (base64.b64decode(asked.get(name, "")).decode() for name in ("key", "range_end"))
             hit = sorted(key for key in held if (first <= key < last if last else key == first))
@@ -289,7 +296,7 @@ def test_keys_are_removed_by_their_beginning_or_one_by_one(monkeypatch: pytest.M
                 held.difference_update(hit)
             found = [{"key": base64.b64encode(key.encode()).decode()} for key in hit]
             body = json.dumps({"kvs": found, "deleted": str(len(hit))}).encode()
-            self.send_response(200)
+            self.send_response(200 if "/pods/" in first or held else 500)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -304,11 +311,17 @@ def test_keys_are_removed_by_their_beginning_or_one_by_one(monkeypatch: pytest.M
         try:
             storage = Storage(NetworkNamespace("none"))
             assert storage.list_keys("/registry/pods/") == sorted(key for key in held if "/pods/" in key)
-            assert storage.delete(prefixes=["/registry/pods/n/"], keys=["/registry/namespaces/n", "/none"]) == 3
+            before = len(asked_by)
+            assert storage.delete(["/registry/pods/n/a", "/registry/pods/n/b", "/registry/namespaces/n", "/none"]) == 3
+            assert len(asked_by) == before + 4
+            assert len(set(asked_by[before:])) == 1
+            assert held == {"/registry/pods/n0/a"}
+            held.clear()
+            with pytest.raises(OSError, match="etcd answered deleterange with 500"):
+                storage.delete(["/none"])
         finally:
             server.shutdown()
             serving.result(timeout=30)
-    assert held == {"/registry/pods/n0/a"}
 
 
 @pytest.mark.parametrize("chosen", [None, "50"])
