@@ -17,6 +17,7 @@ SHARING = {
     "e2e/weights": "isolation",
     "e2e/release": "release",
     "e2e/gateway": "release",
+    "e2e/cluster/tests": "cluster",
 }
 LONGEST = (
     "release",
@@ -25,7 +26,7 @@ LONGEST = (
     "tests/integration/controller/test_crash.py",
     "inference-images/vllm/test_sealed_loader.py",
     "tests/integration/controller/test_sealed.py",
-    "e2e/cluster/tests/test_cluster.py",
+    "cluster",
     "tests/integration/controller/test_drift.py",
     "tests/integration/controller/test_reconcile.py",
     "tests/integration/controller/test_outage.py",
@@ -33,7 +34,6 @@ LONGEST = (
     "tests/integration/controller/test_waking.py",
     "tests/integration/controller/test_election.py",
     "tests/integration/controller/test_draining.py",
-    "e2e/cluster/tests/test_leaves_nothing.py",
 )
 
 # A property is judged by its answer: beside other workers any example may take long.

@@ -35,9 +35,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(900, func_only=True))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster() -> Iterator[Cluster]:
-    """Two real nodes, of this session's own; with SEKISHO_KEEP_CLUSTER a cluster that stays for the next session."""
+    """Two real nodes, until the last test here; with SEKISHO_KEEP_CLUSTER a cluster that stays for the next session."""
     images = tuple(build_images(IMAGES).values())
     if "SEKISHO_KEEP_CLUSTER" in os.environ:
         kept = new_cluster(replace(OPTIONS, name=KEPT_NAME, images=images, keep=True))
@@ -58,7 +58,7 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def registry(cluster: Cluster) -> Registry:
     """A registry of models inside the cluster's network, without credentials."""
     registry = Registry(cluster)
@@ -66,7 +66,7 @@ def registry(cluster: Cluster) -> Registry:
     return registry
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def quickstart(cluster: Cluster, registry: Registry) -> Iterator[Quickstart]:
     """sekisho on the cluster, with a policy, two sites, an engine and a tiny model in the registry."""
     quickstart = Quickstart.on(cluster, registry)

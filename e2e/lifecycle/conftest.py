@@ -20,9 +20,9 @@ def caught_up(quickstart: Quickstart) -> None:
     quickstart.installation.catch_up()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def installation(quickstart: Quickstart) -> Installation:
-    """The installation of this session."""
+    """The installation that all of `e2e` shares."""
     return quickstart.installation
 
 

@@ -44,7 +44,7 @@ class Sources:
     objects: str
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sources(quickstart: Quickstart, registry: Registry, cluster: Cluster) -> Iterator[Sources]:
     """Start every source, and let the depot know them."""
     assert isinstance(cluster, LocalCluster)
