@@ -2,6 +2,7 @@
 
 import base64
 import http.client
+import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,17 @@ def find_keys(keys: Iterable[str], namespaces: Iterable[str]) -> list[str]:
     return [key for _, key in sorted(found)]
 
 
+def deal_by_kind(keys: Iterable[str]) -> list[list[str]]:
+    """Deal keys of things in namespaces into groups that hold no two of a kind.
+
+    A group goes in one revision, and a watch of a kind that goes on from a revision never shows the rest of it.
+    """
+    kinds: dict[str, list[str]] = {}
+    for key in keys:
+        kinds.setdefault(key.rsplit("/", 2)[0], []).append(key)
+    return [[key for key in group if key is not None] for group in itertools.zip_longest(*kinds.values())]
+
+
 def _rank(kind: str) -> int:
     if kind in _FIRST:
         return _FIRST.index(kind)
@@ -53,12 +65,15 @@ class Storage:
         return [base64.b64decode(item["key"]).decode() for item in answer.get("kvs", ())]
 
     def delete(self, keys: Iterable[str]) -> int:
-        """Remove keys, each in a revision of its own; return how many there were.
-
-        A watch that goes on from a revision never shows the rest of that revision.
-        """
-        answers = self._inside(lambda: _ask("deleterange", [{"key": _encode(key)} for key in keys]))
-        return sum(int(answer.get("deleted", 0)) for answer in answers)
+        """Remove keys; return how many there were."""
+        bodies = [
+            {"success": [{"requestDeleteRange": {"key": _encode(key)}} for key in together]}
+            for together in deal_by_kind(keys)
+        ]
+        answers = self._inside(lambda: _ask("txn", bodies))
+        return sum(
+            int(each["response_delete_range"].get("deleted", 0)) for answer in answers for each in answer["responses"]
+        )
 
     def _inside(self, work: Callable[[], T]) -> T:
         # A thread that entered a network namespace stays there, so it is one that ends.
