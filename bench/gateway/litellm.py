@@ -14,7 +14,7 @@ from bench.gateway.speed import check_all, make_prompts
 from bench.gateway.stand import Server, Stand, open_stand
 from bench.gateway.streams import Caller, Heard, Place, ask_many, read_body, spell_request
 from bench.harness import Benchmark, Pair, Registry, Sample, WrongAnswerError
-from bench.homes import ensure_home, find_python
+from bench.homes import ensure_home
 from bench.operators.process import OperatorProcess, wait_for
 from tests.unit.gateway.house import MODEL
 
@@ -111,8 +111,7 @@ def open_litellm(engine: Place) -> Iterator[Server]:
     Raises:
         WrongAnswerError: It does not start.
     """
-    about = "about 1 min, 200 MB fetched"
-    home = ensure_home("litellm", _LOCK, who="LiteLLM", about=about, python=find_python()).parent
+    home = ensure_home("litellm", _LOCK, who="LiteLLM", about="about 1 min, 200 MB fetched").parent
     with TemporaryDirectory(prefix="bench-litellm-") as name:
         folder, port = Path(name), _find_port()
         (folder / "config.json").write_text(json.dumps(render_config(engine)))

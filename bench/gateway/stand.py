@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from bench.gateway.streams import ECHO_TOKENS, Caller, Place, read_body, spell_request
 from bench.harness import WrongAnswerError
-from bench.homes import find_packages, find_python
 from bench.operators.process import OperatorProcess, wait_for
 from bench.redact.prompts import build_prompts
 from e2e.cluster.host import require_packages
@@ -109,8 +108,8 @@ def open_stand(*, guarded: bool, nginx: bool, settings: Mapping[str, str] | None
 
 
 def _start(stack: ExitStack, folder: Path, what: str, *rest: str, **environ: str) -> OperatorProcess:
-    command = [find_python(), "-m", "bench.gateway.processes", what, *rest]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(find_packages()), **environ}
+    command = [sys.executable, "-m", "bench.gateway.processes", what, *rest]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environ}
     return stack.enter_context(OperatorProcess(command, user=what, env=env, log=folder / f"{what}.log"))
 
 
