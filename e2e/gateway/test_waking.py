@@ -73,16 +73,16 @@ def may_use(address: Address) -> bool:
     """Tell whether the model is among those that the caller may use; not so while no gateway can be reached."""
     try:
         connection = address.connect()
-    except ConnectionError:  # a node learns of a Service's pods later than the API server
+    except OSError:  # a node learns of a Service's pods later than the API server
         return False
     try:
         connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {address.token}"})
         said = json.loads(connection.getresponse().read())
-    except (ConnectionError, http.client.HTTPException):
+    except (OSError, http.client.HTTPException):
         return False
     finally:
         connection.close()
-    return [item["id"] for item in said["data"]] == [address.model]
+    return [item["id"] for item in said.get("data", [])] == [address.model]
 
 
 def wake(network: Network, reader: Address, archive: Installation) -> Answer:

@@ -213,6 +213,9 @@ def _successor(cluster: Cluster, old: str) -> str:
 
 
 def _is_idle(cluster: Cluster, pod: str) -> bool:
-    leads = sum(read_numbers(cluster, pod, "sekisho_leader").values()) == 1
-    looked = sum(read_numbers(cluster, pod, "sekisho_reconciles").values()) >= len(SERVICES)
-    return leads and looked and sum(read_numbers(cluster, pod, "sekisho_queue_depth").values()) == 0
+    try:
+        leads = sum(read_numbers(cluster, pod, "sekisho_leader").values()) == 1
+        looked = sum(read_numbers(cluster, pod, "sekisho_reconciles").values()) >= len(SERVICES)
+        return leads and looked and sum(read_numbers(cluster, pod, "sekisho_queue_depth").values()) == 0
+    except ClusterError:  # it does not listen yet, or ends: another one is found at the next look
+        return False

@@ -87,11 +87,11 @@ class Bao:
             f"{self.desk}/v1/{path}", data=data, method=method, headers={"X-Vault-Token": _ROOT}
         )
         context = ssl.create_default_context(cafile=str(self.ca_file))
-        with urllib.request.urlopen(request, timeout=10, context=context) as answer:
+        with urllib.request.urlopen(request, timeout=60, context=context) as answer:
             return json.loads(answer.read() or b"{}")
 
     def _await(self) -> None:
-        for _ in range(200):
+        for _ in range(1200):
             try:
                 self.ask("GET", "sys/health")
             except (OSError, urllib.error.URLError):

@@ -102,7 +102,7 @@ def test_the_outside_answers_and_counts_every_packet_of_a_pod(
         assert probe(cluster, namespace, "client", "icmp", outside)["ok"] == 1
         # Now, because an echo that comes after the probe has ended is answered by an ICMP error.
         assert counter.counts()[source, "icmp"] == 1
-        assert probe(cluster, namespace, "client", "udp", "-for", "50ms", f"{outside}:9999")["ok"] > 0
+        assert probe(cluster, namespace, "client", "udp", "-for", "1s", f"{outside}:9999")["ok"] > 0
         counts = counter.counts()
     assert counts[source, "tcp"] >= 3
     assert counts[source, "udp"] > 1
@@ -129,10 +129,14 @@ def test_a_policy_that_denies_egress_stops_tcp_and_udp_on_the_way_to(
         assert probe(cluster, namespace, "client", "tcp", f"{address}:{port}")["ok"] == 1
         assert counter.packets(source) > 0
         cluster.kubectl("-n", namespace, "apply", "-f", "-", stdin=json.dumps(DENY_EGRESS))
-        assert poll(
-            lambda: probe(cluster, namespace, "client", "tcp", "-timeout", "300ms", f"{address}:{port}")["ok"] == 0,
-            seconds=90,
-        )
+
+        def is_stopped() -> bool:
+            # That nothing comes back in time says little on a busy machine: nothing may have arrived either.
+            counter.reset()
+            tried = probe(cluster, namespace, "client", "tcp", "-timeout", "1s", f"{address}:{port}")
+            return tried["ok"] == 0 and counter.packets(source) == 0
+
+        assert poll(is_stopped, seconds=90)
         counter.reset()
         assert probe(cluster, namespace, "client", "tcp", "-timeout", "500ms", f"{address}:{port}")["ok"] == 0
         probe(cluster, namespace, "client", "udp", "-for", "100ms", f"{address}:9999")
@@ -189,7 +193,7 @@ def test_simulated_nodes_run_pods_and_real_nodes_stay_real(cluster: Cluster, nam
     cluster.kubectl("create", "-f", "-", stdin=json.dumps(pod))
     cluster.kubectl("-n", namespace, "wait", "--for=jsonpath={.status.phase}=Running", "pod/gpu", "--timeout=180s")
     for node in cluster.nodes:
-        cluster.kubectl("wait", "--for=condition=Ready", f"node/{node.name}", "--timeout=5s")
+        cluster.kubectl("wait", "--for=condition=Ready", f"node/{node.name}", "--timeout=60s")
     cluster.kubectl("delete", "node", "-l", f"pool={namespace}", "--wait=false")
 
 
