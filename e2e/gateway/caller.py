@@ -131,6 +131,22 @@ def ask(address: Address, prompt: str, *, stream: bool = False, path: str = CHAT
         connection.close()
 
 
+def may_use(address: Address) -> bool:
+    """Tell whether the model is among those that the caller may use; not so while no gateway can be reached."""
+    try:
+        connection = address.connect()
+    except OSError:  # a node learns of a Service's pods later than the API server
+        return False
+    try:
+        connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {address.token}"})
+        said = json.loads(connection.getresponse().read())
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return [item["id"] for item in said.get("data", [])] == [address.model]
+
+
 @dataclass(slots=True)
 class Stream:
     """A stream that is under way.

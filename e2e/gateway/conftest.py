@@ -25,6 +25,7 @@ from e2e.services import API, SMALL, namespace_object, runtime_object
 GATEWAY = "app.kubernetes.io/component=gateway"
 PODS = ("sekisho-gateway-0", "sekisho-gateway-1")
 CLASS, RUNTIME, NAME, PORT = "sekisho-faults", "faulty", "faulty", 8080
+RESTING, RESTING_SECONDS = "resting", 12
 SILENCE_SECONDS = 10
 _UNPACK = "import base64,sys,zlib;exec(zlib.decompress(base64.b64decode(''.join(sys.argv[1:-1]))))"
 
@@ -71,9 +72,9 @@ class Stage:
         """Return where one replica alone is asked."""
         return self.address.at(self.pod(name)["status"]["podIP"], 8443)
 
-    def seen(self, path: str = "/seen") -> dict[str, dict[str, int]]:
-        """Return how often the engine was asked what, and which callers left it."""
-        (engine,) = pods_of(self.cluster, NAME, namespace=self.namespace)
+    def seen(self, path: str = "/seen", *, of: str = NAME) -> dict[str, dict[str, int]]:
+        """Return how often the engine of a service was asked what, and which callers left it."""
+        (engine,) = pods_of(self.cluster, of, namespace=self.namespace)
         place = self.cluster.pod_place(self.namespace, engine["metadata"]["name"])
         said: dict[str, dict[str, int]] = json.loads(
             place.run(BUSYBOX, "wget", "-q", "-O", "-", f"http://127.0.0.1:{PORT}{path}")
@@ -183,7 +184,7 @@ def serve_faults(quickstart: Quickstart, namespace: str) -> None:
         command=["/usr/bin/python3.11", "-c", _UNPACK],
     )  # fmt: skip
     use = {"apiGroups": [API.partition("/")[0]], "verbs": ["use"]}
-    models = {**use, "resources": ["inferenceservices"], "resourceNames": [NAME]}
+    models = {**use, "resources": ["inferenceservices"], "resourceNames": [NAME, RESTING]}
     levels = {**use, "resources": ["classificationlevels"], "resourceNames": ["public"]}
     items = [*grant("", models, namespace), *grant("Cluster", levels, namespace)]
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "caller", "namespace": namespace}}
@@ -191,7 +192,10 @@ def serve_faults(quickstart: Quickstart, namespace: str) -> None:
     installation.apply("---\n".join(yaml.safe_dump(item) for item in (account, *items)))
     installation.apply(runtime)
     model = {"modelFormat": {"name": "gguf"}, "storageUri": quickstart.facts["MODEL_URI"], "runtime": RUNTIME}
-    quickstart.serve(NAME, namespace=namespace, spec={"predictor": {"model": model, "resources": SMALL}})
+    predictor = {"model": model, "resources": SMALL}
+    quickstart.serve(NAME, namespace=namespace, spec={"predictor": predictor})
+    rests = {"minReplicas": 0, "idleSeconds": RESTING_SECONDS}
+    quickstart.serve(RESTING, namespace=namespace, spec={"predictor": {**predictor, **rests}})
 
 
 def grant(scope: str, rule: dict[str, Any], namespace: str) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
@@ -13,16 +14,18 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from e2e.gateway.caller import CHAT, MESSAGES, Address, Answer, Network, ask, finish, send
-from e2e.gateway.conftest import PODS, Stage
+from e2e.gateway.caller import CHAT, MESSAGES, Address, Answer, Network, Stream, ask, finish, send
+from e2e.gateway.conftest import PODS, RESTING, RESTING_SECONDS, Stage
 from e2e.gateway.ledgers import verify_ledger
 from e2e.gateway.load import Load
 from e2e.installation import NAMESPACE
-from e2e.observe import wait_for
+from e2e.observe import find_pod, lives_of, pods_of, wait_for, writes_of_controller
+from sekisho.api.times import parse_time
 from sekisho.controller.certificates import Pair, decode, encode, issue
 
 FIRST, SECOND = PODS
 MIB = 1 << 20
+GATEWAYS = f"system:serviceaccount:{NAMESPACE}:sekisho-gateway"
 SILENT = "the engine of {} was silent for too long"
 BROKEN = "the engine of {} ended in the middle of its answer"
 # Where a good event comes just before, the caller has it or not: the stream ends with the error, or is one.
@@ -271,3 +274,67 @@ def test_an_engine_is_cut_off_when_its_caller_goes(stage: Stage) -> None:
         waiting.result()
     connection.close()
     wait_for(lambda: stage.seen()["left"].get("stall", 0) > before.get("stall", 0), "the engine's work is cut")
+
+
+def test_a_model_that_rests_is_kept_awake_by_replicas_together_and_whatever_befalls_the_operator(
+    stage: Stage,
+) -> None:
+    network, cluster = stage.network, stage.cluster
+    stage.installation.wait_condition(
+        RESTING, "Ready", "True", namespace=stage.namespace, reason="ScaledToZero", seconds=240
+    )
+    first, second = (replace(stage.replica(pod), model=f"{stage.namespace}/{RESTING}", patience=60) for pod in PODS)
+    before, mark, began = generation(stage), cluster.audit.mark(), time.monotonic()
+    with network.streaming(first, "tick one") as one, network.streaming(second, "tick other") as other:
+        kill_operator(stage)  # in the middle of the waking
+        for stream in (one, other):
+            network.run(wait_word, stream)
+        lives = lives_of(pods_of(cluster, RESTING, namespace=stage.namespace))
+        cluster.kubectl("delete", "pod", find_pod(cluster, "controller"), "-n", NAMESPACE, "--wait=false")
+        stage.on_node(FIRST, "ctr", "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", stage.task(FIRST))
+        assert not network.run(one.finish).whole
+        asked_at = demand(stage)["askedAt"]
+        # It would be asleep by then, were the caller that is left not told of, and he alone tells.
+        wait_for(lambda: parse_time(demand(stage)["askedAt"]) >= parse_time(asked_at) + RESTING_SECONDS, "time passes")
+        assert demand(stage)["by"] == SECOND
+        assert lives_of(pods_of(cluster, RESTING, namespace=stage.namespace)) == lives
+        stage.seen("/end/other", of=RESTING)
+        answer = network.run(other.finish)
+        assert (answer.status, answer.whole, answer.error) == (200, True, {})
+    stage.installation.wait_condition(
+        RESTING, "Ready", "True", namespace=stage.namespace, reason="ScaledToZero", seconds=120
+    )
+    windows = (time.monotonic() - began) / (RESTING_SECONDS / 3) + 1
+    told = [item for item in cluster.audit.writes(mark, user=GATEWAYS) if item.name == RESTING]
+    assert {item.status for item in told} == {200}
+    assert len(told) <= 2 * windows, "two replicas tell what one would, or a little more"
+    done = [item for item in writes_of_controller(cluster, mark, namespaces=(stage.namespace,)) if RESTING in item.name]
+    assert len(done) <= 24, done
+    assert generation(stage) == before + 2, "it is started once and ended once"
+
+
+def demand(stage: Stage) -> dict[str, str]:
+    """Read when a gateway last said that the model is asked for, and which."""
+    status = stage.installation.get("inferenceservice", RESTING, namespace=stage.namespace)["status"]
+    found: dict[str, str] = status["demand"]
+    return found
+
+
+def generation(stage: Stage) -> int:
+    """Read how often what the Deployment asks for was changed."""
+    found = stage.installation.get("deployment", f"{RESTING}-predictor", namespace=stage.namespace)
+    return int(found["metadata"]["generation"])
+
+
+def wait_word(stream: Stream) -> None:
+    """Wait until the engine has said something; what came before is what is awaited."""
+    while b"tick " not in stream.answer.body:
+        stream.wait(1)
+
+
+def kill_operator(stage: Stage) -> None:
+    """Kill the operator's process by force; its node starts it anew."""
+    name = find_pod(stage.cluster, "controller")
+    pod = stage.installation.get("pod", name, namespace=NAMESPACE)
+    task = str(pod["status"]["containerStatuses"][0]["containerID"]).partition("://")[2]
+    stage.cluster.place(pod["spec"]["nodeName"]).run("ctr", "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", task)

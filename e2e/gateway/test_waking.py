@@ -1,7 +1,5 @@
 """A model of which nothing runs while nobody asks: its user wakes it, nobody else does, and it falls asleep again."""
 
-import http.client
-import json
 import ssl
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +10,7 @@ import yaml
 from e2e.calls import make_token
 from e2e.cluster.local import LocalCluster
 from e2e.cluster.provider import Cluster
-from e2e.gateway.caller import Address, Answer, Network, ask
+from e2e.gateway.caller import Address, Answer, Network, ask, may_use
 from e2e.installation import NAMESPACE, ROOT, Installation, render_example
 from e2e.observe import pods_of, wait_for
 from e2e.quickstart import Quickstart
@@ -31,6 +29,9 @@ def archive(quickstart: Quickstart, cluster: Cluster) -> Iterator[Installation]:
     """The example of a model that rests, which does so sooner, and an account that may use it."""
     installation = quickstart.installation
     installation.catch_up()
+    wait_for(
+        lambda: not cluster.kubectl("get", "namespace", PLACE, "--ignore-not-found"), "what a run before left ends"
+    )
     text = render_example(ROOT / "examples" / "resting" / "archive.yaml", quickstart.facts)
     for item in yaml.safe_load_all(text):
         if item["kind"] == "InferenceService":
@@ -67,22 +68,6 @@ def address_of(installation: Installation, account: str) -> Address:
     service = installation.get("service", "sekisho-gateway", namespace=NAMESPACE)["spec"]["clusterIP"]
     token = make_token(installation.cluster, namespace=PLACE, account=account)
     return Address(service, 443, ssl.create_default_context(cadata=bundle), token, f"{PLACE}/{NAME}")
-
-
-def may_use(address: Address) -> bool:
-    """Tell whether the model is among those that the caller may use; not so while no gateway can be reached."""
-    try:
-        connection = address.connect()
-    except OSError:  # a node learns of a Service's pods later than the API server
-        return False
-    try:
-        connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {address.token}"})
-        said = json.loads(connection.getresponse().read())
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-    return [item["id"] for item in said.get("data", [])] == [address.model]
 
 
 def wake(network: Network, reader: Address, archive: Installation) -> Answer:

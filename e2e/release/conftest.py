@@ -214,11 +214,11 @@ def spell(kind: str, name: str, namespace: str, spec: dict[str, Any], **labels: 
     return yaml.safe_dump({"apiVersion": API, "kind": kind, "metadata": metadata, "spec": spec})
 
 
-def grant(grounds: Grounds, namespace: str, *services: str, **owner: Any) -> None:
+def grant(grounds: Grounds, namespace: str, *services: str, users: tuple[str, ...] = (CALLER,), **owner: Any) -> None:
     """Let both sides grant the model's key to services; `owner` changes the owner's side, and so which model it is."""
     sites = [site["metadata"]["name"] for site in json.loads(
         grounds.installation.cluster.kubectl("get", "sites", "-o", "json"))["items"]]  # fmt: skip
-    shared = {"classes": {"atMost": {"level": "internal", "compartments": ["proven", "vault"]}}, "users": [CALLER]}
+    shared = {"classes": {"atMost": {"level": "internal", "compartments": ["proven", "vault"]}}, "users": list(users)}
     workloads = [{"namespace": namespace, "service": name, "images": list(grounds.images)} for name in services]
     owners_side = {
         **shared, "model": {"name": MODEL, "digest": grounds.manifest_digest}, "workloads": workloads, "sites": sites,

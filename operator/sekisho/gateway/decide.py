@@ -207,11 +207,13 @@ def _find_unmet(status: Mapping[str, Any]) -> tuple[str | None, str | None]:
     unmet = [kind for kind in _WANTED if (conditions.get(kind) or {}).get("status") != "True"]
     if not unmet:
         return None, None
-    told = _tell(unmet[0], conditions.get(unmet[0]))
+    # What holds for all of them says more than what some pods still have before them.
+    of_all = [kind for kind in unmet if (conditions.get(kind) or {}).get("reason") not in _OF_PODS]
+    first = (of_all or unmet)[0]
+    told = _tell(first, conditions.get(first))
     decided = all((conditions.get(kind) or {}).get("status") == "True" for kind in _DECIDED)
     decided = decided and (conditions.get("Serving") or {}).get("reason") != Reason.STOPPED
-    of_pods = all((conditions.get(kind) or {}).get("reason") in _OF_PODS for kind in _WANTED if kind in unmet)
-    return (None, told) if decided and of_pods else (told, None)
+    return (None, told) if decided and not of_all else (told, None)
 
 
 def _tell(kind: str, item: Mapping[str, Any] | None) -> str:

@@ -218,6 +218,14 @@ def test_what_holds_for_all_pods_of_a_service_stops_all_of_them(told: dict[str, 
     assert facts.unmet is not None
 
 
+def test_what_holds_for_all_pods_is_told_before_what_some_have_before_them() -> None:
+    assert read_told(**DECIDED, Isolated=PENDING, Ready=("False", "GrantSuspended")).unmet == (
+        "Ready is False: GrantSuspended: m"
+    )
+    leaks = ("False", "IsolationLeak")
+    assert read_told(**DECIDED, Isolated=leaks, Ready=STARTING).unmet == "Isolated is False: IsolationLeak: m"
+
+
 def test_a_service_that_tells_of_released_keys_is_one_whose_pods_need_one() -> None:
     assert read_told(**DECIDED, KeyReleased=("Unknown", "Pending")).brokered
 
