@@ -76,5 +76,5 @@ def test_a_sealed_model_that_rests_gets_its_key_when_it_is_woken_and_none_once_t
         grant(grounds, closed, NAME, users=(f"serviceaccount:{closed}:{ACCOUNT}",), suspended=True)
         refused = network.run(ask, reader, "Say one word.")
         assert refused.status in (403, 503), refused.text
-        assert "suspended" in refused.error["message"], refused.text
+        assert "GrantSuspended" in refused.error["message"], refused.text
     fall_asleep(grounds, closed)

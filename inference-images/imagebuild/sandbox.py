@@ -57,7 +57,7 @@ class RunningImage:
 
     def terminate(self) -> None:
         """Ask the image's first process to end, as a kubelet does."""
-        for child in _children(self.process.pid):
+        for child in _children(self.process):
             os.kill(child, signal.SIGTERM)
 
 
