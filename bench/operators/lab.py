@@ -48,7 +48,7 @@ _LOOK_SECONDS: Final = 0.5
 _QUIET_SHARE: Final = 0.06
 _REST_SHARE: Final = 0.2
 # The control plane's programs would spend a fifth of their time on garbage, for memory that nobody needs.
-_GARBAGE: Final = {"GOGC": "800", "GOMEMLIMIT": "2GiB"}
+_GARBAGE: Final = {"GOGC": "800", "GOMEMLIMIT": "6GiB"}
 _CONTROL_PLANE: Final = ("apiserver", "etcd", "kcm", "scheduler", "forward")
 
 
