@@ -14,7 +14,8 @@ from sekisho.gateway.guards.attack_grammar import PAIRS_EN, PAIRS_JA, RARE_EN, R
 from sekisho.gateway.guards.attack_words import ENGLISH, JAPANESE
 
 # What `str.split` takes for white space.
-SPACE: Final = r"[\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
+_SPACES: Final = r"\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
+SPACE: Final = rf"[{_SPACES}]"
 _W: Final = rf"{SPACE}+"
 _O: Final = rf"{SPACE}*"
 
@@ -138,7 +139,7 @@ def _join(*groups: tuple[str, ...]) -> str:
 
 
 # All but the end of a sentence, as `attack_words` knows it.
-_BETWEEN_EN: Final = r"(?:[^.!?;]|[.!?;]+(?:[^.!?;\"')\x{201d}\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]))*"
+_BETWEEN_EN: Final = rf"(?:[^.!?;]|[.!?;]+(?:[^.!?;\"')\x{{201d}}{_SPACES}]))*"
 _BETWEEN_JA: Final = r"[^\x{3002}!?]*"
 
 

@@ -77,11 +77,11 @@ def is_mentioned(text: str, start: int, end: int, *, letters: bool = False) -> b
     """
     if _BEFORE.search(text[max(0, start - _REACH - 16) : start]) and _CLOSING.search(text, end - 1, end + _REACH):
         return True
-    if _BEHIND.search(text[end : end + _REACH]):
+    behind = text[end : end + _REACH]
+    if _BEHIND.search(behind):
         return True
     if _STRONG.search(text[start:end]):
         return False
-    behind = text[end : end + _REACH]
     if _OF_THING.search(behind) or _PASSED_ON.search(behind) or _TOLD.search(text[max(0, start - 2 * _REACH) : start]):
         return True
     return letters and _LETTER.search(text[max(0, start - _LETTER_REACH) : start]) is not None
