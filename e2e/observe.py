@@ -124,6 +124,16 @@ def find_pod(cluster: Cluster, component: str) -> str:
     return wait_for(look, f"a {component} that runs", seconds=120)
 
 
+def kill_process(cluster: Cluster, pod: dict[str, Any]) -> None:
+    """Kill the process of a pod's only container from its node, as the kernel would.
+
+    Raises:
+        ClusterError: Its node knows of no such process any more.
+    """
+    task = str(pod["status"]["containerStatuses"][0]["containerID"]).partition("://")[2]
+    cluster.place(pod["spec"]["nodeName"]).run("ctr", "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", task)
+
+
 def tell_story(cluster: Cluster, name: str, *, namespace: str) -> str:
     """Return what explains a service's pods: how containers ended, events, the last lines of their agents."""
     lines = []

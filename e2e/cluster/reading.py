@@ -6,6 +6,7 @@ import http.client
 import json
 import ssl
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,14 +109,19 @@ class Reader:
         return found
 
     def _ask(self, path: str, *, accept: str = "application/json") -> tuple[int, bytes]:
+        return self._exchange("GET", path, headers={"Accept": accept})
+
+    def _exchange(
+        self, method: str, path: str, *, headers: Mapping[str, str], body: str | None = None
+    ) -> tuple[int, bytes]:
         connection = http.client.HTTPSConnection(*self._address, context=self._context, timeout=SECONDS)
         try:
-            connection.request("GET", path, headers={"Accept": accept})
+            connection.request(method, path, body, headers=dict(headers))
             with connection.getresponse() as response:
                 return response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
             raise ClusterError(
-                f"the API does not answer GET {path}: {error!r}", remedy="see whether it runs"
+                f"the API does not answer {method} {path}: {error!r}", remedy="see whether it runs"
             ) from error
         finally:
             connection.close()

@@ -88,17 +88,8 @@ class Writer(Reader):
         self, method: str, path: str, body: object, *, content_type: str = "application/json",
         missing_is_fine: bool = False,
     ) -> None:  # fmt: skip
-        connection = http.client.HTTPSConnection(*self._address, context=self._context, timeout=SECONDS)
-        try:
-            connection.request(method, path, json.dumps(body), headers={"Content-Type": content_type})
-            with connection.getresponse() as response:
-                status, answer = response.status, response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise ClusterError(
-                f"the API does not answer {method} {path}: {error!r}", remedy="see whether it runs"
-            ) from error
-        finally:
-            connection.close()
+        headers = {"Content-Type": content_type}
+        status, answer = self._exchange(method, path, headers=headers, body=json.dumps(body))
         if status >= http.client.MULTIPLE_CHOICES and not (missing_is_fine and status == http.client.NOT_FOUND):
             raise ClusterError(f"the API says {status}: {answer[:500]!r}", remedy="read what it says")
 

@@ -19,7 +19,7 @@ from e2e.gateway.conftest import PODS, RESTING, RESTING_SECONDS, Stage
 from e2e.gateway.ledgers import verify_ledger
 from e2e.gateway.load import Load
 from e2e.installation import NAMESPACE
-from e2e.observe import find_pod, lives_of, pods_of, wait_for, writes_of_controller
+from e2e.observe import find_pod, kill_process, lives_of, pods_of, wait_for, writes_of_controller
 from sekisho.api.times import parse_time
 from sekisho.controller.certificates import Pair, decode, encode, issue
 
@@ -335,6 +335,4 @@ def wait_word(stream: Stream) -> None:
 def kill_operator(stage: Stage) -> None:
     """Kill the operator's process by force; its node starts it anew."""
     name = find_pod(stage.cluster, "controller")
-    pod = stage.installation.get("pod", name, namespace=NAMESPACE)
-    task = str(pod["status"]["containerStatuses"][0]["containerID"]).partition("://")[2]
-    stage.cluster.place(pod["spec"]["nodeName"]).run("ctr", "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", task)
+    kill_process(stage.cluster, stage.installation.get("pod", name, namespace=NAMESPACE))

@@ -15,6 +15,7 @@ from e2e.lifecycle.conftest import SERVICES, small_spec, wait_gateway
 from e2e.observe import (
     ask_engine,
     find_pod,
+    kill_process,
     list_labelled,
     lives_of,
     pods_of,
@@ -176,9 +177,8 @@ def _kill(cluster: Cluster) -> bool:
     pod = _running_controller(cluster)
     if pod is None:
         return False
-    container = pod["status"]["containerStatuses"][0]["containerID"].partition("://")[2]
     try:
-        cluster.place(pod["spec"]["nodeName"]).run("ctr", "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", container)
+        kill_process(cluster, pod)
     except ClusterError:  # the kubelet has not told yet that this one is gone
         return False
     return True
