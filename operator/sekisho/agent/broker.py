@@ -29,6 +29,7 @@ from sekisho.seal.facts import KEY_BYTES
 from sekisho.seal.fields import DIGEST, Fields
 
 TOTAL_SECONDS: Final = 60.0
+CONNECT_SECONDS: Final = 3.0  # all attempts fit into half of the shortest lease, which is when it is renewed
 MAX_ANSWER_BYTES: Final = 16 * 1024
 MAX_LEASE_SECONDS: Final = 7 * 86400
 _ATTEMPTS: Final = 4

@@ -12,8 +12,8 @@ from sekisho.agent.attesters.guest import GuestAgent
 from sekisho.agent.attesters.node import TOTAL_SECONDS as QUOTE_SECONDS
 from sekisho.agent.attesters.node import NodeAttester
 from sekisho.agent.attesters.nvidia import NvidiaGpus
+from sekisho.agent.broker import CONNECT_SECONDS, Broker, BrokerKeys, Pod
 from sekisho.agent.broker import TOTAL_SECONDS as BROKER_SECONDS
-from sekisho.agent.broker import Broker, BrokerKeys, Pod
 from sekisho.agent.config import AgentConfig, EngineConfig, ServerAddress, read_config
 from sekisho.agent.fetch import Fetch
 from sekisho.agent.journal import log_event
@@ -186,7 +186,7 @@ class Agent:
             return None
         access = ServerAccess(
             config.release.address, token_file=paths.release_token, ca_file=paths.ca, what="broker",
-            unreachable=Reason.BROKER_UNAVAILABLE, total_seconds=BROKER_SECONDS,
+            unreachable=Reason.BROKER_UNAVAILABLE, total_seconds=BROKER_SECONDS, connect_seconds=CONNECT_SECONDS,
         )  # fmt: skip
         attesters = self.attesters
         if config.attester is not None:

@@ -1,6 +1,7 @@
 """The ways out of the pod: HTTPS to the depot and to the release of keys, by address, certificates checked by name."""
 
 import contextlib
+import errno
 import http.client
 import json
 import socket
@@ -32,6 +33,7 @@ class ServerAccess:
         what: What the server is called in messages.
         unreachable: The reason where it cannot be used.
         total_seconds: Bound of a whole exchange, however slowly bytes come; None for one that may take long.
+        connect_seconds: How long a connection may take to open; short where another replica can be tried instead.
     """
 
     address: ServerAddress
@@ -40,6 +42,7 @@ class ServerAccess:
     what: str = "depot"
     unreachable: Reason = Reason.DEPOT_UNREACHABLE
     total_seconds: float | None = None
+    connect_seconds: float = _TIMEOUT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +56,21 @@ class Answer:
 class _NamedConnection(http.client.HTTPSConnection):
     """Connect to an IP address but check the certificate against a name: the pod has no DNS."""
 
-    def __init__(self, address: ServerAddress, *, context: ssl.SSLContext) -> None:
-        super().__init__(address.host, address.port, timeout=_TIMEOUT_SECONDS, context=context)
-        self._address, self._tls = address, context
+    def __init__(self, access: ServerAccess, *, context: ssl.SSLContext) -> None:
+        super().__init__(access.address.host, access.address.port, timeout=_TIMEOUT_SECONDS, context=context)
+        self._access, self._tls = access, context
         self.expired = False
 
     def connect(self) -> None:
         """Open the connection."""
-        raw = socket.create_connection((self._address.host, self._address.port), timeout=_TIMEOUT_SECONDS)
+        address, seconds = self._access.address, self._access.connect_seconds
         try:
-            self.sock = self._tls.wrap_socket(
-                raw, server_hostname=self._address.server_name, do_handshake_on_connect=False
-            )
+            raw = socket.create_connection((address.host, address.port), timeout=seconds)
+        except TimeoutError as error:
+            raise OSError(errno.ETIMEDOUT, f"no connection within {seconds:g} s") from error
+        try:
+            raw.settimeout(_TIMEOUT_SECONDS)
+            self.sock = self._tls.wrap_socket(raw, server_hostname=address.server_name, do_handshake_on_connect=False)
             self.sock.do_handshake()
         except BaseException:
             raw.close()
@@ -198,7 +204,7 @@ def _prepare(access: ServerAccess) -> tuple[_NamedConnection, str]:
         token = _read_token(access.token_file)
     except (OSError, ValueError) as error:
         raise _unreachable(access, f"token or CA bundle cannot be read: {_describe(error)}") from error
-    return _NamedConnection(access.address, context=context), token
+    return _NamedConnection(access, context=context), token
 
 
 @contextlib.contextmanager
@@ -263,7 +269,7 @@ def _describe(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, TimeoutError):
-        return f"no answer within {_TIMEOUT_SECONDS:.0f} s"
+        return error.strerror or f"no answer within {_TIMEOUT_SECONDS:.0f} s"
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     return str(error) if isinstance(error, ValueError) and "token" in str(error) else type(error).__name__

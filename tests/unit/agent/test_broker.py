@@ -1,6 +1,7 @@
 """The client of the broker: evidence for this attempt, an answer that it alone opens, no key after a doubt."""
 
 import base64
+import contextlib
 import socket
 import threading
 import time
@@ -240,6 +241,22 @@ def test_a_replica_that_dies_before_it_answers_is_left_for_another(scene: Scene,
     error = scene.refuse()
     assert (error.reason, error.retry) == (Reason.BROKER_UNAVAILABLE, True)
     assert "cannot be used" in error.message
+
+
+@pytest.mark.slow
+def test_a_replica_that_lets_no_connection_in_is_left_soon(scene: Scene) -> None:
+    """A replica that is gone swallows what opens a connection, until the Service forgets it."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as held:
+        where = full.getsockname()
+        for _ in range(2):  # nobody accepts: the queue is full, and what comes then is dropped by the kernel
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(where)
+        address = ServerAddress("127.0.0.1", where[1], NAME)
+        quick = replace(scene.broker, access=replace(scene.broker.access, connect_seconds=0.2, address=address))
+        error = scene.refuse(lambda: quick.release(WANTED))
+    assert (error.reason, error.retry) == (Reason.BROKER_UNAVAILABLE, True)
+    assert "cannot be used: no connection within 0.2 s" in error.message
 
 
 @pytest.mark.slow
