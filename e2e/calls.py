@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from e2e.cluster.patience import PATIENCE_SECONDS
 from e2e.cluster.provider import Cluster
 from e2e.installation import NAMESPACE
 
@@ -64,7 +65,9 @@ def client(address: GatewayAddress, token: str) -> Any:
 
     context = ssl.create_default_context(cafile=str(address.ca_file))
     http_client = openai.DefaultHttpxClient(verify=context, event_hooks={"request": [_expect_gateway]})
-    return openai.OpenAI(base_url=address.base_url, api_key=token, http_client=http_client, max_retries=0, timeout=120)
+    return openai.OpenAI(
+        base_url=address.base_url, api_key=token, http_client=http_client, max_retries=0, timeout=PATIENCE_SECONDS
+    )
 
 
 def _expect_gateway(request: Any) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from e2e.cluster.choose import new_cluster
+from e2e.cluster.namespaces import create_namespace
 from e2e.cluster.provider import Cluster, NodeSpec, Options
 from e2e.cluster.registry import Registry
 from e2e.installation import COMPONENTS, build_images
@@ -32,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.nodeid.startswith("e2e/"):
             item.add_marker(pytest.mark.cluster)
             # What is built and installed first is not the test's own time; each of its waits has a bound of its own.
-            item.add_marker(pytest.mark.timeout(900, func_only=True))
+            item.add_marker(pytest.mark.timeout(1800, func_only=True))
 
 
 @pytest.fixture(scope="package")
@@ -53,7 +54,7 @@ def cluster() -> Iterator[Cluster]:
 def namespace(cluster: Cluster) -> Iterator[str]:
     """A fresh namespace, deleted afterwards."""
     name = f"t-{uuid.uuid4().hex[:10]}"
-    cluster.kubectl("create", "namespace", name)
+    create_namespace(cluster.kubectl, name)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 

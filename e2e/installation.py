@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from e2e.cluster.patience import PATIENCE_SECONDS, TIMEOUT
 from e2e.cluster.progress import Report, silent
 from e2e.cluster.provider import Cluster
 
@@ -88,7 +89,7 @@ class Installation:
         file.write_text(json.dumps(merged))
         self.cluster.helm(
             "upgrade", "--install", "sekisho", str(CHART), "--namespace", NAMESPACE, "--create-namespace",
-            "--values", str(file), "--wait", "--timeout", "300s",
+            "--values", str(file), "--wait", TIMEOUT,
         )  # fmt: skip
         self.is_behind = False
 
@@ -103,7 +104,7 @@ class Installation:
 
     def uninstall(self) -> None:
         """Remove the chart; definitions, and so models and services, stay."""
-        self.cluster.helm("uninstall", "sekisho", "--namespace", NAMESPACE, "--wait", "--timeout", "120s")
+        self.cluster.helm("uninstall", "sekisho", "--namespace", NAMESPACE, "--wait", TIMEOUT)
 
     def apply(self, text: str) -> str:
         """Apply manifests and return what kubectl prints."""
@@ -121,8 +122,9 @@ class Installation:
         return {condition["type"]: condition for condition in status.get("conditions", [])}
 
     def wait_condition(
-        self, name: str, condition: str, wanted: str, *, namespace: str, reason: str = "", seconds: float = 240
-    ) -> dict[str, Any]:
+        self, name: str, condition: str, wanted: str, *, namespace: str, reason: str = "",
+        seconds: float = PATIENCE_SECONDS,
+    ) -> dict[str, Any]:  # fmt: skip
         """Wait until a condition has the wanted status, and reason where given; return it.
 
         Raises:

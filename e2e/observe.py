@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from e2e.cluster.audit import Request
 from e2e.cluster.netns import Place
+from e2e.cluster.patience import PATIENCE_SECONDS
 from e2e.cluster.provider import Cluster
 from e2e.installation import NAMESPACE
 
@@ -16,7 +17,7 @@ BUSYBOX = "/bin/busybox"
 T = TypeVar("T")
 
 
-def wait_for(look: Callable[[], T | None], what: str, *, seconds: float = 120, pause: float = 0.5) -> T:
+def wait_for(look: Callable[[], T | None], what: str, *, seconds: float = PATIENCE_SECONDS, pause: float = 0.5) -> T:
     """Look again and again until what is seen is true, and return it.
 
     Raises:
@@ -85,7 +86,7 @@ def writes_of_controller(cluster: Cluster, since: int, *, namespaces: tuple[str,
 def fetch(place: Place, port: int, path: str, *, post: dict[str, Any] | None = None) -> str:
     """Ask something that listens in a pod, from within the pod's own network."""
     body = () if post is None else (f"--post-data={json.dumps(post)}", "--header=Content-Type: application/json")
-    return place.run("timeout", "60", BUSYBOX, "wget", "-q", "-O", "-", *body, f"http://127.0.0.1:{port}{path}")
+    return place.run("timeout", "240", BUSYBOX, "wget", "-q", "-O", "-", *body, f"http://127.0.0.1:{port}{path}")
 
 
 def ask_engine(cluster: Cluster, pod: str, *, namespace: str) -> str:
@@ -121,7 +122,7 @@ def find_pod(cluster: Cluster, component: str) -> str:
         names = (str(pod["metadata"]["name"]) for pod in pods if not pod["metadata"].get("deletionTimestamp"))
         return next(names, "")
 
-    return wait_for(look, f"a {component} that runs", seconds=120)
+    return wait_for(look, f"a {component} that runs")
 
 
 def kill_process(cluster: Cluster, pod: dict[str, Any]) -> None:

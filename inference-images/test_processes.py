@@ -9,7 +9,7 @@ from imagebuild.main import build_image
 from imagebuild.sandbox import run_image
 from imagebuild.unpacked import lend_root
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.cluster
 PROCESSES = ("agent", "attester", "controller", "gateway", "depot", "broker", "trust", "unsafe-release")
 
 

@@ -74,9 +74,7 @@ def _await_enforcement(server: ApiServer) -> None:
     wait_until(lambda: "the sentinel" in ask_sentinel(server, "default"), what="policies to hold")
     unknown = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}}
     unknown["metadata"] |= {"labels": {"sekisho.dev/classification": "nobody-knows"}}  # type: ignore[operator]
-    wait_until(
-        lambda: "the policy knows" in server.create(unknown, dry_run=True).message, what="parameters", seconds=60
-    )
+    wait_until(lambda: "the policy knows" in server.create(unknown, dry_run=True).message, what="parameters")
 
 
 def _sentinel() -> Iterator[dict[str, Any]]:

@@ -39,7 +39,7 @@ def _inherit(path: Path) -> None:
 def remove(name: str) -> None:
     """Remove the cgroup of a node whose processes have ended, and the common parent after the last node."""
     for hierarchy in hierarchies():
-        poll(lambda top=hierarchy / PARENT / name: _remove_tree(top), seconds=10)  # type: ignore[misc]
+        poll(lambda top=hierarchy / PARENT / name: _remove_tree(top), seconds=60)  # type: ignore[misc]
         _remove_tree(hierarchy / PARENT, only_if_empty=True)
 
 

@@ -13,6 +13,7 @@ from e2e.cluster import audit, pki
 from e2e.cluster.addressing import API_PORT, Addressing
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.netns import BRIEF_GO, NetworkNamespace, run
+from e2e.cluster.patience import PATIENCE_SECONDS, TIMEOUT
 from e2e.cluster.processes import ProcessId, end, poll, spawn, tail
 from e2e.cluster.progress import Report
 
@@ -60,14 +61,14 @@ class ControlPlane:
         self._spawn("etcd", etcd_flags(self.directory / "etcd"), program="etcd")
         self._spawn("apiserver", self._api_server_flags(), program="kube-apiserver")
         self._forward_api()
-        self._await("apiserver", "the API server", 180, "/readyz")
+        self._await("apiserver", "the API server", "/readyz")
         report("API server ready")
         if definitions is not None:
             self.kubectl("apply", "--server-side", "-f", str(definitions))
-            self.kubectl("wait", "--for=condition=Established", "--timeout=90s", "-f", str(definitions))
+            self.kubectl("wait", "--for=condition=Established", TIMEOUT, "-f", str(definitions))
         self._spawn("kcm", controller_flags(self.pki, self.addressing), program="kube-controller-manager")
         self._spawn("scheduler", scheduler_flags(self.pki), program="kube-scheduler")
-        self._await("kcm", "the controller manager", 180, "/api/v1/namespaces/default/serviceaccounts/default")
+        self._await("kcm", "the controller manager", "/api/v1/namespaces/default/serviceaccounts/default")
         report("controllers and scheduler ready")
 
     def stop(self) -> None:
@@ -83,7 +84,7 @@ class ControlPlane:
     def start_api_server(self) -> None:
         """Start the API server again after :meth:`kill`, and wait until it is ready."""
         self._spawn("apiserver", self._api_server_flags(), program="kube-apiserver")
-        self._await("apiserver", "the API server", 180, "/readyz")
+        self._await("apiserver", "the API server", "/readyz")
 
     def spawn_inside(self, name: str, command: Sequence[str]) -> ProcessId:
         """Start another process in the control plane's namespace; it ends with it."""
@@ -130,7 +131,7 @@ class ControlPlane:
     def _spawn(self, name: str, flags: Sequence[str], *, program: str) -> None:
         self.spawn_inside(name, (str(self.binaries / program), *flags))
 
-    def _await(self, process: str, what: str, seconds: float, path: str) -> None:
+    def _await(self, process: str, what: str, path: str) -> None:
         """Wait until the API serves a path, by requests of our own: a kubectl costs a tenth of a second of a core."""
         context = ssl.create_default_context(cafile=str(self.pki / "ca.crt"))
         context.load_cert_chain(self.pki / "admin.crt", self.pki / "admin.key")
@@ -143,8 +144,8 @@ class ControlPlane:
                 raise self._failure(process, f"{what} ended while starting")
             return False
 
-        if not poll(answers, seconds=seconds, interval=0.05):
-            raise self._failure(process, f"{what} was not ready within {seconds:.0f} s")
+        if not poll(answers, seconds=PATIENCE_SECONDS, interval=0.05):
+            raise self._failure(process, f"{what} was not ready within {PATIENCE_SECONDS} s")
 
     def _serves(self, path: str, context: ssl.SSLContext) -> bool:
         connection = http.client.HTTPSConnection("127.0.0.1", self.options.api_port, context=context, timeout=10)

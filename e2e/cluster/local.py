@@ -20,6 +20,7 @@ from e2e.cluster.internet import LocalInternet
 from e2e.cluster.netns import NetworkNamespace, Place
 from e2e.cluster.node import LocalNode, PodNetwork, start_nodes
 from e2e.cluster.paths import MANIFESTS, run_dir
+from e2e.cluster.patience import TIMEOUT
 from e2e.cluster.progress import Report, silent
 from e2e.cluster.provider import Node, Options
 from e2e.cluster.stock import lay_stock
@@ -227,7 +228,7 @@ class LocalCluster:
         archives = (*ensure_images(self.binaries), *self.options.images)
         lay_stock(archives, [node.images for node in nodes], self.report)
         start_nodes(nodes, self.kubectl, self.report)
-        available = ("wait", "--for=condition=Available", "deployment/coredns", "--timeout=180s")
+        available = ("wait", "--for=condition=Available", "deployment/coredns", TIMEOUT)
         self.kubectl("--namespace=kube-system", *available)
         self.report("DNS ready")
 

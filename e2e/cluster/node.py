@@ -29,6 +29,7 @@ from e2e.cluster.node_config import (
 )
 from e2e.cluster.oci import ArchiveReference
 from e2e.cluster.paths import SOURCES
+from e2e.cluster.patience import PATIENCE_SECONDS, TIMEOUT
 from e2e.cluster.processes import ProcessId, end, poll, spawn, tail
 from e2e.cluster.progress import Report
 from e2e.cluster.stock import import_commands, is_stocked
@@ -66,11 +67,11 @@ class LocalNode:
         patch = json.dumps(render_node_addresses(self.name, self.addressing, self.index))
         kubectl("patch", "node", self.name, "--subresource=status", "-p", patch)
         self._spawn_init()
-        self._await("containerd", lambda: "Server:" in self.run(*CTR, "version", check=False), seconds=120)
+        self._await("containerd", lambda: "Server:" in self.run(*CTR, "version", check=False))
 
     def wait_ready(self, kubectl: Kubectl) -> None:
         try:
-            kubectl("wait", "--for=condition=Ready", f"node/{self.name}", "--timeout=180s")
+            kubectl("wait", "--for=condition=Ready", f"node/{self.name}", TIMEOUT)
         except ClusterError as error:
             raise self._failure("kubelet", f"node {self.name} is not Ready: {error.problem}") from None
 
@@ -165,15 +166,15 @@ class LocalNode:
             pid_file=self.directory / "pid" / "node",
         )
         children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
-        self._await("init", lambda: children.exists() and bool(children.read_text().split()), seconds=60)
+        self._await("init", lambda: children.exists() and bool(children.read_text().split()))
         init = ProcessId.of(int(children.read_text().split()[0]))
         if init is None:
             raise self._failure("init", f"process 1 of node {self.name} ended at once")
         init.write(self.directory / "pid" / "init")
 
-    def _await(self, what: str, condition: Callable[[], bool], *, seconds: float) -> None:
-        if not poll(condition, seconds=seconds, interval=0.05):
-            raise self._failure(what, f"{what} of node {self.name} was not ready within {seconds:.0f} s")
+    def _await(self, what: str, condition: Callable[[], bool]) -> None:
+        if not poll(condition, seconds=PATIENCE_SECONDS, interval=0.05):
+            raise self._failure(what, f"{what} of node {self.name} was not ready within {PATIENCE_SECONDS} s")
 
     def _failure(self, process: str, problem: str) -> ClusterError:
         log = self.directory / "log" / f"{process}.log"

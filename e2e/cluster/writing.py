@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from e2e.cluster.errors import ClusterError
+from e2e.cluster.patience import PATIENCE_SECONDS
 from e2e.cluster.processes import poll
-from e2e.cluster.reading import SECONDS, Reader
+from e2e.cluster.reading import Reader
 
 WORDS = {"fieldManager": "tests", "fieldValidation": "Strict"}
 APPLY = "application/apply-patch+yaml"
@@ -68,8 +69,8 @@ class Writer(Reader):
             left = self.get(kind, name, namespace=namespace)
             return left is None or left["metadata"]["uid"] != uid
 
-        if wait and not poll(is_gone, seconds=SECONDS, interval=0.05):
-            raise ClusterError(f"{kind} {name} is still there after {SECONDS} s", remedy="see who holds it")
+        if wait and not poll(is_gone, seconds=PATIENCE_SECONDS, interval=0.05):
+            raise ClusterError(f"{kind} {name} is still there after {PATIENCE_SECONDS} s", remedy="see who holds it")
 
     def delete_all(self, kind: str, *, namespace: str, grace_seconds: int | None = None) -> None:
         """Delete all objects of a kind in a namespace, and wait for nothing.

@@ -4,16 +4,19 @@ import json
 from collections.abc import Sequence
 
 from e2e.cluster.errors import ClusterError
+from e2e.cluster.namespaces import await_account
+from e2e.cluster.patience import TIMEOUT
 from e2e.cluster.provider import Cluster
 from e2e.demo import screen
 from e2e.installation import ROOT, Installation, render_example
 
 TOOLS_IMAGE = "sekisho.test/tools:1"
-INTRUDER = """
+ELSEWHERE = """
 apiVersion: v1
 kind: Namespace
 metadata: {name: elsewhere}
----
+"""
+INTRUDER = """
 apiVersion: v1
 kind: Pod
 metadata: {name: intruder, namespace: elsewhere}
@@ -34,8 +37,10 @@ CONNECT = (
 def attempt_all(installation: Installation) -> bool:
     """Make the three attempts; return whether every one failed and every control worked."""
     cluster = installation.cluster
+    installation.apply(ELSEWHERE)
+    await_account(cluster.kubectl, "elsewhere")
     installation.apply(INTRUDER % TOOLS_IMAGE)
-    cluster.kubectl("wait", "pod/intruder", "-n", "elsewhere", "--for=condition=Ready", "--timeout=180s")
+    cluster.kubectl("wait", "pod/intruder", "-n", "elsewhere", "--for=condition=Ready", TIMEOUT)
     return all([_from_elsewhere(cluster), _to_the_outside(cluster), _to_the_cloud(installation)])
 
 
@@ -99,7 +104,7 @@ def _to_the_cloud(installation: Installation) -> bool:
     path = ROOT / "examples" / "quickstart" / "60-refused.yaml"
     screen.command("kubectl apply -f examples/quickstart/60-refused.yaml")
     screen.output(installation.apply(render_example(path, {})))
-    condition = installation.wait_condition("review-in-the-cloud", "Placed", "False", namespace="legal", seconds=90)
+    condition = installation.wait_condition("review-in-the-cloud", "Placed", "False", namespace="legal")
     screen.stopped(f"Placed=False {condition['reason']}: {condition['message']}")
     pods = installation.cluster.kubectl(
         "get", "pods", "-n", "legal", "-l", "sekisho.dev/service=review-in-the-cloud", "-o", "name"

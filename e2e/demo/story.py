@@ -66,7 +66,7 @@ def tell() -> int:
         _apply(installation, name, text)
     applied_at = time.monotonic()
     for namespace, name in (("legal", "contract-review"), ("web", "faq-bot")):
-        installation.wait_condition(name, "Ready", "True", namespace=namespace, seconds=180)
+        installation.wait_condition(name, "Ready", "True", namespace=namespace)
     screen.command("kubectl get inferenceservices -A")
     screen.output(cluster.kubectl("get", "inferenceservices", "-A"))
     screen.good(f"both services are ready {time.monotonic() - applied_at:.1f} s after they were applied")

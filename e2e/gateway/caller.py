@@ -12,9 +12,9 @@ from typing import Any, Self
 
 from e2e.calls import SERVER_NAME
 from e2e.cluster.netns import NetworkNamespace
+from e2e.cluster.patience import PATIENCE_SECONDS
 
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
-_SECONDS = 240.0
 Connection = http.client.HTTPConnection
 
 
@@ -31,7 +31,7 @@ class Address:
     trust: ssl.SSLContext
     token: str
     model: str
-    patience: float = _SECONDS
+    patience: float = PATIENCE_SECONDS
 
     def connect(self) -> Connection:
         """Open a connection from the network that the calling thread is in."""

@@ -15,6 +15,7 @@ import yaml
 
 from e2e.calls import make_token
 from e2e.cluster.local import LocalCluster
+from e2e.cluster.patience import TIMEOUT
 from e2e.cluster.provider import Cluster
 from e2e.gateway.caller import Address, Network
 from e2e.installation import NAMESPACE, Installation
@@ -66,7 +67,7 @@ class Stage:
     def wait_ready(self) -> None:
         """Wait until both replicas are ready."""
         for name in PODS:
-            wait_for(lambda name=name: self.is_ready(name), f"{name} is ready", seconds=240)  # type: ignore[misc]
+            wait_for(lambda name=name: self.is_ready(name), f"{name} is ready")  # type: ignore[misc]
 
     def replica(self, name: str) -> Address:
         """Return where one replica alone is asked."""
@@ -104,7 +105,7 @@ def stage(quickstart: Quickstart, cluster: Cluster) -> Iterator[Stage]:
     with Network(node.netns) as network:
         address = find_address(installation, namespace)
         stage = Stage(installation, namespace, address, network, find_disks(cluster, folder))
-        installation.wait_condition(NAME, "Ready", "True", namespace=namespace, seconds=240)
+        installation.wait_condition(NAME, "Ready", "True", namespace=namespace)
         yield stage
     cluster.kubectl("delete", "namespace", namespace, "--wait=false")
     cluster.kubectl("delete", "clusterrole,clusterrolebinding", namespace)
@@ -133,7 +134,7 @@ def replace_gateway(installation: Installation, values: dict[str, Any]) -> None:
 def remove_gateway(cluster: Cluster) -> None:
     """Remove the gateway's pods and what makes them."""
     named = ("statefulset", "sekisho-gateway", "-n", NAMESPACE)
-    cluster.kubectl("delete", *named, "--cascade=foreground", "--timeout=180s", "--ignore-not-found")
+    cluster.kubectl("delete", *named, "--cascade=foreground", TIMEOUT, "--ignore-not-found")
 
 
 def make_disks(cluster: LocalCluster, folder: Path) -> None:
@@ -168,9 +169,9 @@ def find_disks(cluster: LocalCluster, folder: Path) -> dict[str, tuple[str, Path
 
 def remove_disks(cluster: LocalCluster, folder: Path) -> None:
     """Take the disks away again, as soon as no pod has them."""
-    cluster.kubectl("delete", "pvc", *(f"record-{name}" for name in PODS), "-n", NAMESPACE, "--timeout=180s")
+    cluster.kubectl("delete", "pvc", *(f"record-{name}" for name in PODS), "-n", NAMESPACE, TIMEOUT)
     for node in cluster.nodes:
-        cluster.kubectl("delete", "persistentvolume", f"{folder.name}-{node.name}", "--timeout=180s")
+        cluster.kubectl("delete", "persistentvolume", f"{folder.name}-{node.name}", TIMEOUT)
         cluster.place(node.name).run("umount", str(folder / node.name), check=False)
 
 

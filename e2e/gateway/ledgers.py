@@ -29,7 +29,7 @@ def verify_ledger(stage: Stage, pod: str, receipts: Sequence[str]) -> str:
         return done.stdout if done.returncode == 0 else ""
 
     try:
-        return wait_for(look, f"the ledger of {pod} verifies", seconds=180, pause=1)
+        return wait_for(look, f"the ledger of {pod} verifies", pause=1)
     except TimeoutError as error:
         raise AssertionError(f"the ledger of {pod} does not verify: {said}") from error
 

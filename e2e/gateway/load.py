@@ -8,9 +8,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from e2e.cluster.patience import PATIENCE_SECONDS
 from e2e.gateway.caller import Address, Answer, Network, ask
-
-_SECONDS = 240.0
 
 
 @dataclass(slots=True)
@@ -57,7 +56,7 @@ class Load:
                 self.unanswered += 1
 
     def _ask(self, *, stream: bool) -> bool:
-        deadline = time.monotonic() + _SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             try:
                 answer = ask(self.address, "say something", stream=stream)

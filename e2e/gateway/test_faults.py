@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from e2e.cluster.patience import TIMEOUT
 from e2e.gateway.caller import CHAT, MESSAGES, Address, Answer, Network, Stream, ask, finish, send
 from e2e.gateway.conftest import PODS, RESTING, RESTING_SECONDS, Stage
 from e2e.gateway.ledgers import verify_ledger
@@ -90,7 +91,7 @@ def test_a_rollout_under_load_loses_no_request_and_cuts_no_answer(stage: Stage) 
     with load.running(stage.network):
         wait_for(lambda: load.whole() >= 10, "callers are answered")
         stage.cluster.kubectl("rollout", "restart", "statefulset/sekisho-gateway", "-n", NAMESPACE)
-        stage.cluster.kubectl("rollout", "status", "statefulset/sekisho-gateway", "-n", NAMESPACE, "--timeout=300s")
+        stage.cluster.kubectl("rollout", "status", "statefulset/sekisho-gateway", "-n", NAMESPACE, TIMEOUT)
         answered = load.whole()
         wait_for(lambda: load.whole() >= answered + 10, "callers are answered afterwards")
     assert all(stage.pod(pod)["metadata"]["uid"] != uid for pod, uid in before.items())
@@ -210,7 +211,7 @@ def test_a_stream_outlives_a_change_of_the_law_and_of_the_certificate(stage: Sta
                 assert network.run(ask_over, alone, kept).status == 200
                 return bool(network.run(read_serial, alone) != old)
 
-            wait_for(is_replaced, "new connections get the new certificate, and old ones go on", seconds=240)
+            wait_for(is_replaced, "new connections get the new certificate, and old ones go on")
             assert network.run(ask_over, alone, kept).status == 200
         stream.wait(3)
         stage.seen("/end/on")
@@ -280,9 +281,7 @@ def test_a_model_that_rests_is_kept_awake_by_replicas_together_and_whatever_befa
     stage: Stage,
 ) -> None:
     network, cluster = stage.network, stage.cluster
-    stage.installation.wait_condition(
-        RESTING, "Ready", "True", namespace=stage.namespace, reason="ScaledToZero", seconds=240
-    )
+    stage.installation.wait_condition(RESTING, "Ready", "True", namespace=stage.namespace, reason="ScaledToZero")
     first, second = (replace(stage.replica(pod), model=f"{stage.namespace}/{RESTING}", patience=60) for pod in PODS)
     before, mark, began = generation(stage), cluster.audit.mark(), time.monotonic()
     with network.streaming(first, "tick one") as one, network.streaming(second, "tick other") as other:
@@ -301,9 +300,7 @@ def test_a_model_that_rests_is_kept_awake_by_replicas_together_and_whatever_befa
         stage.seen("/end/other", of=RESTING)
         answer = network.run(other.finish)
         assert (answer.status, answer.whole, answer.error) == (200, True, {})
-    stage.installation.wait_condition(
-        RESTING, "Ready", "True", namespace=stage.namespace, reason="ScaledToZero", seconds=120
-    )
+    stage.installation.wait_condition(RESTING, "Ready", "True", namespace=stage.namespace, reason="ScaledToZero")
     windows = (time.monotonic() - began) / (RESTING_SECONDS / 3) + 1
     told = [item for item in cluster.audit.writes(mark, user=GATEWAYS) if item.name == RESTING]
     assert {item.status for item in told} == {200}

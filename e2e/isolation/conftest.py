@@ -7,6 +7,8 @@ import pytest
 
 from e2e.cluster.build import binaries_dir
 from e2e.cluster.images import ensure_images
+from e2e.cluster.namespaces import create_namespace
+from e2e.cluster.patience import TIMEOUT
 from e2e.cluster.provider import Cluster
 from e2e.isolation.attack import render_runtime
 from e2e.isolation.scene import Pod, Scene, render_tools_pod
@@ -37,14 +39,14 @@ def short_proofs(quickstart: Quickstart) -> Iterator[Quickstart]:
 def scene(cluster: Cluster, short_proofs: Quickstart) -> Iterator[Scene]:
     """Plain pods that reach everything, and the profile of an engine that tries to."""
     namespace = f"others-{uuid.uuid4().hex[:8]}"
-    cluster.kubectl("create", "namespace", namespace)
+    create_namespace(cluster.kubectl, namespace)
     listen = ["serve", "-http", ":8080", "-udp-echo", ":9999"]
     own, other = cluster.nodes[0].name, cluster.nodes[1].name
     pods = [render_tools_pod("stranger", namespace=namespace, args=listen, node=own, port=8080)]
     pods += [render_tools_pod(f"control-{n}", namespace=namespace, args=["pause"], node=n) for n in (own, other)]
     for pod in pods:
         cluster.kubectl("create", "-f", "-", stdin=pod)
-    cluster.kubectl("wait", "--for=condition=Ready", "pod", "--all", "-n", namespace, "--timeout=180s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod", "--all", "-n", namespace, TIMEOUT)
     targets = find_targets(cluster, stranger=(namespace, "stranger"))
     archive = next(path for path in ensure_images(binaries_dir()) if path.name == "tools.tar")
     short_proofs.installation.apply(render_runtime(cluster.load_image(archive), targets))
@@ -57,7 +59,7 @@ def scene(cluster: Cluster, short_proofs: Quickstart) -> Iterator[Scene]:
 def models(cluster: Cluster, scene: Scene) -> Iterator[str]:
     """A namespace with one attacking service, `attack`, that many tests share and leave ready."""
     namespace = f"models-{uuid.uuid4().hex[:8]}"
-    cluster.kubectl("create", "namespace", namespace)
+    create_namespace(cluster.kubectl, namespace)
     scene.serve_attackers("attack", namespace=namespace)
     yield namespace
     cluster.kubectl("delete", "namespace", namespace, "--wait=false")

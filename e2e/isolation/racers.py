@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from e2e.cluster.images import TOOLS_IMAGE
+from e2e.cluster.patience import TIMEOUT
 from e2e.cluster.provider import Cluster
 from e2e.isolation.attack import read_attempts
 from e2e.isolation.scene import wait_until
@@ -86,7 +87,7 @@ def race(cluster: Cluster, namespace: str, *, kind: str, agent_image: str = "") 
         manifest = {"apiVersion": "v1", "kind": "List", "items": pods}
         cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(manifest))
         selector = ("-n", namespace, "-l", f"racer={kind}")
-        cluster.kubectl("wait", "--for=condition=Ready", "pod", *selector, "--timeout=120s")
+        cluster.kubectl("wait", "--for=condition=Ready", "pod", *selector, TIMEOUT)
         lasted = [_wait_lasted(cluster, namespace, pod["metadata"]["name"]) for pod in pods]
         found = json.loads(cluster.kubectl("get", "pod", *selector, "-o", "json"))["items"]
         sources = {pod["status"]["podIP"] for pod in found}
@@ -106,7 +107,7 @@ def _wait_lasted(cluster: Cluster, namespace: str, name: str) -> float:
         logs = cluster.kubectl("logs", "-n", namespace, name, "-c", "tools", check=False)
         return logs if len(read_attempts(logs)) == 3 else ""
 
-    logs = wait_until(read, f"{name} is done", seconds=180)
+    logs = wait_until(read, f"{name} is done")
     said = [line.split(maxsplit=3) for line in logs.splitlines() if line.startswith("attack ")]
     return max(float(json.loads(text)["lastMs"]) for _, _, protocol, text in said if protocol != "icmp")
 

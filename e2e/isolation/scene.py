@@ -8,6 +8,7 @@ from typing import Any
 
 from e2e.cluster.images import TOOLS_IMAGE
 from e2e.cluster.netns import Place
+from e2e.cluster.patience import PATIENCE_SECONDS, TIMEOUT
 from e2e.cluster.provider import Cluster
 from e2e.installation import NAMESPACE, Installation
 from e2e.isolation.attack import RUNTIME, Attempt, attack_from, read_attempts
@@ -18,7 +19,9 @@ Pod = dict[str, Any]
 CTR = ("ctr", "--namespace", "k8s.io")
 
 
-def wait_until(condition: Callable[[], Any], what: str, *, seconds: float = 120, interval: float = 0.25) -> Any:
+def wait_until(
+    condition: Callable[[], Any], what: str, *, seconds: float = PATIENCE_SECONDS, interval: float = 0.25
+) -> Any:
     """Return the first true value of `condition`.
 
     Raises:
@@ -64,9 +67,9 @@ class Scene:
         spec = {"predictor": {"minReplicas": replicas, "maxReplicas": replicas, "model": model}}
         self.quickstart.serve(name, namespace=namespace, spec=spec)
 
-    def wait_ready(self, name: str, *, namespace: str, seconds: float = 240) -> list[Pod]:
+    def wait_ready(self, name: str, *, namespace: str) -> list[Pod]:
         """Wait until a service is ready and return its pods."""
-        self.installation.wait_condition(name, "Ready", "True", namespace=namespace, seconds=seconds)
+        self.installation.wait_condition(name, "Ready", "True", namespace=namespace)
         return self.pods(name, namespace=namespace)
 
     def pods(self, name: str, *, namespace: str) -> list[Pod]:
@@ -85,7 +88,7 @@ class Scene:
             )
             return pods if fine else []
 
-        found: list[Pod] = wait_until(read, f"{count} ready pods of {namespace}/{name}", seconds=240)
+        found: list[Pod] = wait_until(read, f"{count} ready pods of {namespace}/{name}")
         return found
 
     def attack_from_engine(self, pod: Pod) -> list[Attempt]:
@@ -124,7 +127,7 @@ class Scene:
     def wait_gone(self, name: str, *, namespace: str) -> None:
         """Wait until no pod of a service is left, not even one on its way out."""
         selector = f"sekisho.dev/service={name}"
-        self.cluster.kubectl("wait", "--for=delete", "pod", "-n", namespace, "-l", selector, "--timeout=180s")
+        self.cluster.kubectl("wait", "--for=delete", "pod", "-n", namespace, "-l", selector, TIMEOUT)
 
     def kill_container(self, pod: Pod, container: str) -> None:
         """Kill a container of a pod from its node, as running out of memory would."""
@@ -155,12 +158,10 @@ class Scene:
         """Stop the operator, or start it, and wait until that is so."""
         self.cluster.kubectl("scale", "deployment", "sekisho-controller", "-n", NAMESPACE, f"--replicas={replicas}")
         if replicas:
-            self.cluster.kubectl(
-                "rollout", "status", "deployment/sekisho-controller", "-n", NAMESPACE, "--timeout=180s"
-            )
+            self.cluster.kubectl("rollout", "status", "deployment/sekisho-controller", "-n", NAMESPACE, TIMEOUT)
             return
         selector = "app.kubernetes.io/component=controller"
-        self.cluster.kubectl("wait", "--for=delete", "pod", "-n", NAMESPACE, "-l", selector, "--timeout=180s")
+        self.cluster.kubectl("wait", "--for=delete", "pod", "-n", NAMESPACE, "-l", selector, TIMEOUT)
 
 
 def container_id(pod: Pod, container: str) -> str:

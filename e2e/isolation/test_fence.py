@@ -46,7 +46,7 @@ def test_without_the_fence_the_proof_finds_the_leak_and_no_engine_starts(
 ) -> None:
     scene.serve_attackers("bare", namespace=namespace)
     isolated = scene.installation.wait_condition(
-        "bare", "Isolated", "False", namespace=namespace, reason="IsolationLeak", seconds=240
+        "bare", "Isolated", "False", namespace=namespace, reason="IsolationLeak"
     )
     assert "outside by icmp" in isolated["message"]
     assert "check that NetworkPolicies are enforced" in isolated["message"]

@@ -20,9 +20,7 @@ OPEN_POLICY = {
 
 def wait_not_isolated(scene: Scene, namespace: str, reason: str) -> dict[str, Any]:
     """Wait until the shared service is not isolated for that reason; return the condition."""
-    return scene.installation.wait_condition(
-        "attack", "Isolated", "False", namespace=namespace, reason=reason, seconds=120
-    )
+    return scene.installation.wait_condition("attack", "Isolated", "False", namespace=namespace, reason=reason)
 
 
 def ready_addresses(scene: Scene, namespace: str) -> list[str]:
@@ -75,7 +73,7 @@ def test_an_agent_that_falls_silent_takes_its_pod_out_of_service(scene: Scene, m
     try:
         isolated = wait_not_isolated(scene, models, "IsolationProofStale")
         assert "15 s allowed" in isolated["message"]
-        wait_until(lambda: ready_addresses(scene, models) == [], "no pod is behind the Service", seconds=90)
+        wait_until(lambda: ready_addresses(scene, models) == [], "no pod is behind the Service")
         assert scene.installation.conditions("attack", namespace=models)["Ready"]["reason"] == "IsolationProofStale"
     finally:
         node.run("kill", "-CONT", process, check=False)
@@ -96,14 +94,14 @@ def test_a_hole_that_opens_later_stops_the_engine_and_takes_its_weights(scene: S
             return message if "outside by icmp" in message else ""
 
         # the round in which the hole opened may have begun before
-        assert "check that NetworkPolicies are enforced" in wait_until(read, "the canary outside is named", seconds=120)
+        assert "check that NetworkPolicies are enforced" in wait_until(read, "the canary outside is named")
         # the far end saw what the agent says: only what the network's policy never stops
         assert set(ends.seen(addresses([pod]))["internet"]) == {"icmp"}
-    wait_until(lambda: ready_addresses(scene, models) == [], "no pod is behind the Service", seconds=90)
-    wait_until(lambda: list_weights(scene, pod) == [], "the weights are gone", seconds=90)
+    wait_until(lambda: ready_addresses(scene, models) == [], "no pod is behind the Service")
+    wait_until(lambda: list_weights(scene, pod) == [], "the weights are gone")
     refused = ask(scene, pod, "/v1/weights")
     assert (refused["status"], refused["reason"]) == (409, "IsolationNotProven")
-    available = scene.installation.wait_condition("attack", "WeightsAvailable", "False", namespace=models, seconds=90)
+    available = scene.installation.wait_condition("attack", "WeightsAvailable", "False", namespace=models)
     assert available["reason"] == "IsolationNotProven"
     wait_until(
         lambda: container_status(scene.pods("attack", namespace=models)[0], "engine")["restartCount"] > restarts,

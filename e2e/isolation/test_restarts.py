@@ -20,7 +20,7 @@ def wait_restarted(scene: Scene, pod: Pod, container: str) -> Pod:
         found: Pod = json.loads(scene.cluster.kubectl("get", "pod", name, "-n", namespace, "-o", "json"))
         return found if container_status(found, container)["restartCount"] > before and is_ready(found) else None
 
-    restarted: Pod = wait_until(read, f"{container} of {name} was restarted", seconds=120)
+    restarted: Pod = wait_until(read, f"{container} of {name} was restarted")
     return restarted
 
 

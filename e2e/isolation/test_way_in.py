@@ -8,6 +8,7 @@ import pytest
 from e2e.cluster.build import binaries_dir
 from e2e.cluster.counters import Hook, PacketCounter
 from e2e.cluster.netns import Place
+from e2e.cluster.patience import TIMEOUT
 from e2e.installation import NAMESPACE
 from e2e.isolation.attack import attack_from
 from e2e.isolation.scene import Pod, Scene, answered, render_tools_pod
@@ -38,7 +39,7 @@ def neighbour(scene: Scene, models: str, pod: Pod) -> str:
     node = pod["spec"]["nodeName"]
     manifest = render_tools_pod("neighbour", namespace=models, args=["pause"], node=node)
     scene.cluster.kubectl("apply", "-f", "-", stdin=manifest)
-    scene.cluster.kubectl("wait", "--for=condition=Ready", "pod/neighbour", "-n", models, "--timeout=180s")
+    scene.cluster.kubectl("wait", "--for=condition=Ready", "pod/neighbour", "-n", models, TIMEOUT)
     return scene.address("neighbour", namespace=models)
 
 

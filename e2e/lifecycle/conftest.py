@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from e2e.calls import GatewayAddress, gateway_open
+from e2e.cluster.patience import TIMEOUT
 from e2e.installation import NAMESPACE, Installation
 from e2e.observe import pods_of, wait_for
 from e2e.quickstart import Quickstart
@@ -32,7 +33,7 @@ def examples(quickstart: Quickstart, installation: Installation) -> Iterator[Ins
     for _, text in quickstart.manifests("[345]0-*.yaml"):
         installation.apply(text)
     for namespace, name in SERVICES:
-        installation.wait_condition(name, "Ready", "True", namespace=namespace, seconds=240)
+        installation.wait_condition(name, "Ready", "True", namespace=namespace)
     yield installation
     namespaces = [namespace for namespace, _ in SERVICES]
     # Pods first: a namespace with pods in it is looked at again only after half of their grace period.
@@ -42,7 +43,7 @@ def examples(quickstart: Quickstart, installation: Installation) -> Iterator[Ins
         lambda: not any(pods_of(installation.cluster, name, namespace=namespace) for namespace, name in SERVICES),
         "the quickstart's pods are gone",
     )
-    installation.cluster.kubectl("delete", "namespace", *namespaces, "--ignore-not-found", "--timeout=120s")
+    installation.cluster.kubectl("delete", "namespace", *namespaces, "--ignore-not-found", TIMEOUT)
     installation.cluster.kubectl("delete", "clusterrole", "cleared-confidential-gdpr", "--ignore-not-found")
     installation.cluster.kubectl("delete", "clusterrolebinding", "legal-reviewer-cleared", "--ignore-not-found")
 
@@ -57,7 +58,7 @@ def gateway(examples: Installation) -> Iterator[GatewayAddress]:
 
 def wait_gateway(installation: Installation) -> None:
     """Wait until the gateway is ready."""
-    installation.cluster.kubectl("rollout", "status", "statefulset/sekisho-gateway", "-n", NAMESPACE, "--timeout=180s")
+    installation.cluster.kubectl("rollout", "status", "statefulset/sekisho-gateway", "-n", NAMESPACE, TIMEOUT)
 
 
 def small_spec(quickstart: Quickstart, **predictor: Any) -> dict[str, Any]:

@@ -43,9 +43,7 @@ class Broken:
     def told(self, name: str) -> dict[str, Any]:
         """Return the condition that tells what is wrong."""
         kind, reason = TOLD[name]
-        return self.installation.wait_condition(
-            name, kind, "False", namespace=self.namespace(name), reason=reason, seconds=240
-        )
+        return self.installation.wait_condition(name, kind, "False", namespace=self.namespace(name), reason=reason)
 
 
 @pytest.fixture(scope="module")
@@ -180,4 +178,4 @@ def test_a_service_that_is_put_right_becomes_ready(
     installation.wait_condition("mended", "Accepted", "False", namespace=namespace, reason="RuntimeNotFound")
     installation.apply(small_service("mended", namespace, good))
     installation.wait_condition("mended", "Ready", "True", namespace=namespace)
-    wait_for(lambda: len(pods_of(installation.cluster, "mended", namespace=namespace)) == 1, "one pod", seconds=90)
+    wait_for(lambda: len(pods_of(installation.cluster, "mended", namespace=namespace)) == 1, "one pod")

@@ -27,7 +27,7 @@ def test_a_deleted_service_leaves_nothing(quickstart: Quickstart, installation: 
     assert set(KINDS) <= found, "the list below proves nothing if it does not see what is there"
 
     cluster.kubectl("delete", "inferenceservice", "brief", "-n", namespace)
-    wait_for(lambda: not list_labelled(cluster, "brief", namespace=namespace), "nothing is left", seconds=240)
+    wait_for(lambda: not list_labelled(cluster, "brief", namespace=namespace), "nothing is left")
     assert "brief" not in cluster.kubectl("get", "inferenceservices,networkpolicies,configmaps", "-n", namespace)
 
 
@@ -41,7 +41,7 @@ def test_more_replicas_come_beside_the_running_one(
 
     spec = small_spec(quickstart, minReplicas=2, maxReplicas=2) | closed
     quickstart.serve("growing", namespace=namespace, spec=spec)
-    wait_for(lambda: _summary(installation, "growing", namespace) == "2/2", "two replicas are ready", seconds=240)
+    wait_for(lambda: _summary(installation, "growing", namespace) == "2/2", "two replicas are ready")
     condition = installation.wait_condition("growing", "Ready", "True", namespace=namespace)
     assert condition["reason"] == "Ready"
     second = lives_of(pods_of(cluster, "growing", namespace=namespace))
@@ -57,8 +57,8 @@ def test_more_replicas_come_beside_the_running_one(
     assert not [answer for answer in answers if REFUSED.match(answer)], "the other replica was there"
 
     quickstart.serve("growing", namespace=namespace, spec=small_spec(quickstart, minReplicas=0) | closed)
-    installation.wait_condition("growing", "Ready", "True", namespace=namespace, reason="ScaledToZero", seconds=240)
-    wait_for(lambda: not pods_of(cluster, "growing", namespace=namespace), "the pods are gone", seconds=240)
+    installation.wait_condition("growing", "Ready", "True", namespace=namespace, reason="ScaledToZero")
+    wait_for(lambda: not pods_of(cluster, "growing", namespace=namespace), "the pods are gone")
     assert installation.get("networkpolicy", "growing-predictor", namespace=namespace)
 
 
@@ -98,9 +98,9 @@ def test_what_others_change_or_delete_is_put_back(
     cluster.kubectl("delete", "networkpolicy", "steady-predictor", "-n", namespace, check=False)
     cluster.kubectl("delete", "service", "steady-predictor", "-n", namespace, check=False)
     cluster.kubectl("delete", "poddisruptionbudget", "steady-predictor", "-n", namespace, check=False)
-    wait_for(lambda: _spec(installation, "networkpolicy", namespace) == policy, "the policy is back", seconds=120)
-    wait_for(lambda: _spec(installation, "service", namespace), "the Service is back", seconds=120)
-    wait_for(lambda: _spec(installation, "poddisruptionbudget", namespace), "the budget is back", seconds=120)
+    wait_for(lambda: _spec(installation, "networkpolicy", namespace) == policy, "the policy is back")
+    wait_for(lambda: _spec(installation, "service", namespace), "the Service is back")
+    wait_for(lambda: _spec(installation, "poddisruptionbudget", namespace), "the budget is back")
     installation.wait_condition("steady", "Ready", "True", namespace=namespace)
     assert lives_of(pods_of(cluster, "steady", namespace=namespace)) == before
 

@@ -58,14 +58,12 @@ def assert_untouched(installation: Installation, before: Lives) -> None:
 
 def test_a_restart_with_nothing_changed_writes_nothing(examples: Installation) -> None:
     cluster = examples.cluster
-    wait_for(
-        lambda: not _ending_namespaces(cluster), "what other tests left is gone: it would be a change", seconds=180
-    )
+    wait_for(lambda: not _ending_namespaces(cluster), "what other tests left is gone: it would be a change")
     settle(cluster)
     old, mark = find_pod(cluster, "controller"), cluster.audit.mark()
     cluster.kubectl("delete", "pod", old, "-n", NAMESPACE)
-    new = wait_for(lambda: _successor(cluster, old), "another controller leads", seconds=240)
-    wait_for(lambda: _is_idle(cluster, new), "it has looked at everything", seconds=240)
+    new = wait_for(lambda: _successor(cluster, old), "another controller leads")
+    wait_for(lambda: _is_idle(cluster, new), "it has looked at everything")
     time.sleep(3)
     assert [(write.verb, write.resource, write.name) for write in writes_of_controller(cluster, mark)] == []
 
@@ -109,7 +107,7 @@ def test_a_controller_killed_while_it_works_ends_where_it_would_have(
         if index < 2:  # a third kill would only wait for the kubelet's back-off
             kill_controller(cluster)
     for name in names:
-        installation.wait_condition(name, "Ready", "True", namespace=namespace, seconds=240)
+        installation.wait_condition(name, "Ready", "True", namespace=namespace)
     kinds = [sorted(item.partition("/")[0] for item in list_labelled(cluster, n, namespace=namespace)) for n in names]
     assert kinds[0] == kinds[1] == kinds[2]
     assert all(len(pods_of(cluster, name, namespace=namespace)) == 1 for name in names)
@@ -127,7 +125,7 @@ def test_models_serve_and_stay_isolated_without_the_operator_and_are_adopted_by_
     token = make_token(cluster, namespace="legal", account="reviewer")
     examples.uninstall()
     try:
-        wait_for(lambda: not read_all(cluster, "pods", "-n", NAMESPACE), "nothing of the operator runs", seconds=240)
+        wait_for(lambda: not read_all(cluster, "pods", "-n", NAMESPACE), "nothing of the operator runs")
         time.sleep(5)
         for namespace, name in SERVICES:
             (pod,) = pods_of(cluster, name, namespace=namespace)
@@ -164,7 +162,7 @@ def test_models_serve_and_stay_isolated_without_the_operator_and_are_adopted_by_
 
 def settle(cluster: Cluster) -> None:
     """Wait until the controller has nothing left to do."""
-    wait_for(lambda: _is_idle(cluster, find_pod(cluster, "controller")), "the controller is idle", seconds=240)
+    wait_for(lambda: _is_idle(cluster, find_pod(cluster, "controller")), "the controller is idle")
     time.sleep(2)
 
 

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from e2e.cluster.local import LocalCluster
+from e2e.cluster.patience import TIMEOUT
 from e2e.cluster.processes import end
 from e2e.cluster.provider import Cluster
 from e2e.cluster.swtpm import NODE_FOLDER, NODE_SOCKET, SoftwareTpm, TpmMaker, give_tpm
@@ -105,7 +106,7 @@ def grounds(
     installation.upgrade(installation.values)
     if was_attesting:  # on a cluster that is kept, before its nodes got the TPMs that they have now
         cluster.kubectl("rollout", "restart", "daemonset/sekisho-attester", "-n", NAMESPACE)
-    cluster.kubectl("rollout", "status", "daemonset/sekisho-attester", "-n", NAMESPACE, "--timeout=240s")
+    cluster.kubectl("rollout", "status", "daemonset/sekisho-attester", "-n", NAMESPACE, TIMEOUT)
     engine = quickstart.facts["ENGINE"].partition("@")[2]
     images = (installation.images["agent"].digest, engine)
     first, second = (node.name for node in cluster.nodes)

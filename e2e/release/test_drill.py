@@ -29,7 +29,7 @@ def reboot(grounds: Grounds) -> None:
     cluster = grounds.installation.cluster
     where = (f"--field-selector=spec.nodeName={node}", "-n", NAMESPACE)
     cluster.kubectl("delete", "pod", "-l", "app.kubernetes.io/component=attester", *where)
-    wait_for(lambda: LABEL in node_of(grounds)["labels"], "the first node is attested again", seconds=240)
+    wait_for(lambda: LABEL in node_of(grounds)["labels"], "the first node is attested again")
 
 
 def node_of(grounds: Grounds) -> dict[str, Any]:
@@ -43,24 +43,24 @@ def test_a_node_that_is_not_what_it_was_loses_its_label_its_pod_and_the_key_unti
 ) -> None:
     installation, cluster = grounds.installation, grounds.installation.cluster
     grant(grounds, proven, "drilled")
-    wait_for(lambda: LABEL in node_of(grounds)["labels"], "the first node is attested", seconds=240)
+    wait_for(lambda: LABEL in node_of(grounds)["labels"], "the first node is attested")
     serve(grounds, proven, "drilled")
-    installation.wait_condition("drilled", "Ready", "True", namespace=proven, seconds=240)
+    installation.wait_condition("drilled", "Ready", "True", namespace=proven)
     (before,) = pods_of(cluster, "drilled", namespace=proven)
     assert before["spec"]["nodeName"] == grounds.nodes[0], "the one node that has proven itself"
     assert ask_engine(cluster, before["metadata"]["name"], namespace=proven)
 
     grounds.tpms[0].extend(4, b"something that was not there at boot")
-    told = wait_for(lambda: refusal_of(grounds, proven, before), "the renewal is refused, or the pod gone", seconds=180)
+    told = wait_for(lambda: refusal_of(grounds, proven, before), "the renewal is refused, or the pod gone")
     assert told in {"MeasurementUnknown", "LeaseExpired", "gone"}, told
-    wait_for(lambda: LABEL not in node_of(grounds)["labels"], "the node loses its label", seconds=180)
+    wait_for(lambda: LABEL not in node_of(grounds)["labels"], "the node loses its label")
     assert "MeasurementUnknown" in node_of(grounds)["annotations"][f"{PREFIX}/refusal"]
-    installation.wait_condition("drilled", "Ready", "False", namespace=proven, seconds=180)
-    wait_for(lambda: not is_there(grounds, proven, before), "the pod is drained", seconds=240)
+    installation.wait_condition("drilled", "Ready", "False", namespace=proven)
+    wait_for(lambda: not is_there(grounds, proven, before), "the pod is drained")
     assert all(not holds_key(pod) for pod in pods_of(cluster, "drilled", namespace=proven))
 
     reboot(grounds)
-    installation.wait_condition("drilled", "Ready", "True", namespace=proven, seconds=240)
+    installation.wait_condition("drilled", "Ready", "True", namespace=proven)
     (after,) = pods_of(cluster, "drilled", namespace=proven)
     assert after["metadata"]["uid"] != before["metadata"]["uid"]
     assert ask_engine(cluster, after["metadata"]["name"], namespace=proven)

@@ -77,18 +77,18 @@ def test_an_engine_that_decrypts_by_itself_serves_under_a_lease_and_ends_when_th
         "handed", closed, {"modelRef": {"name": "handed"}, "runtime": runtime}, spec={"users": [CALLER]},
         nodeSelector={"kubernetes.io/hostname": grounds.nodes[0]},
     ))  # fmt: skip
-    installation.wait_condition("handed", "Ready", "True", namespace=closed, seconds=240)
+    installation.wait_condition("handed", "Ready", "True", namespace=closed)
     (pod,) = pods_of(cluster, "handed", namespace=closed)
     told = ask_engine(cluster, pod["metadata"]["name"], namespace=closed)
     assert told == hashlib.sha256(make_safetensors()).hexdigest()
     volumes = {item["name"]: item["emptyDir"] for item in pod["spec"]["volumes"] if "emptyDir" in item}
     assert "medium" not in volumes["sealed"], "what lies on the disk is ciphertext"
-    installation.wait_condition("handed", "KeyReleased", "True", namespace=closed, seconds=120)
+    installation.wait_condition("handed", "KeyReleased", "True", namespace=closed)
 
     grant(grounds, closed, "handed", model=model, suspended=True)
-    installation.wait_condition("handed", "KeyReleased", "False", namespace=closed, seconds=240)
-    installation.wait_condition("handed", "Ready", "False", namespace=closed, seconds=240)
-    wait_for(lambda: not is_serving(grounds, closed), "the engine is gone", seconds=240)
+    installation.wait_condition("handed", "KeyReleased", "False", namespace=closed)
+    installation.wait_condition("handed", "Ready", "False", namespace=closed)
+    wait_for(lambda: not is_serving(grounds, closed), "the engine is gone")
 
 
 def is_serving(grounds: Grounds, namespace: str) -> bool:

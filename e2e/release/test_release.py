@@ -9,6 +9,7 @@ import pytest
 
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.local import LocalCluster
+from e2e.cluster.patience import TIMEOUT
 from e2e.installation import NAMESPACE
 from e2e.observe import ask_engine, condition_of, pods_of, wait_for
 from e2e.release.conftest import CALLER, Grounds, grant
@@ -71,7 +72,7 @@ def running_pod(grounds: Grounds, namespace: str, name: str) -> dict[str, Any]:
         pods = [pod for pod in pods_of(grounds.installation.cluster, name, namespace=namespace) if is_up(pod)]
         return pods[0] if pods else None
 
-    return wait_for(look, f"an agent of {name} that runs", seconds=240)
+    return wait_for(look, f"an agent of {name} that runs")
 
 
 def is_up(pod: dict[str, Any]) -> bool:
@@ -97,9 +98,9 @@ def test_a_pod_on_a_node_with_a_live_tpm_gets_its_key_and_serves(grounds: Ground
     installation = grounds.installation
     grant(grounds, closed, "reviewer")
     serve(grounds, closed, "reviewer", node=grounds.nodes[0])
-    installation.wait_condition("reviewer", "Ready", "True", namespace=closed, seconds=240)
+    installation.wait_condition("reviewer", "Ready", "True", namespace=closed)
     for kind in ("Attested", "KeyReleased"):
-        installation.wait_condition("reviewer", kind, "True", namespace=closed, seconds=120)
+        installation.wait_condition("reviewer", kind, "True", namespace=closed)
     (pod,) = pods_of(installation.cluster, "reviewer", namespace=closed)
     assert ask_engine(installation.cluster, pod["metadata"]["name"], namespace=closed)
     for kind in ("sekisho.dev/attested", "sekisho.dev/key-released", "sekisho.dev/weights"):
@@ -112,7 +113,7 @@ def test_the_same_pod_on_a_node_that_has_not_proven_itself_gets_nothing(grounds:
     serve(grounds, closed, "elsewhere", node=grounds.nodes[1])
 
     for kind in ("WeightsAvailable", "Attested", "KeyReleased"):  # its TPM is enrolled for no node
-        installation.wait_condition("elsewhere", kind, "False", namespace=closed, reason="ChipUnknown", seconds=240)
+        installation.wait_condition("elsewhere", kind, "False", namespace=closed, reason="ChipUnknown")
     pod = running_pod(grounds, closed, "elsewhere")
     assert condition_of(pod, "sekisho.dev/key-released").get("status") != "True"
     assert condition_of(pod, "Ready").get("status") != "True"
@@ -125,7 +126,7 @@ def test_a_copied_token_and_a_replayed_quote_are_worth_nothing(grounds: Grounds,
     grant(grounds, closed, "victim", "neighbour")
     for name in ("victim", "neighbour"):
         serve(grounds, closed, name, node=grounds.nodes[0])
-        installation.wait_condition(name, "Ready", "True", namespace=closed, seconds=240)
+        installation.wait_condition(name, "Ready", "True", namespace=closed)
     victim, neighbour = (running_pod(grounds, closed, name) for name in ("victim", "neighbour"))
     question = question_of(grounds, closed, victim["metadata"]["name"])
     (honest,) = attempt(grounds, closed, victim["metadata"]["name"], question=question)
@@ -163,7 +164,7 @@ def try_edit(grounds: Grounds, namespace: str) -> bool:
 
 def scale_controller(grounds: Grounds, replicas: int) -> None:
     """Stop the controller, or start it, and wait until that is so: one that ends may still put back what it sees."""
-    kubectl, where = grounds.installation.cluster.kubectl, ("-n", NAMESPACE, "--timeout=240s")
+    kubectl, where = grounds.installation.cluster.kubectl, ("-n", NAMESPACE, TIMEOUT)
     kubectl("scale", "deployment/sekisho-controller", "-n", NAMESPACE, f"--replicas={replicas}")
     if replicas:
         kubectl("rollout", "status", "deployment/sekisho-controller", *where)
@@ -188,14 +189,14 @@ def test_an_edited_template_gets_nothing(grounds: Grounds, closed: str) -> None:
     installation, cluster = grounds.installation, grounds.installation.cluster
     grant(grounds, closed, "edited")
     serve(grounds, closed, "edited", node=grounds.nodes[0])
-    installation.wait_condition("edited", "Ready", "True", namespace=closed, seconds=240)
+    installation.wait_condition("edited", "Ready", "True", namespace=closed)
     (before,) = pods_of(cluster, "edited", namespace=closed)
     with pytest.raises(ClusterError, match="may write a Deployment that carries"):
         edit(grounds, closed)
     scale_controller(grounds, 0)
     try:
         with no_admission(grounds):
-            wait_for(lambda: try_edit(grounds, closed), "that admission lets the edit pass", seconds=180)
+            wait_for(lambda: try_edit(grounds, closed), "that admission lets the edit pass")
 
         def look() -> dict[str, Any] | None:
             pods = pods_of(cluster, "edited", namespace=closed)
@@ -203,7 +204,7 @@ def test_an_edited_template_gets_nothing(grounds: Grounds, closed: str) -> None:
             told = condition_of(new[0], "sekisho.dev/key-released") if new else {}
             return told if told.get("status") == "False" else None
 
-        told = wait_for(look, "a refusal of the edited pod", seconds=240)
+        told = wait_for(look, "a refusal of the edited pod")
         assert told["reason"] == "WorkloadMismatch", told
     finally:
         scale_controller(grounds, 1)
@@ -213,10 +214,10 @@ def test_a_grant_that_is_revoked_takes_the_key_back_within_the_lease(grounds: Gr
     installation = grounds.installation
     grant(grounds, closed, "revoked")
     serve(grounds, closed, "revoked", node=grounds.nodes[0])
-    installation.wait_condition("revoked", "Ready", "True", namespace=closed, seconds=240)
+    installation.wait_condition("revoked", "Ready", "True", namespace=closed)
     grant(grounds, closed, "revoked", suspended=True)
-    told = installation.wait_condition("revoked", "WeightsAvailable", "False", namespace=closed, seconds=240)
+    told = installation.wait_condition("revoked", "WeightsAvailable", "False", namespace=closed)
     assert told["reason"] in {"ReleaseNotGranted", "GrantSuspended", "KeyDenied"}, told
-    installation.wait_condition("revoked", "Ready", "False", namespace=closed, seconds=240)
+    installation.wait_condition("revoked", "Ready", "False", namespace=closed)
     grant(grounds, closed, "revoked")
-    installation.wait_condition("revoked", "Ready", "True", namespace=closed, seconds=420)
+    installation.wait_condition("revoked", "Ready", "True", namespace=closed)

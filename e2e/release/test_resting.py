@@ -52,7 +52,7 @@ def list_rights(namespace: str) -> Iterator[dict[str, Any]]:
 
 
 def fall_asleep(grounds: Grounds, namespace: str) -> None:
-    grounds.installation.wait_condition(NAME, "Ready", "True", namespace=namespace, reason="ScaledToZero", seconds=240)
+    grounds.installation.wait_condition(NAME, "Ready", "True", namespace=namespace, reason="ScaledToZero")
 
 
 def test_a_sealed_model_that_rests_gets_its_key_when_it_is_woken_and_none_once_that_was_taken_back(

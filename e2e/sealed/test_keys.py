@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from e2e.cluster.local import LocalCluster
+from e2e.cluster.patience import TIMEOUT
 from e2e.installation import NAMESPACE
 from e2e.observe import ask_engine, condition_of, pods_of, wait_for
 from e2e.sealed.conftest import Vault, put_key
@@ -23,7 +24,7 @@ def no_release(vault: Vault) -> Iterator[None]:
     kubectl = vault.installation.cluster.kubectl
     kubectl("scale", RELEASE, "-n", NAMESPACE, "--replicas=0")
     kubectl("wait", "--for=delete", "pod", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=unsafe-release",
-            "--timeout=180s")  # fmt: skip
+            TIMEOUT)  # fmt: skip
     yield
     bring_back(vault)
 
@@ -32,7 +33,7 @@ def bring_back(vault: Vault) -> None:
     """Start the release, and wait until it answers."""
     kubectl = vault.installation.cluster.kubectl
     kubectl("scale", RELEASE, "-n", NAMESPACE, "--replicas=1")
-    kubectl("rollout", "status", RELEASE, "-n", NAMESPACE, "--timeout=180s")
+    kubectl("rollout", "status", RELEASE, "-n", NAMESPACE, TIMEOUT)
 
 
 def test_a_key_service_that_does_not_answer_is_told_and_the_service_heals(
@@ -40,12 +41,12 @@ def test_a_key_service_that_does_not_answer_is_told_and_the_service_heals(
 ) -> None:
     serve(vault, closed, "waiting", vault.uri)
     told = vault.installation.wait_condition(
-        "waiting", "WeightsAvailable", "False", namespace=closed, reason="KmsUnavailable", seconds=240
+        "waiting", "WeightsAvailable", "False", namespace=closed, reason="KmsUnavailable"
     )
     assert "release" in told["message"]
     assert_no_engine(vault, closed, "waiting")
     bring_back(vault)
-    vault.installation.wait_condition("waiting", "Ready", "True", namespace=closed, seconds=180)
+    vault.installation.wait_condition("waiting", "Ready", "True", namespace=closed)
 
 
 def test_a_revoked_key_version_opens_nothing_until_the_key_is_wrapped_anew(vault: Vault, closed: str) -> None:
@@ -62,12 +63,12 @@ def test_a_revoked_key_version_opens_nothing_until_the_key_is_wrapped_anew(vault
         renew_key(vault)
         serve(vault, closed, "revoked", vault.uri)
         told = vault.installation.wait_condition(
-            "revoked", "WeightsAvailable", "False", namespace=closed, reason="KeyVersionRevoked", seconds=240
+            "revoked", "WeightsAvailable", "False", namespace=closed, reason="KeyVersionRevoked"
         )
         assert "version 1" in told["message"]
         assert_no_engine(vault, closed, "revoked")
         serve(vault, closed, "renewed", owner.push(again, tag="again"))
-        vault.installation.wait_condition("renewed", "Ready", "True", namespace=closed, seconds=180)
+        vault.installation.wait_condition("renewed", "Ready", "True", namespace=closed)
     finally:
         file.write_bytes(before)
         renew_key(vault)
@@ -78,14 +79,14 @@ def renew_key(vault: Vault) -> None:
     put_key(vault.installation, vault.owner)
     kubectl = vault.installation.cluster.kubectl
     kubectl("rollout", "restart", RELEASE, "-n", NAMESPACE)
-    kubectl("rollout", "status", RELEASE, "-n", NAMESPACE, "--timeout=180s")
+    kubectl("rollout", "status", RELEASE, "-n", NAMESPACE, TIMEOUT)
 
 
 def test_an_agent_that_is_killed_leaves_nothing_on_a_disk_and_starts_clean(vault: Vault, closed: str) -> None:
     installation, cluster = vault.installation, vault.installation.cluster
     assert isinstance(cluster, LocalCluster)
     serve(vault, closed, "killed", vault.uri)
-    pod = wait_for(lambda: next(iter(pods_of(cluster, "killed", namespace=closed)), None), "a pod", seconds=240)
+    pod = wait_for(lambda: next(iter(pods_of(cluster, "killed", namespace=closed)), None), "a pod")
     name, kills = pod["metadata"]["name"], list[int]()
 
     def kill() -> bool:
@@ -93,10 +94,10 @@ def test_an_agent_that_is_killed_leaves_nothing_on_a_disk_and_starts_clean(vault
         found = installation.get("pod", name, namespace=closed)
         return sum(kills) >= 3 or condition_of(found, "Ready").get("status") == "True"
 
-    wait_for(kill, "the agent is killed three times, or was quicker", seconds=240, pause=0)
+    wait_for(kill, "the agent is killed three times, or was quicker", pause=0)
     assert sum(kills), "the agent was never caught"
     assert find_on_disk(cluster, vault.mark) == []
-    installation.wait_condition("killed", "Ready", "True", namespace=closed, seconds=240)
+    installation.wait_condition("killed", "Ready", "True", namespace=closed)
     assert find_on_disk(cluster, vault.mark) == []
     assert ask_engine(cluster, name, namespace=closed)
 

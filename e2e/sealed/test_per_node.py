@@ -67,10 +67,10 @@ def test_pods_are_served_by_the_depot_of_their_own_node_and_one_depot_inspects(
         ready = depots(per_node)
         return ready if len(ready) >= 2 else None
 
-    found = wait_for(both, "a depot that is ready on each real node", seconds=180)
+    found = wait_for(both, "a depot that is ready on each real node")
     per_node.apply(model_object("tiny", closed, vault.uri))
     per_node.apply(small_service("spread", closed, {"modelRef": {"name": "tiny"}}, minReplicas=1))
-    per_node.wait_condition("spread", "Ready", "True", namespace=closed, seconds=180)
+    per_node.wait_condition("spread", "Ready", "True", namespace=closed)
     (pod,) = pods_of(cluster, "spread", namespace=closed)
     node = pod["spec"]["nodeName"]
     assert ask_engine(cluster, pod["metadata"]["name"], namespace=closed)
@@ -84,7 +84,7 @@ def test_pods_are_served_by_the_depot_of_their_own_node_and_one_depot_inspects(
 
 
 def test_when_the_inspecting_depot_is_gone_another_inspects(vault: Vault, closed: str, per_node: Installation) -> None:
-    leader = wait_for(lambda: holder(per_node), "a depot that runs holds the Lease", seconds=180)
+    leader = wait_for(lambda: holder(per_node), "a depot that runs holds the Lease")
     per_node.cluster.kubectl("delete", "pod", leader, "-n", NAMESPACE, "--grace-period=0", "--force")
     per_node.apply(model_object("tiny", closed, vault.uri))
 
@@ -92,6 +92,6 @@ def test_when_the_inspecting_depot_is_gone_another_inspects(vault: Vault, closed
         status = per_node.get("model", "tiny", namespace=closed).get("status", {})
         return bool(status.get("inspection", {}).get("sealed"))
 
-    wait_for(inspected, "an inspection by another depot", seconds=180)
-    successor = wait_for(lambda: holder(per_node), "another depot holds the Lease", seconds=180)
+    wait_for(inspected, "an inspection by another depot")
+    successor = wait_for(lambda: holder(per_node), "another depot holds the Lease")
     assert successor != leader

@@ -49,7 +49,7 @@ def test_a_model_that_nobody_trusted_signed_is_refused(vault: Vault, closed: str
     change(vault.owner, copy)
     uri = push_as_is(vault.owner, copy, tag=name)
     serve(vault, closed, name, uri)
-    told = vault.installation.wait_condition(name, "Ready", "False", namespace=closed, reason=reason, seconds=240)
+    told = vault.installation.wait_condition(name, "Ready", "False", namespace=closed, reason=reason)
     for fact in facts:
         assert fact in told["message"]
     assert_nothing_runs(vault, closed, name)
@@ -77,7 +77,7 @@ def test_a_model_that_nobody_approved_waits_for_its_board(vault: Vault, closed: 
     assert BOARD in told["message"]
     approval = vault.owner.approve(vault.sealed)
     installation.apply(model_object("boarded", closed, vault.uri, approvals=[approval]))
-    installation.wait_condition("boarded", "Ready", "True", namespace=closed, seconds=180)
+    installation.wait_condition("boarded", "Ready", "True", namespace=closed)
 
 
 def test_a_tampered_artifact_is_refused_before_a_pod_starts(vault: Vault, closed: str) -> None:
@@ -95,14 +95,14 @@ def test_a_volume_of_the_depot_that_was_tampered_with_opens_nowhere(vault: Vault
     cluster = vault.installation.cluster
     assert isinstance(cluster, LocalCluster)
     serve(vault, closed, "sound", vault.uri)
-    vault.installation.wait_condition("sound", "Ready", "True", namespace=closed, seconds=180)
+    vault.installation.wait_condition("sound", "Ready", "True", namespace=closed)
     sealed = (vault.sealed / "files" / "00000.sealed").read_bytes()
     (held,) = (path for path in find_on_disk(cluster, sealed[1024:1280]) if "kubelet" in str(path))
     flip(held)
     try:
         serve(vault, closed, "tampered", vault.uri)
         told = vault.installation.wait_condition(
-            "tampered", "WeightsAvailable", "False", namespace=closed, reason="SealBroken", seconds=240
+            "tampered", "WeightsAvailable", "False", namespace=closed, reason="SealBroken"
         )
         assert "segment" in told["message"]
         assert_no_engine(vault, closed, "tampered")
@@ -122,9 +122,7 @@ def flip(file: Path) -> None:
 def test_a_file_that_the_manifest_does_not_name_is_refused(vault: Vault, closed: str) -> None:
     uri = push_as_is(vault.owner, vault.sealed, tag="more", extra={"files/00001.sealed": b"more"})
     serve(vault, closed, "more", uri)
-    told = vault.installation.wait_condition(
-        "more", "Ready", "False", namespace=closed, reason="NotSealed", seconds=240
-    )
+    told = vault.installation.wait_condition("more", "Ready", "False", namespace=closed, reason="NotSealed")
     assert "files/00001.sealed" in told["message"]
     assert_no_engine(vault, closed, "more")
 
@@ -133,11 +131,9 @@ def test_a_lower_version_than_one_accepted_is_refused(vault: Vault, closed: str)
     old = vault.owner.seal("v1", version=1)
     vault.owner.sign(old)
     serve(vault, closed, "newest", vault.uri)
-    vault.installation.wait_condition("newest", "Ready", "True", namespace=closed, seconds=180)
+    vault.installation.wait_condition("newest", "Ready", "True", namespace=closed)
     vault.installation.apply(model_object("newest", closed, vault.owner.push(old, tag="1")))
-    told = vault.installation.wait_condition(
-        "newest", "Ready", "False", namespace=closed, reason="VersionRolledBack", seconds=90
-    )
+    told = vault.installation.wait_condition("newest", "Ready", "False", namespace=closed, reason="VersionRolledBack")
     assert "version 1" in told["message"]
     assert "version 2" in told["message"]
     assert_nothing_runs(vault, closed, "newest")

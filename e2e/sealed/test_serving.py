@@ -19,7 +19,7 @@ def test_a_sealed_model_is_served_and_no_plaintext_of_it_reaches_a_disk(vault: V
     assert isinstance(cluster, LocalCluster)
     installation.apply(model_object("tiny", closed, vault.uri))
     installation.apply(small_service("reviewer", closed, {"modelRef": {"name": "tiny"}}))
-    installation.wait_condition("reviewer", "Ready", "True", namespace=closed, seconds=180)
+    installation.wait_condition("reviewer", "Ready", "True", namespace=closed)
 
     model = installation.get("model", "tiny", namespace=closed)["status"]
     conditions = {item["type"]: (item["status"], item["reason"]) for item in model["conditions"]}
@@ -63,6 +63,6 @@ def test_the_search_finds_plaintext_where_there_is_some(vault: Vault, quickstart
     digest = push_folder(quickstart.registry.url, "models/plain", [copy])
     uri = f"oci://{quickstart.registry.host}/models/plain@{digest}"
     installation.apply(small_service("plain", namespace, {"storageUri": uri}))
-    installation.wait_condition("plain", "Ready", "True", namespace=namespace, seconds=180)
+    installation.wait_condition("plain", "Ready", "True", namespace=namespace)
     found = [str(path) for path in find_on_disk(cluster, mark)]
     assert any("kubernetes.io~empty-dir/weights" in path for path in found), found

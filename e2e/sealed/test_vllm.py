@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from e2e.calls import client, gateway_open, make_token
+from e2e.cluster.patience import TIMEOUT
 from e2e.installation import NAMESPACE, ROOT, Installation, load_images, make_model
 from e2e.observe import pods_of
 from e2e.quickstart import Quickstart
@@ -17,7 +18,7 @@ from e2e.services import API, model_object, small_service
 
 RUNTIME = ROOT / "inference-images" / "vllm" / "runtime-cpu.yaml"
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_vllm_decrypts_sealed_weights_itself_and_answers_through_the_gateway(qui
     applied_at = time.monotonic()
     model = {"modelRef": {"name": "tiny-llama"}, "runtime": "vllm-cpu"}
     installation.apply(small_service("answers", namespace, model, resources={"cpu": "500m", "memory": "4Gi"}))
-    installation.wait_condition("answers", "Ready", "True", namespace=namespace, seconds=400)
+    installation.wait_condition("answers", "Ready", "True", namespace=namespace)
     print(f"vLLM was ready {time.monotonic() - applied_at:.1f} s after it was applied")
 
     status = installation.get("inferenceservice", "answers", namespace=namespace)["status"]
@@ -106,7 +107,7 @@ def assert_decrypts(installation: Installation, namespace: str) -> None:
 def assert_answers(installation: Installation, namespace: str) -> None:
     """Ask whole and in a stream; at temperature 0 both are the same."""
     cluster = installation.cluster
-    cluster.kubectl("rollout", "status", "statefulset/sekisho-gateway", "-n", NAMESPACE, "--timeout=180s")
+    cluster.kubectl("rollout", "status", "statefulset/sekisho-gateway", "-n", NAMESPACE, TIMEOUT)
     token = make_token(cluster, namespace=namespace, account="default")
     messages: Any = [{"role": "user", "content": "Say something."}]
     name = f"{namespace}/answers"

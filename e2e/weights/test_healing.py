@@ -29,7 +29,7 @@ def test_a_secret_that_comes_later_heals_the_service(sources: Sources, namespace
     create_secret(installation, "late-reader", username=USER, password=PASSWORD)
     # A kubelet looks for Secrets once a minute, and at once where anything about the pod changes.
     kubectl("annotate", "pod", DEPOT, "-n", NAMESPACE, f"test/now={time.time()}", "--overwrite")
-    installation.wait_condition("late", "Ready", "True", namespace=namespace, seconds=300)
+    installation.wait_condition("late", "Ready", "True", namespace=namespace)
 
 
 def test_a_registry_that_comes_back_heals_the_service(sources: Sources, namespace: str) -> None:
@@ -44,7 +44,7 @@ def test_a_registry_that_comes_back_heals_the_service(sources: Sources, namespac
         assert sources.frail.host in told["message"]
     finally:
         sources.frail.start()
-    installation.wait_condition("back", "Ready", "True", namespace=namespace, seconds=300)
+    installation.wait_condition("back", "Ready", "True", namespace=namespace)
 
 
 def test_a_fetch_tells_its_progress_and_goes_on_where_a_killed_registry_broke_it_off(
@@ -57,9 +57,9 @@ def test_a_fetch_tells_its_progress_and_goes_on_where_a_killed_registry_broke_it
         installation.apply(model_object("big", namespace, uri, size="600M"))
         needs = {"cpu": "20m", "memory": "1Gi"}
         installation.apply(small_service("big", namespace, {"modelRef": {"name": "big"}}, resources=needs))
-        told = wait_for(lambda: _progress(installation, namespace), "progress is told", seconds=180)
+        told = wait_for(lambda: _progress(installation, namespace), "progress is told")
         condition = installation.conditions("big", namespace=namespace)["WeightsAvailable"]
-        wait_for(lambda: _fetched_bytes(installation) - before > 30e6, "bytes flow", seconds=180)
+        wait_for(lambda: _fetched_bytes(installation) - before > 30e6, "bytes flow")
         sources.frail.kill()
         broken_at = _fetched_bytes(installation) - before
     sources.frail.start()
@@ -67,7 +67,7 @@ def test_a_fetch_tells_its_progress_and_goes_on_where_a_killed_registry_broke_it
     assert "status.weights.progress" in condition["message"]
     assert broken_at < BIG_BYTES, f"nothing was broken off: {broken_at / 1e6:.0f} MB were there; progress was {told}"
 
-    installation.wait_condition("big", "WeightsAvailable", "True", namespace=namespace, seconds=300)
+    installation.wait_condition("big", "WeightsAvailable", "True", namespace=namespace)
     total = _fetched_bytes(installation) - before
     assert total < BIG_BYTES + 64e6, f"{total / 1e6:.0f} MB were read, broken off at {broken_at / 1e6:.0f} MB"
     assert len(pods_of(cluster, "big", namespace=namespace)) == 1

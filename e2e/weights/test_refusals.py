@@ -40,7 +40,7 @@ class Broken:
     def told(self, name: str) -> dict[str, Any]:
         """Return the condition WeightsAvailable once it has the reason that is expected."""
         return self.sources.installation.wait_condition(
-            name, "WeightsAvailable", "False", namespace=self.namespace, reason=REASONS[name], seconds=240
+            name, "WeightsAvailable", "False", namespace=self.namespace, reason=REASONS[name]
         )
 
     def assert_nothing_serves(self, name: str) -> None:
@@ -129,6 +129,6 @@ def test_failing_fetches_are_tried_again_without_haste(broken: Broken) -> None:
 
 def _fetches(broken: Broken) -> float:
     numbers = wait_for(
-        lambda: read_numbers(broken.sources.installation.cluster, DEPOT, "sekisho_depot_fetches"), "metrics", seconds=90
+        lambda: read_numbers(broken.sources.installation.cluster, DEPOT, "sekisho_depot_fetches"), "metrics"
     )
     return sum(numbers.values())

@@ -24,7 +24,7 @@ from tests.unit.gateway.callers import (
 )
 from tests.unit.gateway.house import MODEL, House, build_house
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.cluster
 QUESTION: Any = {"role": "user", "content": "Which 都市 is the capital of Japan?"}
 TOOL: Any = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
 
@@ -40,7 +40,7 @@ def port(need_root: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     arguments = ["--model", "/models", "--alias", MODEL, "--host", "127.0.0.1", "--port", str(found), "--embeddings"]
     archive, work = build_image("llamacpp").archive, tmp_path_factory.mktemp("engine")
     with run_image(archive, work, arguments=arguments, models=make_model("tiny-gguf")) as running:
-        assert wait_until_healthy(found, seconds=120, is_alive=lambda: running.process.poll() is None), running.printed
+        assert wait_until_healthy(found, seconds=240, is_alive=lambda: running.process.poll() is None), running.printed
         yield found
 
 

@@ -15,7 +15,7 @@ from models.shelf import make_model
 
 from e2e.ports import free_port
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="module")

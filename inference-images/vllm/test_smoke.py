@@ -13,7 +13,7 @@ from models.shelf import make_model
 
 from e2e.ports import free_port
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +29,13 @@ def engine(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     arguments = ["--model=/models", "--served-model-name=demo", "--host=127.0.0.1", f"--port={port}"]
     work = tmp_path_factory.mktemp("vllm")
     with run_image(archive, work, arguments=arguments, models=make_model("tiny-llama")) as running:
-        assert wait_until_healthy(port, seconds=600, is_alive=lambda: running.process.poll() is None), running.printed
+        assert wait_until_healthy(port, seconds=1200, is_alive=lambda: running.process.poll() is None), running.printed
         yield running, port
 
 
 def test_an_engine_without_weights_ends_and_says_so(archive: Path, tmp_path: Path) -> None:
     with run_image(archive, tmp_path) as running:
-        assert running.process.wait(timeout=240) == 2
+        assert running.process.wait(timeout=600) == 2
         assert "error: no config.json in /models: the weights are not there" in running.printed
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from charts.sekisho.tests.test_chart import render
 from e2e.cluster.local import LocalCluster
+from e2e.cluster.patience import PATIENCE_SECONDS
 from e2e.cluster.processes import poll
 from e2e.cluster.provider import Options
 
@@ -44,8 +45,7 @@ def images(cluster: LocalCluster) -> dict[str, str]:
 def test_an_upgrade_replaces_stateful_pods_that_never_became_ready(control_plane: LocalCluster) -> None:
     pods = {f"{name}-0" for name in install(control_plane, version="broken")}
     assert pods == {"sekisho-depot-0", "sekisho-gateway-0"}
-    assert poll(lambda: images(control_plane).keys() >= pods, seconds=180)
+    assert poll(lambda: images(control_plane).keys() >= pods, seconds=PATIENCE_SECONDS)
     install(control_plane, version="mended")
-    assert poll(
-        lambda: {images(control_plane).get(pod) for pod in pods} == {"registry.example/depot:mended"}, seconds=180
-    )
+    mended = {"registry.example/depot:mended"}
+    assert poll(lambda: {images(control_plane).get(pod) for pod in pods} == mended, seconds=PATIENCE_SECONDS)

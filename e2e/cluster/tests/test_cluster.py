@@ -11,6 +11,7 @@ from e2e.cluster.errors import ClusterError
 from e2e.cluster.images import TOOLS_IMAGE
 from e2e.cluster.local import LocalCluster
 from e2e.cluster.oci import ImageContent, write_archive
+from e2e.cluster.patience import PATIENCE_SECONDS, TIMEOUT
 from e2e.cluster.processes import poll
 from e2e.cluster.provider import Cluster
 
@@ -36,7 +37,7 @@ def run_pod(cluster: Cluster, namespace: str) -> RunPod:
             },
         }
         cluster.kubectl("create", "-f", "-", stdin=json.dumps(pod))
-        cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=180s")
+        cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", f"pod/{name}", TIMEOUT)
         found: dict[str, Any] = json.loads(cluster.kubectl("-n", namespace, "get", "pod", name, "-o", "json"))
         return found
 
@@ -70,7 +71,7 @@ def test_pods_of_both_nodes_reach_a_service_by_its_name(cluster: Cluster, namesp
         answers.append(cluster.kubectl("-n", namespace, "exec", "client", "--", "probe", "get", url, check=False))
         return answers[-1].startswith("200 here web ")
 
-    assert poll(answered, seconds=90), answers[-1]
+    assert poll(answered, seconds=PATIENCE_SECONDS), answers[-1]
     assert "GET / from" in cluster.kubectl("-n", namespace, "logs", "web")
 
 
@@ -136,7 +137,7 @@ def test_a_policy_that_denies_egress_stops_tcp_and_udp_on_the_way_to(
             tried = probe(cluster, namespace, "client", "tcp", "-timeout", "1s", f"{address}:{port}")
             return tried["ok"] == 0 and counter.packets(source) == 0
 
-        assert poll(is_stopped, seconds=90)
+        assert poll(is_stopped, seconds=PATIENCE_SECONDS)
         counter.reset()
         assert probe(cluster, namespace, "client", "tcp", "-timeout", "500ms", f"{address}:{port}")["ok"] == 0
         probe(cluster, namespace, "client", "udp", "-for", "100ms", f"{address}:9999")
@@ -160,7 +161,7 @@ def test_an_image_is_found_by_tag_and_by_digest(cluster: Cluster, namespace: str
     assert reference.startswith("sekisho.test/own@sha256:")
     for number, image in enumerate((reference, "sekisho.test/own:2")):
         cluster.kubectl("-n", namespace, "run", f"own-{number}", f"--image={image}", "--image-pull-policy=IfNotPresent")
-        cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", f"pod/own-{number}", "--timeout=180s")
+        cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", f"pod/own-{number}", TIMEOUT)
 
 
 @pytest.fixture
@@ -175,7 +176,7 @@ def own_archive(cluster: Cluster, tmp_path: Any) -> Any:
 def test_a_runtime_class_with_a_handler_of_the_node_starts_a_pod(cluster: Cluster, namespace: str) -> None:
     overrides = json.dumps({"spec": {"runtimeClassName": "kata-qemu-snp", "terminationGracePeriodSeconds": 0}})
     cluster.kubectl("-n", namespace, "run", "snp", f"--image={TOOLS_IMAGE}", f"--overrides={overrides}")
-    cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/snp", "--timeout=180s")
+    cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/snp", TIMEOUT)
 
 
 def test_simulated_nodes_run_pods_and_real_nodes_stay_real(cluster: Cluster, namespace: str) -> None:
@@ -191,9 +192,9 @@ def test_simulated_nodes_run_pods_and_real_nodes_stay_real(cluster: Cluster, nam
     }
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "gpu", "namespace": namespace}, "spec": spec}
     cluster.kubectl("create", "-f", "-", stdin=json.dumps(pod))
-    cluster.kubectl("-n", namespace, "wait", "--for=jsonpath={.status.phase}=Running", "pod/gpu", "--timeout=180s")
+    cluster.kubectl("-n", namespace, "wait", "--for=jsonpath={.status.phase}=Running", "pod/gpu", TIMEOUT)
     for node in cluster.nodes:
-        cluster.kubectl("wait", "--for=condition=Ready", f"node/{node.name}", "--timeout=60s")
+        cluster.kubectl("wait", "--for=condition=Ready", f"node/{node.name}", TIMEOUT)
     cluster.kubectl("delete", "node", "-l", f"pool={namespace}", "--wait=false")
 
 
@@ -204,9 +205,9 @@ def test_a_node_that_lost_its_power_comes_back_with_its_pods(cluster: Cluster, n
     run_pod("web", "serve", "-http", ":8080", node=last, port=8080)
     cluster.stop_node(last)
     lost = ("--for=jsonpath={.status.conditions[?(@.type=='Ready')].status}=Unknown", f"node/{last}")
-    cluster.kubectl("wait", *lost, "--timeout=180s")
+    cluster.kubectl("wait", *lost, TIMEOUT)
     cluster.start_node(last)
     restarted = "--for=jsonpath={.status.containerStatuses[0].restartCount}=1"
-    cluster.kubectl("-n", namespace, "wait", restarted, "pod/web", "--timeout=180s")
-    cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/web", "--timeout=180s")
+    cluster.kubectl("-n", namespace, "wait", restarted, "pod/web", TIMEOUT)
+    cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/web", TIMEOUT)
     assert '"ok":1' in cluster.kubectl("-n", namespace, "exec", "web", "--", "probe", "tcp", "127.0.0.1:8080")

@@ -9,6 +9,7 @@ import pytest
 
 from e2e.cluster.images import TOOLS_IMAGE
 from e2e.cluster.local import LocalCluster
+from e2e.cluster.patience import TIMEOUT
 from e2e.cluster.provider import Cluster
 from e2e.cluster.registry import Access, Registry
 
@@ -48,7 +49,7 @@ def test_a_wrong_password_is_refused_and_the_right_one_is_not(registry: Registry
 
 def test_a_pod_reaches_the_registry_until_it_is_cut_off(cluster: Cluster, namespace: str, registry: Registry) -> None:
     cluster.kubectl("-n", namespace, "run", "client", f"--image={TOOLS_IMAGE}")
-    cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/client", "--timeout=180s")
+    cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/client", TIMEOUT)
     tries = ("-n", namespace, "exec", "client", "--", "probe", "tcp", "-timeout", "500ms", registry.host)
     assert '"ok":1' in cluster.kubectl(*tries)
     registry.cut()

@@ -170,7 +170,7 @@ def _is_served(definition: Mapping[str, Any]) -> bool:
     return any(item["type"] == "Established" and item["status"] == "True" for item in conditions)
 
 
-def wait_until(is_so: Callable[[], bool], *, what: str, seconds: float = 90) -> None:
+def wait_until(is_so: Callable[[], bool], *, what: str, seconds: float = 300) -> None:
     """Ask until it is so; fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while not is_so():

@@ -15,6 +15,7 @@ import pytest
 from opentelemetry.metrics import NoOpMeter
 
 from e2e.cluster.local import LocalCluster
+from e2e.cluster.patience import TIMEOUT
 from sekisho.api import names
 from sekisho.broker.cluster import KubeCluster
 from sekisho.broker.knowledge import Knowledge
@@ -113,7 +114,7 @@ def prepare(cluster: LocalCluster) -> Raw:
     """Make the service and the grants; return the template of its pods."""
     cluster.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
     crds = [f"crd/{kind}.inference.sekisho.dev" for kind in KINDS]
-    cluster.kubectl("wait", "--for=condition=Established", *crds, "--timeout=90s")
+    cluster.kubectl("wait", "--for=condition=Established", *crds, TIMEOUT)
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "tk-1", "labels": {SITE_KEY: "tokyo"}}}
     spaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in (NAMESPACE, "owners")]
     create(cluster, node, *spaces)
@@ -143,7 +144,7 @@ async def find_pod(cluster: LocalCluster) -> str:
     def look() -> str:
         return cluster.kubectl("-n", NAMESPACE, "get", "pods", "-o", "jsonpath={.items[*].metadata.name}").strip()
 
-    return str(await settle(look, seconds=90)).split()[0]
+    return str(await settle(look, seconds=300)).split()[0]
 
 
 def settle_pod(cluster: LocalCluster, pod: str) -> None:
@@ -196,7 +197,7 @@ async def stage(control_plane: LocalCluster, prepared: Raw, tmp_path: Path) -> A
         knowledge = Knowledge(client, settings.freshness)
         surface = Surface(world.cluster, knowledge, world.vault.open, world.maker.verify)
         async with run_broker(settings, surface, meter=NoOpMeter("test")) as running:
-            await settle(lambda: not running.readiness.problem, seconds=90)
+            await settle(lambda: not running.readiness.problem, seconds=300)
             agent = Agent(world, name=pod)
             yield Stage(control_plane, world, agent, running, client, tls, prepared, make_token(control_plane, pod))
             await running.broker.settle()
@@ -276,7 +277,7 @@ async def test_a_pod_that_somebody_made_to_look_like_ours_gets_nothing(stage: St
     assert (found, said["reason"]) in {(401, "Unauthenticated"), (403, "PodNotKnown")}
 
 
-async def until(check: Any, *, seconds: float = 90.0) -> Any:
+async def until(check: Any, *, seconds: float = 300.0) -> Any:
     deadline = asyncio.get_running_loop().time() + seconds
     while not (value := await check()):
         assert asyncio.get_running_loop().time() < deadline, "not so in time"

@@ -8,6 +8,7 @@ import pytest
 from e2e.cluster import netns, state
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.local import LocalCluster
+from e2e.cluster.patience import TIMEOUT
 from e2e.cluster.provider import Options
 from e2e.cluster.reading import reader_of
 from e2e.cluster.writing import JSON, writer_of
@@ -20,9 +21,9 @@ def test_the_api_server_is_ready_and_says_its_version(control_plane: LocalCluste
 
 def test_controllers_work_in_a_fresh_namespace(control_plane: LocalCluster, namespace: str) -> None:
     control_plane.kubectl("-n", namespace, "create", "deployment", "idle", "--image=nothing.invalid/x")
-    control_plane.kubectl("-n", namespace, "wait", "--for=create", "pod", "-l", "app=idle", "--timeout=90s")
+    control_plane.kubectl("-n", namespace, "wait", "--for=create", "pod", "-l", "app=idle", TIMEOUT)
     condition = "--for=jsonpath={.status.conditions[?(@.type=='PodScheduled')].reason}=Unschedulable"
-    control_plane.kubectl("-n", namespace, "wait", condition, "pod", "-l", "app=idle", "--timeout=90s")
+    control_plane.kubectl("-n", namespace, "wait", condition, "pod", "-l", "app=idle", TIMEOUT)
 
 
 def test_the_audit_log_counts_each_request_of_a_user_once(control_plane: LocalCluster, namespace: str) -> None:

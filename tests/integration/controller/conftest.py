@@ -13,6 +13,7 @@ import pytest
 from e2e.cluster.audit import Request
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.local import LocalCluster
+from e2e.cluster.patience import TIMEOUT
 from e2e.cluster.writing import STRATEGIC, Writer, writer_of
 from tests.integration.conftest import start_kept_or_own
 from tests.integration.controller.process import OURS, REPO, ControllerProcess, wait_for
@@ -153,7 +154,7 @@ def control_plane() -> Iterator[LocalCluster]:
 def installed(control_plane: LocalCluster) -> Iterator[LocalCluster]:
     """The CRDs, and everything a service needs to be placed."""
     control_plane.kubectl("apply", "--server-side", "-f", str(REPO / "crds"))
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=90s", "-f", str(REPO / "crds"))
+    control_plane.kubectl("wait", "--for=condition=Established", TIMEOUT, "-f", str(REPO / "crds"))
     World(control_plane, "default").apply(*FACTS, node("test-node"))
     with Heartbeat(control_plane, "test-node"):
         yield control_plane

@@ -21,7 +21,7 @@ LOOK_SECONDS = 0.05
 QUIET_SECONDS = 1.0
 
 
-def wait_for(condition: Callable[[], Any], *, seconds: float = 90.0, what: str, pause_seconds: float = 0.25) -> Any:
+def wait_for(condition: Callable[[], Any], *, seconds: float = 300.0, what: str, pause_seconds: float = 0.25) -> Any:
     """Return the first true value of `condition`; a look by kubectl, as most are, costs 0.08 s of a core."""
     until = time.monotonic() + seconds
     while True:
@@ -128,7 +128,7 @@ class ControllerProcess:
         facts: dict[str, Any] = json.loads(self.get("/healthz")[1] or b"{}")
         return facts
 
-    def await_end(self, *, seconds: float = 90) -> int:
+    def await_end(self, *, seconds: float = 300) -> int:
         assert self._process is not None
         if isinstance(self._process, subprocess.Popen):
             return self._process.wait(timeout=seconds)
@@ -140,7 +140,7 @@ class ControllerProcess:
         assert self._process is not None
         self._process.terminate()
         try:
-            return self.await_end(seconds=60)
+            return self.await_end()
         except BaseException:
             self.kill()
             raise
@@ -148,4 +148,4 @@ class ControllerProcess:
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
-            self.await_end(seconds=60)
+            self.await_end()

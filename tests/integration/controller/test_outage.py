@@ -91,7 +91,6 @@ def kubeconfig(wire: Wire, installed: LocalCluster, tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.timeout(180)
 def test_what_happened_while_the_api_server_was_away_is_done_when_it_is_back(
     world: World, wire: Wire, kubeconfig: Path, new_controller: Callable[..., ControllerProcess]
 ) -> None:
@@ -110,7 +109,6 @@ def test_what_happened_while_the_api_server_was_away_is_done_when_it_is_back(
         world.await_end("deleted")
 
 
-@pytest.mark.timeout(180)
 def test_a_deaf_watch_is_found_by_lists_told_by_health_and_worked_around(
     world: World, wire: Wire, kubeconfig: Path, new_controller: Callable[..., ControllerProcess]
 ) -> None:
@@ -128,7 +126,6 @@ def test_a_deaf_watch_is_found_by_lists_told_by_health_and_worked_around(
         await_children(world, "unheard")
 
 
-@pytest.mark.timeout(180)
 def test_a_silent_watch_is_opened_again_by_itself(
     world: World, wire: Wire, kubeconfig: Path, new_controller: Callable[..., ControllerProcess]
 ) -> None:

@@ -165,7 +165,7 @@ def test_deleting_the_service_leaves_nothing(world: World, controller: Controlle
         return {*left} <= {"default", "kube-root-ca.crt"} and all("deletionTimestamp" in pod for pod in pods)
 
     # The garbage collector of a new control plane takes its time to learn of our kinds.
-    wait_for(is_empty, seconds=90, what="an empty namespace")
+    wait_for(is_empty, what="an empty namespace")
     time.sleep(1.0)
     assert is_empty()
 

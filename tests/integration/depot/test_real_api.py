@@ -12,6 +12,7 @@ import pytest
 from opentelemetry.metrics import NoOpMeter
 
 from e2e.cluster.local import LocalCluster
+from e2e.cluster.patience import TIMEOUT
 from sekisho.agent.loop import Agent, AgentPaths
 from sekisho.agent.state import AgentState
 from sekisho.depot.cluster import KubeCluster
@@ -77,7 +78,7 @@ def render_objects(namespace: str, config: dict[str, Any], uri: str) -> list[dic
 async def stage(control_plane: LocalCluster, namespace: str, tmp_path: Path) -> AsyncIterator[Stage]:
     control_plane.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
     control_plane.kubectl("wait", "--for=condition=Established", "crd/inferenceservices.inference.sekisho.dev",
-                          "crd/models.inference.sekisho.dev", "--timeout=90s")  # fmt: skip
+                          "crd/models.inference.sekisho.dev", TIMEOUT)  # fmt: skip
     keys = build_keys(tmp_path / "tls", NAME, "127.0.0.1")
     (tmp_path / "ca.crt").write_bytes(keys.ca.read_bytes())
     (tmp_path / "models").mkdir()
@@ -152,7 +153,7 @@ async def test_a_proof_becomes_a_condition_beside_those_of_others_and_weights_fo
     stage.kubectl("patch", "pod", "chat-0", "--subresource=status", "-p", json.dumps(other))
     stage.use_pods_token()
     await stage.step()
-    await settle(lambda: stage.agent.state.startup().ok, seconds=90)
+    await settle(lambda: stage.agent.state.startup().ok, seconds=300)
     conditions = stage.conditions()
     assert conditions["PodScheduled"]["status"] == "True"
     assert (conditions["sekisho.dev/isolated"]["status"], conditions["sekisho.dev/isolated"]["reason"]) == (
@@ -192,7 +193,7 @@ async def test_a_model_that_is_larger_than_its_owner_states_is_refused_in_the_co
     stage.kubectl("patch", "model", "m", "--type=merge", "-p", json.dumps({"spec": {"size": "1Ki"}}))
     stage.use_pods_token()
     await stage.step()
-    await settle(lambda: stage.conditions().get("sekisho.dev/weights", {}).get("reason") == "SizeExceeded", seconds=90)
+    await settle(lambda: stage.conditions().get("sekisho.dev/weights", {}).get("reason") == "SizeExceeded", seconds=300)
     condition = stage.conditions()["sekisho.dev/weights"]
     assert condition["status"] == "False"
     assert "1024 allowed" in condition["message"]

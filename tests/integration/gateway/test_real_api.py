@@ -16,6 +16,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from e2e.cluster.local import LocalCluster
+from e2e.cluster.patience import TIMEOUT
 from sekisho import telemetry
 from sekisho.errors import SekishoError
 from sekisho.gateway.facts import Facts
@@ -127,7 +128,7 @@ async def act_as(cluster: LocalCluster, namespace: str) -> Credentials:
 def law(control_plane: LocalCluster) -> Any:
     """The policy of these tests; what others had applied comes back afterwards."""
     control_plane.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=90s", "-f", str(REPOSITORY / "crds"))
+    control_plane.kubectl("wait", "--for=condition=Established", TIMEOUT, "-f", str(REPOSITORY / "crds"))
     before = control_plane.kubectl("get", "classificationpolicy", "default", "-o", "json", "--ignore-not-found")
     policy = {"apiVersion": API, "kind": "ClassificationPolicy", "metadata": {"name": "default"}, "spec": POLICY}
     control_plane.kubectl("replace" if before.strip() else "create", "-f", "-", stdin=json.dumps(policy))
