@@ -11,7 +11,6 @@ import os
 import re
 import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -137,12 +136,12 @@ def main(arguments: Sequence[str]) -> int:
     except (OSError, ValueError) as wrong:
         print(f"error: {wrong}", file=sys.stderr)
         return 2
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    # Held back from every thread and asked for below: a handler that runs just as a wait begins may not end it.
+    ending = (signal.SIGTERM, signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
     server = start_server(options, model)
     print(f"serving {model.name} as {options.alias} on port {options.port}", flush=True)
-    stop.wait()
+    signal.sigwait(ending)
     drained = drain(server, options.drain_seconds)
     print("drained" if drained else f"still busy after {options.drain_seconds:.0f} s", flush=True)
     sys.stdout.flush()

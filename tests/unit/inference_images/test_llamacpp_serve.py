@@ -1,5 +1,9 @@
 """The entry point of llama.cpp's image, as far as it does without the engine."""
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -89,3 +93,57 @@ def test_a_server_that_stays_busy_is_left_after_the_time_is_over() -> None:
 
 def test_a_server_that_comes_to_rest_is_drained() -> None:
     assert serve.drain(_Server(1), 30) is True
+
+
+_BEGINNING = """
+import os, signal, sys
+from llamacpp import serve
+
+
+class Idle:
+    def handle_metrics(self):
+        return 200, "llamacpp:requests_processing 0\\nllamacpp:requests_deferred 0\\n"
+
+
+class Signal:
+    left, begun = int(sys.argv[2]), False
+
+    def start(self, options, model):
+        self.begun = True
+        return Idle()
+
+    def trace(self, frame, event, argument):
+        if self.begun and event == "line":
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return self.trace
+
+
+made = Signal()
+serve.start_server = made.start
+sys.settrace(made.trace)
+serve.main(["--model", sys.argv[1]])
+"""
+
+
+@pytest.mark.parametrize("line", range(4, 12))
+def test_a_signal_before_any_line_with_which_the_wait_begins_ends_the_server(tmp_path: Path, line: int) -> None:
+    model = tmp_path / "m.gguf"
+    model.touch()
+    words = [sys.executable, "-c", _BEGINNING, str(model), str(line)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(serve.__file__).parents[1])}
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "serving m.gguf as model on port 8080\n"
+            until = time.monotonic() + 60
+            while process.poll() is None and time.monotonic() < until:
+                # It waits, by fewer lines than that, or for its rest: a second signal changes nothing then.
+                if Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2].startswith("S"):
+                    process.terminate()
+                time.sleep(0.01)
+            assert process.poll() == 0
+            assert process.stdout.read() == "drained\n"
+        finally:
+            process.kill()
