@@ -247,7 +247,7 @@ def serve_tsm(root: Path, source: TsmSource) -> Iterator[TsmSource]:
             yield source
         finally:
             libc.umount2(str(root).encode(), _MNT_DETACH)
-            thread.join(5)
+            thread.join(60)
     finally:
         os.close(device)
 

@@ -48,7 +48,7 @@ def answering(path: Path, data: bytes) -> Iterator[Path]:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield path
-        thread.join(5)
+        thread.join(60)
 
 
 def test_without_a_tpm_there_is_no_evidence(tmp_path: Path) -> None:

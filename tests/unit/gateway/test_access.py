@@ -1,6 +1,7 @@
 """Who is let in, over real sockets: AccessPolicies, budgets, tokens of issuers, API keys and certificates."""
 
 import asyncio
+import functools
 import json
 import ssl
 import time
@@ -18,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from sekisho.access.apikeys import digest_key, spell_key
 from sekisho.access.policies import read_policy
+from sekisho.gateway import main
 from sekisho.gateway.access import FILE, AccessGate
 from sekisho.gateway.identity import Caller
 from tests.unit.gateway.house import MODEL, USER, House, build_house, build_service
@@ -35,6 +37,14 @@ def grant(house: House, username: str) -> None:
     house.api.grant(username, "inferenceservices", "contract-review", "legal")
     house.api.grant(username, "classificationlevels", "confidential")
     house.api.grant(username, "compartments", "gdpr")
+
+
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Let the clock of budgets stand still, and return its Unix seconds: no day ends while a test runs."""
+    at = time.time()
+    monkeypatch.setattr(main, "AccessGate", functools.partial(AccessGate, clock=lambda: at))
+    return at
 
 
 async def test_a_caller_whom_no_policy_means_is_refused_everywhere(tmp_path: Path) -> None:
@@ -57,7 +67,7 @@ async def test_a_class_above_a_policys_ceiling_never_reaches_the_engine(tmp_path
         assert house.engine.requests == []
 
 
-async def test_a_budget_that_is_used_up_says_when_to_come_back(tmp_path: Path) -> None:
+async def test_a_budget_that_is_used_up_says_when_to_come_back(tmp_path: Path, stopped: float) -> None:
     async with build_house(tmp_path, access=[policy(budgets={"requestsPerMinute": 2})]) as house:
         assert [(await house.chat()).status for _ in range(2)] == [200, 200]
         answer = await house.chat()
@@ -67,7 +77,9 @@ async def test_a_budget_that_is_used_up_says_when_to_come_back(tmp_path: Path) -
         assert len(house.engine.requests) == 2
 
 
-async def test_a_budget_that_one_tenant_used_up_holds_up_no_other_who_asks_at_once(tmp_path: Path) -> None:
+async def test_a_budget_that_one_tenant_used_up_holds_up_no_other_who_asks_at_once(
+    tmp_path: Path, stopped: float
+) -> None:
     greedy, modest = "system:serviceaccount:legal:greedy", "system:serviceaccount:sales:modest"
     subjects = [{"user": "serviceaccount:legal:greedy"}, {"user": "serviceaccount:sales:modest"}]
     async with build_house(tmp_path, access=[policy(subjects=subjects, budgets={"requestsPerMinute": 2})]) as house:
@@ -85,14 +97,16 @@ async def test_a_budget_that_one_tenant_used_up_holds_up_no_other_who_asks_at_on
         assert {item["caller"]["username"] for item in refused} == {greedy}
 
 
-async def test_tokens_are_settled_as_the_engine_counts_them_and_outlive_the_gateway(tmp_path: Path) -> None:
+async def test_tokens_are_settled_as_the_engine_counts_them_and_outlive_the_gateway(
+    tmp_path: Path, stopped: float
+) -> None:
     async with build_house(tmp_path, access=[policy(budgets={"tokensPerDay": 1})]) as house:
         assert (await house.chat()).status == 200
         assert (await house.chat()).status == 429
         entries = await house.entries()
     saved = json.loads((tmp_path / "record" / FILE).read_text())
     ((name, caller, day, tokens, *_),) = saved["accounts"]
-    assert (name, caller, day) == ("legal/team", USER, int(time.time() // 86_400))
+    assert (name, caller, day) == ("legal/team", USER, int(stopped // 86_400))
     assert tokens == next(sum(item["tokens"].values()) for item in entries if item["kind"] == "completion")
     async with build_house(tmp_path, access=[policy(budgets={"tokensPerDay": 1})]) as house:
         assert (await house.chat()).status == 429
@@ -103,7 +117,7 @@ def price(name: str = "legal/*", currency: str = "USD") -> dict[str, Any]:
     return {"name": name, "price": rates}
 
 
-async def test_a_cost_is_counted_recorded_and_refused_once_it_is_spent(tmp_path: Path) -> None:
+async def test_a_cost_is_counted_recorded_and_refused_once_it_is_spent(tmp_path: Path, stopped: float) -> None:
     budget = {"cost": {"perMonth": "0.000001", "currency": "USD"}}
     async with build_house(
         tmp_path, access=[policy(budgets=budget)], models=[price(), {"name": "*"}], service=build_service(site="closed")

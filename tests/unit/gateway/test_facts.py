@@ -19,7 +19,11 @@ from tests.unit.gateway.house import MODEL, House, build_house, build_service
 @pytest.mark.slow
 async def test_knowledge_that_is_too_old_is_not_used(tmp_path: Path) -> None:
     async with build_house(tmp_path, facts_max_age_seconds=5) as house:
-        assert (await house.chat()).status == 200
+
+        async def works() -> bool:
+            return (await house.chat()).status == 200 and (await house.ready())[0] == 200
+
+        await house.settle(works, what="the gateway to hear")
         house.api.deaf = True
 
         async def is_refused() -> bool:
@@ -32,10 +36,6 @@ async def test_knowledge_that_is_too_old_is_not_used(tmp_path: Path) -> None:
         assert answer.message.endswith("5 s allowed: the API server is not heard")
         assert (await house.ready())[0] == 503
         house.api.deaf = False
-
-        async def works() -> bool:
-            return (await house.chat()).status == 200 and (await house.ready())[0] == 200
-
         await house.settle(works, what="the gateway to hear again")
 
 

@@ -129,7 +129,7 @@ async def test_after_a_silent_connection_no_other_old_one_is_used(server: tuple[
         return web.json_response({})
 
     server[0].answer = answer
-    async with KubeClient(Credentials(server[1]), process="test", limits=replace(LIMITS, request_seconds=2)) as hasty:
+    async with KubeClient(Credentials(server[1]), process="test", limits=replace(LIMITS, request_seconds=5)) as hasty:
         await asyncio.gather(*(hasty.get(NODES, f"n{index}") for index in range(3)))
         old = set(peers)
         silent = True

@@ -130,16 +130,21 @@ async def test_what_is_in_use_is_said_to_be_asked_for_before_it_would_fall_aslee
 async def test_a_request_that_waited_long_enough_is_told_what_is_in_the_way(tmp_path: Path) -> None:
     starting = build_resting(reason="EngineStarting", message="0 of 1 replicas serve; pods are starting")
     async with resting_house(tmp_path, wake_seconds=0.4, service=starting) as house:
-        answer = await house.chat()
-        assert (answer.status, answer.code) == (503, "model_not_ready")
-        assert int(answer.headers["Retry-After"]) >= 1
-        assert answer.message == (
-            f"model {MODEL} does not answer yet: 0 of 1 replicas serve; pods are starting. It is being woken, and the "
-            "request waited 0.4 s for it; ask again shortly"
-        )
+
+        async def is_told() -> bool:
+            answer = await house.chat()
+            assert (answer.status, answer.code) == (503, "model_not_ready")
+            assert int(answer.headers["Retry-After"]) >= 1
+            # On a busy machine the operator is not told within the first one's wait.
+            return answer.message == (
+                f"model {MODEL} does not answer yet: 0 of 1 replicas serve; pods are starting. It is being woken, and "
+                "the request waited 0.4 s for it; ask again shortly"
+            )
+
+        await house.settle(is_told, what="what is in the way to be told")
         await house.settle(lambda: demands(house), what="the model to be asked for")
-        (refused,) = await house.entries()
-        assert (refused["decision"], refused["reason"]) == ("refused", "ModelNotReady")
+        entries = await house.entries()
+        assert {(item["decision"], item["reason"]) for item in entries} == {("refused", "ModelNotReady")}
 
 
 async def test_a_refusal_has_the_shape_of_the_dialect_that_was_spoken(tmp_path: Path) -> None:
