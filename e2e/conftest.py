@@ -17,6 +17,8 @@ from e2e.quickstart import Quickstart
 
 KEPT_NAME = os.environ.get("SEKISHO_KEPT_NAME", "kept-e2e")
 PULL_SECRET = "mirror-credentials"
+WAKE_SECONDS = 300
+"""How long a gateway holds a request for a model that starts: more than a busy machine takes to start one."""
 SITE = "sekisho.node-restriction.kubernetes.io/site"
 TRUST = "sekisho.node-restriction.kubernetes.io/snp-attested-at"
 NODES = (
@@ -71,7 +73,7 @@ def registry(cluster: Cluster) -> Registry:
 def quickstart(cluster: Cluster, registry: Registry) -> Iterator[Quickstart]:
     """sekisho on the cluster, with a policy, two sites, an engine and a tiny model in the registry."""
     quickstart = Quickstart.on(cluster, registry)
-    quickstart.installation.values["imagePullSecrets"] = [PULL_SECRET]
+    quickstart.installation.values |= {"imagePullSecrets": [PULL_SECRET], "gateway": {"wakeSeconds": WAKE_SECONDS}}
     quickstart.prepare(model="tiny-gguf")
     yield quickstart
     if "SEKISHO_KEEP_CLUSTER" in os.environ:

@@ -17,6 +17,7 @@ from e2e.calls import make_token
 from e2e.cluster.local import LocalCluster
 from e2e.cluster.patience import TIMEOUT
 from e2e.cluster.provider import Cluster
+from e2e.conftest import WAKE_SECONDS
 from e2e.gateway.caller import Address, Network
 from e2e.installation import NAMESPACE, Installation
 from e2e.observe import BUSYBOX, condition_of, pods_of, read_all, wait_for
@@ -26,8 +27,9 @@ from e2e.services import API, SMALL, namespace_object, runtime_object
 GATEWAY = "app.kubernetes.io/component=gateway"
 PODS = ("sekisho-gateway-0", "sekisho-gateway-1")
 CLASS, RUNTIME, NAME, PORT = "sekisho-faults", "faulty", "faulty", 8080
-RESTING, RESTING_SECONDS = "resting", 12
-SILENCE_SECONDS = 10
+# Longer than a busy machine lets any process of these rest: a gateway tells of its callers every third of the first.
+RESTING, RESTING_SECONDS = "resting", 30
+SILENCE_SECONDS = 30
 _UNPACK = "import base64,sys,zlib;exec(zlib.decompress(base64.b64decode(''.join(sys.argv[1:-1]))))"
 
 
@@ -119,7 +121,8 @@ def gateway_values() -> dict[str, Any]:
     """Return the chart's values of the gateway: engines may be silent for short only, names are of no matter."""
     seconds = {name: str(SILENCE_SECONDS) for name in ("FIRST_BYTE", "ANSWER", "IDLE")}
     return {
-        "replicas": 2, "names": False, "record": {"storageClass": CLASS, "size": "24Mi", "max": "64Mi"},
+        "replicas": 2, "names": False, "wakeSeconds": WAKE_SECONDS,
+        "record": {"storageClass": CLASS, "size": "24Mi", "max": "64Mi"},
         "extraEnv": [{"name": f"SEKISHO_{name}_SECONDS", "value": value} for name, value in seconds.items()]
         + [{"name": "SEKISHO_MAX_STREAM", "value": "24Mi"}],
     }  # fmt: skip

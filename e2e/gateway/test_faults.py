@@ -282,7 +282,7 @@ def test_a_model_that_rests_is_kept_awake_by_replicas_together_and_whatever_befa
 ) -> None:
     network, cluster = stage.network, stage.cluster
     stage.installation.wait_condition(RESTING, "Ready", "True", namespace=stage.namespace, reason="ScaledToZero")
-    first, second = (replace(stage.replica(pod), model=f"{stage.namespace}/{RESTING}", patience=60) for pod in PODS)
+    first, second = (replace(stage.replica(pod), model=f"{stage.namespace}/{RESTING}") for pod in PODS)
     before, mark, began = generation(stage), cluster.audit.mark(), time.monotonic()
     with network.streaming(first, "tick one") as one, network.streaming(second, "tick other") as other:
         kill_operator(stage)  # in the middle of the waking

@@ -16,7 +16,7 @@ from e2e.isolation.targets import find_targets
 from e2e.quickstart import Quickstart
 
 PROOF_INTERVAL_SECONDS = 5
-PROOF_MAX_AGE_SECONDS = 15
+PROOF_MAX_AGE_SECONDS = 30  # far more than two rounds: a busy machine delays one
 
 
 @pytest.fixture(scope="package")

@@ -14,7 +14,7 @@ def test_nothing_of_new_pods_arrives_anywhere_from_their_first_instruction_on(sc
         assert len(pods) == REPLICAS
         assert ends.seen(addresses(pods)) == {}
         assert answered(attempts) == []
-        assert min(attempt.tries for attempt in attempts) > 1
+        assert all(attempt.tries for attempt in attempts)
         assert sum(attempt.tries for attempt in attempts) > 100 * REPLICAS
         scene.prove_controls(ends)
 

@@ -72,7 +72,7 @@ def test_an_agent_that_falls_silent_takes_its_pod_out_of_service(scene: Scene, m
     node.run("kill", "-STOP", process)
     try:
         isolated = wait_not_isolated(scene, models, "IsolationProofStale")
-        assert "15 s allowed" in isolated["message"]
+        assert "30 s allowed" in isolated["message"]
         wait_until(lambda: ready_addresses(scene, models) == [], "no pod is behind the Service")
         assert scene.installation.conditions("attack", namespace=models)["Ready"]["reason"] == "IsolationProofStale"
     finally:

@@ -12,7 +12,7 @@ from e2e.cluster.local import LocalCluster
 from e2e.cluster.patience import TIMEOUT
 from e2e.installation import NAMESPACE
 from e2e.observe import ask_engine, condition_of, pods_of, wait_for
-from e2e.release.conftest import CALLER, Grounds, grant
+from e2e.release.conftest import CALLER, LEASE_SECONDS, Grounds, grant
 from e2e.services import model_object, small_service
 
 AGENT = ("-c", "agent", "-i", "--", "/usr/bin/python3.11", "-")
@@ -130,7 +130,7 @@ def test_a_copied_token_and_a_replayed_quote_are_worth_nothing(grounds: Grounds,
     victim, neighbour = (running_pod(grounds, closed, name) for name in ("victim", "neighbour"))
     question = question_of(grounds, closed, victim["metadata"]["name"])
     (honest,) = attempt(grounds, closed, victim["metadata"]["name"], question=question)
-    assert honest["granted"] <= 30, honest
+    assert honest["granted"] <= LEASE_SECONDS, honest
 
     read = "print(open('/var/run/secrets/sekisho/release-token').read())"
     token = cluster.kubectl("exec", "-n", closed, victim["metadata"]["name"], *AGENT, stdin=read).strip()

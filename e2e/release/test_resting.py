@@ -15,7 +15,7 @@ from e2e.observe import condition_of, pods_of, wait_for
 from e2e.release.conftest import Grounds, grant
 from e2e.services import API, model_object, small_service
 
-NAME, ACCOUNT, IDLE_SECONDS = "vaulted", "reader", 10
+NAME, ACCOUNT, IDLE_SECONDS = "vaulted", "reader", 30
 RBAC = "rbac.authorization.k8s.io"
 
 
