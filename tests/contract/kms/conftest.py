@@ -62,7 +62,7 @@ def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bao]:
         )  # fmt: skip
     try:
         server = Bao(f"http://127.0.0.1:{port}", "root-of-tests", f"https://{tls['address']}", roots)
-        for _ in range(300):
+        for _ in range(1200):
             try:
                 urllib.request.urlopen(f"{server.address}/v1/sys/health", timeout=2).close()
                 break

@@ -85,12 +85,12 @@ class Stage(House):
 
     async def until(self, status: int, *, what: str, **how: Any) -> Any:
         """Ask until the authorizer, and what is remembered of it, has caught up."""
-        for _ in range(180):
+        for _ in range(600):
             answer = await self.chat(build_chat(model=self.model), **how)
             if answer.status == status:
                 return answer
             await asyncio.sleep(0.5)
-        raise AssertionError(f"waited 90 s for {what}: {answer}")
+        raise AssertionError(f"waited 300 s for {what}: {answer}")
 
 
 def render_rights(cluster: LocalCluster) -> list[dict[str, Any]]:
@@ -228,7 +228,7 @@ async def test_rights_open_step_by_step_and_only_the_last_step_relays(stage: Sta
     assert answer.code == "class_above_ceiling"
     assert "the request is confidential+gdpr; your ceiling is below every level" in answer.message
     stage.bind("app", classificationlevels={"resourceNames": ["restricted"]})
-    for _ in range(180):
+    for _ in range(600):
         answer = await stage.until(403, what="the missing compartment")
         if "your ceiling is restricted" in answer.message:
             break
@@ -352,7 +352,7 @@ async def teller(credentials: Credentials, name: str) -> AsyncIterator[tuple[Fac
 
 
 async def until(look: Callable[[], Any], *, what: str) -> None:
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(300):
         while not look():
             await asyncio.sleep(0.1)
     assert look(), what
