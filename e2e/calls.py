@@ -1,7 +1,6 @@
 """Asks models through the gateway, from outside the cluster, as an application would."""
 
 import contextlib
-import json
 import re
 import ssl
 import subprocess
@@ -13,6 +12,7 @@ from typing import Any
 
 from e2e.cluster.patience import PATIENCE_SECONDS
 from e2e.cluster.provider import Cluster
+from e2e.cluster.reading import reader_of
 from e2e.installation import NAMESPACE
 
 SERVER_NAME = f"sekisho-gateway.{NAMESPACE}.svc"
@@ -34,7 +34,7 @@ class GatewayAddress:
 @contextlib.contextmanager
 def gateway_open(cluster: Cluster) -> Iterator[GatewayAddress]:
     """Forward a local port to the gateway as `kubectl port-forward` does."""
-    bundle = json.loads(cluster.kubectl("get", "configmap", "sekisho-ca", "-n", NAMESPACE, "-o", "json"))
+    bundle = reader_of(cluster.kubeconfig).need("configmap", "sekisho-ca", namespace=NAMESPACE)
     command = cluster.tool_command("kubectl", "-n", NAMESPACE, "port-forward", "service/sekisho-gateway", ":443")
     with tempfile.TemporaryDirectory() as folder:
         ca_file = Path(folder) / "ca.crt"

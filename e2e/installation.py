@@ -1,6 +1,8 @@
 """Puts sekisho onto a test cluster as an administrator would: images, chart, then what people apply."""
 
+import contextlib
 import json
+import math
 import string
 import subprocess
 import sys
@@ -14,10 +16,12 @@ from typing import Any
 from e2e.cluster.patience import PATIENCE_SECONDS, TIMEOUT
 from e2e.cluster.progress import Report, silent
 from e2e.cluster.provider import Cluster
+from e2e.cluster.reading import reader_of
 
 ROOT = Path(__file__).parent.parent
 CHART = ROOT / "charts" / "sekisho"
 NAMESPACE = "sekisho-system"
+WATCH_PAUSE_SECONDS = 0.2  # where the API has ended one
 COMPONENTS = ("controller", "gateway", "depot", "agent")
 
 
@@ -112,14 +116,11 @@ class Installation:
 
     def get(self, kind: str, name: str, *, namespace: str = "") -> dict[str, Any]:
         """Read one object."""
-        scope = ("-n", namespace) if namespace else ()
-        found: dict[str, Any] = json.loads(self.cluster.kubectl("get", kind, name, "-o", "json", *scope))
-        return found
+        return reader_of(self.cluster.kubeconfig).need(kind, name, namespace=namespace)
 
     def conditions(self, name: str, *, namespace: str) -> dict[str, dict[str, Any]]:
         """Read the conditions of an InferenceService by type."""
-        status = self.get("inferenceservice", name, namespace=namespace).get("status", {})
-        return {condition["type"]: condition for condition in status.get("conditions", [])}
+        return conditions_of(self.get("inferenceservice", name, namespace=namespace))
 
     def wait_condition(
         self, name: str, condition: str, wanted: str, *, namespace: str, reason: str = "",
@@ -130,25 +131,23 @@ class Installation:
         Raises:
             TimeoutError: It did not within `seconds`; the message shows every condition.
         """
-        deadline = time.monotonic() + seconds
-        while True:
-            found = self.conditions(name, namespace=namespace)
-            current = found.get(condition, {})
-            if current.get("status") == wanted and reason in ("", current.get("reason")):
-                return current
-            if time.monotonic() > deadline:
-                shown = "; ".join(f"{c['type']}={c['status']} {c['reason']}: {c['message']}" for c in found.values())
-                raise TimeoutError(f"{namespace}/{name}: {condition} is not {wanted} {reason}: {shown}")
-            if current.get("status") == wanted:  # for another reason
-                time.sleep(0.5)
-            else:
-                self._look_out(name, condition, wanted, namespace=namespace)
+        deadline, reader, found = time.monotonic() + seconds, reader_of(self.cluster.kubeconfig), {}
+        while (left := deadline - time.monotonic()) > 0:
+            versions = reader.watch("inferenceservice", name, namespace=namespace, seconds=math.ceil(left))
+            with contextlib.closing(versions):
+                for service in versions:
+                    found = conditions_of(service)
+                    current = found.get(condition, {})
+                    if current.get("status") == wanted and reason in ("", current.get("reason")):
+                        return current
+            time.sleep(WATCH_PAUSE_SECONDS)
+        shown = "; ".join(f"{c['type']}={c['status']} {c['reason']}: {c['message']}" for c in found.values())
+        raise TimeoutError(f"{namespace}/{name}: {condition} is not {wanted} {reason}: {shown}")
 
-    def _look_out(self, name: str, condition: str, wanted: str, *, namespace: str) -> None:
-        """Return as soon as a condition has a status, or after some seconds: one process, where a look is one each."""
-        path = f'{{.status.conditions[?(@.type=="{condition}")].status}}={wanted}'
-        words = ("wait", f"inferenceservice/{name}", "-n", namespace, f"--for=jsonpath={path}", "--timeout=5s")
-        self.cluster.kubectl(*words, check=False)
+
+def conditions_of(service: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the conditions of an InferenceService by type."""
+    return {condition["type"]: condition for condition in service.get("status", {}).get("conditions", [])}
 
 
 def render_example(path: Path, values: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from e2e.cluster.audit import Request
 from e2e.cluster.netns import Place
 from e2e.cluster.patience import PATIENCE_SECONDS
 from e2e.cluster.provider import Cluster
+from e2e.cluster.reading import reader_of
 from e2e.installation import NAMESPACE
 
 CONTROLLER = f"system:serviceaccount:{NAMESPACE}:sekisho-controller"
@@ -33,15 +34,16 @@ def wait_for(look: Callable[[], T | None], what: str, *, seconds: float = PATIEN
         time.sleep(pause)
 
 
-def read_all(cluster: Cluster, *arguments: str) -> list[dict[str, Any]]:
-    """Return the items of `kubectl get ARGUMENTS -o json`."""
-    items: list[dict[str, Any]] = json.loads(cluster.kubectl("get", *arguments, "-o", "json"))["items"]
-    return items
+def read_all(
+    cluster: Cluster, kind: str, *, namespace: str = "", labels: str = "", fields: str = ""
+) -> list[dict[str, Any]]:
+    """Return the objects of a kind that labels and fields select."""
+    return reader_of(cluster.kubeconfig).list(kind, namespace=namespace, labels=labels, fields=fields)
 
 
 def pods_of(cluster: Cluster, name: str, *, namespace: str) -> list[dict[str, Any]]:
     """Return the pods of a service, by name."""
-    pods = read_all(cluster, "pods", "-n", namespace, "-l", f"{SERVICE_LABEL}={name}")
+    pods = read_all(cluster, "pods", namespace=namespace, labels=f"{SERVICE_LABEL}={name}")
     return sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
 
 
@@ -115,10 +117,10 @@ def read_numbers(cluster: Cluster, pod: str, metric: str) -> dict[str, float]:
 
 def find_pod(cluster: Cluster, component: str) -> str:
     """Return the running pod of one of our processes, as soon as there is one."""
-    arguments = ("-n", NAMESPACE, "-l", f"app.kubernetes.io/component={component}")
+    labels = f"app.kubernetes.io/component={component}"
 
     def look() -> str:
-        pods = read_all(cluster, "pods", *arguments, "--field-selector=status.phase=Running")
+        pods = read_all(cluster, "pods", namespace=NAMESPACE, labels=labels, fields="status.phase=Running")
         names = (str(pod["metadata"]["name"]) for pod in pods if not pod["metadata"].get("deletionTimestamp"))
         return next(names, "")
 

@@ -1,6 +1,5 @@
 """The `local` provider: a cluster in namespaces of this machine, without a Docker engine."""
 
-import json
 import os
 import shutil
 import uuid
@@ -23,6 +22,7 @@ from e2e.cluster.paths import MANIFESTS, run_dir
 from e2e.cluster.patience import TIMEOUT
 from e2e.cluster.progress import Report, silent
 from e2e.cluster.provider import Node, Options
+from e2e.cluster.reading import reader_of
 from e2e.cluster.stock import lay_stock
 
 
@@ -163,7 +163,7 @@ class LocalCluster:
         return self.node(where)
 
     def pod_place(self, namespace: str, pod: str) -> PodNetwork:
-        found = json.loads(self.kubectl("--namespace", namespace, "get", "pod", pod, "--output", "json"))
+        found = reader_of(self.kubeconfig).need("pod", pod, namespace=namespace)
         return self.node(found["spec"]["nodeName"]).pod_network(found["status"]["podIP"])
 
     def count_packets(self, where: str) -> PacketCounter:

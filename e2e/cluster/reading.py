@@ -1,12 +1,13 @@
 """Reads objects as kubectl would, without one: it costs a tenth of a second of a core, and tests look very often."""
 
 import base64
+import contextlib
 import functools
 import http.client
 import json
 import ssl
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,17 @@ class Reader:
             return None
         return _without_managers(self._checked(status, body))
 
+    def need(self, kind: str, name: str, *, namespace: str = "") -> dict[str, Any]:
+        """Return an object that is there; see `get`.
+
+        Raises:
+            ClusterError: There is none of the name as well.
+        """
+        found = self.get(kind, name, namespace=namespace)
+        if found is None:
+            raise ClusterError(f"there is no {kind} {namespace}/{name}", remedy="see what the cluster holds")
+        return found
+
     def list(self, kind: str, *, namespace: str = "", labels: str = "", fields: str = "") -> list[dict[str, Any]]:
         """Return the objects of a kind, by name; see `get`.
 
@@ -85,6 +97,32 @@ class Reader:
         items = self._checked(*self._ask(f"{resource.path(namespace)}?{query}"))["items"]
         head = {"apiVersion": resource.api_version, "kind": resource.kind}
         return [_without_managers({**head, **item}) for item in items]
+
+    def watch(
+        self, kind: str, name: str, *, namespace: str = "", seconds: int
+    ) -> Generator[dict[str, Any], None, None]:
+        """Yield an object as it is and then as it becomes, for so long or until the API ends it; see `need`."""
+        found = self.need(kind, name, namespace=namespace)
+        yield found
+        query = urlencode({
+            "watch": "true", "fieldSelector": f"metadata.name={name}", "timeoutSeconds": str(seconds),
+            "resourceVersion": found["metadata"]["resourceVersion"],
+        })  # fmt: skip
+        path = f"{self._find(kind).path(namespace)}?{query}"
+        with self._open("GET", path, headers={"Accept": "application/json"}) as response:
+            if response.status != http.client.OK:
+                self._body(response.status, response.read())
+            with contextlib.suppress(OSError, http.client.HTTPException):  # ends early: whoever looks, looks again
+                while line := response.readline():
+                    event = json.loads(line)
+                    if event["type"] in ("ADDED", "MODIFIED"):
+                        yield _without_managers(event["object"])
+
+    def log(self, pod: str, container: str, *, namespace: str) -> str:
+        """Return what a container has written so far; see `get`."""
+        query = urlencode({"container": container})
+        status, body = self._ask(f"{self._find('pods').path(namespace)}/{pod}/log?{query}", accept="*/*")
+        return self._body(status, body).decode()
 
     def _find(self, kind: str) -> Resource:
         if kind not in self._resources:  # a definition may have come meanwhile
@@ -114,11 +152,18 @@ class Reader:
     def _exchange(
         self, method: str, path: str, *, headers: Mapping[str, str], body: str | None = None
     ) -> tuple[int, bytes]:
+        with self._open(method, path, headers=headers, body=body) as response:
+            return response.status, response.read()
+
+    @contextlib.contextmanager
+    def _open(
+        self, method: str, path: str, *, headers: Mapping[str, str], body: str | None = None
+    ) -> Iterator[http.client.HTTPResponse]:
         connection = http.client.HTTPSConnection(*self._address, context=self._context, timeout=SECONDS)
         try:
             connection.request(method, path, body, headers=dict(headers))
             with connection.getresponse() as response:
-                return response.status, response.read()
+                yield response
         except (OSError, http.client.HTTPException) as error:
             raise ClusterError(
                 f"the API does not answer {method} {path}: {error!r}", remedy="see whether it runs"
@@ -127,10 +172,13 @@ class Reader:
             connection.close()
 
     def _checked(self, status: int, body: bytes) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._body(status, body))
+        return found
+
+    def _body(self, status: int, body: bytes) -> bytes:
         if status != http.client.OK:
             raise ClusterError(f"the API says {status}: {body[:500]!r}", remedy="read what it says")
-        found: dict[str, Any] = json.loads(body)
-        return found
+        return body
 
 
 def reader_of(kubeconfig: Path) -> Reader:

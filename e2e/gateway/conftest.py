@@ -56,7 +56,7 @@ class Stage:
 
     def pod(self, name: str) -> dict[str, Any]:
         """Read a replica; empty while there is none."""
-        items = read_all(self.cluster, "pods", "-n", NAMESPACE, "-l", GATEWAY)
+        items = read_all(self.cluster, "pods", namespace=NAMESPACE, labels=GATEWAY)
         found: dict[str, Any] = next((item for item in items if item["metadata"]["name"] == name), {})
         return found
 

@@ -10,8 +10,10 @@ from typing import Any
 from e2e.cluster.images import TOOLS_IMAGE
 from e2e.cluster.patience import TIMEOUT
 from e2e.cluster.provider import Cluster
+from e2e.cluster.reading import reader_of
 from e2e.isolation.attack import read_attempts
 from e2e.isolation.scene import wait_until
+from e2e.observe import read_all
 
 RACERS = int(os.environ.get("SEKISHO_RACERS", "8"))
 """Pods of each kind; more of them make a better measurement."""
@@ -89,7 +91,7 @@ def race(cluster: Cluster, namespace: str, *, kind: str, agent_image: str = "") 
         selector = ("-n", namespace, "-l", f"racer={kind}")
         cluster.kubectl("wait", "--for=condition=Ready", "pod", *selector, TIMEOUT)
         lasted = [_wait_lasted(cluster, namespace, pod["metadata"]["name"]) for pod in pods]
-        found = json.loads(cluster.kubectl("get", "pod", *selector, "-o", "json"))["items"]
+        found = read_all(cluster, "pods", namespace=namespace, labels=f"racer={kind}")
         sources = {pod["status"]["podIP"] for pod in found}
         assert len(sources) == RACERS
         seen = {(source, protocol) for (source, protocol) in counter.counts() if source in sources}
@@ -104,7 +106,7 @@ def _wait_lasted(cluster: Cluster, namespace: str, name: str) -> float:
     """Wait until a racer is done; return when it was last answered by TCP or UDP, in ms after its start."""
 
     def read() -> str:
-        logs = cluster.kubectl("logs", "-n", namespace, name, "-c", "tools", check=False)
+        logs = reader_of(cluster.kubeconfig).log(name, "tools", namespace=namespace)
         return logs if len(read_attempts(logs)) == 3 else ""
 
     logs = wait_until(read, f"{name} is done")

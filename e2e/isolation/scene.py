@@ -10,9 +10,11 @@ from e2e.cluster.images import TOOLS_IMAGE
 from e2e.cluster.netns import Place
 from e2e.cluster.patience import PATIENCE_SECONDS, TIMEOUT
 from e2e.cluster.provider import Cluster
+from e2e.cluster.reading import reader_of
 from e2e.installation import NAMESPACE, Installation
 from e2e.isolation.attack import RUNTIME, Attempt, attack_from, read_attempts
 from e2e.isolation.targets import FarEnds, Target
+from e2e.observe import read_all
 from e2e.quickstart import Quickstart
 
 Pod = dict[str, Any]
@@ -75,8 +77,8 @@ class Scene:
     def pods(self, name: str, *, namespace: str) -> list[Pod]:
         """Return the pods of a service that are not on their way out."""
         selector = f"sekisho.dev/service={name}"
-        found = json.loads(self.cluster.kubectl("get", "pods", "-n", namespace, "-l", selector, "-o", "json"))
-        return [pod for pod in found["items"] if "deletionTimestamp" not in pod["metadata"]]
+        found = read_all(self.cluster, "pods", namespace=namespace, labels=selector)
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     def wait_pods(self, name: str, *, namespace: str, count: int, but: str = "") -> list[Pod]:
         """Wait until a service has that many ready pods and no other, none of them the one named, and return them."""
@@ -101,10 +103,10 @@ class Scene:
     def wait_attacked(self, pod: Pod) -> list[Attempt]:
         """Wait until the attack with which an engine began is over, and return what came of it."""
         metadata, wanted = pod["metadata"], 3 * len(self.targets)
-        logs = ("logs", "-n", metadata["namespace"], metadata["name"], "-c", "engine")
+        reader = reader_of(self.cluster.kubeconfig)
 
         def read() -> list[Attempt]:
-            attempts = read_attempts(self.cluster.kubectl(*logs))
+            attempts = read_attempts(reader.log(metadata["name"], "engine", namespace=metadata["namespace"]))
             return attempts if len(attempts) == wanted else []
 
         found: list[Attempt] = wait_until(read, f"{metadata['name']} made its {wanted} attempts")
@@ -120,9 +122,7 @@ class Scene:
 
     def address(self, pod: str, *, namespace: str = "") -> str:
         """Return the address of a pod, one of the scene's own unless a namespace is given."""
-        return self.cluster.kubectl(
-            "get", "pod", pod, "-n", namespace or self.namespace, "-o", "jsonpath={.status.podIP}"
-        )
+        return str(self.installation.get("pod", pod, namespace=namespace or self.namespace)["status"]["podIP"])
 
     def wait_gone(self, name: str, *, namespace: str) -> None:
         """Wait until no pod of a service is left, not even one on its way out."""

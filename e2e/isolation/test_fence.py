@@ -1,6 +1,5 @@
 """What the fence adds to the network's own policy: measured side by side, and what holds where it is turned off."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +15,7 @@ ISOLATED, WEIGHTS = "sekisho.dev/isolated", "sekisho.dev/weights"
 def test_under_the_same_policy_pods_get_out_without_a_fence_and_not_with_one(
     scene: Scene, models: str, pod: Pod, namespace: str, record_property: Any
 ) -> None:
-    files = json.loads(scene.cluster.kubectl("get", "configmap", "attack-predictor", "-n", models, "-o", "json"))
+    files = scene.installation.get("configmap", "attack-predictor", namespace=models)
     with racing_ground(scene.cluster, namespace, agent_files=files["data"]):
         agent_image = scene.installation.images["agent"].reference
         fenced = race(scene.cluster, namespace, kind="fenced", agent_image=agent_image)

@@ -9,6 +9,7 @@ import pytest
 from e2e.cluster.errors import ClusterError
 from e2e.isolation.questions import ask
 from e2e.isolation.scene import Pod, Scene, addresses, answered, container_status, wait_until
+from e2e.observe import read_all
 
 OPEN_POLICY = {
     "apiVersion": "networking.k8s.io/v1",
@@ -26,9 +27,7 @@ def wait_not_isolated(scene: Scene, namespace: str, reason: str) -> dict[str, An
 def ready_addresses(scene: Scene, namespace: str) -> list[str]:
     """Return the addresses behind the Service of the shared model."""
     selector = "kubernetes.io/service-name=attack-predictor"
-    slices = json.loads(scene.cluster.kubectl("get", "endpointslice", "-n", namespace, "-l", selector, "-o", "json"))[
-        "items"
-    ]
+    slices = read_all(scene.cluster, "endpointslices", namespace=namespace, labels=selector)
     endpoints = [endpoint for item in slices for endpoint in item.get("endpoints") or ()]
     return [
         address for endpoint in endpoints if endpoint["conditions"].get("ready") for address in endpoint["addresses"]

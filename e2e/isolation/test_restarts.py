@@ -17,7 +17,7 @@ def wait_restarted(scene: Scene, pod: Pod, container: str) -> Pod:
     name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
 
     def read() -> Pod | None:
-        found: Pod = json.loads(scene.cluster.kubectl("get", "pod", name, "-n", namespace, "-o", "json"))
+        found: Pod = scene.installation.get("pod", name, namespace=namespace)
         return found if container_status(found, container)["restartCount"] > before and is_ready(found) else None
 
     restarted: Pod = wait_until(read, f"{container} of {name} was restarted")
@@ -76,7 +76,7 @@ def test_a_pod_cannot_lose_the_label_that_its_policy_selects(scene: Scene, model
 def without_author_policy(scene: Scene) -> Iterator[None]:
     """Take away the admission policy that keeps labels, as somebody with every right could."""
     binding = ("validatingadmissionpolicybinding", AUTHOR_BINDING)
-    kept = json.loads(scene.cluster.kubectl("get", *binding, "-o", "json"))
+    kept = scene.installation.get(*binding)
     kept["metadata"] = {
         key: kept["metadata"][key] for key in ("name", "labels", "annotations") if key in kept["metadata"]
     }

@@ -111,7 +111,7 @@ def test_a_controller_killed_while_it_works_ends_where_it_would_have(
     kinds = [sorted(item.partition("/")[0] for item in list_labelled(cluster, n, namespace=namespace)) for n in names]
     assert kinds[0] == kinds[1] == kinds[2]
     assert all(len(pods_of(cluster, name, namespace=namespace)) == 1 for name in names)
-    events = read_all(cluster, "events", "-n", namespace, "--field-selector=involvedObject.kind=InferenceService")
+    events = read_all(cluster, "events", namespace=namespace, fields="involvedObject.kind=InferenceService")
     told = [(item["involvedObject"]["name"], item["reason"], item.get("message")) for item in events]
     assert len(told) == len(set(told)), "a transition was announced twice"
 
@@ -125,7 +125,7 @@ def test_models_serve_and_stay_isolated_without_the_operator_and_are_adopted_by_
     token = make_token(cluster, namespace="legal", account="reviewer")
     examples.uninstall()
     try:
-        wait_for(lambda: not read_all(cluster, "pods", "-n", NAMESPACE), "nothing of the operator runs")
+        wait_for(lambda: not read_all(cluster, "pods", namespace=NAMESPACE), "nothing of the operator runs")
         time.sleep(5)
         for namespace, name in SERVICES:
             (pod,) = pods_of(cluster, name, namespace=namespace)
@@ -183,7 +183,7 @@ def _kill(cluster: Cluster) -> bool:
 
 
 def _policies(cluster: Cluster, namespace: str) -> list[Any]:
-    return [item["spec"] for item in read_all(cluster, "networkpolicies", "-n", namespace)]
+    return [item["spec"] for item in read_all(cluster, "networkpolicies", namespace=namespace)]
 
 
 def _ending_namespaces(cluster: Cluster) -> list[str]:
@@ -192,7 +192,7 @@ def _ending_namespaces(cluster: Cluster) -> list[str]:
 
 
 def _running_controller(cluster: Cluster) -> dict[str, Any] | None:
-    pods = read_all(cluster, "pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=controller")
+    pods = read_all(cluster, "pods", namespace=NAMESPACE, labels="app.kubernetes.io/component=controller")
     running = (
         pod
         for pod in pods

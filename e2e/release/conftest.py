@@ -20,6 +20,7 @@ from e2e.cluster.processes import end
 from e2e.cluster.provider import Cluster
 from e2e.cluster.swtpm import NODE_FOLDER, NODE_SOCKET, SoftwareTpm, TpmMaker, give_tpm
 from e2e.installation import NAMESPACE, Image, Installation, build_images, load_images, make_model
+from e2e.observe import read_all
 from e2e.quickstart import Quickstart
 from e2e.release.bao import KEY, Bao
 from e2e.repacking import repack
@@ -217,8 +218,7 @@ def spell(kind: str, name: str, namespace: str, spec: dict[str, Any], **labels: 
 
 def grant(grounds: Grounds, namespace: str, *services: str, users: tuple[str, ...] = (CALLER,), **owner: Any) -> None:
     """Let both sides grant the model's key to services; `owner` changes the owner's side, and so which model it is."""
-    sites = [site["metadata"]["name"] for site in json.loads(
-        grounds.installation.cluster.kubectl("get", "sites", "-o", "json"))["items"]]  # fmt: skip
+    sites = [site["metadata"]["name"] for site in read_all(grounds.installation.cluster, "sites")]
     shared = {"classes": {"atMost": {"level": "internal", "compartments": ["proven", "vault"]}}, "users": list(users)}
     workloads = [{"namespace": namespace, "service": name, "images": list(grounds.images)} for name in services]
     owners_side = {

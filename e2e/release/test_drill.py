@@ -68,7 +68,7 @@ def test_a_node_that_is_not_what_it_was_loses_its_label_its_pod_and_the_key_unti
 
 def is_there(grounds: Grounds, namespace: str, pod: dict[str, Any]) -> bool:
     """Tell whether a pod is still there."""
-    pods = read_all(grounds.installation.cluster, "pods", "-n", namespace)
+    pods = read_all(grounds.installation.cluster, "pods", namespace=namespace)
     return any(item["metadata"]["uid"] == pod["metadata"]["uid"] for item in pods)
 
 

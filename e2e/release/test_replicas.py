@@ -35,7 +35,7 @@ def test_no_request_fails_while_the_brokers_replicas_are_killed_one_by_one(groun
     for thread in threads:
         thread.start()
     began = time.monotonic()
-    for pod in read_all(cluster, "pods", "-n", NAMESPACE, "-l", COMPONENT):
+    for pod in read_all(cluster, "pods", namespace=NAMESPACE, labels=COMPONENT):
         cluster.kubectl("delete", "pod", pod["metadata"]["name"], "-n", NAMESPACE, "--grace-period=0", "--force")
         wait_for(lambda: count_ready(grounds) >= 2, "two replicas of the broker", seconds=240)
     time.sleep(max(0.0, began + 1.5 * LEASE_SECONDS - time.monotonic()))  # what held when it began has ended
@@ -57,5 +57,5 @@ def holds_key(grounds: Grounds, namespace: str) -> bool:
 
 
 def count_ready(grounds: Grounds) -> int:
-    pods: list[dict[str, Any]] = read_all(grounds.installation.cluster, "pods", "-n", NAMESPACE, "-l", COMPONENT)
+    pods: list[dict[str, Any]] = read_all(grounds.installation.cluster, "pods", namespace=NAMESPACE, labels=COMPONENT)
     return sum(condition_of(pod, "Ready").get("status") == "True" for pod in pods)

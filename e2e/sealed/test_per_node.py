@@ -12,7 +12,7 @@ from e2e.observe import ask_engine, condition_of, pods_of, read_all, read_number
 from e2e.sealed.conftest import Vault
 from e2e.services import model_object, small_service
 
-DEPOTS = ("-n", NAMESPACE, "-l", "app.kubernetes.io/component=depot")
+DEPOTS = {"namespace": NAMESPACE, "labels": "app.kubernetes.io/component=depot"}
 
 
 @pytest.fixture
@@ -27,13 +27,9 @@ def per_node(vault: Vault) -> Iterator[Installation]:
     installation.upgrade(before)
 
 
-def read(installation: Installation, *words: str) -> Any:
-    return json.loads(installation.cluster.kubectl("get", *words, "-o", "json"))
-
-
 def depots(installation: Installation) -> dict[str, dict[str, Any]]:
     """Return the depots of nodes that are ready, by node; the one depot of before may take a while to go."""
-    pods = [pod for pod in read_all(installation.cluster, "pods", *DEPOTS) if is_ready_on_node(pod)]
+    pods = [pod for pod in read_all(installation.cluster, "pods", **DEPOTS) if is_ready_on_node(pod)]
     return {pod["spec"]["nodeName"]: pod for pod in pods}
 
 
@@ -45,7 +41,7 @@ def is_ready_on_node(pod: dict[str, Any]) -> bool:
 
 def holder(installation: Installation) -> str:
     """Return the running depot that holds the Lease; empty while it names one that is gone, as for a while it may."""
-    leases = read_all(installation.cluster, "leases", "-n", NAMESPACE)
+    leases = read_all(installation.cluster, "leases", namespace=NAMESPACE)
     named = [item["spec"].get("holderIdentity") or "" for item in leases if item["metadata"]["name"] == "sekisho-depot"]
     pods = {pod["metadata"]["name"] for pod in depots(installation).values()}
     name = named[0].partition("_")[0] if named else ""
@@ -77,8 +73,8 @@ def test_pods_are_served_by_the_depot_of_their_own_node_and_one_depot_inspects(
     counts = {name: served_bytes(cluster, depot["metadata"]["name"]) for name, depot in found.items()}
     assert counts[node] > 0
     assert not any(count for name, count in counts.items() if name != node), counts
-    canary = read(per_node, "service", "sekisho-depot-canary", "-n", NAMESPACE)["spec"]["clusterIP"]
-    config = json.loads(read(per_node, "configmap", "spread-predictor", "-n", closed)["data"]["agent.json"])
+    canary = per_node.get("service", "sekisho-depot-canary", namespace=NAMESPACE)["spec"]["clusterIP"]
+    config = json.loads(per_node.get("configmap", "spread-predictor", namespace=closed)["data"]["agent.json"])
     hosts = {item["name"]: (item["host"], item["protocols"]) for item in config["canaries"]}
     assert hosts["depot-canary"] == (canary, ["tcp", "udp"])
 
