@@ -21,6 +21,11 @@ def parse_time(value: Any) -> float | None:
     return parsed.timestamp() if parsed.tzinfo is not None else None
 
 
+def parse_time_or_zero(value: Any) -> float:
+    """Parse a time of the API server into Unix seconds; 0, which is long ago, for anything else."""
+    return parse_time(value) or 0.0
+
+
 def believe_past(at: float | None, *, now_at: float) -> float | None:
     """Return a time at which somebody says that something was, as far as it can be so: never later than now."""
     if at is None or at > now_at + MOST_AHEAD_SECONDS:

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from sekisho.api.names import ATTESTED_POD_CONDITION, KEY_RELEASED_POD_CONDITION
+from sekisho.api.times import parse_time_or_zero
 from sekisho.broker.telling import is_about_evidence
 from sekisho.broker.wire import Lease, spell_time
 from sekisho.errors import Reason
 from sekisho.kube.conditions import PodCondition
-from sekisho.kube.pods import PodFacts, parse_time
+from sekisho.kube.pods import PodFacts
 
 _OWN: Final = (ATTESTED_POD_CONDITION, KEY_RELEASED_POD_CONDITION)
 
@@ -64,7 +65,7 @@ def _tells_enough(pod: PodFacts, grant: Grant, now: datetime) -> bool:
         told = _read_grant(condition)
         if condition.get("status") != "True" or told.get("policyDigest") != grant.policy_digest:
             return False
-        left = parse_time(told.get("leaseEndsAt")) - now.timestamp()
+        left = parse_time_or_zero(told.get("leaseEndsAt")) - now.timestamp()
         if left < grant.lease.seconds / 2:
             return False
     return True
@@ -80,5 +81,5 @@ def _read_grant(condition: Mapping[str, Any]) -> dict[str, Any]:
 
 def _build(pod: PodFacts, kind: str, reason: Reason, message: str, *, now: datetime, ok: bool) -> PodCondition:
     old, at = pod.conditions.get(kind) or {}, now.astimezone(UTC).timestamp()
-    since = parse_time(old.get("lastTransitionTime")) if old.get("status") == str(ok) else at
+    since = parse_time_or_zero(old.get("lastTransitionTime")) if old.get("status") == str(ok) else at
     return PodCondition(kind, ok, reason, message, since, at)

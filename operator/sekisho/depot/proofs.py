@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sekisho.api.names import ISOLATED_POD_CONDITION, WEIGHTS_POD_CONDITION
+from sekisho.api.times import parse_time_or_zero
 from sekisho.attest.isolation import (
     ExpectedCanary,
     IsolationProof,
@@ -18,7 +19,7 @@ from sekisho.depot.canary import CanaryListener
 from sekisho.depot.cluster import Cluster
 from sekisho.errors import Reason, RefusedError, SekishoError
 from sekisho.kube.conditions import PodCondition
-from sekisho.kube.pods import PodFacts, parse_time
+from sekisho.kube.pods import PodFacts
 
 _LOG: Final = logging.getLogger(__name__)
 _REFRESH_SECONDS: Final = 60.0
@@ -97,7 +98,7 @@ class ProofBook:
         """
         now, found = self.clock(), 0
         for pod in await self.cluster.list_pods():
-            told_at = parse_time((pod.conditions.get(ISOLATED_POD_CONDITION) or {}).get("lastProbeTime"))
+            told_at = parse_time_or_zero((pod.conditions.get(ISOLATED_POD_CONDITION) or {}).get("lastProbeTime"))
             if pod.uid in self._sessions or not _is_called_isolated(pod) or now - told_at <= self._quiet_seconds:
                 continue
             session = self._sessions[pod.uid] = _resume(pod, now)
@@ -195,7 +196,7 @@ class ProofBook:
             session.adopted_at = now
             return 0
         # Another replica may have heard of the pod since.
-        probed_at = parse_time((pod.conditions.get(ISOLATED_POD_CONDITION) or {}).get("lastProbeTime"))
+        probed_at = parse_time_or_zero((pod.conditions.get(ISOLATED_POD_CONDITION) or {}).get("lastProbeTime"))
         if probed_at > session.written_at + 1 and now - probed_at <= self.max_age_seconds:
             session.adopted_at = probed_at
             return 0
@@ -276,6 +277,6 @@ def _resume(pod: PodFacts, now: float) -> _Session:
         return session
     ok = condition["status"] == "True"
     session.verdict = Verdict(ok=ok, reason=reason, message=str(condition.get("message", "")))
-    session.since_at = parse_time(condition.get("lastTransitionTime"))
-    session.written_at = min(now, parse_time(condition.get("lastProbeTime")))
+    session.since_at = parse_time_or_zero(condition.get("lastTransitionTime"))
+    session.written_at = min(now, parse_time_or_zero(condition.get("lastProbeTime")))
     return session

@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from sekisho.api.names import WEIGHTS_POD_CONDITION
+from sekisho.api.times import parse_time_or_zero
 from sekisho.attest.isolation import MAX_PROOF_BYTES, parse_proof
 from sekisho.attest.unsealing import REPORTABLE, parse_report
 from sekisho.depot.cache import DIGEST, BlobCache
@@ -19,7 +20,7 @@ from sekisho.depot.proofs import ProofBook
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.kube.bearer import Authenticator
 from sekisho.kube.conditions import PodCondition
-from sekisho.kube.pods import PodFacts, parse_time
+from sekisho.kube.pods import PodFacts
 
 _LOG: Final = logging.getLogger(__name__)
 _TELL_SECONDS: Final = 2.0
@@ -253,7 +254,7 @@ def _resume(pod: PodFacts) -> _Told:
         reason = Reason(str(condition.get("reason")))
     except ValueError:
         return _Told()
-    since_at = parse_time(condition.get("lastTransitionTime"))
+    since_at = parse_time_or_zero(condition.get("lastTransitionTime"))
     by_pod = reason in REPORTABLE and reason is not Reason.FETCHING  # who said it is not kept; the pod soon tells anew
     return _Told(reason, str(condition.get("message", "")), since_at=since_at, by_pod=by_pod)
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from sekisho.api.names import SERVICE_LABEL, name_child
+from sekisho.api.times import parse_time_or_zero
 from sekisho.errors import Reason, RefusedError
 
 _SERVICE_ACCOUNT: Final = "system:serviceaccount:"
@@ -88,19 +88,11 @@ def parse_pod(raw: Mapping[str, Any]) -> PodFacts:
         service_account=str(spec.get("serviceAccountName", "")),
         host_ip=str(status.get("hostIP", "")),
         addresses=frozenset(str(item.get("ip", "")) for item in status.get("podIPs") or ()),
-        started_at=parse_time(status.get("startTime") or meta.get("creationTimestamp")),
+        started_at=parse_time_or_zero(status.get("startTime") or meta.get("creationTimestamp")),
         ended=bool(meta.get("deletionTimestamp")) or status.get("phase") in {"Succeeded", "Failed"},
         conditions={str(item.get("type")): item for item in status.get("conditions") or ()},
         node=str(spec.get("nodeName") or ""),
     )
-
-
-def parse_time(text: Any) -> float:
-    """Return Unix seconds of a Kubernetes time; 0 where there is none."""
-    try:
-        return datetime.fromisoformat(str(text)).timestamp()
-    except ValueError:
-        return 0.0
 
 
 def check_pod(identity: PodIdentity, pod: PodFacts | None) -> PodFacts:

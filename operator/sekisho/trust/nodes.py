@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from sekisho.api import names
+from sekisho.api.times import format_time, parse_time_or_zero
 from sekisho.errors import Reason, RefusedError
 from sekisho.kube.client import KubeClient
 from sekisho.kube.failures import ApiConflictError, ApiRefusedError
@@ -90,7 +90,7 @@ def read_node(raw: Mapping[str, Any]) -> TrustedNode:
         ak_name=_read_hex(said.get(names.NODE_AK_ANNOTATION)),
         ek_digest=str(said.get(names.NODE_EK_ANNOTATION, "")),
         attested=_split(said.get(names.NODE_ATTESTED_ANNOTATION)),
-        expires_at=_parse_time(said.get(names.NODE_EXPIRY_ANNOTATION)),
+        expires_at=parse_time_or_zero(said.get(names.NODE_EXPIRY_ANNOTATION)),
         devices=_split(said.get(names.NODE_DEVICES_ANNOTATION)),
         gpus=_parse_count(((raw.get("status") or {}).get("capacity") or {}).get(names.GPU_RESOURCE)),
     )
@@ -108,7 +108,7 @@ def spell_result(node: TrustedNode, result: Result) -> dict[str, Any]:
     annotations: dict[str, str | None] = {
         names.NODE_ATTESTED_ANNOTATION: ",".join(sorted(result.tees)),
         names.NODE_EVIDENCE_ANNOTATION: ",".join(result.evidence),
-        names.NODE_EXPIRY_ANNOTATION: datetime.fromtimestamp(result.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        names.NODE_EXPIRY_ANNOTATION: format_time(result.expires_at),
         names.NODE_DEVICES_ANNOTATION: ",".join(result.devices) or None,
         names.NODE_REFUSAL_ANNOTATION: result.remark[:_MAX_REFUSAL] or None,
     }
@@ -157,10 +157,3 @@ def _parse_count(text: Any) -> int:
 def _read_hex(text: Any) -> str:
     value = str(text or "")
     return value if len(value) % 2 == 0 and _HEX_DIGITS.issuperset(value) else ""
-
-
-def _parse_time(text: Any) -> float:
-    try:
-        return datetime.fromisoformat(str(text)).timestamp()
-    except ValueError:
-        return 0.0

@@ -2,17 +2,18 @@
 
 import pytest
 
-from sekisho.api.times import MOST_AHEAD_SECONDS, believe_past, format_time, parse_time
+from sekisho.api.times import MOST_AHEAD_SECONDS, believe_past, format_time, parse_time, parse_time_or_zero
 
 
 @pytest.mark.parametrize("text", ["2027-01-15T08:00:00Z", "2027-01-15T08:00:00.5Z", "2027-01-15T17:00:00+09:00"])
 def test_times_of_the_server_are_read(text: str) -> None:
-    assert int(parse_time(text) or 0) == 1_800_000_000
+    assert int(parse_time_or_zero(text)) == 1_800_000_000
 
 
 @pytest.mark.parametrize("text", [None, "", "soon", "2027-01-15T08:00:00", 17])
 def test_what_is_no_time_of_the_server_is_none(text: object) -> None:
     assert parse_time(text) is None
+    assert parse_time_or_zero(text) == 0.0
 
 
 def test_a_time_is_spelt_in_whole_seconds_of_utc() -> None:

@@ -12,7 +12,8 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from sekisho.api import names
-from sekisho.kube.pods import parse_pod, parse_time
+from sekisho.api.times import parse_time_or_zero
+from sekisho.kube.pods import parse_pod
 
 Raw = Mapping[str, Any]
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -79,7 +80,7 @@ def read_replica(raw: Raw) -> Replica:
         class_label=str(labels.get(names.CLASS_LABEL) or ""),
         ended=pod.ended,
         ready=(pod.conditions.get("Ready") or {}).get("status") == "True",
-        proven_at=parse_time(proof.get("lastProbeTime")) if proof.get("status") == "True" else 0.0,
+        proven_at=parse_time_or_zero(proof.get("lastProbeTime")) if proof.get("status") == "True" else 0.0,
         attested=_read_held(pod.conditions.get(names.ATTESTED_POD_CONDITION)),
         released=_read_held(pod.conditions.get(names.KEY_RELEASED_POD_CONDITION)),
     )
@@ -112,7 +113,7 @@ def _read_held(condition: Raw | None) -> Held | None:
     if not isinstance(said, dict):
         return Held(0.0)
     digest = str(said.get("evidenceDigest"))
-    return Held(parse_time(said.get("leaseEndsAt")), digest if _DIGEST.fullmatch(digest) else "")
+    return Held(parse_time_or_zero(said.get("leaseEndsAt")), digest if _DIGEST.fullmatch(digest) else "")
 
 
 def read_proofs(raw: Raw) -> Mapping[str, int]:
