@@ -23,7 +23,7 @@ from models.shelf import make_model
 
 from e2e.ports import free_port
 from sekisho.formats.choose import parse_layout
-from sekisho.loader.handover import Handover, serve_file_keys
+from sekisho.loader.handover import Handover, hand_over_on_demand
 from sekisho.loader.opening import derive_keys
 from sekisho.seal.segments import cut_segments
 from tests.unit.agent.sealed import SealedStage, list_files, memory_folder, run_stage
@@ -137,16 +137,24 @@ def wait_until(there: Callable[[], bool], *, is_alive: Callable[[], bool]) -> No
 def agent(volume: Path, sealed: Sealed, *, key: bytes | None = None) -> Iterator[None]:
     """Hand over the key of the weights alone, as the engine's own user, which agent and engine share in a pod."""
     keys = derive_keys(sealed.key, sealed.manifest, [MODEL])
-    handover = Handover(sealed.trusted, {path: bytearray(key or own) for path, own in keys.items()})
-    place = volume / "run" / "keys"
-    server = threading.Thread(target=serve_file_keys, args=(place, handover), kwargs={"seconds": 1200, "user": RUN_AS})
-    server.start()
-    while not place.exists():
-        time.sleep(0.01)
-    os.chown(place, RUN_AS, RUN_AS)
-    yield
-    server.join()
-    assert not handover.keys
+    place, over, brought = volume / "run" / "keys", threading.Event(), list[Handover]()
+
+    def bring() -> Handover:
+        brought.append(Handover(sealed.trusted, {path: bytearray(key or own) for path, own in keys.items()}))
+        return brought[-1]
+
+    options = {"is_over": over.is_set, "user": RUN_AS}
+    desk = threading.Thread(target=hand_over_on_demand, args=(place, bring), kwargs=options)
+    desk.start()
+    try:
+        wait_until(place.exists, is_alive=desk.is_alive)
+        os.chown(place, RUN_AS, RUN_AS)
+        yield
+    finally:
+        over.set()
+        desk.join()
+    assert len(brought) == 1
+    assert not brought[0].keys
 
 
 @contextmanager
