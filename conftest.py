@@ -9,7 +9,8 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
-# What shares a cluster of real nodes stays on one worker; the rest goes module by module. The longest begin first.
+# What shares a cluster of real nodes, or an unpacked image of gigabytes, stays on one worker; the rest goes module by
+# module. The longest begin first.
 SHARING = {
     "e2e/lifecycle": "lifecycle",
     "e2e/sealed": "lifecycle",
@@ -18,19 +19,19 @@ SHARING = {
     "e2e/release": "release",
     "e2e/gateway": "release",
     "e2e/cluster/tests": "cluster",
+    "inference-images/vllm": "vllm",
 }
 LONGEST = (
     "release",
     "lifecycle",
     "isolation",
     "tests/integration/controller/test_crash.py",
-    "inference-images/vllm/test_sealed_loader.py",
+    "vllm",
     "tests/integration/controller/test_sealed.py",
     "cluster",
     "tests/integration/controller/test_drift.py",
     "tests/integration/controller/test_reconcile.py",
     "tests/integration/controller/test_outage.py",
-    "inference-images/vllm/test_smoke.py",
     "tests/integration/controller/test_waking.py",
     "tests/integration/controller/test_election.py",
     "tests/integration/controller/test_draining.py",

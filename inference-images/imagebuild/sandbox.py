@@ -21,10 +21,10 @@ from imagebuild.unpacked import lend_root
 
 _KILL_SECONDS = 60
 
-# $1 root, $2 folder for /models or nothing; what follows is run inside
+# $1 root, $2 folder for /models or nothing, $3 folder for /tmp/cache or nothing; what follows is run inside
 _ENTER = f"""
 set -e
-root=$1 models=$2; shift 2
+root=$1 models=$2 cache=$3; shift 3
 mount --bind "$root" "$root"
 mount -t tmpfs -o mode=1777 tmp "$root/tmp"
 mount -t proc proc "$root/proc"
@@ -37,6 +37,7 @@ for device in null zero full random urandom; do
   mount --bind "/dev/$device" "$root/dev/$device"
 done
 if [ -n "$models" ]; then mount --bind "$models" "$root/models"; mount -o remount,bind,ro "$root/models"; fi
+if [ -n "$cache" ]; then mkdir "$root/tmp/cache"; mount --bind "$cache" "$root/tmp/cache"; fi
 mount -o remount,bind,ro "$root"
 exec chroot --userspec={RUN_AS}:{RUN_AS} --groups={RUN_AS} "$root" "$@"
 """
@@ -69,6 +70,7 @@ def run_image(
     arguments: Sequence[str] = (),
     entrypoint: Sequence[str] = (),
     models: Path | None = None,
+    cache: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[RunningImage]:
     """Run an archive until the block ends; everything it started is gone then, and what was unpacked for it alone.
@@ -79,6 +81,7 @@ def run_image(
         arguments: instead of the image's CMD.
         entrypoint: instead of the image's ENTRYPOINT.
         models: folder to show read-only at /models.
+        cache: folder of the image's user to show at /tmp/cache, as a container that starts again in its pod finds it.
         environment: on top of the image's own.
     """
     config: dict[str, Any] = read_config(archive)["config"]
@@ -101,7 +104,7 @@ def run_image(
     work.mkdir(parents=True, exist_ok=True)
     with lend_root(archive) as root, log.open("wb") as output:
         process = subprocess.Popen(
-            [*enter, str(root), str(models or ""), *command],
+            [*enter, str(root), str(models or ""), str(cache or ""), *command],
             env=own, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:

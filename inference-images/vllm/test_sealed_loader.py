@@ -14,11 +14,8 @@ from pathlib import Path
 
 import pytest
 from imagebuild.debian import RUN_AS
-from imagebuild.main import build_image
 from imagebuild.probing import fetch, wait_until_healthy
 from imagebuild.sandbox import RunningImage, run_image
-from imagebuild.store import BuiltImage
-from imagebuild.unpacked import lend_root
 from models.shelf import make_model
 
 from e2e.ports import free_port
@@ -43,13 +40,6 @@ raise SystemExit(main(["run"]))
 """
 QUESTION = {"model": "demo", "prompt": "Say something.", "max_tokens": 16, "temperature": 0, "logprobs": 3}
 UNCOMPILED = {"TORCHDYNAMO_DISABLE": "1"}  # vLLM compiles how it counts probabilities, and the image has no compiler
-
-
-@pytest.fixture(scope="module")
-def archive(need_root: None) -> Iterator[Path]:
-    built: BuiltImage = build_image("vllm")
-    with lend_root(built.archive):  # its gigabytes once for all tests
-        yield built.archive
 
 
 def cut_model() -> dict[str, tuple[bytes, ...]]:
@@ -158,7 +148,7 @@ def agent(volume: Path, sealed: Sealed, *, key: bytes | None = None) -> Iterator
 
 
 @contextmanager
-def engine(archive: Path, work: Path, volume: Path) -> Iterator[tuple[RunningImage, int]]:
+def engine(archive: Path, cache: Path, work: Path, volume: Path) -> Iterator[tuple[RunningImage, int]]:
     port = free_port()
     arguments = [
         "--model=/models/config", "--load-format=sekisho", "--served-model-name=demo", "--host=127.0.0.1",
@@ -168,7 +158,7 @@ def engine(archive: Path, work: Path, volume: Path) -> Iterator[tuple[RunningIma
         "SEKISHO_LOADER_SOCKET": "/models/run/keys",
         "SEKISHO_LOADER_CIPHERTEXT": "/models/sealed",
     }
-    with run_image(archive, work, arguments=arguments, models=volume, environment=environment) as running:
+    with run_image(archive, work, arguments=arguments, models=volume, cache=cache, environment=environment) as running:
         yield running, port
 
 
@@ -179,9 +169,11 @@ def ask(port: int) -> object:
     return choice["text"], choice["logprobs"]["tokens"], choice["logprobs"]["token_logprobs"]
 
 
-def test_sealed_weights_give_the_same_answers_to_the_last_digit_as_plain_ones(archive: Path, tmp_path: Path) -> None:
+def test_sealed_weights_give_the_same_answers_to_the_last_digit_as_plain_ones(
+    archive: Path, cache: Path, tmp_path: Path
+) -> None:
     with memory_folder() as volume, running_stage(tmp_path / "stage") as stage, real_agent(stage, volume):
-        with engine(archive, tmp_path / "sealed", volume) as (running, port):
+        with engine(archive, cache, tmp_path / "sealed", volume) as (running, port):
             alive = wait_until_healthy(port, seconds=1200, is_alive=lambda: running.process.poll() is None)
             assert alive, running.printed
             answer = ask(port)
@@ -191,10 +183,8 @@ def test_sealed_weights_give_the_same_answers_to_the_last_digit_as_plain_ones(ar
         assert "sealed until the engine opens them" in stage.condition["message"]
     port = free_port()
     arguments = ["--model=/models", "--served-model-name=demo", "--host=127.0.0.1", f"--port={port}"]
-    plain = tmp_path / "plain"
-    with run_image(
-        archive, plain, arguments=arguments, models=make_model("tiny-llama"), environment=UNCOMPILED
-    ) as running:
+    plain, model = tmp_path / "plain", make_model("tiny-llama")
+    with run_image(archive, plain, arguments=arguments, models=model, cache=cache, environment=UNCOMPILED) as running:
         assert wait_until_healthy(port, seconds=1200, is_alive=lambda: running.process.poll() is None), running.printed
         assert ask(port) == answer
 
@@ -218,13 +208,13 @@ def use_another_key(volume: Path) -> str:
 
 @pytest.mark.parametrize("harm", [flip, remove, use_another_key])
 def test_weights_that_are_not_as_sealed_keep_the_engine_from_starting(
-    archive: Path, sealed: Sealed, tmp_path: Path, harm: object
+    archive: Path, cache: Path, sealed: Sealed, tmp_path: Path, harm: object
 ) -> None:
     volume = lay_out(tmp_path / "volume", sealed)
     assert callable(harm)
     reason = harm(volume)
     key = bytes(32) if harm is use_another_key else None
-    with agent(volume, sealed, key=key), engine(archive, tmp_path / "engine", volume) as (running, port):
+    with agent(volume, sealed, key=key), engine(archive, cache, tmp_path / "engine", volume) as (running, port):
         assert running.process.wait(timeout=1200) != 0
         assert reason in running.printed
         assert not wait_until_healthy(port, seconds=1, is_alive=lambda: True)

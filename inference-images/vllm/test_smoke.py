@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from imagebuild.main import build_image
 from imagebuild.probing import ask, fetch, read_stream, wait_until_healthy
 from imagebuild.sandbox import RunningImage, run_image
-from imagebuild.unpacked import lend_root
 from models.shelf import make_model
 
 from e2e.ports import free_port
@@ -17,18 +15,11 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")
-def archive(need_root: None) -> Iterator[Path]:
-    built = build_image("vllm").archive
-    with lend_root(built):  # its gigabytes once for all tests
-        yield built
-
-
-@pytest.fixture(scope="module")
-def engine(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningImage, int]]:
+def engine(archive: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningImage, int]]:
     port = free_port()
     arguments = ["--model=/models", "--served-model-name=demo", "--host=127.0.0.1", f"--port={port}"]
     work = tmp_path_factory.mktemp("vllm")
-    with run_image(archive, work, arguments=arguments, models=make_model("tiny-llama")) as running:
+    with run_image(archive, work, arguments=arguments, models=make_model("tiny-llama"), cache=cache) as running:
         assert wait_until_healthy(port, seconds=1200, is_alive=lambda: running.process.poll() is None), running.printed
         yield running, port
 
