@@ -121,7 +121,10 @@ async def _until_closed(where: str) -> None:
 
 def main(what: str, folder: str, *more: str) -> None:
     """Run until standard input ends; the first line of standard output says where."""
-    asyncio.run(serve_world() if what == "world" else serve_gateway(what, Path(folder), *more))
+    if what == "world":
+        asyncio.run(serve_world())
+    else:
+        gateway_main.run_on_loop(serve_gateway(what, Path(folder), *more))
 
 
 if __name__ == "__main__":

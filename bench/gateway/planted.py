@@ -7,7 +7,6 @@ says what it was sent back, and what the caller gets must be what the caller wro
 
 # ruff: noqa: E501 - tables read better unbroken
 
-import asyncio
 import itertools
 import json
 import random
@@ -22,6 +21,7 @@ from aiohttp import web
 
 from bench.harness import Benchmark, Count, Registry, WrongAnswerError, always
 from bench.redact.made import KINDS
+from sekisho.gateway.main import run_on_loop
 from sekisho.redact.categories import Category
 from tests.unit.gateway.engine import Engine, answer_well, begin_stream, chunk_of, spell_event
 from tests.unit.gateway.house import MODEL, USER, build_house, build_service
@@ -267,7 +267,7 @@ def add_to(registry: Registry) -> None:
             reference="a checker behind the upstream",
             goal=0,
             direction="max",
-            open=lambda: always(Count(lambda: asyncio.run(plant(next(seeds))).leaked_bytes, notes=lambda: NOTES)),
+            open=lambda: always(Count(lambda: run_on_loop(plant(next(seeds))).leaked_bytes, notes=lambda: NOTES)),
         )
     )
 

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import uvloop
 from aiohttp import web
 from opentelemetry.metrics import Meter
 
@@ -32,7 +33,7 @@ from sekisho.gateway.relay import HttpRelay
 from sekisho.gateway.server import HttpServer, WireLimits
 from sekisho.gateway.settings import Settings
 from sekisho.gateway.tagging import load_tagger
-from sekisho.gateway.tls import ServingCertificate, spare_memory
+from sekisho.gateway.tls import ServingCertificate
 from sekisho.gateway.vouching import Vouchers
 from sekisho.gateway.waking.asking import Asking
 from sekisho.gateway.waking.holding import Holding
@@ -46,6 +47,7 @@ from sekisho.recording.settings import Writer, build_record
 PROCESS = "gateway"
 REFUSAL = "nothing is relayed that cannot be recorded"
 _log = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +222,12 @@ async def _serve(gateway: Gateway) -> None:
         await gateway.broken.wait()
 
 
+def run_on_loop(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Run to the end on the event loop that the gateway has."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
 def main() -> None:
     """Run the gateway; exit with 0 when asked to end, and with something else where it could not go on."""
     try:
@@ -228,9 +236,8 @@ def main() -> None:
         print(error.message, file=sys.stderr)
         raise SystemExit(64) from error
     telemetry.setup_logging(PROCESS, level=settings.log_level)
-    spare_memory()
     try:
-        asyncio.run(run(settings))
+        run_on_loop(run(settings))
     except Exception:  # noqa: BLE001 - whatever it is, it is told in one line of the log
         _log.critical("the gateway ends; it is to be started again", exc_info=True)
         raise SystemExit(1) from None

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import ssl
-from asyncio import sslproto
 from pathlib import Path
 from typing import Final
 
@@ -11,15 +10,6 @@ from sekisho.kube.tls import ServedPair
 
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS: Final = 5.0
-_RECORD_BYTES: Final = 16 << 10
-
-
-def spare_memory() -> None:
-    """Let TLS connections of this process set aside no more than the largest record; asyncio takes 256 KiB for each.
-
-    Those are written to when they are taken, so that they are in memory, and as much is taken anew for each read.
-    """
-    sslproto.SSLProtocol.max_size = _RECORD_BYTES
 
 
 class ServingCertificate:

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from sekisho.errors import Reason, RefusedError
+from sekisho.gateway.main import run_on_loop
 from sekisho.gateway.settings import Settings
 from sekisho.gateway.tls import ServingCertificate
 from tests.unit.gateway.api_server import ApiServer
@@ -32,6 +34,15 @@ def test_settings_are_read_from_the_environment() -> None:
     settings = Settings.read({"SEKISHO_MAX_BODY": "1Mi", "SEKISHO_RECORD_DIR": "/r", "OTHER": "x"})
     assert (settings.max_body, settings.record_dir) == (1 << 20, Path("/r"))
     assert settings.freshness.watch_seconds == 10
+
+
+def test_the_process_has_the_event_loop_that_is_tested_here() -> None:
+    async def find() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    found = run_on_loop(find())
+    assert isinstance(found, uvloop.Loop)
+    assert found.is_closed()
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from sekisho.gateway.admission import Admission, AdmissionLimits
 from sekisho.gateway.front import Call, Front
 from sekisho.gateway.relay import Sink
 from sekisho.gateway.server import HttpServer, WireLimits
+from tests.unit.gateway.house import House, build_chat
 
 LIMITS = WireLimits(1000, max_connections=100, head_seconds=60.0, body_seconds=60.0, stall_seconds=60.0)
 ASKED = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -134,6 +135,14 @@ async def test_a_body_that_is_too_large_or_malformed_is_refused_and_ends_the_con
         _, headers, body = await ask(port, ASKED + how)
     assert body.decode() == message
     assert headers["Connection"] == "close"
+
+
+async def test_a_body_of_many_records_comes_whole(house: House) -> None:
+    text = "x" * 300_000
+    answer = await house.chat(build_chat(messages=[{"role": "user", "content": text}]))
+    assert answer.status == 200
+    ((_, body),) = house.engine.requests
+    assert body["messages"][0]["content"] == text
 
 
 async def test_what_is_no_request_is_refused_in_words_and_ends_the_connection() -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
+from sekisho.gateway.wire.breaks import Breaks
+
 # What TLS reads at once: the longest record, so that nothing is left within OpenSSL that the event loop cannot see.
 _RECORD_BYTES: Final = 16 << 10
 _PIECE_BYTES: Final = 64 << 10
@@ -27,14 +29,18 @@ class Carrier(asyncio.Transport):
 
     Args:
         taken: Connected and not blocking; hands are shaken where it is of TLS. It is closed with the connection.
+        breaks: Tells when the connection breaks.
         goodbye: Seconds for what is left to send when it is closed.
     """
 
-    def __init__(self, taken: socket.socket, protocol: asyncio.Protocol, *, goodbye: float = 5.0) -> None:
+    def __init__(
+        self, taken: socket.socket, protocol: asyncio.Protocol, *, breaks: Breaks, goodbye: float = 5.0
+    ) -> None:
         super().__init__()
         self._loop = asyncio.get_running_loop()
         self._socket = taken
         self._protocol = protocol
+        self._breaks = breaks
         self._goodbye = goodbye
         self._number = taken.fileno()
         self._tls = taken if isinstance(taken, ssl.SSLSocket) else None
@@ -42,15 +48,20 @@ class Carrier(asyncio.Transport):
         self._most = _PIECE_BYTES if self._tls is None else _RECORD_BYTES
         self._recv, self._send, self._take = taken.recv, taken.send, protocol.data_received
         self._backlog = bytearray()
-        self._is_closing = self._is_over = self._is_paused = self._is_full = False
+        self._is_closing = self._is_over = self._is_paused = self._is_full = self._is_broken = False
         # What waits for the other direction: TLS may have to send before it can read, and to read before it can send.
         self._reads_late = self._sends_late = False
         self._has_writer = False
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
-        """Tell the protocol of the connection, and read from then on."""
+        """Tell the protocol of the connection, and read from then on.
+
+        Raises:
+            OSError: Nothing comes of it; the socket is to be closed.
+        """
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._breaks.watch(self._number, self._break)
         self._protocol.connection_made(self)
         if self.is_reading():
             self._loop.add_reader(self._number, self._read)
@@ -78,7 +89,10 @@ class Carrier(asyncio.Transport):
         """See `asyncio.Transport`."""
         if self._is_paused and not self._is_closing:
             self._is_paused = False
-            self._loop.add_reader(self._number, self._read)
+            if self._is_broken:
+                self._loop.call_soon(self._read_out)
+            else:
+                self._loop.add_reader(self._number, self._read)
 
     def get_write_buffer_size(self) -> int:
         """See `asyncio.Transport`."""
@@ -125,7 +139,9 @@ class Carrier(asyncio.Transport):
         try:
             data = self._recv(self._most)
         except _NOT_NOW as error:
-            if isinstance(error, ssl.SSLWantWriteError):
+            if self._is_broken:
+                self._end(ConnectionResetError("the connection broke"))
+            elif isinstance(error, ssl.SSLWantWriteError):
                 self._reads_late = True
                 self._watch_writing()
         except OSError as error:
@@ -135,6 +151,22 @@ class Carrier(asyncio.Transport):
         if self._sends_late:
             self._sends_late = False
             self._flush()
+
+    def _break(self) -> None:
+        """Go on without the event loop, which may look at the socket no more."""
+        self._is_broken = True
+        self._loop.remove_reader(self._number)
+        if self.is_reading():
+            self._loop.call_soon(self._read_out)
+        elif self._backlog:
+            self._flush()
+
+    def _read_out(self) -> None:
+        """Take what came before it broke, up to the error behind it, a piece a turn."""
+        if self.is_reading():
+            self._read()
+        if self.is_reading():
+            self._loop.call_soon(self._read_out)
 
     def _tell(self, data: bytes) -> None:
         if not data:
@@ -186,6 +218,7 @@ class Carrier(asyncio.Transport):
         if self._is_over:
             return
         self._is_closing = self._is_over = True
+        self._breaks.forget(self._number)
         self._loop.remove_reader(self._number)
         self._loop.remove_writer(self._number)
         self._backlog.clear()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sekisho.gateway.wire.breaks import Breaks
 from sekisho.gateway.wire.carrier import Carrier, shake_hands
 
 _log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class Door:
         self._make = make
         self._tls = tls
         self._limits = limits
+        self._breaks = Breaks()
         self._listeners: list[socket.socket] = []
         self._taking: list[asyncio.Task[None]] = []
         self._shaking: dict[asyncio.Task[None], float] = {}
@@ -133,7 +135,7 @@ class Door:
                 made = shaking = self._tls.wrap_socket(taken, server_side=True, do_handshake_on_connect=False)
                 async with asyncio.timeout(self._limits.handshake):
                     await shake_hands(shaking)
-            Carrier(made, self._make(), goodbye=self._limits.goodbye).begin()
+            Carrier(made, self._make(), breaks=self._breaks, goodbye=self._limits.goodbye).begin()
         except OSError as error:
             made.close()
             _log.debug("no connection came of it", extra={"detail": type(error).__name__})

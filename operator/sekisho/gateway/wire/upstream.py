@@ -10,6 +10,7 @@ from typing import Final, Protocol, cast
 
 from sekisho.gateway.caching import BriefCache
 from sekisho.gateway.wire.bodies import open_body
+from sekisho.gateway.wire.breaks import Breaks
 from sekisho.gateway.wire.carrier import Carrier
 from sekisho.gateway.wire.heads import HeadFinder, ResponseHead, WireError, parse_response_head
 from sekisho.gateway.wire.inbox import Catch, Inbox
@@ -44,11 +45,14 @@ class Resolver(Protocol):
 
 
 class SystemResolver:
-    """Looks names up as the system does."""
+    """Looks names up as the system does.
+
+    In threads of this process: uvloop looks up two names at once, and one that nobody answers for takes seconds.
+    """
 
     async def resolve(self, host: str, port: int) -> Sequence[str]:
         """See `Resolver`."""
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.to_thread(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
@@ -272,6 +276,7 @@ class Pool:
         self._names: BriefCache[tuple[str, int], Sequence[str]] = BriefCache(_MAX_NAMES)
         self._places: dict[tuple[str, int], _Place] = {}
         self._sweeper: asyncio.TimerHandle | None = None
+        self._breaks = Breaks()
 
     async def take(self, host: str, port: int) -> Line:
         """Return a connection; give it back with `give`, whatever became of it.
@@ -344,7 +349,7 @@ class Pool:
                 for address in await self._names.get((host, port), lambda: self._look_up(host, port)):
                     try:
                         async with asyncio.timeout(seconds):
-                            return await _reach(address, port)
+                            return await _reach(address, port, self._breaks)
                     except TimeoutError:
                         failure = TooSlowToReachError()
                     except OSError:
@@ -377,14 +382,14 @@ class Pool:
             self._plan_sweep()
 
 
-async def _reach(address: str, port: int) -> Line:
+async def _reach(address: str, port: int, breaks: Breaks) -> Line:
     """Make a connection; `address` is one, not a name."""
     made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     try:
         made.setblocking(False)
         await asyncio.get_running_loop().sock_connect(made, (address, port))
         line = Line()
-        Carrier(made, line).begin()
+        Carrier(made, line, breaks=breaks).begin()
     except BaseException:
         made.close()
         raise

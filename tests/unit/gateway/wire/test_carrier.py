@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import fcntl
 import socket
 import ssl
+import sys
+import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from sekisho.gateway.wire.breaks import Breaks
 from sekisho.gateway.wire.carrier import Carrier, shake_hands
 from tests.unit.depot.parts import Keys, build_keys, settle
 
@@ -99,7 +103,7 @@ async def carried(
         )
         await asyncio.gather(shake_hands(near), shake_hands(far))
     ear = Ear()
-    carrier = Carrier(near, ear, goodbye=goodbye)
+    carrier = Carrier(near, ear, breaks=Breaks(), goodbye=goodbye)
     carrier.begin()
     try:
         yield carrier, ear, far
@@ -126,6 +130,11 @@ async def hear(far: socket.socket, size: int) -> bytes:
                 break
             heard += data
     return bytes(heard)
+
+
+def count_unheard(far: socket.socket) -> int:
+    """Return how many bytes have not come to the other side's kernel."""
+    return int.from_bytes(fcntl.ioctl(far, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 async def say(far: socket.socket, data: bytes) -> None:
@@ -259,6 +268,59 @@ async def test_who_breaks_off_is_noticed_by_reading_and_by_what_waits_to_be_sent
         assert carrier.get_write_buffer_size() == 0
 
 
+@pytest.mark.parametrize("pieces", [1, 10])
+@pytest.mark.parametrize("version", VERSIONS, ids=NAMES)
+async def test_who_breaks_off_after_last_words_is_heard_to_the_end_and_noticed(
+    keys: Keys, version: ssl.TLSVersion | None, pieces: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sekisho.gateway.wire.carrier._PIECE_BYTES", 1000)
+    async with carried(keys, version) as (carrier, ear, far):
+        # Both come in one look at the sockets, and libuv tells of it once.
+        carrier.pause_reading()
+        for _ in range(pieces):
+            assert far.send(MUCH[:1000]) == 1000
+        await settle(lambda: not count_unheard(far))
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        far.close()
+        carrier.resume_reading()
+        async with asyncio.timeout(60):
+            error = await ear.ended
+        assert version is not None or isinstance(error, ConnectionError)  # Python's TLS may take it for an end
+        assert ear.heard == MUCH[:1000] * pieces
+
+
+async def test_who_breaks_off_while_nothing_is_wanted_is_heard_to_the_end_once_it_is(keys: Keys) -> None:
+    async with carried(keys, None) as (carrier, ear, far):
+        carrier.pause_reading()
+        far.send(MUCH[:1000])
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        far.close()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not ear.ended.done()
+        carrier.resume_reading()
+        carrier.pause_reading()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not ear.heard
+        carrier.resume_reading()
+        async with asyncio.timeout(60):
+            assert isinstance(await ear.ended, ConnectionError)
+        assert ear.heard == MUCH[:1000]
+
+
+async def test_a_broken_connection_that_would_have_its_reader_wait_ends_at_once() -> None:
+    near, far = await join()
+    moody, ear = Moody(near), Ear()
+    Carrier(moody, ear, breaks=Breaks()).begin()
+    moody.moods = {"recv": BlockingIOError()}
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    far.close()
+    async with asyncio.timeout(60):
+        assert isinstance(await ear.ended, ConnectionError)
+    await settle(lambda: moody.fileno() < 0)
+
+
 async def test_what_cannot_be_taken_ends_its_connection_alone_and_is_told(keys: Keys) -> None:
     told: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
@@ -273,7 +335,7 @@ async def test_what_cannot_be_taken_ends_its_connection_alone_and_is_told(keys: 
 async def test_tls_that_needs_the_other_direction_first_gets_it(mood: OSError) -> None:
     near, far = await join()
     moody, ear = Moody(near), Ear()
-    carrier = Carrier(moody, ear)
+    carrier = Carrier(moody, ear, breaks=Breaks())
     carrier.begin()
     moody.moods = {"send": mood, "recv": mood}
     carrier.write(b"abc")

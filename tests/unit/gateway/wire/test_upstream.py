@@ -1,6 +1,7 @@
 """Connections to engines, some of which speak no HTTP, hang up, or say more than they were asked."""
 
 import asyncio
+import os
 import select
 import socket
 import struct
@@ -227,17 +228,12 @@ async def test_an_answer_without_length_is_not_whole_where_its_connection_breaks
 
 @pytest.mark.parametrize("late", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"], ids=["end", "more"])
 async def test_a_kept_connection_on_which_anything_came_is_never_used(late: bytes) -> None:
-    go, done = asyncio.Event(), asyncio.Event()
+    far: list[int] = []
 
     async def speak(engine: Engine, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await hear(engine, reader)
         writer.write(FINE)
-        if engine.connections == 1:
-            await go.wait()
-            writer.write(late)
-            if not late:
-                writer.close()
-            done.set()
+        far.append(writer.get_extra_info("socket").fileno())
         await reader.read()
 
     async with open_engine(speak) as (engine, pool):
@@ -245,9 +241,12 @@ async def test_a_kept_connection_on_which_anything_came_is_never_used(late: byte
         assert (await line.ask(ASKED, b"hi")).status == 200
         assert await read_all(line) == b"ok"
         pool.give(HOST, engine.port, line)
-        go.set()
-        await done.wait()
-        # It has come, and the loop has not looked yet: the pool does.
+        # It comes now, when the loop has no chance to look: the pool does.
+        if late:
+            os.write(far[0], late)
+        else:
+            with socket.socket(fileno=os.dup(far[0])) as end:
+                end.shutdown(socket.SHUT_WR)
         assert select.select([line.transport.get_extra_info("socket").fileno()], [], [], 60)[0]
         assert await ask(engine, pool) == (200, b"ok")
         assert (engine.connections, engine.requests) == (2, 2)
