@@ -12,8 +12,7 @@ from e2e.cluster.patience import TIMEOUT
 from e2e.cluster.provider import Cluster
 from e2e.cluster.reading import reader_of
 from e2e.isolation.attack import read_attempts
-from e2e.isolation.scene import wait_until
-from e2e.observe import read_all
+from e2e.observe import read_all, wait_for
 
 RACERS = int(os.environ.get("SEKISHO_RACERS", "8"))
 """Pods of each kind; more of them make a better measurement."""
@@ -109,7 +108,7 @@ def _wait_lasted(cluster: Cluster, namespace: str, name: str) -> float:
         logs = reader_of(cluster.kubeconfig).log(name, "tools", namespace=namespace)
         return logs if len(read_attempts(logs)) == 3 else ""
 
-    logs = wait_until(read, f"{name} is done")
+    logs = wait_for(read, f"{name} is done")
     said = [line.split(maxsplit=3) for line in logs.splitlines() if line.startswith("attack ")]
     return max(float(json.loads(text)["lastMs"]) for _, _, protocol, text in said if protocol != "icmp")
 

@@ -1,40 +1,22 @@
 """sekisho with attacking engines on it, and the pods of others around them."""
 
 import json
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from e2e.cluster.images import TOOLS_IMAGE
 from e2e.cluster.netns import Place
-from e2e.cluster.patience import PATIENCE_SECONDS, TIMEOUT
+from e2e.cluster.patience import TIMEOUT
 from e2e.cluster.provider import Cluster
 from e2e.cluster.reading import reader_of
 from e2e.installation import NAMESPACE, Installation
 from e2e.isolation.attack import RUNTIME, Attempt, attack_from, read_attempts
 from e2e.isolation.targets import FarEnds, Target
-from e2e.observe import read_all
+from e2e.observe import read_all, wait_for
 from e2e.quickstart import Quickstart
 
 Pod = dict[str, Any]
 CTR = ("ctr", "--namespace", "k8s.io")
-
-
-def wait_until(
-    condition: Callable[[], Any], what: str, *, seconds: float = PATIENCE_SECONDS, interval: float = 0.25
-) -> Any:
-    """Return the first true value of `condition`.
-
-    Raises:
-        TimeoutError: There was none within `seconds`.
-    """
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {seconds:.0f} s: {what}")
-        time.sleep(interval)
-    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +72,7 @@ class Scene:
             )
             return pods if fine else []
 
-        found: list[Pod] = wait_until(read, f"{count} ready pods of {namespace}/{name}")
+        found: list[Pod] = wait_for(read, f"{count} ready pods of {namespace}/{name}")
         return found
 
     def attack_from_engine(self, pod: Pod) -> list[Attempt]:
@@ -109,7 +91,7 @@ class Scene:
             attempts = read_attempts(reader.log(metadata["name"], "engine", namespace=metadata["namespace"]))
             return attempts if len(attempts) == wanted else []
 
-        found: list[Attempt] = wait_until(read, f"{metadata['name']} made its {wanted} attempts")
+        found: list[Attempt] = wait_for(read, f"{metadata['name']} made its {wanted} attempts")
         return found
 
     def prove_controls(self, ends: FarEnds) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from e2e.cluster.build import binaries_dir
 from e2e.isolation.racers import race, racing_ground
-from e2e.isolation.scene import Pod, Scene, container_status, wait_until
+from e2e.isolation.scene import Pod, Scene, container_status
+from e2e.observe import wait_for
 
 ISOLATED, WEIGHTS = "sekisho.dev/isolated", "sekisho.dev/weights"
 
@@ -53,7 +54,7 @@ def test_without_the_fence_the_proof_finds_the_leak_and_no_engine_starts(
     assert [container["name"] for container in pod["spec"]["initContainers"]] == ["agent"]
     with scene.far_ends() as ends:
         _send_from(scene, pod)
-        wait_until(lambda: ends.seen([pod["status"]["podIP"]]).get("internet"), "the agent's own echo requests arrive")
+        wait_for(lambda: ends.seen([pod["status"]["podIP"]]).get("internet"), "the agent's own echo requests arrive")
         seen = ends.seen([pod["status"]["podIP"]])
         assert {protocol for protocols in seen.values() for protocol in protocols} == {"icmp"}
         scene.prove_controls(ends)

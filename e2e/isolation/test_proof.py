@@ -8,8 +8,8 @@ import pytest
 
 from e2e.cluster.errors import ClusterError
 from e2e.isolation.questions import ask
-from e2e.isolation.scene import Pod, Scene, addresses, answered, container_status, wait_until
-from e2e.observe import read_all
+from e2e.isolation.scene import Pod, Scene, addresses, answered, container_status
+from e2e.observe import read_all, wait_for
 
 OPEN_POLICY = {
     "apiVersion": "networking.k8s.io/v1",
@@ -67,17 +67,17 @@ def test_a_foreign_policy_that_opens_the_pods_stops_the_service_until_it_is_gone
 
 def test_an_agent_that_falls_silent_takes_its_pod_out_of_service(scene: Scene, models: str, pod: Pod) -> None:
     node, process = scene.cluster.place(pod["spec"]["nodeName"]), scene.process_id(pod, "agent")
-    wait_until(lambda: ready_addresses(scene, models) == addresses([pod]), "the pod is behind the Service")
+    wait_for(lambda: ready_addresses(scene, models) == addresses([pod]), "the pod is behind the Service")
     node.run("kill", "-STOP", process)
     try:
         isolated = wait_not_isolated(scene, models, "IsolationProofStale")
         assert "30 s allowed" in isolated["message"]
-        wait_until(lambda: ready_addresses(scene, models) == [], "no pod is behind the Service")
+        wait_for(lambda: ready_addresses(scene, models) == [], "no pod is behind the Service")
         assert scene.installation.conditions("attack", namespace=models)["Ready"]["reason"] == "IsolationProofStale"
     finally:
         node.run("kill", "-CONT", process, check=False)
     scene.wait_ready("attack", namespace=models)
-    wait_until(lambda: ready_addresses(scene, models) == addresses([pod]), "the pod is behind the Service again")
+    wait_for(lambda: ready_addresses(scene, models) == addresses([pod]), "the pod is behind the Service again")
 
 
 def test_a_hole_that_opens_later_stops_the_engine_and_takes_its_weights(scene: Scene, models: str, pod: Pod) -> None:
@@ -93,16 +93,16 @@ def test_a_hole_that_opens_later_stops_the_engine_and_takes_its_weights(scene: S
             return message if "outside by icmp" in message else ""
 
         # the round in which the hole opened may have begun before
-        assert "check that NetworkPolicies are enforced" in wait_until(read, "the canary outside is named")
+        assert "check that NetworkPolicies are enforced" in wait_for(read, "the canary outside is named")
         # the far end saw what the agent says: only what the network's policy never stops
         assert set(ends.seen(addresses([pod]))["internet"]) == {"icmp"}
-    wait_until(lambda: ready_addresses(scene, models) == [], "no pod is behind the Service")
-    wait_until(lambda: list_weights(scene, pod) == [], "the weights are gone")
+    wait_for(lambda: ready_addresses(scene, models) == [], "no pod is behind the Service")
+    wait_for(lambda: list_weights(scene, pod) == [], "the weights are gone")
     refused = ask(scene, pod, "/v1/weights")
     assert (refused["status"], refused["reason"]) == (409, "IsolationNotProven")
     available = scene.installation.wait_condition("attack", "WeightsAvailable", "False", namespace=models)
     assert available["reason"] == "IsolationNotProven"
-    wait_until(
+    wait_for(
         lambda: container_status(scene.pods("attack", namespace=models)[0], "engine")["restartCount"] > restarts,
         "the kubelet ended the engine",
     )

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.cluster.errors import ClusterError
-from e2e.isolation.scene import Pod, Scene, addresses, answered, container_status, is_ready, wait_until
+from e2e.isolation.scene import Pod, Scene, addresses, answered, container_status, is_ready
+from e2e.observe import wait_for
 
 AUTHOR_BINDING = "sekisho-pod-author-pods"
 
@@ -20,7 +21,7 @@ def wait_restarted(scene: Scene, pod: Pod, container: str) -> Pod:
         found: Pod = scene.installation.get("pod", name, namespace=namespace)
         return found if container_status(found, container)["restartCount"] > before and is_ready(found) else None
 
-    restarted: Pod = wait_until(read, f"{container} of {name} was restarted")
+    restarted: Pod = wait_for(read, f"{container} of {name} was restarted")
     return restarted
 
 
@@ -97,7 +98,7 @@ def test_a_pod_relabelled_by_force_is_still_fenced(
         }
 
     with scene.far_ends() as ends:
-        wait_until(relabel, "the label is gone", interval=1)
+        wait_for(relabel, "the label is gone", pause=1)
         (follower,) = scene.wait_pods("attack", namespace=models, count=1, but=name)
         assert answered(scene.attack_from_engine(pod)) == []
         assert ends.seen(addresses([pod, follower])) == {}
