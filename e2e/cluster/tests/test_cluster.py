@@ -127,7 +127,12 @@ def test_a_policy_that_denies_egress_stops_tcp_and_udp_on_the_way_to(
         "pod": (f"{namespace}/target", target["status"]["podIP"], 80),
     }[where]
     with cluster.count_packets(destination) as counter:
-        assert probe(cluster, namespace, "client", "tcp", f"{address}:{port}")["ok"] == 1
+
+        def is_reached() -> bool:
+            # A node that has just come back is found by its neighbours some seconds after its pods are ready.
+            return bool(probe(cluster, namespace, "client", "tcp", "-timeout", "1s", f"{address}:{port}")["ok"] == 1)
+
+        assert poll(is_reached, seconds=PATIENCE_SECONDS)
         assert counter.packets(source) > 0
         cluster.kubectl("-n", namespace, "apply", "-f", "-", stdin=json.dumps(DENY_EGRESS))
 
