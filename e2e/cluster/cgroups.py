@@ -1,5 +1,6 @@
 """A cgroup of its own for every node: two kubelets with one root would remove each other's pods."""
 
+from functools import partial
 from pathlib import Path
 
 from e2e.cluster.processes import poll
@@ -39,7 +40,7 @@ def _inherit(path: Path) -> None:
 def remove(name: str) -> None:
     """Remove the cgroup of a node whose processes have ended, and the common parent after the last node."""
     for hierarchy in hierarchies():
-        poll(lambda top=hierarchy / PARENT / name: _remove_tree(top), seconds=60)  # type: ignore[misc]
+        poll(partial(_remove_tree, hierarchy / PARENT / name), seconds=60)
         _remove_tree(hierarchy / PARENT, only_if_empty=True)
 
 

@@ -7,6 +7,7 @@ import uuid
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class Stage:
     def wait_ready(self) -> None:
         """Wait until both replicas are ready."""
         for name in PODS:
-            wait_for(lambda name=name: self.is_ready(name), f"{name} is ready")  # type: ignore[misc]
+            wait_for(partial(self.is_ready, name), f"{name} is ready")
 
     def replica(self, name: str) -> Address:
         """Return where one replica alone is asked."""

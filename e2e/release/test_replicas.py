@@ -6,16 +6,15 @@ from typing import Any
 
 from e2e.installation import NAMESPACE
 from e2e.observe import ask_engine_at, condition_of, lives_of, pods_of, read_all, wait_for
-from e2e.release.conftest import Grounds, grant
+from e2e.release.conftest import LEASE_SECONDS, Grounds, grant
 from e2e.release.test_release import serve
 
 COMPONENT = "app.kubernetes.io/component=broker"
-LEASE_SECONDS = 60  # half of it is what a renewal may take while the network learns where the new replicas are
 
 
 def test_no_request_fails_while_the_brokers_replicas_are_killed_one_by_one(grounds: Grounds, closed: str) -> None:
     installation, cluster = grounds.installation, grounds.installation.cluster
-    grant(grounds, closed, "busy", leaseSeconds=LEASE_SECONDS)
+    grant(grounds, closed, "busy")
     serve(grounds, closed, "busy", node=grounds.nodes[0])
     installation.wait_condition("busy", "Ready", "True", namespace=closed)
     pods = pods_of(cluster, "busy", namespace=closed)

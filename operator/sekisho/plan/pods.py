@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sekisho.api.times import parse_time
+from sekisho.api.times import parse_time, parse_time_or_zero
 from sekisho.errors import Reason
 from sekisho.plan.world import Manifest
 
@@ -103,7 +103,7 @@ def _read_pod(raw: Manifest) -> Pod:
         conditions={str(item.get("type")): _read_condition(item) for item in status.get("conditions") or ()},
         containers=tuple(_read_container(item) for item in states),
         uid=str(raw["metadata"].get("uid") or ""),
-        created_at=parse_time(raw["metadata"].get("creationTimestamp")) or 0.0,
+        created_at=parse_time_or_zero(raw["metadata"].get("creationTimestamp")),
     )
 
 

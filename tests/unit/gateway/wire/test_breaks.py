@@ -4,12 +4,14 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from sekisho.gateway.wire.breaks import Breaks
 from tests.unit.depot.parts import settle
+from tests.unit.gateway.wire.breaking import break_off
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -28,11 +30,6 @@ def pairs() -> Iterator[list[Pair]]:
             end.close()
 
 
-def break_off(far: socket.socket) -> None:
-    far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    far.close()
-
-
 def count_files() -> int:
     return len(list(Path(f"/proc/{os.getpid()}/fd").iterdir()))
 
@@ -40,7 +37,7 @@ def count_files() -> int:
 async def test_each_connection_that_breaks_is_told_of_once_and_no_other(pairs: list[Pair]) -> None:
     breaks, told = Breaks(), list[int]()
     for at, (near, _) in enumerate(pairs):
-        breaks.watch(near.fileno(), lambda at=at: told.append(at))  # type: ignore[misc]
+        breaks.watch(near.fileno(), partial(told.append, at))
     pairs[0][1].send(b"more")
     pairs[0][1].shutdown(socket.SHUT_WR)
     break_off(pairs[1][1])
@@ -62,7 +59,7 @@ async def test_what_is_forgotten_is_told_of_no_more_not_even_in_the_same_look(pa
             breaks.forget(near.fileno())
 
     for at, (near, far) in enumerate(pairs):
-        breaks.watch(near.fileno(), lambda at=at: end(at))  # type: ignore[misc]
+        breaks.watch(near.fileno(), partial(end, at))
         break_off(far)
     await settle(lambda: told)
     await asyncio.sleep(0)

@@ -17,6 +17,7 @@ import pytest
 from sekisho.gateway.wire.breaks import Breaks
 from sekisho.gateway.wire.carrier import Carrier, shake_hands
 from tests.unit.depot.parts import Keys, build_keys, settle
+from tests.unit.gateway.wire.breaking import break_off
 
 LONG = 600.0
 MUCH = bytes(range(256)) * (16 << 10)
@@ -245,8 +246,7 @@ async def test_what_is_no_record_ends_the_connection_with_an_error(keys: Keys) -
 async def test_who_breaks_off_while_it_is_written_to_ends_the_connection_with_an_error(keys: Keys) -> None:
     async with carried(keys, None) as (carrier, ear, far):
         carrier.pause_reading()
-        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        far.close()
+        break_off(far)
         async with asyncio.timeout(60):
             while not ear.ended.done():
                 carrier.write(b"x")
@@ -261,8 +261,7 @@ async def test_who_breaks_off_is_noticed_by_reading_and_by_what_waits_to_be_sent
             carrier.pause_reading()
             while not carrier.get_write_buffer_size():
                 carrier.write(MUCH)
-        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        far.close()
+        break_off(far)
         async with asyncio.timeout(60):
             assert isinstance(await ear.ended, ConnectionError)
         assert carrier.get_write_buffer_size() == 0
@@ -280,8 +279,7 @@ async def test_who_breaks_off_after_last_words_is_heard_to_the_end_and_noticed(
         for _ in range(pieces):
             assert far.send(MUCH[:1000]) == 1000
         await settle(lambda: not count_unheard(far))
-        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        far.close()
+        break_off(far)
         carrier.resume_reading()
         async with asyncio.timeout(60):
             error = await ear.ended
@@ -293,8 +291,7 @@ async def test_who_breaks_off_while_nothing_is_wanted_is_heard_to_the_end_once_i
     async with carried(keys, None) as (carrier, ear, far):
         carrier.pause_reading()
         far.send(MUCH[:1000])
-        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        far.close()
+        break_off(far)
         for _ in range(20):
             await asyncio.sleep(0)
         assert not ear.ended.done()
@@ -314,8 +311,7 @@ async def test_a_broken_connection_that_would_have_its_reader_wait_ends_at_once(
     moody, ear = Moody(near), Ear()
     Carrier(moody, ear, breaks=Breaks()).begin()
     moody.moods = {"recv": BlockingIOError()}
-    far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    far.close()
+    break_off(far)
     async with asyncio.timeout(60):
         assert isinstance(await ear.ended, ConnectionError)
     await settle(lambda: moody.fileno() < 0)
