@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -40,6 +41,17 @@ LONGEST = (
 # A property is judged by its answer: beside other workers any example may take long.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Let workers ask how often a test was tried without waiting 40 ms for the answer.
+
+    pytest-rerunfailures asks by two short messages in a row: without TCP_NODELAY the second waits until the first is
+    acknowledged, which takes that long where nothing is answered to it.
+    """
+    if config.pluginmanager.hasplugin("rerunfailures") and hasattr(config, "workerinput"):
+        config.failures_db.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def group_of(file: str) -> str:
