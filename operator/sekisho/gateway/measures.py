@@ -103,7 +103,7 @@ class Measures:
 
     def _note(self, place: str, counts: Mapping[Category, int]) -> None:
         for category, count in counts.items():
-            self._found.add(count, category.value, place)
+            self._found.add(count, str(category), place)
 
     def first_byte(self, seconds: float) -> None:
         """Note the time to the first byte of a relayed answer."""

@@ -153,12 +153,14 @@ class Detector:
     custom: Custom | None = None
     names: Tagger | None = None
     _wanted: frozenset[Category] = field(init=False, repr=False, compare=False)
+    _tagger: Tagger | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Work out once what each find is held against."""
+        """Work out once what each find is held against, and who looks for names."""
         own = {Category.CUSTOM} if self.custom is not None else frozenset[Category]()
         wanted = (self.categories - {Category.CUSTOM}) | own | {Category.PLACEHOLDER}
         object.__setattr__(self, "_wanted", wanted)
+        object.__setattr__(self, "_tagger", None if self.categories.isdisjoint(BY_TAGGER) else self.names)
 
     def detect(self, text: str) -> tuple[Span, ...]:
         """Return what is found in a text of any content, without overlaps, by offsets of the text itself."""
@@ -172,7 +174,7 @@ class Detector:
             known: What is known of it by a detector with the same `custom` and `names`; only what lacks is looked for.
             fold: Folds, or knows what that comes to.
         """
-        names = None if self.categories.isdisjoint(BY_TAGGER) else self.names
+        names = self._tagger
         if known is not None and (known.named or names is None):
             return known
         folded = fold(text)

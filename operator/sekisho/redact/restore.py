@@ -11,6 +11,9 @@ from sekisho.errors import Reason, RefusedError
 from sekisho.redact.placeholders import LENGTH, PLACEHOLDER, held_back
 
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+# How a bracket is spelt where it is not spelt as it is, and what stands in no JSON in UTF-8.
+_ESCAPED: Final = b"\\u005"
+_NO_UTF_8: Final = b"\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,11 @@ class Restorer:
     def _count(self, *, restored: int = 0, invented: int = 0, halves: int = 0) -> None:
         now = self._tally
         self._tally = Tally(now.restored + restored, now.invented + invented, now.halves + halves)
+
+
+def may_hold_placeholders(document: bytes) -> bool:
+    """Tell whether a JSON text may hold a placeholder, or half of one, in any of its strings, however it is spelt."""
+    return b"[[" in document or _ESCAPED in document or _NO_UTF_8 in document
 
 
 class ByteRestorer:

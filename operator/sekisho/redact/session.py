@@ -30,13 +30,13 @@ class Redaction:
         key: Of placeholders, or what derives it once something is found.
     """
 
-    __slots__ = ("_counts", "_find", "_key", "_names", "_placeholders", "_values")
+    __slots__ = ("_counts", "_find", "_key", "_known", "_names", "_values")
 
     def __init__(self, find: Find, key: ConversationKey | Callable[[], ConversationKey]) -> None:
         self._find = find
         self._key = key
         self._names: dict[tuple[Category, str], str] = {}
-        self._placeholders: dict[str, tuple[str, Category]] = {}
+        self._known: dict[str, Category] = {}
         self._values: dict[str, str] = {}
         self._counts: dict[Category, int] = {}
 
@@ -76,17 +76,20 @@ class Redaction:
     def redact_all(self, texts: Sequence[str]) -> list[str]:
         """Redact all texts of a request: what one gives away by its context is taken out of all."""
         found = [self.learn(text) for text in texts]
-        known = self._known()
+        known = self._list_known()
         return [self._redact(text, spans, known) for text, spans in zip(texts, found, strict=True)]
 
     def _redact(self, text: str, spans: Sequence[Span], known: Mapping[str, Category]) -> str:
-        again = list(find_known(text, known, found=spans))
-        parts, taken = [], 0
+        again = find_known(text, known, found=spans)
+        parts, taken, counts = [], 0, self._counts
         for start, end, category in resolve([*spans, *again]) if again else spans:
             parts += [text[taken:start], self._name(category, text[start:end])]
             taken = end
-            self._counts[category] = self._counts.get(category, 0) + 1
-        return "".join([*parts, text[taken:]]) if parts else text
+            counts[category] = counts.get(category, 0) + 1
+        if not parts:
+            return text
+        parts.append(text[taken:])
+        return "".join(parts)
 
     def redact_json(self, document: str) -> str:
         """Redact the text of a JSON document; its form stays, and a bare number that is found becomes a string.
@@ -95,19 +98,19 @@ class Redaction:
         like `learn`.
         """
         found = self.learn(document, in_json=True)
-        again = find_known(document, self._known(), found=found, in_json=True)
+        again = find_known(document, self._list_known(), found=found, in_json=True)
         return self._replace(document, fit(document, resolve([*found, *again])))
 
     def restorer(self, *, in_json: bool = False) -> Restorer:
         """Return a restorer for one stream of the answer."""
         return Restorer(self.values, in_json=in_json)
 
-    def _known(self) -> Mapping[str, Category]:
+    def _list_known(self) -> Mapping[str, Category]:
         """Return what the request's texts lose wherever it stands: values, and the parts of people's names."""
-        known = dict(self._placeholders.values())
+        known = self._known
         people = [value for value, category in known.items() if category is Category.PERSON]
         if not people:
-            return known
+            return known.copy()
         parts = (part for value in people for part in _PARTS.split(value))
         return {part: Category.PERSON for part in parts if len(part) >= (3 if part.isascii() else 2)} | known
 
@@ -124,9 +127,9 @@ class Redaction:
                 Reason.INTERNAL_ERROR,
                 f"two values of category {category} came to one placeholder; start another conversation",
             )
-        self._placeholders[name] = (value, category)
+        self._known[value] = category
         self._names[category, value] = name
-        if len(self._placeholders) > MAX_VALUES:
+        if len(self._values) > MAX_VALUES:
             raise RefusedError(
                 Reason.REQUEST_TOO_LARGE,
                 f"the request holds more than {MAX_VALUES} values that must be redacted; send it in parts",

@@ -38,6 +38,10 @@ class TextFilter(Protocol):
         """
         ...
 
+    def spares(self, answer: bytes) -> bool:
+        """Tell whether a whole answer, as the engine spelt it, holds nothing to examine or to change."""
+        ...
+
 
 class Shortcut(Protocol):
     """Tells events of which nothing changes but one text.

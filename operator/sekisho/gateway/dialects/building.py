@@ -24,9 +24,10 @@ def build_answerer(asked: Asked, text_filter: TextFilter | None) -> Answerer | N
 
     They do where the engine speaks the caller's dialect and nothing is to be examined, and where the answer is no text.
     """
-    if asked.endpoint is Endpoint.EMBEDDINGS or (text_filter is None and asked.endpoint == asked.engine_path):
+    is_own = asked.endpoint == asked.engine_path
+    if asked.endpoint is Endpoint.EMBEDDINGS or (text_filter is None and is_own):
         return None
-    return Conductor(asked.engine_path, _TELLERS[asked.endpoint](asked), text_filter)
+    return Conductor(asked.engine_path, _TELLERS[asked.endpoint](asked), text_filter, is_own=is_own)
 
 
 def render_failure(asked: Asked, reason: Reason, message: str) -> bytes:

@@ -102,10 +102,14 @@ class Conductor:
         engine_path: What the engine was asked for.
         teller: Spells the answer.
         text_filter: Examines its texts; None lets them pass.
+        is_own: Whether the engine speaks the caller's dialect.
     """
 
-    def __init__(self, engine_path: str, teller: Teller, text_filter: TextFilter | None) -> None:
+    def __init__(
+        self, engine_path: str, teller: Teller, text_filter: TextFilter | None, *, is_own: bool = False
+    ) -> None:
         self._path = engine_path
+        self._is_own = is_own
         self._teller = teller
         self._filter = text_filter
         self._told: Told | None = None
@@ -199,6 +203,9 @@ class Conductor:
 
     def whole(self, body: bytes) -> bytes:
         """Take an answer that is no stream; see `Answerer`."""
+        if self._is_own and self._filter is not None and self._filter.spares(body):
+            # As if nothing had been taken out of the request.
+            return body
         raw = read_object(body)
         self._keeps, self._aloud = True, False
         self._told = told = Told(read_head(raw))

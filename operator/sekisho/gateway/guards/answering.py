@@ -7,9 +7,10 @@ from typing import Final
 from sekisho.errors import Reason, RefusedError
 from sekisho.gateway.dialects.answers import Answerer, Channel
 from sekisho.gateway.guards.window import Lens, Watch, Whole, Window
-from sekisho.redact.restore import Restorer, Tally
+from sekisho.redact.restore import Restorer, Tally, may_hold_placeholders
 
 _DOCUMENT = "tool_arguments"
+_NOTHING: Final = Tally()
 MAX_HELD_BYTES: Final = 4 << 20
 
 
@@ -37,7 +38,7 @@ class AnswerFilter:
     # The text that goes on: most pieces belong to the same as the one before.
     _latest: tuple[Channel, _Way] | None = field(default=None, init=False, repr=False)
     _ways: dict[Channel, _Way] = field(default_factory=dict, init=False, repr=False)
-    _done: Tally = field(default_factory=Tally, init=False)
+    _done: Tally = field(default=_NOTHING, init=False)
 
     def feed(self, channel: Channel, piece: str) -> str:
         """Return what may go on by now."""
@@ -60,6 +61,10 @@ class AnswerFilter:
         rest = way.restorer.feed(rest) + way.restorer.finish()
         self._done = _add(self._done, way.restorer.tally)
         return rest
+
+    def spares(self, answer: bytes) -> bool:
+        """Tell whether a whole answer needs nothing of this: nobody looks, and there is nothing to put back."""
+        return self.watch is None and not may_hold_placeholders(answer)
 
     @property
     def tally(self) -> Tally:

@@ -22,7 +22,7 @@ from sekisho.gateway.guards.masking import find_words, mask_body, open_redaction
 from sekisho.gateway.guards.masterkey import MasterKey
 from sekisho.gateway.guards.memory import Memory, name_caller
 from sekisho.gateway.guards.rulebook import Rulebook, Surveys
-from sekisho.gateway.guards.texts import Text, find_opaque, find_texts, wants_json
+from sekisho.gateway.guards.texts import Walked, walk, wants_json
 from sekisho.redact.categories import Category
 
 _LONG_BYTES: Final = 16 << 10
@@ -30,6 +30,7 @@ _MAX_RECORDED: Final = 8
 # More would not go faster: one interpreter runs them all by turns.
 _THREADS: Final = 2
 _NOTHING: Final = Inspection()
+_UNWALKED: Final = Walked()
 Result = TypeVar("Result")
 
 
@@ -39,7 +40,7 @@ class Guarded:
 
     who: str = ""
     body_bytes: int = 0
-    texts: tuple[Text, ...] = field(default=(), repr=False)
+    walked: Walked = field(default=_UNWALKED, repr=False)
     surveys: Surveys = field(default_factory=Surveys, repr=False)
     inspection: Inspection = _NOTHING
     opaque: int = 0
@@ -61,7 +62,7 @@ class Guarded:
         if self.words:
             told["redactedFor"] = sorted(self.words)
         if self.redacted:
-            told["redacted"] = {category.value: count for category, count in sorted(self.redacted.items())}
+            told["redacted"] = {str(category): count for category, count in sorted(self.redacted.items())}
         return told
 
     def describe_end(self) -> dict[str, Any]:
@@ -134,7 +135,7 @@ class Guards:
             raise _attack(f"{guarded.verdicts[0]}")
         if self._classifier is None:
             return
-        guarded.judgement = said = await self._classifier.judge(guarded.texts)
+        guarded.judgement = said = await self._classifier.judge(guarded.walked.texts)
         if refuses and said.attack is None:
             raise UnavailableError(
                 Reason.CLASSIFIER_UNAVAILABLE,
@@ -156,21 +157,22 @@ class Guards:
         watch = book.watch(rules.answers)
         values: Mapping[str, str] | None = None
         if words:
-            find = book.finder(words, guarded.surveys)
-            redaction = open_redaction(book.redactor(words), self._key.read(), tenant=way.tenant, body=body, find=find)
-            given, texts = body, guarded.texts or None
-            body = await self._beside(guarded, lambda: mask_body(given, redaction, texts))
+            redactor = book.redactor(words)
+            find = book.finder(redactor, guarded.surveys)
+            redaction = open_redaction(redactor, self._key.read(), tenant=way.tenant, body=body, find=find)
+            given, walked = body, guarded.walked if guarded.walked.texts else None
+            body = await self._beside(guarded, lambda: mask_body(given, redaction, walked))
             guarded.redacted, values = redaction.counts, redaction.values
         if values or watch is not None:
             held, in_json = rules.answers.examine == "Held", wants_json(body)
             guarded.text_filter = AnswerFilter(values or None, watch, held=held, json_content=in_json)
         # They hold what may have to be forgotten first.
-        guarded.texts, guarded.surveys = (), Surveys()
+        guarded.walked, guarded.surveys = _UNWALKED, Surveys()
         return body
 
     def _find_attacks(self, guarded: Guarded) -> tuple[Verdict, ...]:
         surveys = guarded.surveys
-        return find_attacks(guarded.texts, self._attacks, fold=surveys.fold, name=surveys.name)
+        return find_attacks(guarded.walked.texts, self._attacks, fold=surveys.fold, name=surveys.name)
 
     async def _beside(self, guarded: Guarded, work: Callable[[], Result]) -> Result:
         """Work in a thread where there is much to do; one caller never takes more than one."""
@@ -190,9 +192,9 @@ def guard_answerer(answerer: Answerer | None, guarded: Guarded) -> Answerer | No
 
 
 def _look(book: Rulebook, body: Mapping[str, Any], guarded: Guarded) -> None:
-    guarded.texts, surveys = find_texts(body), guarded.surveys
-    guarded.inspection = inspect_request(guarded.texts, lambda text: book.find(text, surveys), book.raisings)
-    guarded.opaque = len(find_opaque(body))
+    guarded.walked, surveys = walk(body), guarded.surveys
+    guarded.inspection = inspect_request(guarded.walked, lambda text: book.find(text, surveys), book.raisings)
+    guarded.opaque = len(guarded.walked.opaque)
 
 
 def _attack(why: str) -> RefusedError:

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.classify.lattice import DataClass, Floor
-from sekisho.gateway.guards.texts import Text, find_answers
+from sekisho.gateway.guards.texts import Text, Walked
 from sekisho.redact.categories import Category, select
 from sekisho.redact.spans import Span, resolve
 
@@ -53,7 +53,7 @@ class Inspection:
 
     def describe(self) -> dict[str, int]:
         """Return the counts, for the record."""
-        return {category.value: count for category, count in sorted(self.counts.items())}
+        return {str(category): count for category, count in sorted(self.counts.items())}
 
 
 def read_raisings(spec: ClassificationPolicySpec) -> tuple[Raising, ...]:
@@ -70,13 +70,12 @@ def read_raisings(spec: ClassificationPolicySpec) -> tuple[Raising, ...]:
     return tuple(found)
 
 
-def inspect_request(texts: Sequence[Text], find: Find, raisings: Sequence[Raising]) -> Inspection:
+def inspect_request(walked: Walked, find: Find, raisings: Sequence[Raising]) -> Inspection:
     """Look into every text of a request, of all its turns."""
     counts: dict[Category, int] = {}
     first: dict[Category, list[Place]] = {}
-    asked = find_answers(texts)
-    for text in texts:
-        for span in _find(text, find, asked.get(text.path)):
+    for text in walked.texts:
+        for span in _find(text, find, walked.answers.get(text.path)):
             if span.category is Category.PLACEHOLDER:
                 continue
             counts[span.category] = counts.get(span.category, 0) + 1

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final
@@ -10,7 +10,7 @@ from typing import Any, Final
 from sekisho.classify.rules import EffectiveRules
 from sekisho.errors import Reason, RefusedError
 from sekisho.gateway.dialects.strict import FieldError
-from sekisho.gateway.guards.texts import Text, find_answers, find_opaque, find_texts, replace_texts
+from sekisho.gateway.guards.texts import Text, Walked, replace_texts, walk
 from sekisho.redact.placeholders import demand_long, derive_key
 from sekisho.redact.redactor import Redactor
 from sekisho.redact.session import Find, Redaction
@@ -48,18 +48,23 @@ def name_conversation(body: Mapping[str, Any]) -> str:
     Whatever has no turns is a conversation of its own.
     """
     messages = body.get("messages")
-    first: Any = {key: body.get(key) for key in ("prompt", "input")}
     if isinstance(messages, list):
-        roles = [message.get("role") if isinstance(message, dict) else None for message in messages]
-        end = roles.index(_FIRST) + 1 if _FIRST in roles else len(messages)
-        first = messages[:end]
-    return hashlib.sha256(_spell(first).encode("utf-8", "surrogatepass")).hexdigest()
+        spelt = _spell(_take_first(messages))
+    else:
+        spelt = _SORTED.encode({key: body.get(key) for key in ("prompt", "input")})
+    return hashlib.sha256(spelt.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _spell(first: Any) -> str:
+def _take_first(messages: list[Any]) -> list[Any]:
+    """Return all up to the first thing that the user said, or everything where the user said nothing."""
+    for at, message in enumerate(messages, 1):
+        if isinstance(message, dict) and message.get("role") == _FIRST:
+            return messages[:at]
+    return messages
+
+
+def _spell(first: list[Any]) -> str:
     """Return what `json.dumps` makes of turns, with sorted keys; most are of a role and one text, and spelt here."""
-    if not isinstance(first, list):
-        return _SORTED.encode(first)
     turns = []
     for turn in first:
         role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, dict) else (None, None)
@@ -75,33 +80,32 @@ def name_tenant(namespace: str, username: str) -> str:
     return hashlib.sha256(json.dumps([namespace, username]).encode()).hexdigest()
 
 
-def mask_body(body: Mapping[str, Any], redaction: Redaction, texts: Sequence[Text] | None = None) -> dict[str, Any]:
+def mask_body(body: Mapping[str, Any], redaction: Redaction, walked: Walked | None = None) -> dict[str, Any]:
     """Return a body whose texts have lost what `redaction` looks for, and every value that another text gave away.
 
     Args:
         body: What to mask.
         redaction: Of this request.
-        texts: What `find_texts` found in this body, where somebody knows by now.
+        walked: What a walk over this body came to, where somebody knows by now.
 
     Raises:
         FieldError: A part of it is no text, so that nothing can be taken out of it.
         RefusedError: `RequestTooLarge`, more is found than a request may hold.
     """
-    opaque = find_opaque(body)
+    texts, answers, opaque = walked or walk(body)
     if opaque:
         raise FieldError(
             f"{opaque[0]} is no text, so nothing can be taken out of it, and this request may only go on redacted; "
             "send text, or ask who answers for the policy",
             param=opaque[0],
         )
-    texts = find_texts(body) if texts is None else texts
     in_json = [text.value for text in texts if text.in_json]
     for document in in_json:
         redaction.learn(document, in_json=True)
-    asked = find_answers(texts)
-    for text in texts:
-        if text.path in asked and not text.in_json:
-            redaction.learn(asked[text.path] + text.value)
+    if answers:
+        for text in texts:
+            if text.path in answers and not text.in_json:
+                redaction.learn(answers[text.path] + text.value)
     plain = [text.value for text in texts if not text.in_json]
     masked = dict(zip(plain, redaction.redact_all(plain), strict=True))
     if not in_json and not redaction.counts:

@@ -143,13 +143,11 @@ class Rulebook:
             surveys.keep(text, seen[0], name)
         return seen[1]
 
-    def finder(self, words: frozenset[str], surveys: Surveys) -> Find:
-        """Return what finds the same as `redactor` does, by what `find` came to; names alone may have to be looked for.
+    def finder(self, redactor: Redactor, surveys: Surveys) -> Find:
+        """Return what finds the same as a redactor of this book, by what `find` came to.
 
-        Raises:
-            RefusedError: Like `redactor`.
+        Names alone may have to be looked for.
         """
-        redactor = self.redactor(words)
 
         def find(text: str) -> Sequence[Span]:
             known = surveys.get(text)

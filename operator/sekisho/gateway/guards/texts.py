@@ -6,6 +6,7 @@ What is not known to be a word of the dialect counts as the caller's: a field th
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from sekisho.gateway.dialects.strict import FieldError
@@ -65,6 +66,26 @@ class Text(NamedTuple):
 Visit = Callable[[Text], str]
 
 
+class Walked(NamedTuple):
+    """What one walk over a body finds.
+
+    Attributes:
+        texts: See `find_texts`; secret.
+        answers: See `find_answers`; secret.
+        opaque: See `find_opaque`.
+    """
+
+    texts: tuple[Text, ...] = ()
+    answers: Mapping[str, str] = MappingProxyType({})
+    opaque: tuple[str, ...] = ()
+
+
+def walk(body: Mapping[str, Any]) -> Walked:
+    """Find once what all who look into a body ask for."""
+    texts = find_texts(body)
+    return Walked(texts, find_answers(texts), find_opaque(body))
+
+
 def find_texts(body: Mapping[str, Any]) -> tuple[Text, ...]:
     """Return every text of a body, in its order."""
     found: list[Text] = []
@@ -111,7 +132,7 @@ def find_opaque(body: Mapping[str, Any]) -> tuple[str, ...]:
         if isinstance(content, list):
             parts = (place for place, part in enumerate(content) if _is_opaque(part))
             found += [f"messages[{at}].content[{place}]" for place in parts]
-    found += [name for name in _TOKENS if _has_tokens(body.get(name))]
+    found += [name for name in _TOKENS if name in body and _has_tokens(body[name])]
     return tuple(found)
 
 

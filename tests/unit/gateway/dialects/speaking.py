@@ -35,6 +35,9 @@ class Holding:
     def finish(self, channel: Channel) -> str:
         return self.held.pop(channel, "") + f"<{channel.kind}>"
 
+    def spares(self, answer: bytes) -> bool:
+        return False
+
 
 def ask(endpoint: Endpoint, engine_path: str = Endpoint.CHAT, *, stream: bool = True, **body: Any) -> Asked:
     return Asked(endpoint, "legal", "review", stream, engine_path, body)

@@ -50,7 +50,7 @@ async def test_a_caller_with_many_long_texts_does_not_hold_up_another(tmp_path: 
             while not book.begun:
                 await asyncio.sleep(0.01)
             other = await guards.look(book, {"prompt": "modest"}, body_bytes=LONG, who="modest")
-            assert [text.value for text in other.texts] == ["modest"]
+            assert [text.value for text in other.walked.texts] == ["modest"]
             assert book.begun == 1
             book.go_on.set()
             await asyncio.gather(*many)

@@ -3,7 +3,7 @@
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.classify.lattice import DataClass
 from sekisho.gateway.guards.inspect import Inspection, explain, inspect_request, read_raisings
-from sekisho.gateway.guards.texts import find_texts
+from sekisho.gateway.guards.texts import walk
 from sekisho.redact.categories import Category
 from sekisho.redact.detect import Detector
 
@@ -18,7 +18,7 @@ SECRET = "AKIAIOSFODNN7EXAMPLE"
 
 def look(*contents: str) -> Inspection:
     body = {"messages": [{"role": "user", "content": content} for content in contents]}
-    return inspect_request(find_texts(body), Detector(frozenset(Category)).detect, read_raisings(POLICY))
+    return inspect_request(walk(body), Detector(frozenset(Category)).detect, read_raisings(POLICY))
 
 
 def test_harmless_text_raises_nothing() -> None:

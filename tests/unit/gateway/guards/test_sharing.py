@@ -18,7 +18,7 @@ from sekisho.gateway.guards.inspect import inspect_request
 from sekisho.gateway.guards.masking import mask_body, open_redaction
 from sekisho.gateway.guards.masterkey import MasterKey
 from sekisho.gateway.guards.rulebook import Rulebook, Surveys
-from sekisho.gateway.guards.texts import find_texts
+from sekisho.gateway.guards.texts import find_texts, walk
 from sekisho.redact.categories import MEANINGS, Category
 from sekisho.redact.detect import Detector
 from sekisho.redact.fold import fold
@@ -67,12 +67,12 @@ BOOKS = {named: build_book(named=named) for named in (False, True)}
 
 def mask_both(book: Rulebook, body: dict[str, Any], words: frozenset[str]) -> tuple[Any, Any]:
     """Mask by what the inspection found, and by looking anew; each with what it counted and took out."""
-    surveys, texts = Surveys(), find_texts(body)
-    inspect_request(texts, lambda text: book.find(text, surveys), book.raisings)
+    surveys, walked = Surveys(), walk(body)
+    inspect_request(walked, lambda text: book.find(text, surveys), book.raisings)
     redactor, told = book.redactor(words), []
-    for find in (book.finder(words, surveys), None):
+    for find in (book.finder(redactor, surveys), None):
         redaction = open_redaction(redactor, MASTER, tenant="t", body=body, find=find)
-        masked = mask_body(body, redaction, texts if find else None)
+        masked = mask_body(body, redaction, walked if find else None)
         told.append((masked, dict(redaction.counts), dict(redaction.values)))
     return told[0], told[1]
 
@@ -136,10 +136,10 @@ def test_names_that_an_inspection_does_not_want_are_looked_for_once_and_remember
     turn = "田中太郎です。" + "word " * 40
     body = {"messages": [{"role": "user", "content": turn}]}
     for _ in range(3):
-        surveys, texts = Surveys(), find_texts(body)
-        found = inspect_request(texts, lambda text, kept=surveys: book.find(text, kept), book.raisings)
+        surveys, walked = Surveys(), walk(body)
+        found = inspect_request(walked, lambda text, kept=surveys: book.find(text, kept), book.raisings)
         assert found.counts == {}
-        find = book.finder(frozenset({"person"}), surveys)
+        find = book.finder(book.redactor(frozenset({"person"})), surveys)
         assert find(turn) == (Span(0, 4, Category.PERSON),)
     assert names.asked == 1
 
@@ -172,7 +172,7 @@ async def test_a_request_is_looked_into_once_and_what_was_found_is_gone_with_its
             assert (len(looked) == 2) == (times == 1)
     finally:
         guards.close()
-    assert "taro" not in repr(Guarded(texts=find_texts(body), surveys=guarded.surveys))
+    assert "taro" not in repr(Guarded(walked=walk(body), surveys=guarded.surveys))
 
 
 def test_a_text_is_folded_once_for_all_who_read_it_and_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
