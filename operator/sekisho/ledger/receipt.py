@@ -150,8 +150,9 @@ class SignedBatch:
         if not self._shared:
             signature = _spell(self.key_id + self.signature)
             self._shared.append(f"{self.at} {signature} {batch.first} {len(batch.leaves)}")
-        line = f"{VERSION} {batch.origin} {entry.index} {_spell(entry.leaf)} {self._shared[0]}"
-        return " ".join([line, *map(_spell, batch.path(entry.index - batch.first))])
+        path = [b" " + b2a_base64(node, newline=False) for node in batch.path(entry.index - batch.first)]
+        head = f"{VERSION} {batch.origin} {entry.index} {_spell(entry.leaf)} {self._shared[0]}"
+        return head + b"".join(path).decode()
 
 
 def sign_batch(batch: Batch, key: NoteKey, sign: Sign, *, at: int) -> SignedBatch:

@@ -12,7 +12,6 @@ import hmac
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -120,7 +119,7 @@ class Record:
         self._limits = limits or RecordLimits()
         self._refusal = refusal
         self._observe = observe
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: list[_Waiting] = []
         # Taken itself where nobody is told: every entry does, and by way of the condition it costs more.
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
@@ -283,7 +282,7 @@ class Record:
             with self._wake:
                 self._wake.wait_for(lambda: self._hurry or self._closing, timeout=self._limits.lazy_seconds)
                 self._hurry = False
-                batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+                batch, self._waiting = self._waiting, []
                 ending = self._closing and not batch
             if ending:
                 self._end()
