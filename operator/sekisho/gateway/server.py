@@ -26,7 +26,8 @@ _JSON: Final = "application/json"
 _GOODBYE_SECONDS: Final = 5.0
 _SHUTDOWN_SECONDS: Final = 0.5
 _CHARSETS: Final = frozenset({"utf-8", '"utf-8"'})
-_UNFIT: Final = frozenset("\r\n\0")
+_UNFIT: Final = "\r\n\0"
+_PHRASES: Final[Mapping[int, str]] = {item.value: item.phrase for item in HTTPStatus}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +197,12 @@ class _HttpSink:
 
 
 def _spell_head(status: int, headers: Mapping[str, Any], *, closes: bool) -> bytes:
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", "Server: sekisho", f"Date: {_clock.spell()}"]
-    lines.extend(f"{name}: {value}" for name, value in headers.items())
+    lines = [f"HTTP/1.1 {status} {_PHRASES[status]}", "Server: sekisho", f"Date: {_clock.spell()}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
     if closes:
         lines.append("Connection: close")
-    if any(not _UNFIT.isdisjoint(line) for line in lines):
+    told = "".join(lines)
+    if any(sign in told for sign in _UNFIT):
         raise ValueError("a header of an answer has a line's end in it")
     return "\r\n".join((*lines, "", "")).encode("ascii")
 

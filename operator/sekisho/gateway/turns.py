@@ -8,8 +8,8 @@ for as long as all of them take.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
 from typing import Final
 
 # How long requests go on at a time. Each look at the sockets costs as much as a short step, and the same step of one
@@ -40,14 +40,13 @@ class Turns:
         self._ended_at = 0.0
         self._step_seconds = _STEP_SECONDS
 
-    @contextmanager
-    def streaming(self, stream: bool) -> Iterator[None]:
-        """Count a request within the block as a stream, where it is one."""
-        self._streams += stream
-        try:
-            yield
-        finally:
-            self._streams -= stream
+    def streaming(self, stream: bool) -> "_Counted":
+        """Count a request as a stream, where it is one, while a block runs."""
+        return _Counted(self, stream)
+
+    def count(self, streams: int) -> None:
+        """Count streams that begin, or fewer than none for those that end; a block of `streaming` does."""
+        self._streams += streams
 
     async def wait(self, *, own: bool) -> None:
         """Wait for a turn, before a step of a request; without streams there is nothing to wait for.
@@ -89,3 +88,21 @@ class Turns:
             self._step_seconds += _WEIGHT * (seconds - self._step_seconds)
         self._given, self._began_at = 0, None
         asyncio.get_running_loop().call_soon(self._give)
+
+
+class _Counted:
+    """A request that is counted as a stream, where it is one, until its block ends."""
+
+    __slots__ = ("_streams", "_turns")
+
+    def __init__(self, turns: Turns, stream: bool) -> None:
+        self._turns = turns
+        self._streams = int(stream)
+
+    def __enter__(self) -> None:
+        self._turns.count(self._streams)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._turns.count(-self._streams)

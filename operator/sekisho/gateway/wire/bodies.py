@@ -48,21 +48,21 @@ class FixedBody:
 
     def __init__(self, length: int) -> None:
         self._left = length
+        self.is_done = not length
 
     @property
-    def is_done(self) -> bool:
+    def may_end(self) -> bool:
         """See `Body`."""
-        return not self._left
-
-    may_end = is_done
+        return self.is_done
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """See `Body`."""
         if len(data) <= self._left:
             self._left -= len(data)
+            self.is_done = not self._left
             return data, b""
         own, rest = data[: self._left], data[self._left :]
-        self._left = 0
+        self._left, self.is_done = 0, True
         return own, rest
 
 

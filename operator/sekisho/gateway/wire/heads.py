@@ -176,17 +176,17 @@ def _read_fields(data: bytes, lines: list[bytes]) -> Fields:
     if len(lines) > MAX_FIELDS + 1:
         raise WireError(f"the head has more than {MAX_FIELDS} fields")
     # Two looks at the whole spare one at each line; where anything is unusual, each line is looked at.
-    is_plain = data.translate(None, _FINE) == b"\r\n" * (len(lines) - 1)
+    is_plain = len(data) <= MAX_FIELD_BYTES and data.translate(None, _FINE) == b"\r\n" * (len(lines) - 1)
     fields: dict[bytes, list[bytes]] = {}
     for at in range(1, len(lines)):
         line = lines[at]
-        name, _, value = line.partition(b":")
-        known = _NAMES.get(name) if is_plain else None
-        if known is None or len(name) == len(line):
-            found = _FIELD.fullmatch(line)
-            known = found[1].lower() if found is not None else None
-        if known is None or len(line) > MAX_FIELD_BYTES:
-            raise WireError(f"field {at} of the head is malformed or longer than {MAX_FIELD_BYTES} bytes")
+        name, colon, value = line.partition(b":")
+        known = _NAMES.get(name) if is_plain and colon else None
+        if known is None:
+            found = _FIELD.fullmatch(line) if len(line) <= MAX_FIELD_BYTES else None
+            if found is None:
+                raise WireError(f"field {at} of the head is malformed or longer than {MAX_FIELD_BYTES} bytes")
+            known = found[1].lower()
         if known in fields:
             fields[known].append(value.strip(b" \t"))
         else:
@@ -203,6 +203,7 @@ def _read_framing(fields: Fields, minor: int) -> Framing:
         raise WireError("Content-Length must stand once and be a plain number")
     if codings and (len(codings) > 1 or codings[0].lower() != b"chunked" or not minor):
         raise WireError("Transfer-Encoding must stand once and be chunked, in HTTP/1.1")
-    options = b",".join(fields.get(b"connection", ())).lower().split(b",")
-    keeps = minor == 1 and all(option.strip() != b"close" for option in options)
+    keeps = minor == 1
+    for options in fields.get(b"connection", ()):
+        keeps = keeps and b"close" not in map(bytes.strip, options.lower().split(b","))
     return Framing(int(lengths[0]) if lengths else None, chunked=bool(codings), keeps=keeps)

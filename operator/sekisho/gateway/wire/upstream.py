@@ -165,6 +165,11 @@ class Line(asyncio.Protocol):
                 self._waiter = None
         return self._head
 
+    @property
+    def has_some(self) -> bool:
+        """Whether reading of the answer's body does not wait."""
+        return self._asked().has_some
+
     async def read(self) -> bytes:
         """Return what has come of the answer's body, wait where nothing has; nothing at its end.
 
