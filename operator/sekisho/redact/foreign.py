@@ -100,7 +100,8 @@ def _is_single(words: Sequence[Word], index: int, end: int, lexicon: Lexicon) ->
     may_be = any(not part.known or lexicon.is_name(part.text) for part in words[index:end])
     if _is_called(words, index, end, may_be=may_be):
         return True
-    if end > index + 1 or not may_be or len(word.text) < 3 or word_at(words, end).sort not in ENDS:
+    behind = word_at(words, end)
+    if end > index + 1 or not may_be or len(word.text) < 3 or behind.sort not in ENDS:
         return False
     if is_role(words, index) and word.sort is not Sort.PLACE:
         return True
@@ -108,8 +109,8 @@ def _is_single(words: Sequence[Word], index: int, end: int, lexicon: Lexicon) ->
     if before.sort in NOUNS or before.text in _QUOTES or before.text in LINKS:
         return False
     if word.known:
-        return word.sort in {Sort.PLACE, Sort.PROPER} and words[end].text in namewords.ACTING
-    return _is_unknown_name(word.text, words[end].text, lexicon)
+        return word.sort in {Sort.PLACE, Sort.PROPER} and behind.text in namewords.ACTING
+    return _is_unknown_name(word.text, behind.text, lexicon)
 
 
 def _is_called(words: Sequence[Word], index: int, end: int, *, may_be: bool) -> bool:

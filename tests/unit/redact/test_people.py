@@ -128,6 +128,9 @@ def test_neighbours_tell_what_the_dictionary_does_not(notation: str, expected: l
         ("フォード/PROPER で/OTHER", []),
         ("カル/NOUN! は/OTHER", []),
         ("プラント/NOUN は/OTHER", []),
+        ("昨日/NOUN の/OTHER レイブン/NOUN!", ["レイブン"]),
+        ("昨日/NOUN の/OTHER ワシントン/PLACE", []),
+        ("昨日/NOUN の/OTHER プラント/NOUN", []),
     ],
 )  # fmt: skip
 def test_foreign_names_are_told_from_teams_and_things(notation: str, expected: list[str]) -> None:
