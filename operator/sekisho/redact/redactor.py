@@ -6,8 +6,7 @@ from typing import Final
 from sekisho.errors import Reason, RefusedError
 from sekisho.redact.categories import BY_TAGGER, Selection
 from sekisho.redact.custom import Custom
-from sekisho.redact.detect import Detector, Fold, Survey, Tagger
-from sekisho.redact.fold import fold
+from sekisho.redact.detect import Detector, Tagger
 from sekisho.redact.placeholders import ConversationKey
 from sekisho.redact.session import Find, Redaction
 from sekisho.redact.spans import Span
@@ -23,11 +22,14 @@ class Redactor:
         custom: The tenant's own words and patterns.
         names: What knows names of people and places; needed where the selection holds `person` or `place`.
 
+    Attributes:
+        detector: What looks.
+
     Raises:
         RefusedError: `PolicyInvalid`, names are asked for and nothing here knows any.
     """
 
-    __slots__ = ("_detector",)
+    __slots__ = ("detector",)
 
     def __init__(self, selection: Selection, custom: Custom | None = None, names: Tagger | None = None) -> None:
         lacking = sorted(selection.categories & BY_TAGGER)
@@ -37,19 +39,11 @@ class Redactor:
                 f"the policy asks for {' and '.join(lacking)}, and no dictionary of names is loaded here; load one, or "
                 "take the word out of the policy",
             )
-        self._detector = Detector(selection.categories, custom, names)
+        self.detector = Detector(selection.categories, custom, names)
 
     def inspect(self, text: str) -> tuple[Span, ...]:
         """Return what is found in a text, without overlaps, by offsets of the text itself."""
-        return self._detector.detect(text)
-
-    def survey(self, text: str, known: Survey | None = None, *, fold: Fold = fold) -> Survey:
-        """Return all that stands in a text; see `Detector.survey`."""
-        return self._detector.survey(text, known, fold=fold)
-
-    def choose(self, survey: Survey) -> tuple[Span, ...]:
-        """Return what `inspect` returns of the surveyed text."""
-        return self._detector.choose(survey)
+        return self.detector.detect(text)
 
     def new_session(self, key: ConversationKey | Callable[[], ConversationKey], find: Find | None = None) -> Redaction:
         """Begin one request's redaction; it must not outlive the request.
@@ -58,4 +52,4 @@ class Redactor:
             key: Of its placeholders, or what derives it.
             find: What `inspect` comes to, where more is known of the request's texts; None: `inspect` itself.
         """
-        return Redaction(find or self._detector.detect, key)
+        return Redaction(find or self.detector.detect, key)

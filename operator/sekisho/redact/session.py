@@ -108,9 +108,9 @@ class Redaction:
     def _list_known(self) -> Mapping[str, Category]:
         """Return what the request's texts lose wherever it stands: values, and the parts of people's names."""
         known = self._known
-        people = [value for value, category in known.items() if category is Category.PERSON]
-        if not people:
+        if Category.PERSON not in known.values():
             return known.copy()
+        people = [value for value, category in known.items() if category is Category.PERSON]
         parts = (part for value in people for part in _PARTS.split(value))
         return {part: Category.PERSON for part in parts if len(part) >= (3 if part.isascii() else 2)} | known
 

@@ -70,6 +70,8 @@ FIELDS: Final[Mapping[str, Kind]] = {
     "reasoning_effort": WORD,
 }
 
+# What `check_sampling` looks into.
+_SAMPLED: Final = frozenset({"stop", "logit_bias", "n", "stream_options"})
 _INSIDE: Final[Mapping[str, Callable[[Any], None]]] = {
     "response_format": check_response_format,
     "tools": check_tools,
@@ -85,11 +87,13 @@ def read_chat(raw: Mapping[str, Any], limits: BodyLimits) -> dict[str, Any]:
     """
     check_fields(raw, FIELDS)
     check_sampling(raw, limits)
-    for name, check in _INSIDE.items():
-        if raw.get(name) is not None:
-            check(raw[name])
-    messages = read_turns(raw.get("messages"), most=limits.max_messages)
-    return keep_fields(raw) | {"messages": messages}
+    if not _INSIDE.keys().isdisjoint(raw):
+        for name, check in _INSIDE.items():
+            if raw.get(name) is not None:
+                check(raw[name])
+    kept = keep_fields(raw)
+    kept["messages"] = read_turns(raw.get("messages"), most=limits.max_messages)
+    return kept
 
 
 def keep_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,6 +107,8 @@ def keep_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_sampling(raw: Mapping[str, Any], limits: BodyLimits) -> None:
     """Check how many choices are asked for, what ends and bends them, and the options of a stream."""
+    if _SAMPLED.isdisjoint(raw):
+        return
     check_stop(raw.get("stop"))
     check_logit_bias(raw.get("logit_bias") or {})
     choices = raw.get("n")
@@ -138,12 +144,15 @@ def _check_message(message: Mapping[str, Any], path: str) -> None:
     if not isinstance(role, str) or role not in ROLES:
         known = ", ".join(sorted(ROLES))
         raise FieldError(f"{path}.role is {quote(role)}; known are {known}", param=f"{path}.role")
+    content = message.get("content")
+    if isinstance(content, str) and len(message) == 2:
+        # As most are: a role and one text.
+        return
     for name in ("name", "tool_call_id", "refusal", "reasoning_content", "reasoning"):
         if (said := message.get(name)) is not None and not isinstance(said, str):
             raise FieldError(f"{path}.{name} must be a string", param=f"{path}.{name}")
     if message.get("tool_calls") is not None:
         check_tool_calls(message["tool_calls"], f"{path}.tool_calls")
-    content = message.get("content")
     if content is None or isinstance(content, str):
         return
     if not isinstance(content, list):

@@ -88,5 +88,9 @@ def join_parts(parts: Sequence[Part]) -> str | list[Part]:
 
 def count_images(body: Mapping[str, Any]) -> int:
     """Return how many images a body for an engine holds."""
-    contents = [message.get("content") for message in body.get("messages") or ()]
-    return sum(part.get("type") == "image_url" for content in contents if isinstance(content, list) for part in content)
+    images = 0
+    for message in body.get("messages") or ():
+        content = message.get("content")
+        if isinstance(content, list):
+            images += sum(part.get("type") == "image_url" for part in content)
+    return images

@@ -70,8 +70,8 @@ def check_fields(raw: Mapping[str, Any], kinds: Mapping[str, Kind], *, path: str
         kind = kinds.get(name)
         if kind is None:
             raise not_served(name, path)
-        if value is not None:
-            check_kind(join_path(path, name), value, kind)
+        if value is not None and not _is_kind(value, kind):
+            raise _wrong_kind(join_path(path, name), kind)
 
 
 def check_names(raw: Mapping[str, Any], known: Collection[str], *, path: str) -> None:
@@ -91,11 +91,21 @@ def check_kind(path: str, value: Any, kind: Kind) -> None:
     Raises:
         FieldError: It is of another kind, or out of bounds.
     """
-    right = isinstance(value, kind.types) and (not isinstance(value, bool) or bool in kind.types)
-    if right and kind.low is not None and kind.high is not None:
-        right = kind.low <= (value if isinstance(value, (int, float)) else len(value)) <= kind.high
-    if not right:
-        raise FieldError(f"{path} must be {kind.name}", param=path)
+    if not _is_kind(value, kind):
+        raise _wrong_kind(path, kind)
+
+
+def _is_kind(value: Any, kind: Kind) -> bool:
+    # JSON is read into these types and no others, and true is no number.
+    if type(value) not in kind.types:
+        return False
+    if kind.low is None or kind.high is None:
+        return True
+    return kind.low <= (value if isinstance(value, (int, float)) else len(value)) <= kind.high
+
+
+def _wrong_kind(path: str, kind: Kind) -> FieldError:
+    return FieldError(f"{path} must be {kind.name}", param=path)
 
 
 def not_served(name: str, path: str = "") -> FieldError:
@@ -117,11 +127,11 @@ def parse_json(body: bytes, limits: BodyLimits) -> dict[str, Any]:
 
     def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         nonlocal keys
-        keys += len(pairs)
+        built, given = dict(pairs), len(pairs)
+        keys += given
         if keys > limits.max_keys:
             raise FieldError(f"the body has more than {limits.max_keys} keys")
-        built = dict(pairs)
-        if len(built) != len(pairs):
+        if len(built) != given:
             name = next(key for at, (key, _) in enumerate(pairs) if key in dict(pairs[:at]))
             raise FieldError(f"the body has the key {quote(name)} twice in one object", param=name[:_MAX_SPELT])
         return built

@@ -137,7 +137,7 @@ def _recall(
     name = digest and digest + (b"tool" if text.role == "tool" else b"said")
     known = memory.get(name)
     if known is None:
-        known = tuple((verdict.rule, verdict.offset) for verdict in _look(text, fold))
+        known = tuple([(verdict.rule, verdict.offset) for verdict in _look(text, fold)])
         if len(known) <= _MAX_VERDICTS:
             memory.keep(name, known)
     return [Verdict(rule, text.path, offset) for rule, offset in known]

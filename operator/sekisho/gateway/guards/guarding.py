@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, TypeVarTuple
 from weakref import WeakValueDictionary
 
 from sekisho.classify.rules import EffectiveRules
@@ -32,6 +32,7 @@ _THREADS: Final = 2
 _NOTHING: Final = Inspection()
 _UNWALKED: Final = Walked()
 Result = TypeVar("Result")
+Given = TypeVarTuple("Given")
 
 
 @dataclass(slots=True)
@@ -117,7 +118,7 @@ class Guards:
     async def look(self, book: Rulebook, body: Mapping[str, Any], *, body_bytes: int, who: str) -> Guarded:
         """Find and inspect every text of a request; `who` asks, and takes turns with itself where texts are long."""
         guarded = Guarded(who, body_bytes, surveys=Surveys(name_caller(who)))
-        await self._beside(guarded, lambda: _look(book, body, guarded))
+        await self._beside(guarded, _look, book, body, guarded)
         return guarded
 
     async def judge(self, rules: EffectiveRules, guarded: Guarded) -> None:
@@ -129,7 +130,7 @@ class Guards:
         """
         if rules.prompt_attacks == "Off":
             return
-        guarded.verdicts = await self._beside(guarded, lambda: self._find_attacks(guarded))
+        guarded.verdicts = await self._beside(guarded, self._find_attacks, guarded)
         refuses = rules.prompt_attacks == "Refuse"
         if refuses and guarded.verdicts:
             raise _attack(f"{guarded.verdicts[0]}")
@@ -160,8 +161,8 @@ class Guards:
             redactor = book.redactor(words)
             find = book.finder(redactor, guarded.surveys)
             redaction = open_redaction(redactor, self._key.read(), tenant=way.tenant, body=body, find=find)
-            given, walked = body, guarded.walked if guarded.walked.texts else None
-            body = await self._beside(guarded, lambda: mask_body(given, redaction, walked))
+            walked = guarded.walked if guarded.walked.texts else None
+            body = await self._beside(guarded, mask_body, body, redaction, walked)
             guarded.redacted, values = redaction.counts, redaction.values
         if values or watch is not None:
             held, in_json = rules.answers.examine == "Held", wants_json(body)
@@ -174,15 +175,15 @@ class Guards:
         surveys = guarded.surveys
         return find_attacks(guarded.walked.texts, self._attacks, fold=surveys.fold, name=surveys.name)
 
-    async def _beside(self, guarded: Guarded, work: Callable[[], Result]) -> Result:
+    async def _beside(self, guarded: Guarded, work: Callable[[*Given], Result], *given: *Given) -> Result:
         """Work in a thread where there is much to do; one caller never takes more than one."""
         if guarded.body_bytes < _LONG_BYTES:
-            return work()
+            return work(*given)
         turn = self._turns.get(guarded.who)
         if turn is None:
             turn = self._turns[guarded.who] = asyncio.Lock()
         async with turn:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
 
 
 def guard_answerer(answerer: Answerer | None, guarded: Guarded) -> Answerer | None:

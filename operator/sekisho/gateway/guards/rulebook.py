@@ -107,7 +107,7 @@ class Rulebook:
         # Names cost more than all else together: they are looked for where the policy asks for them.
         wanted = frozenset(Category) - BY_TAGGER | raised
         self._demand_dictionary(raised)
-        self._inspector = Redactor(Selection(wanted), self._custom, names)
+        self._inspector = Redactor(Selection(wanted), self._custom, names).detector
         self._key = key
         self._seen: Memory[tuple[Survey, Sequence[Span]]] = Memory(key)
         self._rules: dict[DataClass, EffectiveRules] = {}
@@ -148,13 +148,14 @@ class Rulebook:
 
         Names alone may have to be looked for.
         """
+        detector = redactor.detector
 
         def find(text: str) -> Sequence[Span]:
             known = surveys.get(text)
-            survey = redactor.survey(text, known, fold=surveys.fold)
+            survey = detector.survey(text, known, fold=surveys.fold)
             if survey is not known:
                 self._remember(self._seen.name(text, "found", surveys.whose), survey)
-            return redactor.choose(survey)
+            return detector.choose(survey)
 
         return find
 

@@ -155,12 +155,12 @@ def _walk_body(body: Mapping[str, Any], visit: Visit) -> dict[str, Any]:
 
 
 def _walk_field(key: str, value: Any, visit: Visit) -> Any:
+    if key == "messages" and isinstance(value, list):
+        return [_walk_message(f"messages[{at}]", item, visit) for at, item in enumerate(value)]
     if key == "model" or value is None or isinstance(value, bool):
         return value
     if isinstance(value, int | float) and abs(value) < _SMALL:
         return value
-    if key == "messages" and isinstance(value, list):
-        return [_walk_message(f"messages[{at}]", item, visit) for at, item in enumerate(value)]
     return _walk(_Place(key, key, "tools" if key == "tools" else ""), value, visit)
 
 

@@ -15,8 +15,7 @@ from sekisho.gateway.guards.attacks import Verdict
 from sekisho.gateway.guards.guarding import Guards, Way
 from sekisho.gateway.guards.masterkey import MasterKey
 from sekisho.gateway.guards.rulebook import Rulebook, Surveys
-from sekisho.redact.detect import Survey
-from sekisho.redact.redactor import Redactor
+from sekisho.redact.detect import Detector, Survey
 from sekisho.redact.spans import Span
 from tests.unit.placement.build import RULES, replace
 
@@ -73,17 +72,17 @@ async def test_what_is_remembered_of_a_callers_texts_is_met_by_nobody_else(
 ) -> None:
     guards, book, looks = Guards(MasterKey(tmp_path / "key")), Rulebook(POLICY), list[str]()
     guards.close()
-    survey, look = Redactor.survey, attacks._look
+    survey, look = Detector.survey, attacks._look
 
-    def note_survey(redactor: Redactor, *what: Any, **how: Any) -> Survey:
+    def note_survey(detector: Detector, *what: Any, **how: Any) -> Survey:
         looks.append("found")
-        return survey(redactor, *what, **how)
+        return survey(detector, *what, **how)
 
     def note_look(*what: Any) -> Iterator[Verdict]:
         looks.append("judged")
         return look(*what)
 
-    monkeypatch.setattr(Redactor, "survey", note_survey)
+    monkeypatch.setattr(Detector, "survey", note_survey)
     monkeypatch.setattr(attacks, "_look", note_look)
     body = {"prompt": "mail taro@example.co.jp " * 9}
     told = []
