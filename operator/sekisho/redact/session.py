@@ -81,9 +81,10 @@ class Redaction:
 
     def _redact(self, text: str, spans: Sequence[Span], known: Mapping[str, Category]) -> str:
         again = find_known(text, known, found=spans)
-        parts, taken, counts = [], 0, self._counts
+        parts, taken, counts, names = [], 0, self._counts, self._names
         for start, end, category in resolve([*spans, *again]) if again else spans:
-            parts += [text[taken:start], self._name(category, text[start:end])]
+            value = text[start:end]
+            parts += [text[taken:start], names.get((category, value)) or self._name(category, value)]
             taken = end
             counts[category] = counts.get(category, 0) + 1
         if not parts:

@@ -21,14 +21,13 @@ class ChatTeller:
     steady = True
 
     def __init__(self, asked: Asked) -> None:
-        self._model = asked.model
-        self._counts = bool((asked.body.get("stream_options") or {}).get("include_usage"))
+        self._asked = asked
         self._begun: set[int] = set()
         self._prefix = ""
 
     def begin(self, head: Head) -> bytes:
         """Keep what every chunk begins with."""
-        fields = {"id": head.id, "object": "chat.completion.chunk", "created": head.created, "model": self._model}
+        fields = {"id": head.id, "object": "chat.completion.chunk", "created": head.created, "model": self._asked.model}
         self._prefix = encode(fields).decode()[:-1]
         return b""
 
@@ -65,7 +64,7 @@ class ChatTeller:
     def end(self, told: Told) -> bytes:
         """Tell the counts, where they were asked for, and the last word."""
         last = b"data: [DONE]\n\n"
-        if not self._counts or told.usage is None:
+        if not _wants_counts(self._asked) or told.usage is None:
             return last
         usage = encode(spell_usage(told.usage)).decode()
         return f'data: {self._prefix},"choices":[],"usage":{usage}}}\n\n'.encode() + last
@@ -85,7 +84,7 @@ class ChatTeller:
             }
             for at in sorted(told.finishes)
         ]
-        return encode(spell_answer("chat.completion", self._model, told) | {"choices": choices} | _usage_of(told))
+        return encode(spell_answer("chat.completion", self._asked.model, told) | {"choices": choices} | _usage_of(told))
 
 
 class CompletionTeller:
@@ -96,13 +95,12 @@ class CompletionTeller:
     steady = True
 
     def __init__(self, asked: Asked) -> None:
-        self._model = asked.model
-        self._counts = bool((asked.body.get("stream_options") or {}).get("include_usage"))
+        self._asked = asked
         self._fields: dict[str, Any] = {}
 
     def begin(self, head: Head) -> bytes:
         """Keep what every chunk begins with."""
-        self._fields = spell_answer("text_completion", self._model, Told(head))
+        self._fields = spell_answer("text_completion", self._asked.model, Told(head))
         return b""
 
     def open(self, channel: Channel, call: Called | None) -> bytes:
@@ -126,7 +124,7 @@ class CompletionTeller:
 
     def end(self, told: Told) -> bytes:
         """Tell the counts, where they were asked for, and the last word."""
-        counts = self._spell([], **_usage_of(told)) if self._counts and told.usage is not None else b""
+        counts = self._spell([], **_usage_of(told)) if _wants_counts(self._asked) and told.usage is not None else b""
         return counts + b"data: [DONE]\n\n"
 
     def fail(self, reason: Reason, message: str) -> bytes:
@@ -141,7 +139,11 @@ class CompletionTeller:
             )
             for at, finished in sorted(told.finishes.items())
         ]
-        return encode(spell_answer("text_completion", self._model, told) | {"choices": choices} | _usage_of(told))
+        return encode(spell_answer("text_completion", self._asked.model, told) | {"choices": choices} | _usage_of(told))
+
+
+def _wants_counts(asked: Asked) -> bool:
+    return bool((asked.body.get("stream_options") or {}).get("include_usage"))
 
 
 def spell_answer(kind: str, model: str, told: Told) -> dict[str, Any]:

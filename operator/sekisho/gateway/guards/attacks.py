@@ -109,7 +109,6 @@ Found = tuple[tuple[str, int], ...]
 def find_attacks(
     texts: Iterable[Text],
     memory: Memory[Found] | None = None,
-    *,
     fold: Fold = fold,
     name: Callable[[str], bytes | None] | None = None,
 ) -> tuple[Verdict, ...]:

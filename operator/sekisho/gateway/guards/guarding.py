@@ -130,7 +130,8 @@ class Guards:
         """
         if rules.prompt_attacks == "Off":
             return
-        guarded.verdicts = await self._beside(guarded, self._find_attacks, guarded)
+        texts, surveys = guarded.walked.texts, guarded.surveys
+        guarded.verdicts = await self._beside(guarded, find_attacks, texts, self._attacks, surveys.fold, surveys.name)
         refuses = rules.prompt_attacks == "Refuse"
         if refuses and guarded.verdicts:
             raise _attack(f"{guarded.verdicts[0]}")
@@ -170,10 +171,6 @@ class Guards:
         # They hold what may have to be forgotten first.
         guarded.walked, guarded.surveys = _UNWALKED, Surveys()
         return body
-
-    def _find_attacks(self, guarded: Guarded) -> tuple[Verdict, ...]:
-        surveys = guarded.surveys
-        return find_attacks(guarded.walked.texts, self._attacks, fold=surveys.fold, name=surveys.name)
 
     async def _beside(self, guarded: Guarded, work: Callable[[*Given], Result], *given: *Given) -> Result:
         """Work in a thread where there is much to do; one caller never takes more than one."""

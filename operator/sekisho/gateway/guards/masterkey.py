@@ -1,8 +1,6 @@
 """The key that placeholders are made from: a file of a mounted Secret, read again when it changes."""
 
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -10,8 +8,6 @@ from sekisho.errors import Reason, UnavailableError
 from sekisho.redact.placeholders import MIN_MASTER_BYTES
 
 _MAX_BYTES: Final = 4096
-# How old the last look at the file may be; a mounted Secret takes many times as long to change.
-_FRESH_SECONDS: Final = 1.0
 
 
 class MasterKey:
@@ -19,31 +15,21 @@ class MasterKey:
 
     Args:
         path: Of the file; its bytes are the key as they are.
-        clock: Seconds that never go back.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = os.fspath(path)
-        self._clock = clock
-        self._fresh_until = float("-inf")
         self._seen: tuple[int, int, int] | None = None
         self._key = b""
 
     def read(self) -> bytes:
-        """Return the key as it was at most a second ago; secret.
+        """Return the key as it is by now; secret.
 
         Raises:
-            UnavailableError: `RedactionUnavailable`, there is no file, or it is no key; it is looked for anew then.
+            UnavailableError: `RedactionUnavailable`, there is no file, or it is no key.
         """
-        now = self._clock()
-        if now >= self._fresh_until:
-            self._look()
-            self._fresh_until = now + _FRESH_SECONDS
-        return self._key
-
-    def _look(self) -> None:
         try:
-            stat = os.stat(self._path)  # noqa: PTH116 - half the time, and requests wait
+            stat = os.stat(self._path)  # noqa: PTH116 - with each request, and half the time
             seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
             if seen != self._seen:
                 with Path(self._path).open("rb") as file:
@@ -54,6 +40,7 @@ class MasterKey:
             raise _unavailable("there is no key of placeholders") from None
         if len(self._key) < MIN_MASTER_BYTES:
             raise _unavailable(f"the key of placeholders has {len(self._key)} bytes, {MIN_MASTER_BYTES} are needed")
+        return self._key
 
 
 def _unavailable(why: str) -> UnavailableError:
