@@ -6,7 +6,7 @@ What fails on the way refuses. Nothing is relayed that was not recorded before; 
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
@@ -302,9 +302,9 @@ class Front:
         trail.model, trail.stream = asked.model, asked.stream
         return asked
 
-    async def _give_way(self, trail: Trail) -> None:
+    def _give_way(self, trail: Trail) -> Awaitable[None]:
         """Let the chunks of streams out between two steps of a request, which are longer than a chunk may be late."""
-        await self._turns.wait(own=trail.stream)
+        return self._turns.wait(own=trail.stream)
 
     async def _clear(self, call: Call, trail: Trail, caller: Caller, *, asked: Asked) -> _Cleared:
         """Decide everything about a request; whatever is not right refuses."""

@@ -46,10 +46,11 @@ class Batch:
         """Return the audit path of one of them, as `merkle.prove_inclusion` does for a tree of which it reads nodes."""
         if not 0 <= index < len(self.leaves):
             raise ValueError
-        path = []
+        path: list[bytes] = []
         for nodes in self._grow():
-            if (other := index ^ 1) < len(nodes):
-                path.append(nodes[other])
+            other = index ^ 1
+            # Nothing, where the last of an odd number has nobody beside it.
+            path += nodes[other : other + 1]
             index >>= 1
         return tuple(path)
 

@@ -78,7 +78,8 @@ class RequestHead:
 
     def values(self, name: str) -> list[str]:
         """Return every value of a field."""
-        return [value.decode("utf-8", "replace") for value in self.fields.get(name.lower().encode(), ())]
+        found = self.fields.get(name.lower().encode())
+        return [value.decode("utf-8", "replace") for value in found] if found else []
 
 
 @dataclass(frozen=True, slots=True)
