@@ -86,6 +86,10 @@ _MAYBE: Final = Linear(MAYBE, any_case=True), Linear(MAYBE_OF_TOOL, any_case=Tru
 # Most texts hold neither, nor anything else that a rule looks for, and one pass over their bytes tells.
 _ANYTHING: Final = tuple(Linear(f"{_IN_CODE}|{DISGUISED}|{item}", any_case=True) for item in (MAYBE, MAYBE_OF_TOOL))
 _SURELY: Final = Linear(SURELY, any_case=True), Linear(SURELY_OF_TOOL, any_case=True)
+# What meets a text and is none of these is where something could be carried to, such as an address.
+_STRANGE_OR_SURE: Final = tuple(
+    Linear(f"{_IN_CODE}|{DISGUISED}|{item}", any_case=True) for item in (SURELY, SURELY_OF_TOOL)
+)
 _CARRIED: Final = Linear(CARRIED, any_case=True)
 _SHAPED: Final = tuple(Linear(shaped, any_case=True) for shaped in SHAPED)
 
@@ -144,37 +148,47 @@ def _recall(
 
 def _look(text: Text, fold: Fold) -> Iterator[Verdict]:
     folded, tool = fold(text.value), text.role == "tool"
-    hidden = find_hidden(text.value) if folded.odd else None
-    if not _ANYTHING[tool].stands_in(folded.data):
-        if hidden is not None:
-            yield Verdict(HIDDEN_RULE, text.path, hidden)
+    data, hidden = folded.data, find_hidden(text.value) if folded.odd else None
+    if not _ANYTHING[tool].stands_in(data):
+        yield from _tell_hidden(text, hidden)
         return
-    strange = _STRANGE.stands_in(folded.data)
-    encoded = strange and _ENCODED.stands_in(folded.data)
-    if encoded or _is_suspect(folded.data, tool=tool, strange=strange):
+    either = _STRANGE_OR_SURE[tool].stands_in(data)
+    strange = either and _STRANGE.stands_in(data)
+    encoded = strange and _ENCODED.stands_in(data)
+    # What is not strange is what may be.
+    may_be = not strange or _MAYBE[tool].stands_in(data)
+    surely = may_be and (_SURELY[tool].stands_in(data) if strange else either)
+    if encoded or surely:
         yield from _judge(text, folded.text, hidden)
-        if encoded:
-            for offset, inner in _decode(folded.text):
-                found = _match(_set_close(fold(inner).text))
-                yield from (Verdict(f"encoded-{rule}", text.path, offset) for rule, _ in found)
-    elif hidden is not None:
-        yield Verdict(HIDDEN_RULE, text.path, hidden)
-    if strange and _DISGUISED.stands_in(folded.data):
+    else:
+        yield from _tell_hidden(text, hidden)
+        if may_be and _CARRIED.stands_in(data):
+            yield from _judge_carried(text, folded.text)
+    if encoded:
+        for offset, inner in _decode(folded.text):
+            found = _match(_set_close(fold(inner).text))
+            yield from (Verdict(f"encoded-{rule}", text.path, offset) for rule, _ in found)
+    if strange and _DISGUISED.stands_in(data):
         yield from (Verdict(f"disguised-{rule}", text.path, 0) for rule in sorted(_undisguise(folded.text)))
 
 
-def _is_suspect(data: bytes, *, tool: bool, strange: bool) -> bool:
-    """Tell whether folded text with anything in it may hold what a rule looks for; else none finds anything."""
-    # What is not strange is what may be.
-    may_be = not strange or _MAYBE[tool].stands_in(data)
-    return may_be and (_SURELY[tool].stands_in(data) or _CARRIED.stands_in(data))
+def _tell_hidden(text: Text, hidden: int | None) -> Iterator[Verdict]:
+    if hidden is not None:
+        yield Verdict(HIDDEN_RULE, text.path, hidden)
+
+
+def _judge_carried(text: Text, folded: str) -> Iterator[Verdict]:
+    """Judge what holds triggers of nothing but that something is carried away: see `_judge`."""
+    parts = [(0, len(folded))] if text.role == "tool" else [(start, end) for start, end, _ in find_quoted(folded)]
+    for start, end in parts:
+        if (offset := _search_exfiltration(_set_close(folded[start:end]))) is not None:
+            yield Verdict(EXFILTRATION_RULE, text.path, offset if text.role == "tool" else start)
 
 
 def _judge(text: Text, folded: str, hidden: int | None) -> Iterator[Verdict]:
     spelt = _set_close(folded)
     yield from (Verdict(rule, text.path, offset) for rule, offset in _match(spelt, letters=text.role != "tool"))
-    if hidden is not None:
-        yield Verdict(HIDDEN_RULE, text.path, hidden)
+    yield from _tell_hidden(text, hidden)
     if text.role == "tool":
         if match := _COMPILED_TOOL.search(spelt):
             yield Verdict(TOOL_RULE, text.path, match.start())
