@@ -13,6 +13,7 @@ from typing import Any
 from e2e.cluster.patience import PATIENCE_SECONDS
 from e2e.cluster.provider import Cluster
 from e2e.cluster.reading import reader_of
+from e2e.cluster.writing import writer_of
 from e2e.installation import NAMESPACE
 
 SERVER_NAME = f"sekisho-gateway.{NAMESPACE}.svc"
@@ -56,7 +57,7 @@ def gateway_open(cluster: Cluster) -> Iterator[GatewayAddress]:
 
 def make_token(cluster: Cluster, *, namespace: str, account: str, audience: str = "sekisho-gateway") -> str:
     """Ask the API server for a token of a ServiceAccount."""
-    return cluster.kubectl("create", "token", account, "-n", namespace, f"--audience={audience}").strip()
+    return writer_of(cluster.kubeconfig).make_token(account, namespace=namespace, audience=audience)
 
 
 def client(address: GatewayAddress, token: str) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from e2e.cluster.choose import new_cluster
-from e2e.cluster.namespaces import create_namespace
+from e2e.cluster.namespaces import create_namespace, drop_namespace
 from e2e.cluster.provider import Cluster, NodeSpec, Options
 from e2e.cluster.registry import Registry
 from e2e.installation import COMPONENTS, build_images
@@ -56,9 +56,9 @@ def cluster() -> Iterator[Cluster]:
 def namespace(cluster: Cluster) -> Iterator[str]:
     """A fresh namespace, deleted afterwards."""
     name = f"t-{uuid.uuid4().hex[:10]}"
-    create_namespace(cluster.kubectl, name)
+    create_namespace(cluster.kubeconfig, name)
     yield name
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+    drop_namespace(cluster.kubeconfig, name)
 
 
 @pytest.fixture(scope="package")

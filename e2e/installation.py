@@ -7,7 +7,7 @@ import string
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,13 +45,15 @@ def build_images(names: Iterable[str]) -> dict[str, Path]:
     return {item["name"]: Path(item["archive"]) for item in json.loads(done.stdout)}
 
 
-def load_images(cluster: Cluster, names: Iterable[str], *, report: Report = silent) -> dict[str, Image]:
-    """Build images and put them onto every node."""
+def load_images(
+    cluster: Cluster, names: Iterable[str], *, nodes: Collection[str] | None = None, report: Report = silent
+) -> dict[str, Image]:
+    """Build images and put them onto every node, or onto some."""
 
     def load(built: tuple[str, Path]) -> tuple[str, Image]:
         name, archive = built
-        repository, _, digest = cluster.load_image(archive).partition("@")
-        report(f"image {name} is on every node ({archive.stat().st_size / 1e6:.0f} MB)")
+        repository, _, digest = cluster.load_image(archive, nodes=nodes).partition("@")
+        report(f"image {name} is on its nodes ({archive.stat().st_size / 1e6:.0f} MB)")
         return name, Image(repository.rsplit(":", 1)[0], digest)
 
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -83,17 +85,21 @@ class Installation:
     def install(self, *, report: Report = silent) -> None:
         """Build and load the images, then install or upgrade the chart and wait until it runs."""
         self.images |= load_images(self.cluster, COMPONENTS, report=report)
-        self.upgrade(self.values)
+        self._upgrade(self.values)
 
     def upgrade(self, values: Mapping[str, Any]) -> None:
-        """Install or upgrade the chart with `values` and wait until every process is ready."""
+        """Upgrade the chart with `values` and wait until every process is ready."""
+        # The API's descriptions were held against it when it was installed; each time costs a second of a core.
+        self._upgrade(values, "--disable-openapi-validation")
+
+    def _upgrade(self, values: Mapping[str, Any], *how: str) -> None:
         images = {name: {"repository": image.repository, "digest": image.digest} for name, image in self.images.items()}
         merged = {"images": images, "controller": {"logLevel": "INFO"}, **values}
         file = self.cluster.kubeconfig.parent / "values.json"
         file.write_text(json.dumps(merged))
         self.cluster.helm(
             "upgrade", "--install", "sekisho", str(CHART), "--namespace", NAMESPACE, "--create-namespace",
-            "--values", str(file), "--wait", TIMEOUT,
+            "--values", str(file), "--wait", TIMEOUT, *how,
         )  # fmt: skip
         self.is_behind = False
 

@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -304,12 +304,14 @@ class KindCluster:
     def helm(self, *arguments: str) -> str:
         return run(self.tool_command("helm", *arguments))
 
-    def load_image(self, archive: Path, *, name: str | None = None) -> str:
+    def load_image(self, archive: Path, *, name: str | None = None, nodes: Collection[str] | None = None) -> str:
         reference = oci.read_reference(archive)
         name = name or reference.name
         if name is None:
             raise ClusterError(f"{archive} does not say what its image is called", remedy="give it a name")
         for node in self.nodes:
+            if nodes is not None and node.name not in nodes:
+                continue
             load, tag = import_commands(node.name, name, reference)
             with archive.open("rb") as content:
                 done = subprocess.run(load, stdin=content, capture_output=True, text=True, check=False)

@@ -3,7 +3,7 @@
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -207,13 +207,14 @@ class LocalCluster:
         nodes = simulated.render_nodes(count, labels or {}, allocatable or {}, name_prefix)
         return simulated.add_nodes(self.kubeconfig, nodes)
 
-    def load_image(self, archive: Path, *, name: str | None = None) -> str:
+    def load_image(self, archive: Path, *, name: str | None = None, nodes: Collection[str] | None = None) -> str:
         reference = oci.read_reference(archive)
         name = name or reference.name
         if name is None:
             raise ClusterError(f"{archive} does not say what its image is called", remedy="give it a name")
         for node in self.local_nodes:
-            node.load_image(archive, reference, name)
+            if nodes is None or node.name in nodes:
+                node.load_image(archive, reference, name)
         return reference.by_digest(name)
 
     def _start_nodes(self) -> None:

@@ -1,7 +1,7 @@
 """What a test cluster can do, whatever makes it."""
 
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, Self
@@ -126,12 +126,13 @@ class Cluster(Protocol):
         """Run helm as administrator and return its standard output."""
         ...
 
-    def load_image(self, archive: Path, *, name: str | None = None) -> str:
-        """Put an OCI archive on every node and return its reference by digest.
+    def load_image(self, archive: Path, *, name: str | None = None, nodes: Collection[str] | None = None) -> str:
+        """Put an OCI archive on nodes and return its reference by digest.
 
         Args:
             archive: An OCI image layout in a tar file.
             name: `repository:tag`; None takes the one the archive carries.
+            nodes: The names of the nodes that get it; None are all.
         """
         ...
 

@@ -85,14 +85,22 @@ class Writer(Reader):
             body["gracePeriodSeconds"] = grace_seconds
         self._send("DELETE", self._find(kind).path(namespace), body)
 
+    def make_token(self, account: str, *, namespace: str, audience: str) -> str:
+        """Have a token of a ServiceAccount made, for one audience."""
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": [audience]}}
+        answer = self._send("POST", f"{self._find('serviceaccounts').path(namespace)}/{account}/token", body)
+        token: str = json.loads(answer)["status"]["token"]
+        return token
+
     def _send(
         self, method: str, path: str, body: object, *, content_type: str = "application/json",
         missing_is_fine: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> bytes:  # fmt: skip
         headers = {"Content-Type": content_type}
         status, answer = self._exchange(method, path, headers=headers, body=json.dumps(body))
         if status >= http.client.MULTIPLE_CHOICES and not (missing_is_fine and status == http.client.NOT_FOUND):
             raise ClusterError(f"the API says {status}: {answer[:500]!r}", remedy="read what it says")
+        return answer
 
 
 def writer_of(kubeconfig: Path) -> Writer:

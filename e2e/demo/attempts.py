@@ -38,7 +38,7 @@ def attempt_all(installation: Installation) -> bool:
     """Make the three attempts; return whether every one failed and every control worked."""
     cluster = installation.cluster
     installation.apply(ELSEWHERE)
-    await_account(cluster.kubectl, "elsewhere")
+    await_account(cluster.kubeconfig, "elsewhere")
     installation.apply(INTRUDER % TOOLS_IMAGE)
     cluster.kubectl("wait", "pod/intruder", "-n", "elsewhere", "--for=condition=Ready", TIMEOUT)
     return all([_from_elsewhere(cluster), _to_the_outside(cluster), _to_the_cloud(installation)])

@@ -16,6 +16,7 @@ import yaml
 
 from e2e.calls import make_token
 from e2e.cluster.local import LocalCluster
+from e2e.cluster.namespaces import drop_namespace
 from e2e.cluster.patience import TIMEOUT
 from e2e.cluster.provider import Cluster
 from e2e.conftest import WAKE_SECONDS
@@ -110,7 +111,7 @@ def stage(quickstart: Quickstart, cluster: Cluster) -> Iterator[Stage]:
         stage = Stage(installation, namespace, address, network, find_disks(cluster, folder))
         installation.wait_condition(NAME, "Ready", "True", namespace=namespace)
         yield stage
-    cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+    drop_namespace(cluster.kubeconfig, namespace)
     cluster.kubectl("delete", "clusterrole,clusterrolebinding", namespace)
     cluster.kubectl("delete", "runtime", RUNTIME, "--wait=false")
     remove_gateway(cluster)

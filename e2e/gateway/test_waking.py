@@ -9,6 +9,7 @@ import yaml
 
 from e2e.calls import make_token
 from e2e.cluster.local import LocalCluster
+from e2e.cluster.namespaces import drop_namespace
 from e2e.cluster.provider import Cluster
 from e2e.gateway.caller import Address, Answer, Network, ask, may_use
 from e2e.installation import NAMESPACE, ROOT, Installation, render_example
@@ -41,7 +42,7 @@ def archive(quickstart: Quickstart, cluster: Cluster) -> Iterator[Installation]:
         installation.apply(yaml.safe_dump(item))
     yield installation
     cluster.kubectl("delete", "clusterrole,clusterrolebinding", "use-archive")
-    cluster.kubectl("delete", "namespace", PLACE, "--wait=false")
+    drop_namespace(cluster.kubeconfig, PLACE)
 
 
 def list_rights() -> Iterator[dict[str, Any]]:

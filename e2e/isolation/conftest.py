@@ -7,7 +7,7 @@ import pytest
 
 from e2e.cluster.build import binaries_dir
 from e2e.cluster.images import ensure_images
-from e2e.cluster.namespaces import create_namespace
+from e2e.cluster.namespaces import create_namespace, drop_namespace
 from e2e.cluster.patience import TIMEOUT
 from e2e.cluster.provider import Cluster
 from e2e.isolation.attack import render_runtime
@@ -39,7 +39,7 @@ def short_proofs(quickstart: Quickstart) -> Iterator[Quickstart]:
 def scene(cluster: Cluster, short_proofs: Quickstart) -> Iterator[Scene]:
     """Plain pods that reach everything, and the profile of an engine that tries to."""
     namespace = f"others-{uuid.uuid4().hex[:8]}"
-    create_namespace(cluster.kubectl, namespace)
+    create_namespace(cluster.kubeconfig, namespace)
     listen = ["serve", "-http", ":8080", "-udp-echo", ":9999"]
     own, other = cluster.nodes[0].name, cluster.nodes[1].name
     pods = [render_tools_pod("stranger", namespace=namespace, args=listen, node=own, port=8080)]
@@ -52,17 +52,17 @@ def scene(cluster: Cluster, short_proofs: Quickstart) -> Iterator[Scene]:
     short_proofs.installation.apply(render_runtime(cluster.load_image(archive), targets))
     yield Scene(cluster, short_proofs, namespace, targets)
     cluster.kubectl("delete", "runtime", "attacker", "--wait=false")
-    cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+    drop_namespace(cluster.kubeconfig, namespace)
 
 
 @pytest.fixture(scope="package")
 def models(cluster: Cluster, scene: Scene) -> Iterator[str]:
     """A namespace with one attacking service, `attack`, that many tests share and leave ready."""
     namespace = f"models-{uuid.uuid4().hex[:8]}"
-    create_namespace(cluster.kubectl, namespace)
+    create_namespace(cluster.kubeconfig, namespace)
     scene.serve_attackers("attack", namespace=namespace)
     yield namespace
-    cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+    drop_namespace(cluster.kubeconfig, namespace)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from e2e.cluster.errors import ClusterError
+from e2e.cluster.namespaces import create_namespace, drop_namespace
 from e2e.isolation.questions import ask
 from e2e.isolation.scene import Pod, Scene, addresses, answered, container_status
 from e2e.observe import read_all, wait_for
@@ -113,11 +114,11 @@ def test_a_hole_that_opens_later_stops_the_engine_and_takes_its_weights(scene: S
 
 def test_nobody_opens_a_classified_namespace(scene: Scene) -> None:
     name = f"{scene.namespace}-classified"
-    scene.cluster.kubectl("create", "namespace", name)
+    create_namespace(scene.cluster.kubeconfig, name)
     try:
         scene.cluster.kubectl("apply", "-n", name, "-f", "-", "--dry-run=server", stdin=json.dumps(OPEN_POLICY))
         scene.cluster.kubectl("label", "namespace", name, "sekisho.dev/classification=internal")
         with pytest.raises(ClusterError, match=r"in a namespace of class internal only .*sekisho-controller may write"):
             scene.cluster.kubectl("apply", "-n", name, "-f", "-", stdin=json.dumps(OPEN_POLICY))
     finally:
-        scene.cluster.kubectl("delete", "namespace", name, "--wait=false")
+        drop_namespace(scene.cluster.kubeconfig, name)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from e2e.cluster.errors import ClusterError
+from e2e.cluster.namespaces import create_namespace, drop_namespace
 from e2e.installation import Installation
 from e2e.observe import pods_of, wait_for, writes_of_controller
 from e2e.quickstart import Quickstart
@@ -51,7 +52,7 @@ def broken(quickstart: Quickstart, installation: Installation) -> Iterator[Broke
     mark, kubectl = uuid.uuid4().hex[:6], installation.cluster.kubectl
     namespaces = {"": f"bad-{mark}", "restricted": f"restricted-{mark}", "quota": f"quota-{mark}"}
     for name in namespaces.values():
-        kubectl("create", "namespace", name)
+        create_namespace(installation.cluster.kubeconfig, name)
     kubectl("label", "namespace", namespaces["restricted"], "pod-security.kubernetes.io/enforce=restricted")
     kubectl("create", "quota", "none", "--hard=pods=0", "-n", namespaces["quota"])
     engine = quickstart.facts["ENGINE"]
@@ -78,7 +79,7 @@ def broken(quickstart: Quickstart, installation: Installation) -> Iterator[Broke
         yield bad
     finally:
         for name in namespaces.values():
-            kubectl("delete", "namespace", name, "--wait=false")
+            drop_namespace(installation.cluster.kubeconfig, name)
         kubectl("delete", "runtimes", *runtimes, "--ignore-not-found")
 
 

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from e2e.cluster.local import LocalCluster
+from e2e.cluster.namespaces import create_namespace, drop_namespace
 from e2e.cluster.patience import TIMEOUT
 from e2e.cluster.processes import end
 from e2e.cluster.provider import Cluster
@@ -97,7 +98,7 @@ def grounds(
     policy = installation.get("classificationpolicy", "default")["spec"]
     demand(installation, owner, policy)
     installation.apply(evidence_policy())
-    cluster.kubectl("create", "namespace", OWNERS, check=False)
+    create_namespace(cluster.kubeconfig, OWNERS)
     before = installation.values
     prepare_key_service(installation, bao)
     installation.images |= load_images(cluster, ["broker", "attester", "trust"])
@@ -113,7 +114,7 @@ def grounds(
     first, second = (node.name for node in cluster.nodes)
     yield Grounds(installation, owner, bao, uri, digest, images, (first, second), tpms)
     installation.leave(before)
-    cluster.kubectl("delete", "namespace", OWNERS, "--wait=false")
+    drop_namespace(cluster.kubeconfig, OWNERS)
     cluster.kubectl("delete", "secret", SECRET, "-n", NAMESPACE)
     cluster.kubectl("delete", "configmap", "bao-ca", "-n", NAMESPACE)
     replace = [{"op": "replace", "path": "/spec", "value": policy}]
@@ -255,4 +256,4 @@ def labelled_namespace(cluster: Cluster, data_class: str) -> Iterator[str]:
     cluster.kubectl("create", "-f", "-", stdin=namespace_object(name, data_class))
     yield name
     cluster.kubectl("delete", "keyreleasepolicy", name, "-n", OWNERS, "--ignore-not-found", check=False)
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+    drop_namespace(cluster.kubeconfig, name)

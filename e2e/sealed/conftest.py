@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from e2e.cluster.namespaces import drop_namespace
 from e2e.cluster.provider import Cluster
 from e2e.installation import NAMESPACE, Installation, load_images, make_model
 from e2e.quickstart import Quickstart
@@ -92,4 +93,4 @@ def closed(cluster: Cluster) -> Iterator[str]:
     name = f"v-{uuid.uuid4().hex[:8]}"
     cluster.kubectl("create", "-f", "-", stdin=namespace_object(name, "internal.vault"))
     yield name
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+    drop_namespace(cluster.kubeconfig, name)

@@ -25,7 +25,8 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(3600)]
 def vllm(vault: Vault, quickstart: Quickstart, namespace: str) -> Iterator[str]:
     """A Runtime of vLLM with the image that was built, a sealed confidential Model, and who may ask."""
     installation = quickstart.installation
-    engine = load_images(installation.cluster, ["vllm"])["vllm"]
+    closed = installation.cluster.nodes[:1]  # that of the site where it may run: gigabytes are unpacked on no other
+    engine = load_images(installation.cluster, ["vllm"], nodes=[node.name for node in closed])["vllm"]
     profile = yaml.safe_load(RUNTIME.read_text())
     profile["spec"]["image"] = engine.reference
     uri = seal_llama(vault)

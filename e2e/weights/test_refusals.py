@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from e2e.cluster.namespaces import create_namespace, drop_namespace
 from e2e.cluster.registry import Registry
 from e2e.observe import condition_of, pods_of, read_numbers, wait_for, writes_of_controller
 from e2e.services import model_object, small_service
@@ -55,7 +56,7 @@ class Broken:
 @pytest.fixture(scope="module")
 def broken(sources: Sources, registry: Registry) -> Iterator[Broken]:
     installation, namespace = sources.installation, f"w-{uuid.uuid4().hex[:8]}"
-    installation.cluster.kubectl("create", "namespace", namespace)
+    create_namespace(installation.cluster.kubeconfig, namespace)
     sources.frail.kill()
     tiny = f"oci://{registry.host}/models/tiny-gguf"
     uris = {
@@ -84,7 +85,7 @@ def broken(sources: Sources, registry: Registry) -> Iterator[Broken]:
         yield Broken(sources, namespace)
     finally:
         sources.frail.start()
-        installation.cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+        drop_namespace(installation.cluster.kubeconfig, namespace)
 
 
 @pytest.mark.parametrize(

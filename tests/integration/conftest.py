@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from e2e.cluster.local import LocalCluster
-from e2e.cluster.namespaces import create_namespace
+from e2e.cluster.namespaces import create_namespace, drop_namespace
 from e2e.cluster.provider import Options
 
 KEPT_NAME = "kept-integration"
@@ -49,6 +49,6 @@ def control_plane() -> Iterator[LocalCluster]:
 def namespace(control_plane: LocalCluster) -> Iterator[str]:
     """A fresh namespace, deleted afterwards."""
     name = f"t-{uuid.uuid4().hex[:10]}"
-    create_namespace(control_plane.kubectl, name)
+    create_namespace(control_plane.kubeconfig, name)
     yield name
-    control_plane.kubectl("delete", "namespace", name, "--wait=false")
+    drop_namespace(control_plane.kubeconfig, name)
