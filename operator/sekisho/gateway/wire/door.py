@@ -5,6 +5,7 @@ say. Who has not finished shaking hands makes way, the oldest first and only aft
 """
 
 import asyncio
+import functools
 import logging
 import socket
 import ssl
@@ -117,7 +118,7 @@ class Door:
                 continue
             task = loop.create_task(self._shake(taken))
             self._shaking[task] = loop.time()
-            task.add_done_callback(self._forget)
+            task.add_done_callback(functools.partial(self._forget, taken))
 
     async def _make_room(self) -> None:
         loop, limits = asyncio.get_running_loop(), self._limits
@@ -143,7 +144,9 @@ class Door:
             made.close()
             raise
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
+    def _forget(self, taken: socket.socket, task: asyncio.Task[None]) -> None:
         self._shaking.pop(task, None)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            taken.close()  # a task that is cancelled before its first step has closed nothing
+        elif (error := task.exception()) is not None:
             _log.error("a connection could not be taken in", extra={"error": type(error).__name__})

@@ -148,6 +148,17 @@ async def test_a_closed_door_lets_those_finish_who_shake_hands_and_its_end_does_
                 assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(made, 1), 60) == b""
 
 
+async def test_who_is_taken_in_as_the_door_ends_is_let_go_at_once(keys: Keys) -> None:
+    async with opened(keys, PATIENT) as (door, port):
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as made:
+            while door.shaking == 0:
+                await asyncio.sleep(0)  # its task is made now, and has not begun
+            await door.end()
+            made.setblocking(False)
+            with contextlib.suppress(ConnectionResetError):
+                assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(made, 1), 60) == b""
+
+
 async def test_an_address_that_is_taken_is_told() -> None:
     async with opened(None, PATIENT) as (_, port):
         door = Door(Greeter, tls=None, limits=PATIENT)
