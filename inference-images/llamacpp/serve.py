@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _POLL_SECONDS = 0.2
+_QUIET_LOOKS = 5
+"""How often in a row nobody is answered: a request on its way to its slot is not counted, nor the end of an answer."""
 _BUSY = re.compile(r"^llamacpp:requests_(?:processing|deferred) ([0-9.]+)", re.MULTILINE)
 
 
@@ -117,7 +119,7 @@ def drain(server: object, seconds: float) -> bool:
     quiet = 0
     while time.monotonic() < until:
         quiet = 0 if is_busy(_metrics_of(server)) else quiet + 1
-        if quiet == 2:  # a request between the socket and its slot is not counted yet: look twice
+        if quiet == _QUIET_LOOKS:
             return True
         time.sleep(_POLL_SECONDS)
     return False

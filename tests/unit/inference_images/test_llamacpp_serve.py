@@ -95,6 +95,15 @@ def test_a_server_that_comes_to_rest_is_drained() -> None:
     assert serve.drain(_Server(1), 30) is True
 
 
+def test_a_server_that_rests_for_a_moment_only_is_not_drained_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "_POLL_SECONDS", 0.001)
+    looks = iter([False, True, False, False, False, True, *[False] * 100])
+    server = _Server(0)
+    monkeypatch.setattr(server, "handle_metrics", lambda: (200, f"llamacpp:requests_deferred {int(next(looks))}\n"))
+    assert serve.drain(server, 30) is True
+    assert sum(1 for _ in looks) == 95
+
+
 _BEGINNING = """
 import os, signal, sys
 from llamacpp import serve
