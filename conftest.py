@@ -10,8 +10,8 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
-# What shares a cluster of real nodes, or an unpacked image of gigabytes, stays on one worker; the rest goes module by
-# module. The longest begin first.
+# What shares a cluster of real nodes, a control plane, or an unpacked image of gigabytes, stays on one worker; the rest
+# goes module by module. The longest begin first.
 SHARING = {
     "e2e/lifecycle": "lifecycle",
     "e2e/sealed": "lifecycle",
@@ -21,6 +21,19 @@ SHARING = {
     "e2e/gateway": "release",
     "e2e/cluster/tests": "cluster",
     "inference-images/vllm": "vllm",
+    "policies": "policies",
+    "tests/integration/broker/test_real_api.py": "processes beside an API",
+    "tests/integration/depot/test_real_api.py": "processes beside an API",
+    "tests/integration/gateway/test_real_api.py": "processes beside an API",
+    "tests/integration/trust/test_real_api.py": "processes beside an API",
+    "tests/integration/controller/test_drift.py": "controllers",
+    "tests/integration/controller/test_election.py": "controllers",
+    "tests/integration/controller/test_outage.py": "controllers",
+    "tests/integration/controller/test_certificates.py": "controllers",
+    "tests/integration/controller/test_draining.py": "other controllers",
+    "tests/integration/controller/test_grants.py": "other controllers",
+    "tests/integration/controller/test_reconcile.py": "other controllers",
+    "tests/integration/controller/test_waking.py": "other controllers",
 }
 LONGEST = (
     "release",
@@ -30,12 +43,10 @@ LONGEST = (
     "vllm",
     "tests/integration/controller/test_sealed.py",
     "cluster",
-    "tests/integration/controller/test_drift.py",
-    "tests/integration/controller/test_reconcile.py",
-    "tests/integration/controller/test_outage.py",
-    "tests/integration/controller/test_waking.py",
-    "tests/integration/controller/test_election.py",
-    "tests/integration/controller/test_draining.py",
+    "controllers",
+    "other controllers",
+    "processes beside an API",
+    "policies",
 )
 
 # A property is judged by its answer: beside other workers any example may take long.
@@ -56,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def group_of(file: str) -> str:
     """Return what the tests of a file are handed out with."""
-    return SHARING.get(file.rpartition("/")[0], file)
+    return SHARING.get(file) or SHARING.get(file.rpartition("/")[0], file)
 
 
 class Grouping(LoadScopeScheduling):

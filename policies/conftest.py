@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def control_plane() -> Iterator[LocalCluster]:
     keep = "SEKISHO_KEEP_CLUSTER" in os.environ
     name = "kept-policies" if keep else f"policies-{os.getpid()}"
@@ -38,7 +38,7 @@ def control_plane() -> Iterator[LocalCluster]:
         yield cluster
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def server(control_plane: LocalCluster) -> Iterator[ApiServer]:
     """The API server with the CRDs, a ClassificationPolicy, and every admission policy in force."""
     with connect(control_plane.kubeconfig) as api_server:

@@ -29,7 +29,7 @@ def start_own(name: str, *, definitions: Path | None = None) -> Iterator[LocalCl
 
 
 def start_kept_or_own(name: str, *, definitions: Path | None = None) -> Iterator[LocalCluster]:
-    """Run a control plane for a module; with SEKISHO_KEEP_CLUSTER one that stays for the next session."""
+    """Run a control plane; with SEKISHO_KEEP_CLUSTER one that stays for the next session."""
     if "SEKISHO_KEEP_CLUSTER" not in os.environ:
         yield from start_own(name, definitions=definitions)
         return
@@ -39,9 +39,9 @@ def start_kept_or_own(name: str, *, definitions: Path | None = None) -> Iterator
     yield cluster
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def control_plane() -> Iterator[LocalCluster]:
-    """A control plane of this module's own."""
+    """A control plane for the modules that come here one after the other."""
     yield from start_kept_or_own("it")
 
 

@@ -144,9 +144,9 @@ FACTS: list[dict[str, Any]] = [
 MADE = (("classificationpolicy", "default"), ("site", "test-closed"), ("runtime", "test-engine"), ("node", "test-node"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def control_plane() -> Iterator[LocalCluster]:
-    """A control plane whose garbage collector knows our kinds from the beginning."""
+    """A control plane whose garbage collector knows our kinds from the beginning, for the modules that come here."""
     yield from start_kept_or_own("it", definitions=REPO / "crds")
 
 
