@@ -1,12 +1,13 @@
 """What engines say of requests and of tokens, read without trust. Pure."""
 
 import json
-from collections.abc import Iterable
-from typing import Final, TypeGuard
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeGuard
 
 _MAX_ENGINE_WORDS: Final = 512
 # No answer has more; a number of thousands of digits would end whoever adds it up.
 _MAX_TOKENS: Final = 1 << 32
+_COUNTS: Final = (("prompt", "prompt_tokens"), ("completion", "completion_tokens"))
 
 
 def read_engine_message(body: bytes) -> str:
@@ -35,12 +36,22 @@ def read_usage(texts: Iterable[bytes]) -> dict[str, int]:
             continue
         usage = raw.get("usage") if isinstance(raw, dict) else None
         if isinstance(usage, dict):
-            counts = {key: usage.get(f"{key}_tokens") for key in ("prompt", "completion")}
-            told = {key: value for key, value in counts.items() if value is not None}
-            return told if all(map(is_count, told.values())) else {}
+            return _read_counts(usage)
     return {}
+
+
+def _read_counts(usage: Mapping[str, Any]) -> dict[str, int]:
+    told = {}
+    for key, name in _COUNTS:
+        count = usage.get(name)
+        if count is None:
+            continue
+        if not is_count(count):
+            return {}
+        told[key] = count
+    return told
 
 
 def is_count(value: object) -> TypeGuard[int]:
     """Tell whether a value counts tokens."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_TOKENS
+    return type(value) is int and 0 <= value <= _MAX_TOKENS

@@ -2,7 +2,8 @@
 
 A text without any of it needs no closer look. White space is not closed up here as it is for the rules, and a quoted
 document is not cut out: so each piece of a rule is asked for by itself, with any white space between its words, and no
-reach is counted. A rule that grows or is new has its trigger here; the tests hold rules and triggers together.
+reach is counted. A rule that grows or is new has its trigger here; the tests hold rules and triggers together. What is in
+`CARRIED` alone is judged for being carried away and for nothing else: all other rules have their triggers in `SURELY`.
 """
 
 # ruff: noqa: E501 - a Japanese sign counts as two columns, and a pattern in pieces is read by nobody
