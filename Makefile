@@ -5,8 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
-# Most tests wait for real processes: more workers than cores. With five of them two cores are full all along, and no run ends sooner.
-WORKERS ?= 3
+# Most tests wait for real processes: more workers than cores. Three leave a third of two cores idle; five fill them, and
+# then what real processes time waits longer. The quick ones wait for little.
+WORKERS ?= 4
+QUICK_WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest
 CORE := */sekisho/errors.py,*/sekisho/api/*,*/sekisho/classify/*,*/sekisho/placement/*,*/sekisho/attest/*,*/sekisho/formats/*,*/sekisho/seal/*,*/sekisho/ledger/*,*/sekisho/access/*,*/sekisho/redact/*,*/sekisho/scan/*,*/sekisho/render/*,*/sekisho/plan/*,*/sekisho/broker/decide.py,*/sekisho/broker/grants.py,*/sekisho/broker/kbs_evidence.py,*/sekisho/broker/kbs_shapes.py,*/sekisho/broker/proving.py,*/sekisho/broker/releasefacts.py,*/sekisho/broker/replay.py,*/sekisho/gateway/choosing/filtering.py,*/sekisho/gateway/choosing/metrics.py,*/sekisho/gateway/choosing/preferring.py,*/sekisho/gateway/choosing/replicas.py,*/sekisho/gateway/dialects/*
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)
@@ -60,7 +62,7 @@ test: $(STAMP) binaries images ## Run every test: units, control plane, real nod
 
 .PHONY: test-quick
 test-quick: $(STAMP) ## Run what needs no cluster and little time (about 60 s)
-	$(PYTEST) -n $(WORKERS) --no-loadscope-reorder -m "not integration and not cluster and not vllm and not slow"
+	$(PYTEST) -n $(QUICK_WORKERS) --no-loadscope-reorder -m "not integration and not cluster and not vllm and not slow"
 
 .PHONY: coverage
 coverage: $(STAMP) ## Measure branch coverage of the quick tests; the core must have all of it

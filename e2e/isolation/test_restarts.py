@@ -1,5 +1,6 @@
 """Whatever is killed, deleted or relabelled: what comes back is closed before it can send, and what stays is closed."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 
@@ -69,13 +70,19 @@ def test_a_deleted_pod_is_followed_by_one_of_which_nothing_arrives(scene: Scene,
 
 def test_a_pod_cannot_lose_the_label_that_its_policy_selects(scene: Scene, models: str, pod: Pod) -> None:
     with pytest.raises(ClusterError, match="sekisho-pod-author"):
-        scene.cluster.kubectl("label", "pod", pod["metadata"]["name"], "-n", models, "sekisho.dev/service-")
+        unlabel(scene, pod)
     assert scene.pods("attack", namespace=models)[0]["metadata"]["uid"] == pod["metadata"]["uid"]
 
 
+def unlabel(scene: Scene, pod: Pod, *how: str) -> None:
+    """Take the label away that a pod's policy selects."""
+    meta = pod["metadata"]
+    scene.cluster.kubectl("label", "pod", meta["name"], "-n", meta["namespace"], "sekisho.dev/service-", *how)
+
+
 @pytest.fixture
-def without_author_policy(scene: Scene) -> Iterator[None]:
-    """Take away the admission policy that keeps labels, as somebody with every right could."""
+def without_author_policy(scene: Scene, models: str) -> Iterator[None]:
+    """Take away the admission policy that keeps labels, as somebody with every right could, until the test is over."""
     binding = ("validatingadmissionpolicybinding", AUTHOR_BINDING)
     kept = scene.installation.get(*binding)
     kept["metadata"] = {
@@ -84,6 +91,16 @@ def without_author_policy(scene: Scene) -> Iterator[None]:
     scene.cluster.kubectl("delete", *binding)
     yield
     scene.cluster.kubectl("create", "-f", "-", stdin=json.dumps(kept))
+    (pod,) = scene.wait_pods("attack", namespace=models, count=1)
+
+    def holds() -> bool:
+        try:
+            unlabel(scene, pod, "--dry-run=server")
+        except ClusterError as error:
+            return "sekisho-pod-author" in str(error)
+        return False
+
+    wait_for(holds, "the API server holds to the policy again")
 
 
 def test_a_pod_relabelled_by_force_is_still_fenced(
@@ -92,7 +109,8 @@ def test_a_pod_relabelled_by_force_is_still_fenced(
     name = pod["metadata"]["name"]
 
     def relabel() -> bool:
-        scene.cluster.kubectl("label", "pod", name, "-n", models, "sekisho.dev/service-", check=False)
+        with contextlib.suppress(ClusterError):
+            unlabel(scene, pod)
         return pod["metadata"]["uid"] not in {
             item["metadata"]["uid"] for item in scene.pods("attack", namespace=models)
         }
