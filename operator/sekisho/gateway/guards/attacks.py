@@ -81,14 +81,15 @@ _HIDDEN_BYTES: Final = (b"\xe2\x80", b"\xe2\x81", b"\xef\xb8", b"\xef\xbb", b"\x
 _IN_CODE: Final = r"[A-Za-z0-9+/_-]{24}|(?:[0-9A-Fa-f]{2}[\s:]?){16}|%[0-9A-Fa-f]{2}[A-Za-z0-9.+-]{0,64}%[0-9A-Fa-f]{2}"
 _ENCODED: Final = Linear(_IN_CODE, any_case=True)
 _DISGUISED: Final = Linear(DISGUISED, any_case=True)
-_STRANGE: Final = Linear(f"{_IN_CODE}|{DISGUISED}", any_case=True)
+_IN_CODE_OR_DISGUISE: Final = f"{_IN_CODE}|{DISGUISED}"
+_STRANGE: Final = Linear(_IN_CODE_OR_DISGUISE, any_case=True)
 _MAYBE: Final = Linear(MAYBE, any_case=True), Linear(MAYBE_OF_TOOL, any_case=True)
 # Most texts hold neither, nor anything else that a rule looks for, and one pass over their bytes tells.
-_ANYTHING: Final = tuple(Linear(f"{_IN_CODE}|{DISGUISED}|{item}", any_case=True) for item in (MAYBE, MAYBE_OF_TOOL))
+_ANYTHING: Final = tuple(Linear(f"{_IN_CODE_OR_DISGUISE}|{item}", any_case=True) for item in (MAYBE, MAYBE_OF_TOOL))
 _SURELY: Final = Linear(SURELY, any_case=True), Linear(SURELY_OF_TOOL, any_case=True)
 # What meets a text and is none of these is where something could be carried to, such as an address.
 _STRANGE_OR_SURE: Final = tuple(
-    Linear(f"{_IN_CODE}|{DISGUISED}|{item}", any_case=True) for item in (SURELY, SURELY_OF_TOOL)
+    Linear(f"{_IN_CODE_OR_DISGUISE}|{item}", any_case=True) for item in (SURELY, SURELY_OF_TOOL)
 )
 _CARRIED: Final = Linear(CARRIED, any_case=True)
 _SHAPED: Final = tuple(Linear(shaped, any_case=True) for shaped in SHAPED)
