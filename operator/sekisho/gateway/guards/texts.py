@@ -39,9 +39,13 @@ _REACH: Final = 40
 _PART: Final = re.compile(r"messages\[\d+\]\.content\[\d+\]")
 _OPAQUE: Final = frozenset({"image_url", "input_audio", "file"})
 _TOKENS: Final = ("input", "prompt")
-# Documents in strings of documents in strings …
-_MAX_INSIDE: Final = 4
-_MARKS: Final = ("\ue000", "\ue001", "\uf8f0", "\uf8f1")
+# Documents in strings of documents in strings …: each takes twice the escapes of the one around it.
+_MAX_INSIDE: Final = 24
+_STRINGS: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+# How a backslash is spelt in a string.
+_BACKSLASH: Final = re.compile(r"\\(?:\\|u005[cC])")
+# Of signs that have no meaning, one that a document lacks stands for what is set aside.
+_MARKS: Final = range(0xE000, 0xF900)
 # A number with fewer digits is nobody's.
 _SMALL: Final = 10**6
 
@@ -228,18 +232,23 @@ def _walk_json(place: _Place, document: str, visit: Visit) -> str:
 
     From outside nobody could read them: they are escapes of escapes.
     """
-    mark = next((sign for sign in _MARKS if sign not in document), None)
-    if "\\\\" not in document or mark is None or place.path.count("/") >= _MAX_INSIDE:
+    if _BACKSLASH.search(document) is None:
         return visit(Text(place.path, document, in_json=True, role=place.role))
+    mark = next((chr(code) for code in _MARKS if chr(code) not in document), None)
+    if mark is None or place.path.count("/") >= _MAX_INSIDE:
+        raise FieldError(f"{place.path} holds documents in strings that cannot be taken apart", param=place.path)
     aside: list[tuple[str, str]] = []
 
-    def set_aside(value: str) -> str:
-        if "\\" not in value:
-            return value
+    def set_aside(found: re.Match[str]) -> str:
+        spelt = found[0]
+        if _BACKSLASH.search(spelt) is None:
+            return spelt
+        value = json.loads(spelt)
         aside.append((value, _walk_string(_Place(f"{place.path}/", "", place.role), value, visit)))
-        return f"{mark}{len(aside) - 1}{mark}"
+        return f'"{mark}{len(aside) - 1}{mark}"'
 
-    outer = json.dumps(_map_strings(json.loads(document), set_aside), ensure_ascii=False)
+    # All else stays as it is spelt: read and spelt anew, a name that stands twice would be gone from sight.
+    outer = _STRINGS.sub(set_aside, document)
     said = visit(Text(place.path, outer, in_json=True, role=place.role))
     if said == outer and all(before == after for before, after in aside):
         return document
@@ -248,16 +257,6 @@ def _walk_json(place: _Place, document: str, visit: Visit) -> str:
         raise FieldError(f"{place.path} cannot be taken apart: what must be taken out of it goes over its strings")
     parts[1::2] = [json.dumps(aside[int(number)][1], ensure_ascii=False)[1:-1] for number in parts[1::2]]
     return "".join(parts)
-
-
-def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, list):
-        return [_map_strings(item, change) for item in value]
-    if isinstance(value, dict):
-        return {change(key): _map_strings(item, change) for key, item in value.items()}
-    return value
 
 
 def is_document(text: str) -> bool:

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sekisho.gateway.dialects.strict import FieldError
+from sekisho.gateway.guards import texts
 from sekisho.gateway.guards.texts import Text, find_opaque, find_texts, replace_texts
+from sekisho.redact.fold import fold
 
 MARK = "taro@example.co.jp"
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string", "description": "of a", "enum": ["x", "y"]}}}
@@ -85,15 +87,15 @@ def test_a_body_whose_texts_stay_is_the_same_body() -> None:
 
 
 def test_a_text_says_where_it_stands_in_words_of_the_dialect_alone() -> None:
-    texts = {text.path: text for text in find_texts(BODY)}
-    assert texts["messages[2].tool_calls[0].function.arguments"] == Text(
+    found = {text.path: text for text in find_texts(BODY)}
+    assert found["messages[2].tool_calls[0].function.arguments"] == Text(
         "messages[2].tool_calls[0].function.arguments", '{"a": 1}', in_json=True, role="assistant"
     )
-    assert texts["messages[3].content"].in_json is False
-    assert texts["messages[4].content"].in_json is True
-    assert texts["tools[0].function.description"].role == "tools"
-    assert texts["new_field"].value == '{"deep": ["unheard of"]}'
-    assert not any("ticket" in path or "deep" in path for path in texts)
+    assert found["messages[3].content"].in_json is False
+    assert found["messages[4].content"].in_json is True
+    assert found["tools[0].function.description"].role == "tools"
+    assert found["new_field"].value == '{"deep": ["unheard of"]}'
+    assert not any("ticket" in path or "deep" in path for path in found)
 
 
 def test_long_numbers_are_looked_at_wherever_a_number_may_stand() -> None:
@@ -158,6 +160,43 @@ def test_a_find_that_takes_a_string_apart_which_is_read_inside_refuses() -> None
 
     with pytest.raises(FieldError, match="prompt cannot be taken apart"):
         replace_texts({"prompt": outer}, swallow)
+
+
+@pytest.mark.parametrize("beside", [r"\\", r"\u005c", r"\u005C"])
+def test_a_name_that_stands_twice_in_a_document_hides_nothing(beside: str) -> None:
+    document = f'{{"a": "{MARK}", "a": "{beside}", "n": 4111.1111111111111111e30}}'
+    found = find_texts({"prompt": document})
+    assert any(MARK in text.value and "4111.1111111111111111e30" in text.value for text in found)
+    said = replace_texts({"prompt": document}, lambda text: text.value.replace(MARK, "X"))["prompt"]
+    assert said == document.replace(MARK, "X")
+    assert replace_texts({"prompt": document}, lambda text: text.value) == {"prompt": document}
+
+
+@pytest.mark.parametrize("spelt", ["\\\\", "\\u005c", "\\u005C"])
+def test_escapes_in_strings_of_documents_are_read_however_a_backslash_is_spelt(spelt: str) -> None:
+    escaped = "".join(f"{spelt}u{ord(sign):04x}" for sign in MARK)
+    document = f'{{"a": "{{\\"b\\": \\"{escaped}\\"}}", "marks": "\ue000\ue001\uf8f0\uf8f1"}}'
+    assert json.loads(json.loads(document)["a"]) == {"b": MARK}
+    assert any(MARK in fold(text.value).text for text in find_texts({"prompt": document}))
+    said = replace_texts({"prompt": document}, lambda text: '{"b": "X"}' if text.path == "prompt/" else text.value)
+    assert json.loads(said["prompt"]) == {"a": '{"b": "X"}', "marks": "\ue000\ue001\uf8f0\uf8f1"}
+
+
+def test_documents_in_strings_are_read_as_deep_as_a_body_can_hold_them() -> None:
+    document = json.dumps({"a": MARK, "b": "\n"})
+    for _ in range(14):
+        document = json.dumps({"a": document})
+    found = [text.path for text in find_texts({"prompt": document}) if MARK in text.value]
+    assert found == [f"prompt{'/' * 14}"]
+
+
+def test_a_document_that_cannot_be_taken_apart_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    signs = "".join(map(chr, range(0xE000, 0xF900)))
+    with pytest.raises(FieldError, match="prompt holds documents in strings that cannot be taken apart"):
+        find_texts({"prompt": json.dumps({"a": "\\", "b": signs}, ensure_ascii=False)})
+    monkeypatch.setattr(texts, "_MAX_INSIDE", 1)
+    with pytest.raises(FieldError, match="prompt/ holds documents in strings that cannot be taken apart"):
+        find_texts({"prompt": json.dumps({"a": json.dumps({"b": json.dumps({"c": "\n"})})})})
 
 
 def test_nesting_without_end_is_a_plain_text() -> None:
