@@ -59,7 +59,7 @@ class _Account:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What was taken when a request was let in; to be settled once."""
+    """What was taken when a request was let in; to be settled or given back, once."""
 
     account: tuple[str, str]
     terms: Terms
@@ -101,12 +101,20 @@ class Accounts:
         return Charge(key, terms, estimate)
 
     def settle(self, charge: Charge, *, used: Usage, now: float) -> int:
-        """Take what a request really cost, or give back what it did not; return its cost in trillionths."""
+        """Take what a relayed request really cost, or give back what it did not; return its cost in trillionths."""
         account, rates = self._open(charge.account), charge.terms.counted
         self._refresh(account, charge.terms.budgets, now)
         cost = used.cost(rates)
         self._take(account, used.total - charge.estimate.total, cost - charge.estimate.cost(rates))
         return cost
+
+    def give_back(self, charge: Charge, *, now: float) -> None:
+        """Give back all that was taken for a request that was not relayed: it counts as none."""
+        account = self._open(charge.account)
+        self._refresh(account, charge.terms.budgets, now)
+        if account.requests is not None:
+            account.requests.left += 1
+        self._take(account, -charge.estimate.total, -charge.estimate.cost(charge.terms.counted))
 
     def dump(self) -> dict[str, Any]:
         """Return the counts of day and month, so that a new start goes on from them."""

@@ -98,7 +98,7 @@ class AccessGate:
     def give_back(self, charge: Charge | None) -> None:
         """Give back what was taken for a request that was not relayed."""
         if charge is not None:
-            self._accounts.settle(charge, used=Usage(0), now=self._clock())
+            self._accounts.give_back(charge, now=self._clock())
 
     def settle(self, charge: Charge | None, *, counted: Mapping[str, int], events: int) -> dict[str, str] | None:
         """Charge what a request really took, and return what it cost, where that is counted.

@@ -51,6 +51,33 @@ def test_requests_beyond_a_minutes_are_refused_until_the_next_fits() -> None:
     refuse(accounts, limits, NOON + 20)
 
 
+def test_what_was_taken_for_a_request_that_went_nowhere_is_given_back_whole() -> None:
+    accounts = Accounts()
+    limits = budgets(requestsPerMinute=1, tokensPerMinute=10, tokensPerDay=10, cost={"perDay": "1", "currency": "USD"})
+    for _ in range(3):
+        charge = reserve(accounts, limits, NOON)
+        refuse(accounts, limits, NOON)
+        accounts.give_back(charge, now=NOON)
+    assert accounts.dump()["accounts"] == []
+    reserve(accounts, limits, NOON)
+    refuse(accounts, limits, NOON)
+
+
+def test_tokens_alone_are_given_back() -> None:
+    accounts, limits = Accounts(), budgets(tokensPerMinute=10)
+    accounts.give_back(reserve(accounts, limits, NOON), now=NOON)
+    reserve(accounts, limits, NOON)
+    refuse(accounts, limits, NOON)
+
+
+def test_a_request_that_is_given_back_late_is_not_one_more_than_a_minute_has() -> None:
+    accounts, limits = Accounts(), budgets(requestsPerMinute=1)
+    charge = reserve(accounts, limits, NOON)
+    accounts.give_back(charge, now=NOON + 60)
+    reserve(accounts, limits, NOON + 60)
+    refuse(accounts, limits, NOON + 60)
+
+
 def test_tokens_are_owed_after_a_long_answer() -> None:
     accounts, limits = Accounts(), budgets(tokensPerMinute=600)
     charge = reserve(accounts, limits, NOON)

@@ -116,6 +116,18 @@ async def test_a_request_wakes_its_model_and_is_answered_once_that_serves(tmp_pa
         assert len(house.engine.requests) == 1
 
 
+async def test_a_request_that_wakes_its_model_counts_once_in_a_budget(tmp_path: Path) -> None:
+    access = [access_policy(budgets={"requestsPerMinute": 1})]
+    async with resting_house(tmp_path, wake_seconds=300, access=access) as house:
+        task = asyncio.create_task(house.chat())
+        await house.settle(lambda: house.api.applied, what="the model to be asked for")
+        stand_up(house)
+        answer = await task
+        assert answer.status == 200, answer.text
+        assert (await house.chat()).code == "budget_exhausted"
+        assert len(house.engine.requests) == 1
+
+
 async def test_what_is_in_use_is_said_to_be_asked_for_before_it_would_fall_asleep(tmp_path: Path) -> None:
     async with resting_house(tmp_path, wake_seconds=300) as house:
         stand_up(house)
