@@ -89,7 +89,9 @@ class EventFramer:
     @property
     def is_complete(self) -> bool:
         """Whether the stream ended as the dialect ends streams, with nothing half said."""
-        return not self._held.strip() and _DONE in self._last()[-64:]
+        # A model may say the word, and a comment too: it is the last where it is all that an event holds.
+        said = filter(None, map(_read_data, self.last_events()))
+        return not self._held.strip() and next(said, b"") == _DONE
 
     def last_events(self) -> list[bytes]:
         """Return the last events, newest first, as far as they are remembered."""
@@ -104,6 +106,12 @@ def split_events(whole: bytes) -> list[bytes]:
     if whole.endswith(b"\n\n") and b"\r" not in whole:
         return [event for event in whole.split(b"\n\n") if event]
     return [event for event in _SPLIT.split(whole) if event]
+
+
+def _read_data(event: bytes) -> bytes:
+    """Return what an event says, without its comments; of one that was cut at its beginning, more than that."""
+    lines = [line.removeprefix(b"data:") for line in event.splitlines() if not line.startswith(b":")]
+    return b"\n".join(lines).strip()
 
 
 def _is_odd(whole: bytes) -> bool:

@@ -111,10 +111,11 @@ async def test_an_engine_that_dies_in_a_stream_ends_it_with_one_error_and_no_hal
     assert (await house.entries())[-1]["ended"] == "failed"
 
 
-async def test_a_stream_that_ends_without_its_last_word_is_an_error(house: House) -> None:
+@pytest.mark.parametrize("said", ["a", "[DONE]"])
+async def test_a_stream_that_ends_without_its_last_word_is_an_error(house: House, said: str) -> None:
     async def stop_early(_: Engine, request: web.Request, body: Any) -> web.StreamResponse:
         response = await begin_stream(request)
-        await response.write(spell_event(chunk_of("a", body["model"])))
+        await response.write(spell_event(chunk_of(said, body["model"])))
         return response
 
     house.engine.behave = stop_early

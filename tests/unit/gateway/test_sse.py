@@ -62,6 +62,28 @@ def test_a_half_event_makes_a_stream_incomplete() -> None:
 
 
 @pytest.mark.parametrize(
+    "last", [b'data: {"content":"[DONE]"}', b": [DONE]", b"data: [DONE", b"data: [DONE] ]", b"data: x\ndata: [DONE]"]
+)
+def test_words_that_look_like_the_last_one_do_not_make_a_stream_complete(last: bytes) -> None:
+    framer = EventFramer(100)
+    framer.feed(b"data: {}\n\n" + last + b"\n\n")
+    assert not framer.is_complete
+
+
+@pytest.mark.parametrize("last", [b"data:[DONE]", b"data: [DONE] \r\n: bye", b"data: [DONE]\n\n: bye\n\n: bye"])
+def test_comments_beside_the_last_word_say_nothing(last: bytes) -> None:
+    framer = EventFramer(100)
+    framer.feed(b"data: {}\n\n" + last + b"\n\n")
+    assert framer.is_complete
+
+
+def test_comments_alone_make_no_stream_complete() -> None:
+    framer = EventFramer(100)
+    framer.feed(b": [DONE]\n\n")
+    assert not framer.is_complete
+
+
+@pytest.mark.parametrize(
     "event", [b"event: done\ndata: x\n\n", b"data: x\nid: 7\n\n", b"data: a\n\nerror: x\n\n", b"data: x\revent: y\r\r"]
 )
 def test_a_line_that_is_neither_data_nor_a_comment_is_refused(event: bytes) -> None:
