@@ -1,4 +1,4 @@
-"""One spelling for many: NFKC, one hyphen, ASCII digits, no invisible signs; with a map back to the original."""
+"""One spelling for many: NFKC, one hyphen, ASCII digits, no signs that nobody sees; with a map back to the original."""
 
 import json
 import re
@@ -13,13 +13,22 @@ from sekisho.redact.linear import Linear
 _DASHES: Final = (
     "\u02d7\u1806\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u207b\u208b\u2212\u2500\u2501\u30a0\ufe58\ufe63\uff0d"
 )
+# Signs that nobody sees: Unicode's default ignorable code points, notes between lines, and control signs but for those
+# that end or indent a line.
 _INVISIBLE: Final = (
-    "\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufe0e\ufe0f\ufeff"
+    "\u00ad\u034f\u061c\u115f-\u1160\u17b4-\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"
 )
-_TABLE: Final = {**dict.fromkeys(map(ord, _DASHES), "-"), **dict.fromkeys(map(ord, _INVISIBLE), "")}
+# What is drawn over a sign: strokes, rings, and accents of which no letter is made.
+_DRAWN_OVER: Final = "\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+_NOTHING: Final = re.compile(f"[{_INVISIBLE}{_DRAWN_OVER}]")
+_CONTROLS: Final = bytes([*range(9), *range(14, 32), 127])
+_TABLE: Final = dict.fromkeys(map(ord, _DASHES), "-")
 # What folding leaves as it is: ASCII, Latin-1 letters, kana, the usual punctuation, ideographs, Hangul.
 _KEPT: Final = (
-    r"\x00-\x7f\x{c0}-\x{ff}\x{3001}-\x{3029}\x{3041}-\x{3096}\x{30a1}-\x{30fe}\x{3400}-\x{9fff}\x{ac00}-\x{d7a3}"
+    r"\x09-\x0d\x20-\x7e\x{c0}-\x{ff}\x{3001}-\x{3029}\x{3041}-\x{3096}\x{30a1}-\x{30fe}\x{3400}-\x{9fff}"
+    r"\x{ac00}-\x{d7a3}"
 )
 _WIDE: Final = r"\x{ff01}-\x{ff5e}"
 # All that folds but ASCII in full width by itself. Both RE2 and, for comparison, the standard library read this.
@@ -76,7 +85,7 @@ def fold(text: str) -> Folded:
     except UnicodeEncodeError:
         # RE2 reads UTF-8, where half a surrogate pair has no spelling.
         data = _SURROGATE.sub("\ufffd", text).encode()
-    if len(data) == len(text) and b"\\" not in data:
+    if len(data) == len(text) and b"\\" not in data and len(data.translate(None, _CONTROLS)) == len(data):
         return Folded(text, data, (0,), (0,), (False,))
     found = _FOLDABLE.find(data)
     if not found:
@@ -117,9 +126,8 @@ def _narrow(data: bytes) -> bytes:
 @lru_cache(maxsize=4096)
 def _fold_cluster(cluster: str) -> str:
     if cluster.startswith("\\"):
-        # Control signs but for line breaks and tabs cannot follow: the escapes of JSON name all others by number.
         cluster = _SURROGATE.sub("\ufffd", json.loads(f'"{cluster}"'))
-    normal = unicodedata.normalize("NFKC", cluster).translate(_TABLE)
+    normal = _NOTHING.sub("", unicodedata.normalize("NFKC", cluster).translate(_TABLE))
     if normal.isascii():
         return normal
-    return "".join(str(unicodedata.decimal(sign)) if sign.isdecimal() else sign for sign in normal)
+    return "".join(str(unicodedata.digit(sign)) if sign.isdigit() else sign for sign in normal)
