@@ -1,4 +1,4 @@
-"""Spans in the text of a JSON document, fitted to its strings so that it stays one."""
+"""Texts that are JSON documents: their strings, and spans fitted to these so that a document stays one."""
 
 import json
 import re
@@ -9,7 +9,25 @@ from typing import Final
 from sekisho.errors import Reason, RefusedError
 from sekisho.redact.spans import Span
 
+STRINGS: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+_OPENINGS: Final = frozenset({"{", "["})
 _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[-+.0-9A-Za-z]+')
+
+
+def may_be_document(text: str) -> bool:
+    """Tell whether a text begins as a JSON object or list does."""
+    return text.lstrip()[:1] in _OPENINGS
+
+
+def is_document(text: str) -> bool:
+    """Tell whether a text is a JSON object or list, as the arguments and the results of tools are."""
+    if not may_be_document(text):
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def fit(document: str, spans: Iterable[Span]) -> list[tuple[Span, bool]]:

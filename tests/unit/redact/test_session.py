@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sekisho.errors import Reason, RefusedError
+from sekisho.redact import restore
 from sekisho.redact.categories import Category
 from sekisho.redact.custom import compile_custom
 from sekisho.redact.detect import Detector
@@ -137,6 +138,43 @@ def test_originals_are_escaped_for_json_strings() -> None:
     placeholder = redaction.redact('a"b')
     restorer = redaction.restorer(in_json=True)
     assert json.loads('"' + restorer.feed(placeholder) + restorer.finish() + '"') == 'a"b'
+
+
+@pytest.mark.parametrize("value", ["-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----", "taro@example.jp"])
+@pytest.mark.parametrize("depth", range(4))
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_originals_are_escaped_as_often_as_they_stand_in_strings_of_documents(
+    value: str, depth: int, size: int
+) -> None:
+    redaction = new()
+    name = redaction.redact(value)
+    plain, masked = ({"a": text, "b": [f'say "{text}"', "\\"], text: 1} for text in (value, name))
+    for _ in range(depth):
+        plain, masked = {"n": json.dumps(plain), "m": 1}, {"n": json.dumps(masked), "m": 1}
+    document = json.dumps(masked)
+    restorer = redaction.restorer(in_json=True)
+    pieces = [document[at : at + size] for at in range(0, len(document), size)]
+    said = "".join(map(restorer.feed, pieces)) + restorer.finish()
+    assert json.loads(said) == plain
+    assert restorer.tally == Tally(restored=3)
+
+
+@pytest.mark.parametrize(
+    "said", ['{"a": "[[TEL-000000000000]]', "[[TEL-000000000000]]", '{"a": "[[TEL-000000000000]]"}[[TE']
+)
+def test_what_is_no_document_at_its_end_gets_its_originals_as_one_string_would(said: str) -> None:
+    restorer = Restorer({"[[TEL-000000000000]]": 'a"b'}, in_json=True)
+    assert restorer.feed(said) + restorer.finish() == said.replace("[[TEL-000000000000]]", 'a\\"b')
+    assert restorer.tally == Tally(restored=1, halves=int(said.endswith("[[TE")))
+
+
+def test_a_document_without_end_is_not_held_back_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restore, "MAX_DOCUMENT", 40)
+    restorer = Restorer({"[[TEL-000000000000]]": 'a"b'}, in_json=True)
+    assert restorer.feed('{"a": "[[TEL-000000000000]]') == ""
+    assert restorer.feed(" and more of it, [[TEL") == '{"a": "a\\"b and more of it, '
+    assert restorer.feed('-000000000000]]"}') + restorer.finish() == 'a\\"b"}'
+    assert restorer.tally == Tally(restored=2)
 
 
 def test_a_known_value_is_not_cut_out_of_an_escape() -> None:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from sekisho.gateway.dialects.strict import FieldError
+from sekisho.redact.documents import STRINGS, is_document, may_be_document
 
 # Words of the dialect in the places where they stand; anything else there is the caller's own.
 _WORDS: Final[Mapping[str, frozenset[str]]] = {
@@ -22,8 +23,6 @@ _WORDS: Final[Mapping[str, frozenset[str]]] = {
     "model": frozenset(),
 }  # fmt: skip
 _ROLES: Final = _WORDS["role"]
-# Of JSON's objects and lists.
-_OPENINGS: Final = frozenset({"{", "["})
 # Names of fields that the dialect gives. An object with any other name in it is free, and read as one document.
 _NAMES: Final = frozenset({
     "role", "content", "name", "tool_calls", "tool_call_id", "refusal", "reasoning_content", "reasoning", "type",
@@ -41,7 +40,6 @@ _OPAQUE: Final = frozenset({"image_url", "input_audio", "file"})
 _TOKENS: Final = ("input", "prompt")
 # Documents in strings of documents in strings …: each takes twice the escapes of the one around it.
 _MAX_INSIDE: Final = 24
-_STRINGS: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 # How a backslash is spelt in a string.
 _BACKSLASH: Final = re.compile(r"\\(?:\\|u005[cC])")
 # Of signs that have no meaning, one that a document lacks stands for what is set aside.
@@ -173,7 +171,7 @@ def _walk_message(path: str, message: Any, visit: Visit) -> Any:
     if not isinstance(role, str):
         return _walk(_Place(path, "", ""), message, visit)
     content = message.get("content")
-    if role in _ROLES and len(message) == 2 and isinstance(content, str) and not _may_be_document(content):
+    if role in _ROLES and len(message) == 2 and isinstance(content, str) and not may_be_document(content):
         # As most are: one text, and a word of the dialect.
         said = visit(Text(f"{path}.content", content, False, role)) if content else ""
         return {**message, "content": said}
@@ -248,7 +246,7 @@ def _walk_json(place: _Place, document: str, visit: Visit) -> str:
         return f'"{mark}{len(aside) - 1}{mark}"'
 
     # All else stays as it is spelt: read and spelt anew, a name that stands twice would be gone from sight.
-    outer = _STRINGS.sub(set_aside, document)
+    outer = STRINGS.sub(set_aside, document)
     said = visit(Text(place.path, outer, in_json=True, role=place.role))
     if said == outer and all(before == after for before, after in aside):
         return document
@@ -257,21 +255,6 @@ def _walk_json(place: _Place, document: str, visit: Visit) -> str:
         raise FieldError(f"{place.path} cannot be taken apart: what must be taken out of it goes over its strings")
     parts[1::2] = [json.dumps(aside[int(number)][1], ensure_ascii=False)[1:-1] for number in parts[1::2]]
     return "".join(parts)
-
-
-def is_document(text: str) -> bool:
-    """Tell whether a text is a JSON object or list, as the arguments and the results of tools are."""
-    if not _may_be_document(text):
-        return False
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _may_be_document(text: str) -> bool:
-    return text.lstrip()[:1] in _OPENINGS
 
 
 def _is_number(value: Any) -> bool:
