@@ -1,7 +1,7 @@
 """Read JSON of callers without doubt about what it says; whatever is not known is refused by its path. Pure."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,9 +24,14 @@ class FieldError(RefusedError):
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """Bounds of what is read from a caller."""
+    """Bounds of what is read from a caller.
+
+    Attributes:
+        max_items: Of all lists together: one takes far more memory than the three bytes by which it is spelt.
+    """
 
     max_keys: int = 50_000
+    max_items: int = 100_000
     max_depth: int = 32
     max_messages: int = 1024
     max_choices: int = 8
@@ -148,7 +153,7 @@ def parse_json(body: bytes, limits: BodyLimits) -> dict[str, Any]:
         raise FieldError("the body holds a number that is too long") from None
     if not isinstance(parsed, dict):
         raise FieldError("the body must be a JSON object")
-    _check_depth(parsed, limits.max_depth)
+    _check_shape(parsed, limits)
     return parsed
 
 
@@ -156,15 +161,23 @@ def _refuse_constant(name: str) -> None:
     raise FieldError(f"the body holds {name}, which JSON does not know")
 
 
-def _check_depth(parsed: dict[str, Any], most: int) -> None:
+def _check_shape(parsed: dict[str, Any], limits: BodyLimits) -> None:
     level: list[Any] = [parsed]
-    for _ in range(most):
+    items = 0
+    for _ in range(limits.max_depth):
         deeper: list[Any] = []
         for item in level:
-            for child in item.values() if isinstance(item, dict) else item:
+            if isinstance(item, dict):
+                children: Iterable[Any] = item.values()
+            else:
+                children = item
+                items += len(item)
+                if items > limits.max_items:
+                    raise FieldError(f"the body has more than {limits.max_items} items in lists")
+            for child in children:
                 if isinstance(child, (dict, list)):
                     deeper.append(child)  # noqa: PERF401 - written out, since it is done for every value of a request
         if not deeper:
             return
         level = deeper
-    raise FieldError(f"the body is nested deeper than {most} levels")
+    raise FieldError(f"the body is nested deeper than {limits.max_depth} levels")

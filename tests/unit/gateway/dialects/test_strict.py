@@ -27,6 +27,14 @@ def test_a_body_of_which_anything_is_in_doubt_is_refused(body: bytes, said: str)
     assert "planted" not in refusal.value.message
 
 
+@pytest.mark.parametrize("items", [b"[],[],0,0", b"{},{},{},{}", b"[0,[0]],0", b'"a","b","c","d"'])
+def test_more_items_in_lists_than_allowed_are_refused(items: bytes) -> None:
+    body = b'{"a":{"b":[%b]}}' % items
+    with pytest.raises(FieldError, match="the body has more than 3 items in lists"):
+        parse_json(body, BodyLimits(max_items=3))
+    parse_json(body, BodyLimits(max_items=5))
+
+
 def test_a_truth_value_is_no_number() -> None:
     with pytest.raises(FieldError, match="n must be a whole number"):
         check_kind("n", True, Kind("a whole number", (int,)))
