@@ -25,6 +25,7 @@ from sekisho.gateway.dialects.strict import (
     FieldError,
     Kind,
     check_fields,
+    check_kind,
     check_names,
     quote,
 )
@@ -152,7 +153,8 @@ def _read_tool(tool: Mapping[str, Any], path: str) -> Part:
     function = {"name": read_string(tool, "name", path), "parameters": schema}
     if tool.get("description") is not None:
         function["description"] = read_string(tool, "description", path)
-    if isinstance(tool.get("strict"), bool):
+    if tool.get("strict") is not None:
+        check_kind(f"{path}.strict", tool["strict"], BOOL)
         function["strict"] = tool["strict"]
     return {"type": "function", "function": function}
 

@@ -18,6 +18,7 @@ from sekisho.gateway.dialects.strict import (
     FieldError,
     Kind,
     check_fields,
+    check_kind,
     check_names,
     quote,
 )
@@ -163,6 +164,7 @@ def _read_tool(tool: Mapping[str, Any], path: str) -> Part:
         raise FieldError(f"{path}.parameters must be an object", param=f"{path}.parameters")
     if not isinstance(function.get("description", ""), str):
         raise FieldError(f"{path}.description must be a string", param=f"{path}.description")
+    check_kind(f"{path}.strict", function.get("strict", False), BOOL)
     return {"type": "function", "function": function}
 
 

@@ -64,6 +64,7 @@ def turns(*content: Any, role: str = "user") -> dict[str, Any]:
         ({"output_config": {"effort": 7}}, "output_config.effort", "must be a string"),
         ({"output_config": {"format": {"type": "grammar"}}}, "output_config.format", "must be of type json_schema"),
         ({"output_config": {"format": {"type": "json_schema"}}}, "output_config.format.schema", "must be an object"),
+        ({"tools": [TOOL | {"strict": "x"}]}, "tools[0].strict", "must be a boolean"),
         ({"tools": [{"type": "bash_2025", "name": "bash"}]}, "tools[0].type", '"bash_2025", which is not served'),
         ({"tools": [TOOL | {"defer_loading": True}]}, "tools[0].defer_loading", "not served"),
         ({"tools": [{"name": "x"}]}, "tools[0].input_schema", "must be an object"),

@@ -67,6 +67,7 @@ def part(**fields: Any) -> dict[str, Any]:
         ({"tools": [TOOL | {"defer_loading": True}]}, "tools[0].defer_loading", "not served"),
         ({"tools": [TOOL | {"parameters": "x"}]}, "tools[0].parameters", "must be an object"),
         ({"tools": [TOOL | {"description": 7}]}, "tools[0].description", "must be a string"),
+        ({"tools": [TOOL | {"strict": {"text": "x"}}]}, "tools[0].strict", "must be a boolean"),
         ({"tools": [{"type": "function"}]}, "tools[0].name", "must be a string"),
         ({"tool_choice": "maybe"}, "tool_choice", 'is "maybe"; known are auto, none, required'),
         ({"tool_choice": {"type": "mcp"}}, "tool_choice.type", "not served"),
