@@ -85,7 +85,7 @@ def turns(*content: Any, role: str = "user") -> dict[str, Any]:
         (turns({"type": "tool_use", "id": "a", "name": "b", "input": "x"}, role="assistant"),
          "messages[0].content[0].input", "must be an object"),
     ],
-    ids=range(36),
+    ids=range(37),
 )  # fmt: skip
 def test_what_is_not_known_is_refused_by_its_path(fields: dict[str, Any], param: str, said: str) -> None:
     with pytest.raises(FieldError) as refusal:

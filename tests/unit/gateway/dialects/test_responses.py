@@ -93,7 +93,7 @@ def part(**fields: Any) -> dict[str, Any]:
         (item(type="reasoning", summary=[{"type": "x"}]), "input[0].summary[0].type", "not served"),
         (item(type="reasoning", summary=[]), "input", "at least one message"),
     ],
-    ids=range(50),
+    ids=range(51),
 )  # fmt: skip
 def test_what_is_not_known_is_refused_by_its_path(fields: dict[str, Any], param: str, said: str) -> None:
     with pytest.raises(FieldError) as refusal:
