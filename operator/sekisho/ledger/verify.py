@@ -1,6 +1,6 @@
 """Verification of a whole log from its files, and of logs that go on from each other. Trusts the files in nothing."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -79,7 +79,12 @@ def name_key(key: NoteKey, origin: str) -> NoteKey:
 
 
 def verify_log(
-    read: Read, key: NoteKey, *, marks: Sequence[Checkpoint] = (), visit: Visit | None = None
+    read: Read,
+    key: NoteKey,
+    *,
+    marks: Sequence[Checkpoint] = (),
+    promised: Iterable[tuple[int, bytes]] = (),
+    visit: Visit | None = None,
 ) -> VerifiedLog:
     """Verify a log from its first entry to its checkpoint.
 
@@ -87,6 +92,7 @@ def verify_log(
         read: Returns its files.
         key: Of the log, under its origin.
         marks: Checkpoints of this log from before, whose signatures were verified.
+        promised: Place and leaf hash of entries that receipts were given for, whose signatures were verified.
         visit: Is shown every entry that has its text, before the log is verified as a whole.
 
     Raises:
@@ -96,13 +102,11 @@ def verify_log(
     if data is None:
         raise RefusedError(Reason.RECORD_BROKEN, f"the log {key.name} has no checkpoint")
     checkpoint, note = read_signed(data, key)
+    walk = _Walk(read, checkpoint, visit or _pass)
     for mark in marks:
-        if mark.size > checkpoint.size:
-            raise RefusedError(
-                Reason.RECORD_TRUNCATED,
-                f"{key.name} ends with entry {checkpoint.size}; a checkpoint of {mark.size} entries was signed before",
-            )
-    walk = _Walk(read, checkpoint, {mark.size: mark.root for mark in marks}, visit or _pass)
+        walk.mark(mark)
+    for index, leaf in promised:
+        walk.promise(index, leaf)
     walk.run()
     if walk.successor is not None:
         check_consent(note, walk.successor, origin=key.name)
@@ -113,10 +117,11 @@ def verify_log(
 class _Walk:
     """Builds the tree of a log anew."""
 
-    def __init__(self, read: Read, checkpoint: Checkpoint, marks: dict[int, bytes], visit: Visit) -> None:
+    def __init__(self, read: Read, checkpoint: Checkpoint, visit: Visit) -> None:
         self._read = read
         self._checkpoint = checkpoint
-        self._marks = marks
+        self._marks: dict[int, set[bytes]] = {}
+        self._promised: dict[int, set[bytes]] = {}
         self._visit = visit
         self._tree = Tree()
         self.expired = 0
@@ -124,6 +129,27 @@ class _Walk:
         self.removed: set[str] = set()
         self.successor: NoteKey | None = None
         self.end_known = False
+
+    def mark(self, mark: Checkpoint) -> None:
+        """Hold the log against a checkpoint from before; there may be two of one size."""
+        name, size = self._checkpoint.origin, self._checkpoint.size
+        if mark.size > size:
+            raise RefusedError(
+                Reason.RECORD_TRUNCATED,
+                f"{name} ends with entry {size}; a checkpoint of {mark.size} entries was signed before",
+            )
+        self._marks.setdefault(mark.size, set()).add(mark.root)
+
+    def promise(self, index: int, leaf: bytes) -> None:
+        """Hold the log against a receipt; there may be two of one place."""
+        name, size = self._checkpoint.origin, self._checkpoint.size
+        if index >= size:
+            raise RefusedError(
+                Reason.RECORD_TRUNCATED,
+                f"{name} ends with entry {size}; a receipt was given for entry {index}. Where it is younger than the "
+                "checkpoint, take a newer copy",
+            )
+        self._promised.setdefault(index, set()).add(leaf)
 
     def run(self) -> None:
         checkpoint = self._checkpoint
@@ -186,6 +212,13 @@ class _Walk:
             self.removed.add(str(entry.get("log")))
 
     def _append(self, leaf: bytes) -> None:
+        index = self._tree.size
+        if self._promised.get(index, set()) - {leaf}:
+            raise RefusedError(
+                Reason.RECORD_REWRITTEN,
+                f"entry {index} of {self._checkpoint.origin} is not the one that the receipt was given for; the log "
+                "was rewritten",
+            )
         for tile, data in self._tree.append(leaf):
             if (found := self._read(tile.path)) is not None and found != data:
                 raise RefusedError(
@@ -197,7 +230,7 @@ class _Walk:
 
     def _check_mark(self) -> None:
         size = self._tree.size
-        if size in self._marks and self._tree.root() != self._marks[size]:
+        if size in self._marks and self._marks[size] != {self._tree.root()}:
             raise RefusedError(
                 Reason.RECORD_FORKED,
                 f"{self._checkpoint.origin}: its first {size} entries are not those of a checkpoint that was signed "
@@ -275,7 +308,8 @@ def _check_key(log: VerifiedLog, before: VerifiedLog) -> None:
 
 
 def _check_expired(logs: Sequence[VerifiedLog]) -> None:
-    removed = frozenset[str]().union(*(log.removed for log in logs))
+    # Each writer speaks of its own logs alone.
+    removed = {origin for log in logs for origin in log.removed if name_writer(origin) == log.chain}
     for log in logs:
         if log.expired and log.checkpoint.origin not in removed:
             raise RefusedError(

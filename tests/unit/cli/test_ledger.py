@@ -156,6 +156,16 @@ def test_another_history_shows_as_a_fork_by_what_was_kept(desk: Desk) -> None:
     assert "entry 7 of" in desk.refused("RecordRewritten", "--receipt", receipt)
 
 
+def test_of_two_receipts_for_one_place_none_hides_the_other(desk: Desk) -> None:
+    log = desk.lay()
+    one, other = (
+        desk.write(f"receipt-{number}", receipt_of(Written(log.origin, 7, hash_leaf(entry)), log.key))
+        for number, entry in enumerate((ENTRIES[7], request(999)))
+    )
+    for words in (("--receipt", one, "--receipt", other), ("--receipt", other, "--receipt", one)):
+        assert "entry 7 of" in desk.refused("RecordRewritten", *words)
+
+
 def test_a_log_that_is_not_here_shows_by_what_was_kept(desk: Desk) -> None:
     log = desk.lay(name="20260901T000000000Z")
     kept = desk.checkpoint(log)

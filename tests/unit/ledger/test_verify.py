@@ -4,6 +4,7 @@ import pytest
 
 from sekisho.errors import Reason, RefusedError
 from sekisho.ledger.checkpoint import Checkpoint
+from sekisho.ledger.merkle import hash_leaf
 from sekisho.ledger.tiles import encode_bundle
 from sekisho.ledger.verify import FIRST, VerifiedLog, name_key, read_link, verify_chains, verify_log
 from tests.unit.ledger.trees import SECRET, WITNESS, Log, log_key, opened, spell
@@ -77,6 +78,40 @@ def test_a_log_with_another_history_is_a_fork_for_who_kept_a_checkpoint(size: in
     assert f"its first {size} entries are not those of a checkpoint that was signed before" in message
 
 
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("size", [0, 300, 600])
+def test_of_two_checkpoints_of_one_size_none_hides_the_other(size: int, order: int) -> None:
+    kept = [Checkpoint(Log([]).origin, size, bytes(32)), Log(ENTRIES[:size]).head]
+    reason, message = refused(Log(ENTRIES), *kept[::order])
+    assert reason is Reason.RECORD_FORKED
+    assert f"its first {size} entries are not those of a checkpoint" in message
+
+
+def promise(log: Log, *promised: tuple[int, bytes]) -> tuple[Reason, str]:
+    with pytest.raises(RefusedError) as refusal:
+        verify_log(log.read, log.key, promised=promised)
+    return refusal.value.reason, refusal.value.message
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("index", [0, 7, 599])
+@pytest.mark.parametrize("expired", [True, False])
+def test_an_entry_that_a_receipt_was_not_given_for_is_a_rewrite(index: int, order: int, expired: bool) -> None:
+    log = expire(Log(ENTRIES)) if expired else Log(ENTRIES)
+    promised = [(index, hash_leaf(ENTRIES[index])), (index, bytes(32))]
+    reason, message = promise(log, *promised[::order])
+    assert reason is Reason.RECORD_REWRITTEN
+    assert f"entry {index} of {log.origin} is not the one that the receipt was given for" in message
+    verify_log(log.read, log.key, promised=promised[:1])
+
+
+def test_an_entry_of_a_receipt_that_is_not_here_is_a_truncation() -> None:
+    log = Log(ENTRIES[:500])
+    reason, message = promise(log, (500, hash_leaf(ENTRIES[500])))
+    assert reason is Reason.RECORD_TRUNCATED
+    assert f"{log.origin} ends with entry 500; a receipt was given for entry 500" in message
+
+
 def test_a_log_verifies_with_every_checkpoint_of_before_and_shows_its_entries() -> None:
     log, seen = Log(ENTRIES), list[tuple[int, bytes]]()
     marks = [Log(ENTRIES[:size]).head for size in (0, 1, 256, 300, 600)]
@@ -109,6 +144,14 @@ def test_text_that_is_gone_without_a_record_of_it_is_a_truncation() -> None:
         verify_chains(found)
     assert refusal.value.reason is Reason.RECORD_TRUNCATED
     assert f"300 entries of {NAME}/log-0 have no text, and no record says" in refusal.value.message
+
+
+def test_no_writer_says_that_retention_removed_anothers_text() -> None:
+    first = chain(300)[0]
+    other = Log([opened(), spell(kind="expired", log=first.origin)], origin="ledger.example/gateway-1/log-0")
+    with pytest.raises(RefusedError, match="have no text, and no record says") as refusal:
+        verify_chains([check(expire(first)), check(other)])
+    assert refusal.value.reason is Reason.RECORD_TRUNCATED
 
 
 def test_text_that_retention_removed_leaves_the_log_verified() -> None:
