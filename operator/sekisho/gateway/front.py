@@ -26,6 +26,7 @@ from sekisho.gateway.choosing.attempts import Attempts, Prepared, TimedSink
 from sekisho.gateway.choosing.choosing import Choice, Choosing, NobodyError
 from sekisho.gateway.decide import (
     CLASS_HEADER,
+    Law,
     ServiceFacts,
     check_cleared,
     check_opaque,
@@ -33,6 +34,7 @@ from sekisho.gateway.decide import (
     decide_class,
     is_user,
     model_unknown,
+    not_ready,
 )
 from sekisho.gateway.dialects.building import build_answerer, render_failure
 from sekisho.gateway.dialects.form import SERVED, Asked, Endpoint, parse_request, split_model
@@ -92,12 +94,15 @@ class Call(Protocol):
 
 
 class _Cleared(NamedTuple):
-    """A request that may go to an engine, and what it is charged by."""
+    """A request that may go to an engine, what it is charged by, and which AccessPolicies were asked what about it."""
 
     service: ServiceFacts
     choice: Choice
     prepared: Prepared
     order: Order
+    law: Law
+    policies: Sequence[Policy]
+    question: Question
 
 
 class _Ready(NamedTuple):
@@ -271,6 +276,7 @@ class Front:
         try:
             # One commit may have freed many.
             await self._give_way(trail)
+            self._check_access(cleared, trail, caller)
             timed, outcome = self._time(sink, trail, receipt), trail.outcome
             # Signed once the request has gone out, while the engine thinks.
             asyncio.get_running_loop().call_soon(receipt.sign_ahead)
@@ -283,6 +289,21 @@ class Front:
             raise
         finally:
             self._complete(trail, ended)
+
+    def _check_access(self, cleared: _Cleared, trail: Trail, caller: Caller) -> None:
+        """Ask the AccessPolicies again, where any changed since the request was decided: it may have waited.
+
+        Raises:
+            SekishoError: They do not let it in any more, or not as it was made ready.
+        """
+        policies, service = self._parts.facts.access_policies, cleared.service
+        if policies is cleared.policies:
+            return
+        access = self._parts.access.decide(policies, caller, cleared.question, cleared.law.lattice)
+        before, now = (find_dictionaries(item, service.full_name) for item in (cleared.policies, policies))
+        if (access, now) != (trail.access, before):
+            told = "the AccessPolicies that name it changed since the request was decided; ask again"
+            raise not_ready(service, told)
 
     def _time(self, sink: Sink, trail: Trail, receipt: Receipt) -> TimedSink:
         """Return a sink whose answer carries the receipt of its request, and which measures its first byte."""
@@ -310,9 +331,9 @@ class Front:
         """Decide everything about a request; whatever is not right refuses."""
         parts = self._parts
         service = await self._find(caller, asked.namespace, asked.service)
-        law = parts.facts.law
+        law, policies = parts.facts.law, parts.facts.access_policies
         trail.policy = law.digest
-        book = law.book.beside(find_dictionaries(parts.facts.access_policies, service.full_name))
+        book = law.book.beside(find_dictionaries(policies, service.full_name))
         trail.guarded = guarded = await parts.guards.look(
             book, asked.body, body_bytes=trail.body_bytes, who=caller.username
         )
@@ -321,7 +342,7 @@ class Front:
         await parts.identity.check_class(caller, law.lattice, decided.value, because=decided.because)
         check_cleared(law, service, decided)
         question = Question(service.full_name, decided.value, service.site or None)
-        trail.access = access = parts.access.decide(parts.facts.access_policies, caller, question, law.lattice)
+        trail.access = access = parts.access.decide(policies, caller, question, law.lattice)
         check_opaque(law, decided.value, asked.images)
         rules = book.rules(decided.value)
         await parts.guards.judge(rules, guarded)
@@ -339,7 +360,7 @@ class Front:
         trail.backend = choice.describe()
         prepared = await self._prepare(ready, trail, choice.tier)
         await self._give_way(trail)
-        return _Cleared(service, choice, prepared, order)
+        return _Cleared(service, choice, prepared, order, law, policies, question)
 
     async def _prepare(self, ready: _Ready, trail: Trail, tier: str) -> Prepared:
         """Make a request ready for a site of a tier."""

@@ -258,6 +258,9 @@ class Choosing:
             check_cleared(law, service, RequestClass(value, (), f"the request is {value}"))
         if service.site != choice.site:
             raise _moves(service, choice.site)
+        if choice.basis is not None and choice.basis.law.digest != law.digest:
+            # What it looks for, takes out and refuses was asked of the law before.
+            raise not_ready(service, "the policy changed since the request was decided; ask again")
         demand = self._demand_again(choice, law, service, value)
         replica = self._find(choice, eligible.replica)
         return find_exclusion(replica, demand, self._now(demand, (replica,)))
