@@ -291,12 +291,16 @@ class Front:
             self._complete(trail, ended)
 
     def _check_access(self, cleared: _Cleared, trail: Trail, caller: Caller) -> None:
-        """Ask the AccessPolicies again, where any changed since the request was decided: it may have waited.
+        """Ask again whom the model answers, where that may have changed since the request was decided: some wait.
 
         Raises:
-            SekishoError: They do not let it in any more, or not as it was made ready.
+            SekishoError: Its caller is not let in any more, or not as the request was made ready.
         """
-        policies, service = self._parts.facts.access_policies, cleared.service
+        facts, service = self._parts.facts, cleared.service
+        found = facts.find(service.namespace, service.name)
+        if found is not None and found is not service:
+            check_user(found, caller.username, caller.groups)
+        policies = facts.access_policies
         if policies is cleared.policies:
             return
         access = self._parts.access.decide(policies, caller, cleared.question, cleared.law.lattice)

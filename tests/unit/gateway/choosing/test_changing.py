@@ -45,10 +45,14 @@ class Inside:
         (facts,), (choosing,) = self.facts, self.choosing
         asked = asyncio.create_task(house.chat(body))
         await house.settle(lambda: choosing._held, what="the request to wait for its pod")
-        before = facts.law, facts.access_policies
+
+        def known() -> tuple[Any, ...]:
+            return facts.law, facts.access_policies, facts.find("legal", "contract-review")
+
+        before = known()
         change(house)
         await house.settle(
-            lambda: any(now is not then for now, then in zip((facts.law, facts.access_policies), before, strict=True)),
+            lambda: any(now is not then for now, then in zip(known(), before, strict=True)),
             what="the gateway to hear of the change",
         )
         house.api.put("pods", build_pod(service, port=house.engine.port))
@@ -72,6 +76,10 @@ def inside(monkeypatch: pytest.MonkeyPatch) -> Inside:
     return seen
 
 
+def change_service(**spec: Any) -> Callable[[House], None]:
+    return lambda house: house.api.put("inferenceservices", build_service(site="owncloud", spec=spec))
+
+
 RAISING = [*LAW["levels"][:1], LAW["levels"][1] | {"detect": ["contact"]}, *LAW["levels"][2:]]
 
 
@@ -86,8 +94,9 @@ RAISING = [*LAW["levels"][:1], LAW["levels"][1] | {"detect": ["contact"]}, *LAW[
         (change_access(redact=["contact"]), 503, "model_not_ready", "the AccessPolicies"),
         (change_access(dictionary={"words": ["hello"]}), 503, "model_not_ready", "changed since the request"),
         (change_access(suspended=True), 403, "not_allowed", "none in force names you"),
+        (change_service(users=["group:judges"]), 403, "not_allowed", "spec.users of"),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 async def test_a_request_that_was_decided_by_what_does_not_hold_any_more_is_not_sent(
     change: Callable[[House], None], status: int, code: str, said: str, tmp_path: Path, inside: Inside
@@ -105,11 +114,21 @@ async def test_a_request_that_was_decided_by_what_does_not_hold_any_more_is_not_
 
 
 @pytest.mark.parametrize(
-    "change", [change_law(), change_access(), change_access(name="other", models=["legal/other"])], ids=range(3)
+    "change",
+    [
+        change_law(),
+        change_access(),
+        change_access(name="other", models=["legal/other"]),
+        change_service(users=["group:g"]),
+    ],
+    ids=range(4),
 )
 async def test_a_change_that_says_the_same_of_a_request_does_not_keep_it(
     change: Callable[[House], None], tmp_path: Path, inside: Inside
 ) -> None:
-    async with build_house(tmp_path, policy=LAW, has_pod=False, access=[access_policy()], hold_seconds=60) as house:
+    async with build_house(
+        tmp_path, policy=LAW, service=build_service(site="owncloud"), has_pod=False, access=[access_policy()],
+        hold_seconds=60,
+    ) as house:  # fmt: skip
         assert (await inside.hold(house, say("hello"), change)).status == 200
         assert len(house.engine.requests) == 1
