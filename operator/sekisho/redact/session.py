@@ -9,7 +9,7 @@ from typing import Final
 from sekisho.errors import Reason, RefusedError
 from sekisho.redact.categories import Category
 from sekisho.redact.documents import fit
-from sekisho.redact.known import find_known
+from sekisho.redact.known import Known
 from sekisho.redact.placeholders import ConversationKey, make_placeholder
 from sekisho.redact.restore import Restorer
 from sekisho.redact.spans import Span, resolve
@@ -30,13 +30,15 @@ class Redaction:
         key: Of placeholders, or what derives it once something is found.
     """
 
-    __slots__ = ("_counts", "_find", "_key", "_known", "_names", "_values")
+    __slots__ = ("_counts", "_find", "_key", "_known", "_listed", "_names", "_values")
 
     def __init__(self, find: Find, key: ConversationKey | Callable[[], ConversationKey]) -> None:
         self._find = find
         self._key = key
         self._names: dict[tuple[Category, str], str] = {}
         self._known: dict[str, Category] = {}
+        # What is known, as it is looked for; None where more was learnt since.
+        self._listed: Known | None = None
         self._values: dict[str, str] = {}
         self._counts: dict[Category, int] = {}
 
@@ -60,13 +62,15 @@ class Redaction:
         Raises:
             RefusedError: `RequestInvalid`, it was to be JSON and is not; `RequestTooLarge`, too much is found.
         """
-        spans = self._find(text)
+        spans, known = self._find(text), len(self._names)
         if in_json:
             for span, _ in fit(text, spans):
                 self._name(span.category, _read(text, span))
         else:
             for start, end, category in spans:
                 self._name(category, text[start:end])
+        if len(self._names) > known:
+            self._listed = None
         return spans
 
     def redact(self, text: str) -> str:
@@ -79,8 +83,8 @@ class Redaction:
         known = self._list_known()
         return [self._redact(text, spans, known) for text, spans in zip(texts, found, strict=True)]
 
-    def _redact(self, text: str, spans: Sequence[Span], known: Mapping[str, Category]) -> str:
-        again = find_known(text, known, found=spans)
+    def _redact(self, text: str, spans: Sequence[Span], known: Known) -> str:
+        again = known.find(text, found=spans)
         parts, taken, counts, names = [], 0, self._counts, self._names
         for start, end, category in resolve([*spans, *again]) if again else spans:
             value = text[start:end]
@@ -99,21 +103,18 @@ class Redaction:
         like `learn`.
         """
         found = self.learn(document, in_json=True)
-        again = find_known(document, self._list_known(), found=found, in_json=True)
+        again = self._list_known().find(document, found=found, in_json=True)
         return self._replace(document, fit(document, resolve([*found, *again])))
 
     def restorer(self, *, in_json: bool = False) -> Restorer:
         """Return a restorer for one stream of the answer."""
         return Restorer(self.values, in_json=in_json)
 
-    def _list_known(self) -> Mapping[str, Category]:
+    def _list_known(self) -> Known:
         """Return what the request's texts lose wherever it stands: values, and the parts of people's names."""
-        known = self._known
-        if Category.PERSON not in known.values():
-            return known.copy()
-        people = [value for value, category in known.items() if category is Category.PERSON]
-        parts = (part for value in people for part in _PARTS.split(value))
-        return {part: Category.PERSON for part in parts if len(part) >= (3 if part.isascii() else 2)} | known
+        if self._listed is None:
+            self._listed = Known(_add_parts(self._known))
+        return self._listed
 
     def _name(self, category: Category, value: str) -> str:
         given = self._names.get((category, value))
@@ -149,6 +150,14 @@ class Redaction:
     def __repr__(self) -> str:
         """Say how many values there are, and none of them."""
         return f"Redaction({len(self._values)} values)"
+
+
+def _add_parts(known: Mapping[str, Category]) -> Mapping[str, Category]:
+    if Category.PERSON not in known.values():
+        return {**known}
+    people = [value for value, category in known.items() if category is Category.PERSON]
+    parts = (part for value in people for part in _PARTS.split(value))
+    return {part: Category.PERSON for part in parts if len(part) >= (3 if part.isascii() else 2)} | {**known}
 
 
 def _read(document: str, span: Span) -> str:

@@ -5,17 +5,19 @@
 import itertools
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
+import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sekisho.errors import Reason, RefusedError
-from sekisho.redact import restore
+from sekisho.redact import known, restore
 from sekisho.redact.categories import Category
 from sekisho.redact.custom import compile_custom
 from sekisho.redact.detect import Detector
-from sekisho.redact.known import find_known
+from sekisho.redact.known import Known
 from sekisho.redact.placeholders import LENGTH, derive_key
 from sekisho.redact.restore import ByteRestorer, Restorer, Tally
 from sekisho.redact.session import Redaction
@@ -69,9 +71,8 @@ def test_restoring_holds_over_every_split_of_bytes(text: str, cuts: list[int]) -
 def test_a_value_that_hangs_on_another_that_is_redacted_is_redacted_as_well() -> None:
     text = "taro@example.jp4111 1111 1111 1111と、4111 1111 1111 1111"
     assert "1111" not in new().redact(text)
-    again = find_known(
-        "a@b.jp4111zz55", {"4111": Category.CARD, "zz55": Category.CUSTOM}, found=[Span(0, 6, Category.EMAIL)]
-    )
+    two = Known({"4111": Category.CARD, "zz55": Category.CUSTOM})
+    again = two.find("a@b.jp4111zz55", found=[Span(0, 6, Category.EMAIL)])
     assert {(span.start, span.end) for span in again} == {(6, 10), (10, 14)}
 
 
@@ -80,9 +81,9 @@ def test_a_value_that_hangs_on_another_that_is_redacted_is_redacted_as_well() ->
 def test_no_detected_value_stands_alone_in_any_redacted_text(text: str) -> None:
     redaction = new()
     redacted = redaction.redact_all([text, "x " + text])
-    known = dict.fromkeys(redaction.values.values(), Category.CUSTOM)
+    values = dict.fromkeys(redaction.values.values(), Category.CUSTOM)
     for other in redacted:
-        assert list(find_known(WHOLE.sub(" ", other), known)) == []
+        assert Known(values).find(WHOLE.sub(" ", other)) == []
 
 
 @SETTINGS
@@ -124,6 +125,26 @@ def test_many_known_values_are_taken_out_too() -> None:
     redacted = new().redact_all([*texts, " ".join(str(1000000 + n) for n in range(40)) + "\ud800"])
     assert redacted[-1].count("[[BNK-") == 40
     assert not any(str(1000000 + n) in redacted[-1] for n in range(40))
+
+
+def test_what_is_known_is_compiled_once_however_many_texts_and_documents_are_looked_into(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiled = list[str]()
+
+    def compile_union(pattern: str, options: object) -> object:
+        compiled.append(pattern)
+        return re2.compile(pattern, options)
+
+    monkeypatch.setattr(known, "re2", SimpleNamespace(compile=compile_union, escape=re2.escape, Options=re2.Options))
+    texts = [f"口座番号 {number} taro{number}@example.jp" for number in range(1_000_000, 1_000_100)]
+    documents = [json.dumps({"a": text, "b": text.split()[1]}) for text in texts]
+    redaction = new()
+    for document in documents:
+        redaction.learn(document, in_json=True)
+    masked = redaction.redact_all(texts) + list(map(redaction.redact_json, documents))
+    assert "10000" not in "".join(WHOLE.sub("", text) for text in masked)
+    assert len(compiled) == 2
 
 
 def test_a_name_in_json_is_the_context_of_its_value_and_a_bare_number_becomes_a_string() -> None:
@@ -291,7 +312,7 @@ def test_known_values_with_invisible_signs_or_half_surrogates_are_found_again(co
 
 def test_a_known_value_is_not_taken_for_one_that_differs_in_half_a_surrogate() -> None:
     known = {f"値{n}\x00": Category.CUSTOM for n in range(20)}
-    assert list(find_known("値1\ud800 値2\x00", known)) == [Span(4, 7, Category.CUSTOM)]
+    assert Known(known).find("値1\ud800 値2\x00") == [Span(4, 7, Category.CUSTOM)]
 
 
 def test_a_callers_own_placeholder_is_replaced_whatever_is_looked_for() -> None:
