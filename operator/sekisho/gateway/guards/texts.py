@@ -42,8 +42,8 @@ _TOKENS: Final = ("input", "prompt")
 _MAX_INSIDE: Final = 24
 # How a backslash is spelt in a string.
 _BACKSLASH: Final = re.compile(r"\\(?:\\|u005[cC])")
-# Of signs that have no meaning, one that a document lacks stands for what is set aside.
-_MARKS: Final = range(0xE000, 0xF900)
+# Of signs that have no meaning, and that no font gives one, one that a document lacks stands for what is set aside.
+_MARKS: Final = range(0x100000, 0x100040)
 # A number with fewer digits is nobody's.
 _SMALL: Final = 10**6
 

@@ -12,6 +12,7 @@ from sekisho.redact.spans import Span
 
 WINDOW: Final = 256
 _STEP: Final = 64
+_SHARE: Final = 8
 # What was let go of already still says what a number is.
 _CONTEXT: Final = 128
 MAX_HELD: Final = 1 << 20
@@ -74,13 +75,14 @@ class Window:
     An item that is longer than the window is found where its beginning tells what it is.
     """
 
-    __slots__ = ("_held", "_past", "_watch", "_width")
+    __slots__ = ("_due", "_held", "_past", "_watch", "_width")
 
     def __init__(self, watch: Watch, width: int = WINDOW) -> None:
         self._watch = watch
         self._width = width
         self._past = ""
         self._held = ""
+        self._due = width + _STEP
 
     def feed(self, piece: str) -> str:
         """Return what stands before the window.
@@ -89,13 +91,16 @@ class Window:
             RefusedError: `AnswerRefused`, something is found, or too much hangs together.
         """
         self._held += piece
-        if len(self._held) < self._width + _STEP:
+        if len(self._held) < self._due:
             return ""
         if len(self._held) > MAX_HELD:
             raise RefusedError(
                 Reason.ANSWER_REFUSED, f"{MAX_HELD} characters of the answer cannot be told apart; it ends here"
             )
-        return self._let_go(len(self._held) - self._width)
+        said = self._let_go(len(self._held) - self._width)
+        # It grows by a share of itself before the next look: one at each piece of an endless item takes ever longer.
+        self._due = max(self._width + _STEP, len(self._held) + len(self._held) // _SHARE)
+        return said
 
     def finish(self) -> str:
         """Return the rest; refuses like `feed`."""

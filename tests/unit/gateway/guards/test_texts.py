@@ -175,11 +175,11 @@ def test_a_name_that_stands_twice_in_a_document_hides_nothing(beside: str) -> No
 @pytest.mark.parametrize("spelt", ["\\\\", "\\u005c", "\\u005C"])
 def test_escapes_in_strings_of_documents_are_read_however_a_backslash_is_spelt(spelt: str) -> None:
     escaped = "".join(f"{spelt}u{ord(sign):04x}" for sign in MARK)
-    document = f'{{"a": "{{\\"b\\": \\"{escaped}\\"}}", "marks": "\ue000\ue001\uf8f0\uf8f1"}}'
+    document = f'{{"a": "{{\\"b\\": \\"{escaped}\\"}}", "marks": "\ue000\U00100000\U00100001"}}'
     assert json.loads(json.loads(document)["a"]) == {"b": MARK}
     assert any(MARK in fold(text.value).text for text in find_texts({"prompt": document}))
     said = replace_texts({"prompt": document}, lambda text: '{"b": "X"}' if text.path == "prompt/" else text.value)
-    assert json.loads(said["prompt"]) == {"a": '{"b": "X"}', "marks": "\ue000\ue001\uf8f0\uf8f1"}
+    assert json.loads(said["prompt"]) == {"a": '{"b": "X"}', "marks": "\ue000\U00100000\U00100001"}
 
 
 def test_documents_in_strings_are_read_as_deep_as_a_body_can_hold_them() -> None:
@@ -191,7 +191,7 @@ def test_documents_in_strings_are_read_as_deep_as_a_body_can_hold_them() -> None
 
 
 def test_a_document_that_cannot_be_taken_apart_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    signs = "".join(map(chr, range(0xE000, 0xF900)))
+    signs = "".join(map(chr, range(0x100000, 0x100040)))
     with pytest.raises(FieldError, match="prompt holds documents in strings that cannot be taken apart"):
         find_texts({"prompt": json.dumps({"a": "\\", "b": signs}, ensure_ascii=False)})
     monkeypatch.setattr(texts, "_MAX_INSIDE", 1)

@@ -1,6 +1,7 @@
 """Of an answer nothing goes on that was not looked into, and what must not be told is not told."""
 
 import json
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -14,6 +15,7 @@ from sekisho.gateway.guards.answering import MAX_HELD_BYTES, AnswerFilter, HeldA
 from sekisho.gateway.guards.window import MAX_HELD, WINDOW, Watch, Whole, Window
 from sekisho.redact.categories import Category
 from sekisho.redact.detect import Detector
+from sekisho.redact.spans import Span
 
 FIND = Detector(frozenset({Category.EMAIL, Category.CARD, Category.SECRET_KEY})).detect
 MAIL = "taro@example.co.jp"
@@ -48,6 +50,20 @@ def test_an_item_longer_than_the_window_is_held_from_its_beginning() -> None:
     told = "".join(pane.feed(sign) for sign in text) + pane.finish()
     assert told == "x" * 300 + "\n[secret-key]\nbye"
     assert watch.describe() == {"secret-key": 1}
+
+
+def test_an_item_without_end_is_looked_into_as_it_grows_and_not_at_each_piece() -> None:
+    looked = list[int]()
+
+    def find(text: str) -> Sequence[Span]:
+        looked.append(len(text))
+        return FIND(text)
+
+    pane = Window(Watch(find))
+    told = "".join(pane.feed(piece) for piece in ["hello ", "sk-", *["abcd"] * 25_000])
+    assert told == "hello "
+    assert sum(looked) < 20 * 100_000
+    assert pane.feed(" plain words" * 2_000).startswith("[secret-key] plain words")
 
 
 def test_at_most_the_window_and_a_step_are_held_back() -> None:
