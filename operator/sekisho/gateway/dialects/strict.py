@@ -1,6 +1,7 @@
 """Read JSON of callers without doubt about what it says; whatever is not known is refused by its path. Pure."""
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -137,7 +138,7 @@ def parse_json(body: bytes, limits: BodyLimits) -> dict[str, Any]:
         if keys > limits.max_keys:
             raise FieldError(f"the body has more than {limits.max_keys} keys")
         if len(built) != given:
-            name = next(key for at, (key, _) in enumerate(pairs) if key in dict(pairs[:at]))
+            name = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
             raise FieldError(f"the body has the key {quote(name)} twice in one object", param=name[:_MAX_SPELT])
         return built
 

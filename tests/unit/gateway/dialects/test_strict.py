@@ -35,6 +35,13 @@ def test_more_items_in_lists_than_allowed_are_refused(items: bytes) -> None:
     parse_json(body, BodyLimits(max_items=5))
 
 
+def test_of_many_names_the_one_that_stands_twice_is_told() -> None:
+    names = ",".join(f'"n{number}":1' for number in range(49_000))
+    with pytest.raises(FieldError, match='the body has the key "n48000" twice in one object') as refusal:
+        parse_json(f'{{{names},"n48000":1}}'.encode(), BodyLimits())
+    assert refusal.value.param == "n48000"
+
+
 def test_a_truth_value_is_no_number() -> None:
     with pytest.raises(FieldError, match="n must be a whole number"):
         check_kind("n", True, Kind("a whole number", (int,)))
