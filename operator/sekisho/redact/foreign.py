@@ -1,15 +1,19 @@
 """Foreign names in katakana: ジョン・F・ケネディ, スミス氏, and words that no dictionary has."""
 
+# ruff: noqa: E501, SIM905 - a Japanese sign counts as two columns; lists of words read best as text
+
 import re
 from collections.abc import Sequence
 from typing import Final
 
 from sekisho.redact import namewords
 from sekisho.redact.neighbours import is_role, is_titled
+from sekisho.redact.sounds import rate
 from sekisho.redact.words import ENDS, LINKS, NAMES, NOUNS, REACH, Lexicon, Sort, Word, is_katakana, word_at
 
 _INITIAL: Final = re.compile(r"[A-Z]\.?")
 _QUOTES: Final = frozenset('「『“《"')
+_APART: Final = _QUOTES | LINKS
 # How families are called in many countries: イブラヒモビッチ, リンドクヴィスト.
 _FAMILY: Final = re.compile(
     "(?:[ビヴ]ィ?ッチ|スキー|スカヤ|ツキー|フスキ|ソン|セン|シュタイン|スタイン|[ノコ]フ|ネン|ストローム|ク[ヴイ]ィ?スト"
@@ -17,8 +21,21 @@ _FAMILY: Final = re.compile(
 )
 # What follows things rather than people: ドバイで, レゴランドなど, and the end of a sentence.
 _OF_THINGS: Final = frozenset(["で", "にて", "など", "まで", "より", "だっ", "さ", "。", "」"])
+# Behind what is said of things alone, or shown.
+_OF_SIGNS: Final = frozenset("です でし な し だ た れ でき また ! ? & ) ] > / ~ + : ; , … ★ ☆ ♪ 】 〉".split())
+_ACTS: Final = frozenset("はが")
+_BESIDE: Final = frozenset("の に を から へ".split())
 # How long a word is that nobody knows and may be a name; longer ones are made of others.
 _LONGEST: Final = 7
+# How an unknown word has to sound at least, in logarithms of odds: where it acts (は), beside what is done (を), elsewhere.
+_AS_ACTOR: Final = -4.0
+_AS_OTHER: Final = -1.5
+_AT_LEAST: Final = -2.0
+# How it sounds where nothing else is asked for; and how a common word has to sound.
+_LIKE_NAMES: Final = -0.5
+_LIKE_NOTHING_ELSE: Final = 1.5
+_MAX_PIECES: Final = 3
+_LONGEST_MADE: Final = 8
 
 
 def begins_foreign(words: Sequence[Word], index: int) -> bool:
@@ -37,11 +54,11 @@ def find_foreign(words: Sequence[Word], index: int, lexicon: Lexicon) -> tuple[i
     if word_at(words, end).sort is Sort.NUMBER and word_at(words, end + 1).text == "世":
         return index, end + 2
     if any(word.text in LINKS for word in words[index:end]):
-        return (index, end) if _is_chain(parts, lexicon) else None
+        return (index, end) if _is_told(words, index, end, parts) or _is_chain(parts, lexicon) else None
     if word_at(words, index - 1).text in LINKS and _is_part(word_at(words, index - 2)):
         return None
     if any(part.sort in NAMES for part in parts):
-        if any(part.sort not in NAMES for part in parts):
+        if any(part.sort not in NAMES for part in parts) or _is_of_thing(words, index, end):
             return None
         while word_at(words, end).sort in NAMES:
             end += 1
@@ -68,6 +85,14 @@ def _is_initial(word: Word) -> bool:
     return _INITIAL.fullmatch(word.text) is not None
 
 
+def _is_told(words: Sequence[Word], index: int, end: int, parts: Sequence[Word]) -> bool:
+    """Tell whether what somebody is touches a name of several parts: 哲学者セーレン・キェルケゴール, デ・ガスペリ首相."""
+    role = word_at(words, index - 1).sort in NOUNS and is_role(words, index)
+    if not role and word_at(words, end).text not in namewords.FIRM_TITLES:
+        return False
+    return not any(part.text in namewords.THINGS or part.text in namewords.LINKING for part in parts)
+
+
 def _is_chain(parts: Sequence[Word], lexicon: Lexicon) -> bool:
     first, last = parts[0], parts[-1]
     named = first.sort in NAMES
@@ -83,16 +108,31 @@ def _is_chain(parts: Sequence[Word], lexicon: Lexicon) -> bool:
         return False
     if any(part.sort in NAMES for part in parts):
         return True
-    places = [part for part in parts if part.sort is Sort.PLACE]
-    return any(not part.known for part in parts) and all(part is last and lexicon.is_name(part.text) for part in places)
+    if any(part.sort is Sort.PLACE and not (part is last and lexicon.is_name(part.text)) for part in parts):
+        return False
+    unknown = [part.text for part in parts if not part.known]
+    sounding = [rate(text) for text in unknown if not text.isascii()]
+    return bool(unknown) and (not sounding or max(sounding) >= _AT_LEAST)
 
 
 def _is_thing(part: Word, lexicon: Lexicon, *, named: bool, last: bool) -> bool:
     if part.text in namewords.LINKING or part.sort is Sort.COUNTRY:
         return True
+    if part.sort in NAMES and not last:
+        return False
     if part.text in namewords.THINGS:
         return not (named and last and part.text in namewords.NAMED_THINGS)
     return part.sort is Sort.PROPER and not (named and last) and not lexicon.is_name(part.text)
+
+
+def _is_of_thing(words: Sequence[Word], index: int, end: int) -> bool:
+    """Tell whether what touches a name makes a firm's, a dynasty's or a language's of it: エアーアラン, ティムール朝."""
+    before, behind = word_at(words, index - 1), word_at(words, end).text
+    if behind in namewords.TITLES or is_titled(words, end):
+        return False
+    if before.sort in NOUNS and is_katakana(before) and before.text not in namewords.FOREIGN_TITLES:
+        return not is_role(words, index)
+    return behind in namewords.OF_THINGS
 
 
 def _is_single(words: Sequence[Word], index: int, end: int, lexicon: Lexicon) -> bool:
@@ -101,23 +141,41 @@ def _is_single(words: Sequence[Word], index: int, end: int, lexicon: Lexicon) ->
     if _is_called(words, index, end, may_be=may_be):
         return True
     behind = word_at(words, end)
-    if end > index + 1 or not may_be or len(word.text) < 3 or behind.sort not in ENDS:
+    if behind.sort not in ENDS:
+        return False
+    if end > index + 1:
+        return _is_free(words, index) and _is_made_of(words[index:end], behind.text)
+    if not may_be or len(word.text) < 3:
         return False
     if is_role(words, index) and word.sort is not Sort.PLACE:
         return True
-    before = word_at(words, index - 1)
-    if before.sort in NOUNS or before.text in _QUOTES or before.text in LINKS:
+    if not _is_free(words, index) or word_at(words, index - 1).text == behind.text == "":
         return False
     if word.known:
-        return word.sort in {Sort.PLACE, Sort.PROPER} and behind.text in namewords.ACTING
+        return word.sort is Sort.NOUN and behind.text in _ACTS and rate(word.text) > _LIKE_NOTHING_ELSE
     return _is_unknown_name(word.text, behind.text, lexicon)
+
+
+def _is_free(words: Sequence[Word], index: int) -> bool:
+    """Tell whether nothing before a word belongs to it; a day or a year may stand there."""
+    before = word_at(words, index - 1)
+    return (before.sort not in NOUNS or before.text in namewords.LATER) and before.text not in _APART
+
+
+def _is_made_of(parts: Sequence[Word], behind: str) -> bool:
+    """Tell whether a word that acts and that the dictionary cuts into known ones sounds like a name: ステンハウスは."""
+    text = "".join(part.text for part in parts)
+    short = len(parts) <= _MAX_PIECES and len(text) <= _LONGEST_MADE
+    return short and behind in _ACTS and rate(text) > _LIKE_NAMES
 
 
 def _is_called(words: Sequence[Word], index: int, end: int, *, may_be: bool) -> bool:
     """Tell whether what stands behind or before makes a person of words that may be a name, or of any."""
     behind = word_at(words, end)
+    if behind.text in namewords.RULERS and words[index].sort is Sort.PLACE:
+        return False
     if behind.text in namewords.HONORIFICS:
-        return True
+        return words[index].text not in namewords.NOBODIES
     # 酋長ソラノ, not 社長のソニー.
     if not may_be:
         alone = end == index + 1 and words[index].sort is Sort.PROPER and word_at(words, index - 1).text != "の"
@@ -128,7 +186,14 @@ def _is_called(words: Sequence[Word], index: int, end: int, *, may_be: bool) -> 
 
 
 def _is_unknown_name(text: str, behind: str, lexicon: Lexicon) -> bool:
-    """Tell whether a word that no dictionary has looks like a family's name, or stands where people do."""
+    """Tell whether a word that no dictionary has looks and sounds like a name, or stands where people do."""
+    if behind in _OF_SIGNS:
+        return False
+    sound = rate(text)
+    if sound < (_AS_ACTOR if behind in _ACTS else _AS_OTHER if behind in _BESIDE else _AT_LEAST):
+        return False
+    if sound > _LIKE_NAMES and behind not in _OF_THINGS:
+        return True
     return _FAMILY.search(text) is not None or (behind not in _OF_THINGS and not _is_compound(text, lexicon))
 
 

@@ -36,12 +36,24 @@ AT_WORK: Final = frozenset(
 # Of these, what people are who have something in common: ハリウッド女優.
 KINDS: Final = frozenset("選手 俳優 女優 社員 記者 監督 コーチ 講師 棋士 騎手 投手 捕手 オーナー シェフ".split())
 FIRM_TITLES: Final = TITLES - _OF_PEOPLE
+# Who is called so rules or serves a place: ロンドン市長.
+RULERS: Final = frozenset("市長 町長 村長 区長 知事 大公 司教 領事 総領事 大使 会計士 弁護士".split())
+# What touches a foreign name and makes a dynasty's, a language's or a thing's of it: ティムール朝, ブルトン語.
+OF_THINGS: Final = frozenset(
+    """朝 語 語族 語派 諸語 族 人 民族 文字 期 管 式 派 左派 右派 都市圏 地方 高地 河畔 軌道 彗星 小惑星 放射 聖歌 体系 質量 焦点 行列 映画祭 五輪 教育 文学 科 色 調 節
+    肉腫 母型 物件 映画 企画 上場 宣言 裁判 方式 技術 像""".split()
+)
+# What somebody is called before a foreign name; as names these are none.
+FOREIGN_TITLES: Final = frozenset(
+    """マザー ファーザー シスター ブラザー ミスター ミス ミセス マダム サー ドクター プロフェッサー キャプテン キング クイーン レディ プリンス プリンセス ドン""".split()
+)
 # What people are: before a name, with or without の.
 ROLE: Final = re.compile(
-    r"(?:[^会業記打患信]者|[画作漫楽歌曲筆説劇治評論]家|[議委社団乗隊船定]員|選手|投手|歌手|捕手|騎手|[^外]官|夫|妻|父|母|兄|弟|姉|妹|娘|息子|[長次三四][男女]|女優|俳優"
+    r"(?:[^会業記打患信]者|[画作漫楽歌曲筆説劇治評論想命業険検産刻築教動芸義]家|[議委社団乗隊船定]員|選手|投手|歌手|捕手|騎手|[^外]官|夫|妻|父|母|兄|弟|姉|妹|娘|息子|[長次三四][男女]|女優|俳優"
     r"|監督|博士|教授|首相|大統領|社長|会長|部長|課長|係長|主任|代表|大使|公使|領事|参謀|[大中少][将佐尉]|国王|皇帝|女王|王妃|王子|王女|パイロット|アシスタント|ボーカル"
     r"|ギタリスト|ドラマー|ベーシスト|ピアニスト|ソリスト|プロデューサー|ディレクター|デザイナー|アナウンサー|弁護士|医師|看護師|牧師|神父|司教|師匠|弟子|新人|友人|親友"
     r"|[隊団艦船機班組校院園局所署店室議総学市町村区族館員集]長|秘書官?|助手|教諭|教師|講師|刑事|警部補?|巡査|検事|判事|頭取|専務|常務|取締役|監査役|支配人|司令官|将軍|住職|宮司|画伯|棋士|力士"
+    r"|創業者|登山家|宰相|元帥|提督|[公侯伯子男]爵|騎士|[詩俳歌軍文茶武商愛夫]人|僧侶?|執権|関白|摂政|家元|探偵|怪盗|使徒|漁師|猟師|魔女|(?<!法)王|大臣|外相|知事|議長|[^年]公"
     r"|主人公|ヒロイン|リーダー|キャプテン|コーチ|メンバー|マネージャー|オーナー|シェフ|ライター|カメラマン|エンジニア|俳優|芸人|声優|タレント|祖父|祖母|叔父|伯父|叔母|伯母|従兄弟?|従姉妹?|恋人|仲間|相棒"
     r"|旧友|隣人|同期|後任|前任|部員|隊員|店員|社員|職員|教官|[武大]将|藩主|城主|家老|家臣|皇太子|党首|総裁|長官|酋長|C[A-Z]{1,3}O"
     r"|DF|MF|FW|GK|同僚|後輩|先輩|上司|部下|氏名|名前|担当)$"
@@ -53,6 +65,7 @@ HEADS: Final = tuple(
     岳 島 岬 湖 池 沼 峠 谷 坂 温泉 飛行場 高原 通り 町 村 市 区 郡 県 州 城 寺 神社 宮 堂 院 クリニック 教会 神殿 館 劇場 座 競馬場 球場 競技場 工場 スタジアム アリーナ 公園 古墳 遺跡
     砦 山脈 海峡 海岸 地区 エリア 方面 団地 タウン ビル タワー ホテル 銀行 証券 商事 商店 商会 物産 建設 不動産 組 グループ 財団 基金 協会 学会 連盟 連合 同盟 党 軍
     隊 艦隊 師団 司令部 内閣 政権 陣営 王朝 幕府 藩 杯 賞 カップ 記念 事件 法 条約 協定 定理 方程式 理論 効果 症候群 病 計画 プロジェクト 号 丸 製 比 会 局 所 灯台
+    時代 炭鉱 高地 山地 平野 操車場 遊歩道 合戦 教団 字典 物語 ゼミナール 兵営 刑場 歯科 医療 工務店 パーキング ステーション バイパス フォーラム 斎場 IC インター 教室 塾 苑 荘
     国 湾 間 衆 展 府 舎 暦 ライン コンクール クラブ チーム リーグ バンド ユナイテッド 酒造 農園 牧場 珈琲 楽器 飛行機 自動車 セメント モータース プロダクション 出版
     書房 書店 新聞 放送 テレビ ラジオ 文庫 法人 シティ パーク ダム センター リゾート ベリー 寮 楼 菜館 公司 ホールディングス ブラザース カンパニー コミック""".split()
 )
@@ -88,7 +101,9 @@ HAD: Final = NO_SURNAME | frozenset("本 机 顔 音 金 町 前 上 中 方 馬
 SIDES: Final = frozenset("東西南北")
 HOUSES: Final = frozenset("館店園校署駅局所院寮塾")
 # What may follow a place where it is a person: who does something, rather than where.
-ACTING: Final = frozenset("は が も と を や 、 ら 本人".split())
+ACTING: Final = frozenset("は が も と を や ら 本人".split())
+# Families' names that end like a temple's or a shop's.
+HOUSE_NAMES: Final = frozenset("小野寺 西園寺 徳大寺 国分寺 大道寺 神宮寺 竜造寺 龍造寺 勧修寺 安国寺 妙法寺".split())
 # Common words of one sign that parents give as names; and the signs with which given names end.
 GIVEN: Final = frozenset(
     "愛葵蒼碧茜梓杏郁樹泉伊魁楓薫叶環希京瑛煌光昊心空颯翠澄匠巧司純潤駿俊翔奨仁慎真誠聖惺拓岳丈椿紬翼晴遥陽悠優佑雪結紫凛凜律陸龍竜涼諒亮怜玲蓮航弘洸恒晃耕皓湊海渚渉稜瞭月"
@@ -97,13 +112,18 @@ GIVEN: Final = frozenset(
 GIVEN_ENDS: Final = frozenset("斗翔陽太郎朗介助輝樹哉乃菜奈華香紀希音子愛衣春姫奏羽実彦雄男夫美莉梨里咲花結月")
 # Words of hiragana that dictionaries have as names and that say why, when, where or how many.
 NO_GIVEN: Final = frozenset("ため とき なか せい みち ひとり もり うち さき もと すえ あと ほか はず まま ほう".split())
-# Words with an honorific that name nobody: 神様, 花屋さん.
+# Words with an honorific that name nobody: 神様, 花屋さん, スタッフさん.
 NOBODIES: Final = frozenset(
-    "神 王 仏 殿 奥 客 皆 店 親 孫 嫁 婿 姫 宮 旦那 大家 花屋 本屋 魚屋 肉屋 酒屋 薬屋 床屋 菓子屋 八百屋 問屋 業者 職人 役人".split()
+    "スタッフ ディーラー メイド ママ パパ ワン ネコ ニャン モデル デザイナー オーナー シェフ マスター コーチ トレーナー ドクター ナース ガイド ドライバー メーカー ユーザー ライター "
+    "カメラマン アイドル ファン リーダー マネージャー アシスタント 神 王 仏 殿 奥 客 皆 店 親 孫 嫁 婿 姫 宮 旦那 大家 花屋 本屋 魚屋 肉屋 酒屋 薬屋 床屋 菓子屋 八百屋 問屋 業者 職人 役人".split()
 )
 # Before whoever did something then.
 TIMES: Final = frozenset(
     "昨日 今日 明日 先日 先週 今週 来週 今朝 昨夜 昨晩 今夜 去年 昨年 今年 来年 今回 前回 次回 当時 最近 今度".split()
+)
+# Before whoever did something, when or after what: 同年マーカーは.
+LATER: Final = TIMES | frozenset(
+    "同年 翌年 前年 後年 晩年 同月 翌月 翌週 同日 翌日 翌朝 同時 戦後 現在 一方 以後 以降 以来 その後 のち 直後 直前 途中 当初 結局 結果 後 時 際 間 中".split()
 )
 CLOSE: Final = frozenset(
     "娘 息子 姪 甥 孫 妹 姉 弟 兄 友達 友人 親友 知人 同僚 上司 部下 先輩 後輩 彼女 彼氏 うち 隣 隣人 いとこ 恋人 同級生 クラスメート".split()

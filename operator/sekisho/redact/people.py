@@ -1,5 +1,7 @@
 """People in Japanese text: names that the dictionary knows, and those that their neighbours give away."""
 
+# ruff: noqa: SIM905 - a Japanese sign counts as two columns; lists of words read best as text
+
 import re
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -22,7 +24,22 @@ _MAX_PARTS: Final = 3
 _OFFICES: Final = frozenset("部課係店所院校園室班")
 _HONOURS: Final = namewords.HONORIFICS | namewords.AT_WORK | _OFFICES
 # Behind 編集長の松本, not behind 社長の大阪: で, へ, の.
-_TOLD: Final = namewords.ACTING | {"に", "から"}
+_TOLD: Final = namewords.ACTING | {"に", "から", "、"}
+_ACTS: Final = frozenset("はが")
+_AROUND: Final = frozenset("はがをにとのも、")
+_LONE_SORTS: Final = frozenset({Sort.PLACE, Sort.NOUN, Sort.PROPER})
+_MADE_SORTS: Final = NOUNS - NAMES - {Sort.NUMBER} | {Sort.PREFIX, Sort.OTHER}
+_LONGEST_MADE: Final = 4
+_BEFORE_MADE: Final = NOUNS | {Sort.PREFIX}
+_PLACES_AND_OFFICES: Final = frozenset({Sort.PLACE, Sort.NOUN})
+_MENS_ENDS: Final = frozenset("郎助")
+_HOUSES: Final = frozenset("寺屋")
+_SHORTEST_HOUSE: Final = 3
+_PIECE_SORTS: Final = NOUNS - NAMES | {Sort.PREFIX}
+_ONE_ACTS: Final = frozenset("はがもと")
+# Emperors, and whom they gave which ranks.
+_REIGNING: Final = frozenset("天皇 上皇 法皇 帝 王".split())
+_RANKS: Final = frozenset("守 介 少輔 大輔 允".split())
 # The ends of である, だった and 主人公・.
 _SAID: Final = frozenset({"ある", "た", "・"})
 # Behind the whole name of somebody; and with what names of shops and offices end that are called so as well.
@@ -62,10 +79,11 @@ def _find_at(words: Sequence[Word], index: int, lexicon: Lexicon) -> tuple[int, 
     honoured = _find_honoured(words, index, lexicon) if word.sort in _COMMON_SORTS else None
     if honoured is not None:
         return index, honoured
-    if word.sort in {Sort.PLACE, Sort.NOUN, Sort.PROPER} and is_kanji(word):
-        end = _find_by_neighbours(words, index, lexicon)
-        return (index, end) if end else None
-    return None
+    end = None
+    if word.sort in _LONE_SORTS and is_kanji(word):
+        end = _find_by_neighbours(words, index, lexicon) or _find_of_rank(words, index, lexicon)
+    end = end or _find_made(words, index)
+    return (index, end) if end else None
 
 
 def _is_called_in_kana(words: Sequence[Word], index: int, lexicon: Lexicon) -> bool:
@@ -133,8 +151,37 @@ def _find_by_neighbours(words: Sequence[Word], index: int, lexicon: Lexicon) -> 
         return index + 1
     if len(word.text) < 4 and is_listed(words, index):
         return index + 1
+    # 孝宗は: a proper name that is a person's as well, and no common word.
+    if word.sort is Sort.PROPER and following.text in _ACTS and len(word.text) > 1:
+        free = before.sort not in NOUNS or before.text in namewords.LATER
+        return index + 1 if free and not lexicon.is_noun(word.text) else None
     acting = word.sort is Sort.PLACE and len(word.text) == 2 and following.text in namewords.ACTING
     return index + 1 if acting and alone and word_at(words, index - 1).text not in LINKS else None
+
+
+def _find_of_rank(words: Sequence[Word], index: int, lexicon: Lexicon) -> int | None:
+    """Return where a name ends that a court's rank follows: 昭和天皇, 池田讃岐守."""
+    word, following = words[index], word_at(words, index + 1)
+    if following.text in _REIGNING and len(word.text) == 2:
+        before = word_at(words, index - 1)
+        free = before.sort not in NOUNS or before.text in namewords.LATER
+        return index + 1 if free and lexicon.is_name(word.text) and not lexicon.is_noun(word.text) else None
+    ranked = following.sort in _PLACES_AND_OFFICES and word_at(words, index + 2).text in _RANKS
+    return index + 1 if ranked and lexicon.is_surname(word.text) else None
+
+
+def _find_made(words: Sequence[Word], index: int) -> int | None:
+    """Return where a name ends that the dictionary cuts and that only men have: 豪助, 株之助, 勢地郎."""
+    last = index + 1
+    while last < index + _MAX_PARTS and word_at(words, last).text not in _MENS_ENDS:
+        last += 1
+    last += 1
+    if word_at(words, last - 1).text not in _MENS_ENDS or word_at(words, last).text not in _AROUND:
+        return None
+    before, parts = word_at(words, index - 1), words[index:last]
+    free = before.sort not in _BEFORE_MADE or before.text in namewords.LATER
+    short = sum(len(part.text) for part in parts) <= _LONGEST_MADE
+    return last if free and short and all(part.sort in _MADE_SORTS and is_kanji(part) for part in parts) else None
 
 
 def _is_said_behind_role(words: Sequence[Word], index: int, lexicon: Lexicon, *, sure: bool) -> bool:
@@ -230,12 +277,38 @@ def _is_part_of_other(words: Sequence[Word], first: int, last: int) -> bool:
     if word_at(words, first - 1).text in namewords.FIRMS or (following.sort is Sort.NUMBER):
         return True
     word = words[first]
-    if last - first == 1 and len(word.text) == 1 and word.sort in {Sort.GIVEN, Sort.NAME}:
-        return following.text not in namewords.TITLES and not is_role(words, first)
+    if last - first == 1:
+        return _is_lone_other(words, first) or _is_headed(words, last)
     if word.sort is Sort.SURNAME and words[last - 1].sort is Sort.GIVEN:
+        return False
+    return _is_headed(words, last)
+
+
+def _is_lone_other(words: Sequence[Word], index: int) -> bool:
+    """Tell whether a single word is no name, though the dictionary has it as one."""
+    word, before, following = words[index], word_at(words, index - 1), word_at(words, index + 1)
+    if following.text in namewords.TITLES:
+        return False
+    if len(word.text) == 1 and word.sort in {Sort.GIVEN, Sort.NAME}:
+        acts = word.sort is Sort.GIVEN and following.text in _ONE_ACTS
+        return not (acts and before.sort not in NOUNS | {Sort.PREFIX}) and not is_role(words, index)
+    if word.text[-1] in _HOUSES and len(word.text) >= _SHORTEST_HOUSE:
+        return word.text not in namewords.HOUSE_NAMES
+    # れんあい: what is written in hiragana throughout is cut anywhere.
+    return _is_hiragana(word) and any(near.sort in _PIECE_SORTS and _is_hiragana(near) for near in (before, following))
+
+
+def _is_hiragana(word: Word) -> bool:
+    return "ぁ" <= word.text[:1] <= "ゖ"
+
+
+def _is_headed(words: Sequence[Word], last: int) -> bool:
+    """Tell whether what follows a name makes a firm's, a place's or a thing's of it: 田中製薬, 田中町."""
+    # 後白河院: a name that an emperor got behind it.
+    if words[last - 1].sort is Sort.NAME and word_at(words, last).text == "院":
         return False
     end = last
     while end - last < REACH and word_at(words, end).sort in NOUNS and words[end].text not in namewords.TITLES:
         end += 1
-    titled = word_at(words, end).text in namewords.TITLES
+    titled = word_at(words, end).text in namewords.TITLES or words[end - 1].text == "長"
     return not titled and any(word.text.endswith(namewords.HEADS) for word in words[last:end])

@@ -124,7 +124,7 @@ def test_neighbours_tell_what_the_dictionary_does_not(notation: str, expected: l
         ("フェスタカー/NOUN! は/OTHER", []),
         ("アナフェスタ/NOUN! は/OTHER", []),
         ("コアメンバーズカー/NOUN! は/OTHER", []),
-        ("フォード/PROPER は/OTHER", ["フォード"]),
+        ("フォード/PROPER は/OTHER", []),
         ("フォード/PROPER で/OTHER", []),
         ("カル/NOUN! は/OTHER", []),
         ("プラント/NOUN は/OTHER", []),
@@ -257,3 +257,49 @@ def test_the_end_of_a_given_name_and_what_follows_tell_where_it_stands(notation:
 )  # fmt: skip
 def test_what_foreign_names_are_made_of_tells_them_from_things(notation: str, expected: list[str]) -> None:
     assert people(notation, names="ビル グループ クレーマー ボストン") == expected
+
+
+@pytest.mark.parametrize(
+    ("notation", "expected"),
+    [
+        ("昭和/PROPER 天皇/NOUN の/OTHER", ["昭和"]), ("長屋/PLACE 王/NOUN は/OTHER", ["長屋"]), ("歴代/NOUN 天皇/NOUN は/OTHER", []), ("日本/COUNTRY 長屋/PLACE 王/NOUN は/OTHER", []),
+        ("翌年/NOUN 長屋/PLACE 王/NOUN が/OTHER", ["長屋"]), ("近江/PLACE 王/NOUN が/OTHER", []), ("後白河/NAME 院/SUFFIX は/OTHER", ["後白河"]), ("佐藤/SURNAME 院/SUFFIX は/OTHER", []),
+        ("池田/PLACE 讃岐/PLACE 守/NOUN の/OTHER", ["池田"]), ("成田/PLACE 大蔵/NOUN 少輔/NOUN は/OTHER", ["成田"]), ("近江/PLACE 讃岐/PLACE 守/NOUN の/OTHER", []), ("池田/PLACE 城/SUFFIX 守/NOUN の/OTHER", []),
+    ],
+)  # fmt: skip
+def test_ranks_at_a_court_tell_who_has_them(notation: str, expected: list[str]) -> None:
+    assert people(notation, names="昭和 長屋 歴代", nouns="歴代", surnames="池田 成田") == expected
+
+
+@pytest.mark.parametrize(
+    ("notation", "expected"),
+    [
+        ("豪/NOUN 助/NOUN は/OTHER", ["豪助"]), ("株/NOUN 之/OTHER 助/NOUN を/OTHER", ["株之助"]), ("救助/NOUN は/OTHER", []), ("相互/NOUN 扶助/NOUN 基金/NOUN は/OTHER", []),
+        ("相互/NOUN 幇助/NOUN は/OTHER", []), ("自力/NOUN 自存/NOUN 扶助/NOUN は/OTHER", []), ("豪/NOUN 助/NOUN で/OTHER", []), ("費用/NOUN /SIGN", []), ("本店/NOUN 一/NUMBER 豪/NOUN 助/NOUN は/OTHER", []),
+    ],
+)  # fmt: skip
+def test_names_that_the_dictionary_cuts_end_as_mens_do(notation: str, expected: list[str]) -> None:
+    assert people(notation) == expected
+
+
+@pytest.mark.parametrize(
+    ("notation", "expected"),
+    [
+        ("孝宗/PROPER は/OTHER", ["孝宗"]), ("孝宗/PROPER に/OTHER", []), ("天平/PROPER が/OTHER", []), ("王朝/NOUN 孝宗/PROPER は/OTHER", []), ("晩年/NOUN 孝宗/PROPER は/OTHER", ["孝宗"]), ("宗/PROPER は/OTHER", []),
+        ("舞/GIVEN が/OTHER", ["舞"]), ("舞/GIVEN を/OTHER", []), ("主役/NOUN 舞/GIVEN が/OTHER", []), ("名/NAME が/OTHER", []),
+    ],
+)  # fmt: skip
+def test_names_that_act_alone_are_people(notation: str, expected: list[str]) -> None:
+    assert people(notation, names="孝宗 天平 宗", nouns="天平") == expected
+
+
+@pytest.mark.parametrize(
+    ("notation", "expected"),
+    [
+        ("善光寺/SURNAME は/OTHER", []), ("白木屋/SURNAME の/OTHER", []), ("西園寺/SURNAME は/OTHER", ["西園寺"]), ("土屋/SURNAME は/OTHER", ["土屋"]), ("白木屋/SURNAME さん/SUFFIX は/OTHER", ["白木屋"]),
+        ("れん/NOUN あい/GIVEN は/OTHER", []), ("あい/GIVEN は/OTHER", ["あい"]), ("けん/GIVEN きゅう/NOUN は/OTHER", []), ("お/PREFIX けん/GIVEN は/OTHER", []), ("妹/NOUN あい/GIVEN は/OTHER", ["あい"]),
+        ("田中/SURNAME 歯科/NOUN は/OTHER", []), ("江戸/PLACE 時代/NOUN は/OTHER", []), ("佐藤/SURNAME 検事局/NOUN 長/SUFFIX が/OTHER", ["佐藤"]),
+    ],
+)  # fmt: skip
+def test_temples_shops_ages_and_pieces_of_hiragana_are_no_people(notation: str, expected: list[str]) -> None:
+    assert people(notation, names="時代 江戸") == expected
