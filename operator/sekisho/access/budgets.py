@@ -117,10 +117,14 @@ class Accounts:
         self._take(account, -charge.estimate.total, -charge.estimate.cost(charge.terms.counted))
 
     def dump(self) -> dict[str, Any]:
-        """Return the counts of day and month, so that a new start goes on from them."""
+        """Return the counts of day and month, so that a new start goes on from them.
+
+        A thread may ask while another counts: the accounts are listed in one step, and each is read as it is by then.
+        """
+        listed = list(self._accounts.items())
         kept = [
             [policy, caller, item.day, item.day_tokens, item.month, item.currency, item.day_cost, item.month_cost]
-            for (policy, caller), item in self._accounts.items()
+            for (policy, caller), item in listed
             if item.day_tokens or item.month_cost
         ]
         return {"format": _FORMAT, "accounts": kept}

@@ -1,5 +1,6 @@
 """Budgets: what is used up refuses with the time to wait; shares, days and what is owed."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -76,6 +77,25 @@ def test_a_request_that_is_given_back_late_is_not_one_more_than_a_minute_has() -
     accounts.give_back(charge, now=NOON + 60)
     reserve(accounts, limits, NOON + 60)
     refuse(accounts, limits, NOON + 60)
+
+
+def test_counts_can_be_dumped_while_requests_are_counted() -> None:
+    accounts, limits = Accounts(), budgets(tokensPerDay=100)
+    for caller in ("ann", "bob", "cid"):
+        reserve(accounts, limits, NOON, caller)
+
+    @dataclass
+    class Moving(module._Account):
+        """Has another request counted as it is looked at, as happens where another thread looks."""
+
+        def __getattribute__(self, name: str) -> Any:
+            if name == "month_cost":
+                reserve(accounts, limits, NOON, "ann")
+                reserve(accounts, limits, NOON, "dan")
+            return super().__getattribute__(name)
+
+    accounts._accounts["legal/team", "bob"] = Moving(day=int(NOON // DAY))
+    assert {caller for _, caller, *_ in accounts.dump()["accounts"]} == {"ann", "cid"}
 
 
 def test_tokens_are_owed_after_a_long_answer() -> None:
