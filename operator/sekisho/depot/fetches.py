@@ -149,6 +149,13 @@ class Fetches:
             job.result, job.failures = None, job.failures + 1
             job.error = UnavailableError(Reason.DEPOT_FULL, f"the depot's volume cannot be used: {error.strerror}")
             _LOG.exception("the cache cannot be used")
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and waited after
+            job.result, job.failures = None, job.failures + 1
+            job.error = UnavailableError(
+                Reason.INTERNAL_ERROR,
+                f"the fetch ended with {type(error).__name__}, of which the depot's log says more",
+            )
+            _LOG.exception("a fetch failed in a way that nobody foresaw")
         finally:
             job.task, job.finished_at = None, self.clock()
             self.cache.unpin(f"fetch {job.name}")
@@ -184,7 +191,7 @@ class Fetches:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(fetch(file)) for file in files]
-        except* SekishoError as errors:
+        except ExceptionGroup as errors:  # not `except*`: the first Pythons 3.11 make a group of what is raised there
             raise _first(errors) from None
         return [task.result() for task in tasks]
 
@@ -276,14 +283,20 @@ def _encode(result: WeightsSet) -> dict[str, Any]:
     return {"digest": result.digest, "totalBytes": result.total_bytes, "files": encode_files(result.files)}
 
 
-def _first(errors: BaseExceptionGroup[SekishoError]) -> SekishoError:
-    """Pick the error to report: a refusal before a failure for now."""
-    flat: list[SekishoError] = []
-    stack: list[BaseException] = [errors]
+def _first(errors: ExceptionGroup[Exception]) -> Exception:
+    """Pick the error to report: what nobody foresaw, then the volume's, then a refusal before a failure for now."""
+    flat: list[Exception] = []
+    stack: list[Exception] = [errors]
     while stack:
         item = stack.pop()
-        if isinstance(item, BaseExceptionGroup):
+        if isinstance(item, ExceptionGroup):
             stack += item.exceptions
-        elif isinstance(item, SekishoError):
+        else:
             flat.append(item)
-    return min(flat, key=lambda error: error.retry)
+    return min(flat, key=_rank)
+
+
+def _rank(error: Exception) -> int:
+    if isinstance(error, SekishoError):
+        return 2 + error.retry
+    return int(isinstance(error, OSError))

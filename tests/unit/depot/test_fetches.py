@@ -83,6 +83,35 @@ async def test_a_missing_file_is_not_found(tmp_path: Path, keys: Keys) -> None:
     assert "was not found" in error.message
 
 
+async def test_a_volume_that_cannot_be_used_is_told_and_not_tried_again_at_once(tmp_path: Path, keys: Keys) -> None:
+    with serve_files(FileServer({"/models/a.gguf": DATA}), keys) as server:
+        depot = Depot(tmp_path, entry(keys, server.host))
+        (tmp_path / "partial").rmdir()
+        (tmp_path / "partial").write_bytes(b"")
+        uri = f"https://{server.host}/models/a.gguf"
+        error = await depot.refuse(uri, digest=DIGEST)
+        assert (error.reason, error.retry) == (Reason.DEPOT_FULL, True)
+        assert error.message == "the depot's volume cannot be used: Not a directory"
+        asked = len(server.requests)
+        assert (await depot.refuse(uri, digest=DIGEST)).message == error.message
+        assert len(server.requests) == asked
+
+
+async def test_what_nobody_foresaw_is_told_and_not_tried_again_at_once(tmp_path: Path) -> None:
+    depot, asked = Depot(tmp_path), list[int]()
+
+    def fail() -> list[SourceEntry]:
+        asked.append(1)
+        raise ZeroDivisionError
+
+    depot.fetches.sources = fail
+    for _ in range(2):
+        error = await depot.refuse("https://models.test/a.gguf", digest=DIGEST)
+        assert (error.reason, error.retry) == (Reason.INTERNAL_ERROR, True)
+        assert "ended with ZeroDivisionError" in error.message
+    assert len(asked) == 1
+
+
 async def test_a_server_whose_certificate_nobody_vouches_for_is_unreachable(tmp_path: Path, keys: Keys) -> None:
     with serve_files(FileServer({"/models/a.gguf": DATA}), keys) as server:
         untrusting = SourceEntry(prefix=f"https://{server.host}/models")
