@@ -110,6 +110,7 @@ func newController(config *options.KubeRouterConfig) (*netpol.NetworkPolicyContr
 	if err != nil {
 		return nil, err
 	}
+	rememberAll(tables)
 	controller, err := netpol.NewNetworkPolicyController(
 		client, config, pods, policies, namespaces, &sync.Mutex{}, nil, tables, sets, addresses)
 	if err != nil {
