@@ -1,27 +1,13 @@
 """vLLM's CPU image with a tiny model: what a Runtime of it relies on."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from imagebuild.probing import ask, fetch, read_stream, wait_until_healthy
+from imagebuild.probing import ask, fetch, read_stream
 from imagebuild.sandbox import RunningImage, run_image
-from models.shelf import make_model
-
-from e2e.ports import free_port
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(3600)]
-
-
-@pytest.fixture(scope="module")
-def engine(archive: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningImage, int]]:
-    port = free_port()
-    arguments = ["--model=/models", "--served-model-name=demo", "--host=127.0.0.1", f"--port={port}"]
-    work = tmp_path_factory.mktemp("vllm")
-    with run_image(archive, work, arguments=arguments, models=make_model("tiny-llama"), cache=cache) as running:
-        assert wait_until_healthy(port, seconds=1200, is_alive=lambda: running.process.poll() is None), running.printed
-        yield running, port
 
 
 def test_an_engine_without_weights_ends_and_says_so(archive: Path, tmp_path: Path) -> None:
