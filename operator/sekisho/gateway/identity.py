@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import json
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -104,6 +105,7 @@ class Identity:
             UnavailableError: Who vouches could not be asked.
         """
         if header is None and peer:
+            _check_peer(peer)
             name = read_peer(peer)
             return Caller(name, name, issuer="mtls")
         scheme, _, token = (header or "").partition(" ")
@@ -253,6 +255,15 @@ class Identity:
             raise UnavailableError(
                 Reason.API_UNAVAILABLE, "the API server cannot say who you are or what you may do; try again"
             ) from error.__cause__
+
+
+def _check_peer(certificate: Mapping[str, Any]) -> None:
+    """Refuse a certificate that has ended: TLS asked once, when the connection was made, and that may be long ago."""
+    ends = str(certificate["notAfter"])
+    if ssl.cert_time_to_seconds(ends) <= time.time():
+        raise RefusedError(
+            Reason.UNAUTHENTICATED, f"the certificate of the connection ended at {ends}; connect with a newer one"
+        )
 
 
 def _stranger(why: str) -> RefusedError:

@@ -19,9 +19,12 @@ from cryptography.x509.oid import NameOID
 
 from sekisho.access.apikeys import digest_key, spell_key
 from sekisho.access.policies import read_policy
+from sekisho.errors import RefusedError
 from sekisho.gateway import main
 from sekisho.gateway.access import FILE, AccessGate
-from sekisho.gateway.identity import Caller
+from sekisho.gateway.identity import Caller, Identity, IdentityLimits
+from sekisho.kube.client import KubeClient
+from sekisho.kube.credentials import Credentials
 from tests.unit.gateway.house import MODEL, USER, House, build_house, build_service
 from tests.unit.gateway.test_issuers import CLAIMS, SET, sign
 
@@ -267,6 +270,14 @@ async def test_callers_with_a_certificate_are_known_by_it_and_strangers_get_no_c
             await ask_with(house, tmp_path / "stranger")
         callers = [item["caller"]["username"] for item in await house.entries() if item.get("decision") == "relayed"]
         assert callers == [USER, "mtls:batch"]
+
+
+async def test_a_certificate_that_ended_while_its_connection_stood_is_refused() -> None:
+    identity = Identity(KubeClient(Credentials(server="http://127.0.0.1:1"), process="test"), IdentityLimits())
+    peer = {"subject": ((("commonName", "batch"),),), "notAfter": "Jan  1 00:00:00 2040 GMT"}
+    assert (await identity.authenticate(None, peer)).username == "mtls:batch"
+    with pytest.raises(RefusedError, match="the certificate of the connection ended at Jan  1 00:00:00 2026 GMT"):
+        await identity.authenticate(None, peer | {"notAfter": "Jan  1 00:00:00 2026 GMT"})
 
 
 async def ask_with(house: House, folder: Path, headers: Mapping[str, str] | None = None) -> int:
