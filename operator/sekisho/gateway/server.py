@@ -26,6 +26,8 @@ _JSON: Final = "application/json"
 _GOODBYE_SECONDS: Final = 5.0
 _SHUTDOWN_SECONDS: Final = 0.5
 _CHARSETS: Final = frozenset({"utf-8", '"utf-8"'})
+# Statuses after which a connection ends: its caller sends more than is read, or is nobody who is known.
+_LAST: Final = frozenset({401, 408, 413})
 _UNFIT: Final = "\r\n\0"
 _PHRASES: Final[Mapping[int, str]] = {item.value: item.phrase for item in HTTPStatus}
 
@@ -136,6 +138,12 @@ class _HttpSink:
         self._head = b""
         self._chunked = self._mute = self._has_ended = False
         self.has_begun = self.closes = False
+        self._status = 0
+
+    @property
+    def is_of_known(self) -> bool:
+        """Whether the answer tells that its caller gave a name: no stranger is told anything but 401, 429 and 5xx."""
+        return self.keeps and self._status < 500 and self._status != 429
 
     @property
     def keeps(self) -> bool:
@@ -151,10 +159,10 @@ class _HttpSink:
         retry_seconds: int | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        request = self._request
+        request, self._status = self._request, status
         self._mute = request.method == "HEAD"
         self._chunked = length is None and request.minor == 1
-        self.closes = self.closes or not request.framing.keeps or status in {408, 413} or not self._connection.may_keep
+        self.closes = self.closes or not request.framing.keeps or status in _LAST or not self._connection.may_keep
         own: dict[str, Any] = {
             **(headers or {}),
             "Content-Type": content_type,
@@ -221,10 +229,12 @@ class HttpServer:
         self._front = front
         self._admission = admission
         self._limits = limits
-        self._connections: set[Connection] = set()
+        # Those that gave no name yet, oldest first; and those that did, which rest longest first.
+        self._strangers: dict[Connection, None] = {}
+        self._known: dict[Connection, None] = {}
         self._door: Door | None = None
         times = Times(limits.head_seconds)
-        self._host = Host(times, self._came, self._connections.discard, self._handle, _refuse_wire)
+        self._host = Host(times, self._came, self._forget, self._handle, _refuse_wire)
         self.draining = False
 
     async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None) -> int:
@@ -248,26 +258,48 @@ class HttpServer:
 
     async def _close_all(self) -> None:
         """End every connection: politely those that have nothing under way, then all that are left."""
-        for item in list(self._connections):
+        for item in self._list():
             if item.is_idle:
                 item.close()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _SHUTDOWN_SECONDS
-        while self._connections and loop.time() < deadline:  # noqa: ASYNC110 - at its end only
+        while self._list() and loop.time() < deadline:  # noqa: ASYNC110 - at its end only
             await asyncio.sleep(0.01)
-        tasks = {item.task for item in self._connections if item.task is not None}
-        for item in list(self._connections):
+        tasks = {item.task for item in self._list() if item.task is not None}
+        for item in self._list():
             item.abort()
         if tasks:
             # What they have to record of their ends is recorded before the record is closed.
             await asyncio.wait(tasks, timeout=_GOODBYE_SECONDS)
         await asyncio.sleep(0)
 
+    def _list(self) -> list[Connection]:
+        return [*self._strangers, *self._known]
+
     def _came(self, connection: Connection) -> bool:
-        if len(self._connections) >= self._limits.max_connections:
+        if len(self._strangers) + len(self._known) >= self._limits.max_connections and not self._make_room():
             return False
-        self._connections.add(connection)
+        self._strangers[connection] = None
         return True
+
+    def _make_room(self) -> bool:
+        """End a connection that has nothing under way, a stranger's first; tell whether there is one."""
+        resting = next((item for item in self._list() if item.is_idle), None)
+        if resting is None:
+            return False
+        self._forget(resting)
+        resting.abort()
+        return True
+
+    def _forget(self, connection: Connection) -> None:
+        self._strangers.pop(connection, None)
+        self._known.pop(connection, None)
+
+    def _rest(self, connection: Connection) -> None:
+        """Note that a caller who is known was answered, and its connection is kept."""
+        if connection in self._strangers or connection in self._known:
+            self._forget(connection)
+            self._known[connection] = None
 
     async def _handle(self, connection: Connection, head: RequestHead) -> None:
         call = _HttpCall(connection, head, self._limits)
@@ -283,6 +315,8 @@ class HttpServer:
             await self._fail(call, sink, request_id, error)
         finally:
             call.close()
+        if sink.is_of_known:
+            self._rest(connection)
         connection.finish(keep=sink.keeps)
 
     async def _fail(self, call: _HttpCall, sink: _HttpSink, request_id: str, error: Exception) -> None:

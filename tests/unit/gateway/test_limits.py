@@ -3,13 +3,16 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 from sekisho.errors import Reason, UnavailableError
 from sekisho.gateway.admission import Admission, AdmissionLimits
 from sekisho.gateway.caching import BriefCache
 from sekisho.gateway.relay import HttpRelay
+from tests.unit.gateway.engine import Engine, answer_well
 from tests.unit.gateway.house import House, build_chat, build_house
 
 
@@ -127,15 +130,86 @@ async def test_a_body_that_does_not_arrive_is_refused_in_time(tmp_path: Path) ->
         )
 
 
-async def test_more_connections_than_possible_are_ended(tmp_path: Path) -> None:
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def connect(house: House) -> Streams:
+    return await asyncio.open_connection("127.0.0.1", house.gateway.ports.https, ssl=house.trust)
+
+
+async def ask(house: House, streams: Streams, token: str | None = None) -> bytes:
+    """Ask for the models, and return the status line; the connection stays where the gateway keeps it."""
+    reader, writer = streams
+    token = house.token if token is None else token
+    writer.write(f"GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+    async with asyncio.timeout(60):
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(line for line in head.split(b"\r\n") if line.startswith(b"Content-Length: "))
+        await reader.readexactly(int(length[16:]))
+    return head.partition(b"\r\n")[0]
+
+
+async def is_ended(streams: Streams) -> bool:
+    try:
+        async with asyncio.timeout(60):
+            return await streams[0].read(1) == b""
+    except ConnectionError:
+        return True
+
+
+async def test_whoever_gives_no_name_does_not_keep_its_connection(tmp_path: Path) -> None:
+    async with build_house(tmp_path) as house:
+        stranger = await connect(house)
+        assert await ask(house, stranger, "x") == b"HTTP/1.1 401 Unauthorized"
+        assert await is_ended(stranger)
+        stranger[1].close()
+
+
+async def test_where_there_are_too_many_connections_strangers_make_way_first_the_oldest_before_others(
+    tmp_path: Path,
+) -> None:
     async with build_house(tmp_path, max_connections=3) as house:
-        port = house.gateway.ports.https
-        open_ones = [await asyncio.open_connection("127.0.0.1", port, ssl=house.trust) for _ in range(3)]
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=house.trust)
-        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-            await asyncio.wait_for(reader.readexactly(1), 60)
-        for _, other in (*open_ones, (reader, writer)):
-            other.close()
+        known = await connect(house)
+        assert await ask(house, known) == b"HTTP/1.1 200 OK"
+        older, newer = await connect(house), await connect(house)
+        fourth = await connect(house)
+        assert await is_ended(older)
+        for streams in (newer, fourth, known):
+            assert await ask(house, streams) == b"HTTP/1.1 200 OK"
+        for streams in (known, older, newer, fourth):
+            streams[1].close()
+
+
+async def test_where_all_connections_are_known_the_one_that_rests_longest_makes_way(tmp_path: Path) -> None:
+    async with build_house(tmp_path, max_connections=3) as house:
+        first, second, third = [await connect(house) for _ in range(3)]
+        for streams in (first, second, third, first):
+            assert await ask(house, streams) == b"HTTP/1.1 200 OK"
+        fourth = await connect(house)
+        assert await is_ended(second)
+        for streams in (fourth, first, third):
+            assert await ask(house, streams) == b"HTTP/1.1 200 OK"
+        for streams in (first, second, third, fourth):
+            streams[1].close()
+
+
+async def test_where_all_connections_are_at_work_one_more_is_ended(tmp_path: Path) -> None:
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(engine: Engine, request: web.Request, body: Any) -> web.StreamResponse:
+        started.set()
+        await go_on.wait()
+        return await answer_well(engine, request, body)
+
+    async with build_house(tmp_path, max_connections=1) as house:
+        house.engine.behave = wait
+        asked = asyncio.create_task(house.chat())
+        await asyncio.wait_for(started.wait(), 60)
+        late = await connect(house)
+        assert await is_ended(late)
+        late[1].close()
+        go_on.set()
+        assert (await asked).status == 200
 
 
 async def test_bodies_in_memory_are_bounded_over_all_callers(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ ASKED = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: applica
 TOO_LARGE = "RequestTooLarge: the body is larger than 1000 bytes, which is what may be sent"
 SENT = {
     "Server", "Date", "Content-Type", "Cache-Control", "X-Request-Id", "Content-Length", "Retry-After",
-    "WWW-Authenticate",
+    "WWW-Authenticate", "Connection",
 }  # fmt: skip
 Answering = Callable[[Call, Sink, Admission], Awaitable[None]]
 
@@ -162,17 +162,18 @@ async def test_what_is_no_request_is_refused_in_words_and_ends_the_connection() 
 
 
 async def test_an_answer_says_whose_it_is_and_that_it_is_not_to_be_kept() -> None:
-    async with open_server(refuse) as (_, port), call(port) as (reader, writer):
-        ids = set()
-        for _ in range(2):
+    ids = set()
+    for _ in range(2):
+        async with open_server(refuse) as (_, port), call(port) as (reader, writer):
             writer.write(ASKED + b"\r\n")
             line, headers, body = await read_answer(reader)
             assert (line, body) == ("HTTP/1.1 401 Unauthorized", b"{}")
             assert headers.keys() == SENT
             assert (headers["Server"], headers["Cache-Control"]) == ("sekisho", "no-store")
             assert (headers["Retry-After"], headers["WWW-Authenticate"]) == ("7", "Bearer")
+            assert headers["Connection"] == "close"
             ids.add(headers["X-Request-Id"])
-        assert len(ids) == 2
+    assert len(ids) == 2
 
 
 async def test_a_stream_comes_in_chunks_and_to_old_callers_until_the_connection_ends() -> None:
@@ -191,7 +192,7 @@ async def test_a_stream_comes_in_chunks_and_to_old_callers_until_the_connection_
             assert await asyncio.wait_for(reader.read(), 60) == b"data: a\n\ndata: b\n\n"
 
 
-@pytest.mark.parametrize("answering", [refuse, stream])
+@pytest.mark.parametrize("answering", [echo, stream])
 async def test_who_asks_for_the_head_gets_no_body(answering: Answering) -> None:
     async with open_server(answering) as (_, port), call(port) as (reader, writer):
         writer.write(b"HEAD /v1/models HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
