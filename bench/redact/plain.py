@@ -6,20 +6,16 @@ from contextlib import contextmanager
 from unittest.mock import patch
 
 from sekisho.redact import context, detect, fold
-from sekisho.redact.context import Topic
 from sekisho.redact.spans import Span, resolve
 
-_IN_TURN = [re.compile(pattern) for pattern in detect.CANDIDATES.values()]
+_IN_TURN = [re.compile(pattern, re.ASCII) for pattern in detect.CANDIDATES.values()]
 _FOLDABLE = re.compile(re.sub(r"\\x\{(\w+)\}", lambda sign: rf"\u{int(sign[1], 16):04x}", fold.FOLDABLE))
-_WORDS = sorted({**context.TOPIC_OF, context.POSTAL_MARK: Topic.POSTAL}.items(), key=lambda item: -len(item[0]))
-_TOPICS = {word[::-1]: topic for word, topic in _WORDS}
 # Read backwards, so that one search finds the nearest word.
+_TURNED = sorted((word[::-1] for word in (*context.TOPIC_OF, context.POSTAL_MARK)), key=len, reverse=True)
 _BACKWARDS = re.compile(
     "|".join(
-        [
-            *(rf"(?<![a-z0-9_]){re.escape(word)}(?![a-z0-9_])" if word.isascii() else word for word in _TOPICS),
-            *(rf"(?<![a-z0-9_]){word[::-1]}" if word.isascii() else word[::-1] for word in sorted(context.GENERIC)),
-        ]
+        rf"(?<![a-z0-9_]){re.escape(word)}(?![a-z0-9_])" if word.isascii() else word
+        for word in (*_TURNED, *(word[::-1] for word in sorted(context.GENERIC)))
     )
 )
 
@@ -36,21 +32,10 @@ class _InText:
             yield start, place
 
 
-def _read_last(text: str) -> Topic | None:
-    low, at = text.lower(), 0
-    turned = low[::-1]
-    while match := _BACKWARDS.search(turned, at):
-        at = match.start() + 1
-        topic = _TOPICS.get(match[0]) or context.read_generic(low, len(low) - match.start())
-        if topic is not None:
-            return topic
-    return None
-
-
 @contextmanager
 def without_re2() -> Iterator[None]:
     """Let the rules read by the standard library until the block ends."""
-    with patch.object(context, "_read_last", _read_last), patch.object(fold, "_FOLDABLE", _InText()):
+    with patch.object(context, "_NEAREST", _BACKWARDS), patch.object(fold, "_FOLDABLE", _InText()):
         yield
 
 

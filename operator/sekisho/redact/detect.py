@@ -4,6 +4,8 @@ RE2 takes time linear in the text, whatever the text. Each rule reads a bounded 
 pass goes on behind the candidate, so the whole is linear as well.
 """
 
+# ruff: noqa: E501 - a Japanese sign counts as two columns, and patterns read better unbroken
+
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,10 +18,11 @@ from sekisho.redact.custom import Custom
 from sekisho.redact.fold import Folded, fold
 from sekisho.redact.linear import Linear
 from sekisho.redact.numbers import find_numbers
+from sekisho.redact.romanised import find_romanised
 from sekisho.redact.spans import Span, resolve
 from sekisho.redact.tables import tell_cells
 
-_RUN: Final = r"[+(]{0,2}[0-9](?:[-ー一・.() ]{0,3}[0-9]){6,}"
+_RUN: Final = r"[+(]{0,2}[0-9](?:[-ー一・.() ~〜の]{0,3}[0-9]){6,}"
 _PREFIXED: Final = "|".join((
     r"sk-[A-Za-z0-9_-]{20,}", r"sk_(?:live|test)_[A-Za-z0-9]{16,}", r"rk_live_[A-Za-z0-9]{16,}",
     r"gh[pousr]_[A-Za-z0-9]{30,}", r"github_pat_[A-Za-z0-9_]{30,}", r"glpat-[A-Za-z0-9_-]{20,}",
@@ -27,6 +30,10 @@ _PREFIXED: Final = "|".join((
     r"ya29\.[0-9A-Za-z_-]{20,}", r"hf_[A-Za-z0-9]{30,}", r"npm_[A-Za-z0-9]{36}", r"pypi-[A-Za-z0-9_-]{40,}",
     r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}", r"hvs\.[A-Za-z0-9_-]{20,}", r"dop_v1_[a-f0-9]{64}",
     r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*",
+    r"gsk_[A-Za-z0-9]{40,}", r"whsec_[A-Za-z0-9+/=]{24,}", r"xapp-[0-9]-[A-Za-z0-9-]{20,}", r"GOCSPX-[A-Za-z0-9_-]{20,}",
+    r"shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}", r"tskey-[a-z]{2,12}-[A-Za-z0-9-]{16,}", r"dckr_pat_[A-Za-z0-9_-]{20,}", r"nvapi-[A-Za-z0-9_-]{40,}",
+    r"xai-[A-Za-z0-9]{40,}", r"pplx-[A-Za-z0-9]{40,}", r"sntrys_[A-Za-z0-9+/=_-]{40,}", r"figd_[A-Za-z0-9_-]{30,}", r"lin_api_[A-Za-z0-9]{30,}",
+    r"rubygems_[a-f0-9]{40,}", r"AGE-SECRET-KEY-1[A-Z0-9]{58}", r"hooks\.slack\.com/services/T[A-Z0-9]{6,}/B[A-Z0-9]{6,}/[A-Za-z0-9]{20,}",
 ))  # fmt: skip
 _CODES: Final = "|".join(sorted(meaning.code for meaning in MEANINGS.values()))
 _NUMERALS: Final = "〇一二三四五六七八九十百"
@@ -36,16 +43,19 @@ CANDIDATES: Final = {
     "pem": r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----",
     "key": _PREFIXED,
     "assigned": (
-        r"(?i:password|passwd|secret|api[_-]?key|access[_-]?key|token|authorization|bearer)|パスワード|暗証番号|秘密鍵|APIキー|トークン"
+        r"(?i:password|passwd|passphrase|secret|api[ _-]?key|access[_-]?key|private[_-]?key|account[_-]?key|token|authorization|bearer"
+        r"|\bpwd?\b|\bpass\b)|パ ?ス ?ワ ?ー ?ド|パスフレーズ|暗証番号|秘密鍵|APIキー|トークン|シークレット|パスは|アクセスキー"
     ),
+    # The rest is read by the rule: bounded repetitions would slow the pass down.
+    "credentials": r"://|-u(?:ser)?[ =]|(?:mysql|sshpass)[a-z]{0,8} ",
     "iban": r"[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]{4}){2,7}(?:[ -]?[A-Za-z0-9]{1,3})?",
-    "ip6": r"(?:[0-9A-Fa-f]{1,4})?:(?:[0-9A-Fa-f]{0,4}:){1,6}(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]{1,4})?",
+    "ip6": tokens.IP6,
     "ip": r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}",
     "block": (
-        rf"(?:[0-9]{{1,5}}|[{_NUMERALS}]{{1,5}})(?:丁目|番地|番町)|[0-9]{{1,5}}番[0-9]{{1,4}}|(?:[0-9]{{1,3}}|[{_NUMERALS}]{{1,4}})条[東西南北][0-9{_NUMERALS}]"
-        rf"|[0-9]{{1,4}}[-ー][0-9]{{1,4}}(?:[-ー][0-9]{{1,4}}){{0,2}}号室|[{_NUMERALS}]{{1,3}}[のノ-][0-9]{{1,4}}"
+        rf"(?:[0-9]{{1,5}}|[{_NUMERALS}]{{1,5}})(?:丁目|番地|番町|地割|番耕地)|[0-9]{{1,5}}番[0-9]{{1,4}}|(?:[0-9]{{1,3}}|[{_NUMERALS}]{{1,4}})条[東西南北][0-9{_NUMERALS}]"
+        rf"|[0-9]{{1,4}}[-ー][0-9]{{1,4}}(?:[-ー][0-9]{{1,4}}){{0,2}}号室|[{_NUMERALS}]{{1,4}}[のノ-][0-9{_NUMERALS}]{{1,4}}"
     ),
-    "lone": r"[市区町村][一-鿿々ヶケノ]{1,12}[0-9]{1,5}(?:[^-0-9ー丁番号の条.,:]|$)",
+    "lone": r"(?:[市区町村][一-鿿々ヶケノ]{1,12}|町)[0-9]{1,5}(?:[^-0-9ー丁番号の条.,:]|$)",
     "run": _RUN,
     "short": r"[0-9]{1,4}[-ーのノ][0-9]{1,4}(?:[-ーのノ][0-9]{1,4}){0,2}",
     "email": "@",
@@ -55,7 +65,7 @@ UNION: Final = "|".join(CANDIDATES.values())
 
 
 def _name(kinds: Iterable[str]) -> "re.Pattern[str]":
-    return re.compile("|".join(f"(?P<{kind}>{CANDIDATES[kind]})" for kind in kinds))
+    return re.compile("|".join(f"(?P<{kind}>{CANDIDATES[kind]})" for kind in kinds), re.ASCII)
 
 
 _KINDS: Final = _name(CANDIDATES)
@@ -63,6 +73,10 @@ _KINDS: Final = _name(CANDIDATES)
 _KINDS_OF_DIGITS: Final = _name(("ip6", "ip", "block", "run", "short"))
 _BLOCK_INSIDE: Final = re.compile(f"{CANDIDATES['block']}|{CANDIDATES['short']}")
 _DIGITS: Final = frozenset("0123456789+(")
+_BEFORE_NAMES: Final = frozenset(" ,")
+_BLOCK_SIGNS: Final = "0123456789-"
+_BEFORE_QUADS: Final = frozenset(" (")
+_QUAD: Final = re.compile(CANDIDATES["ip"])
 _ANY_RUN: Final = re.compile(_RUN)
 # One of these stands in all other kinds that begin with a digit.
 _OTHERS: Final = frozenset(":.丁番条号")
@@ -71,17 +85,29 @@ _PASS: Final = Linear(UNION)
 
 def _find_block(text: str, start: int, end: int) -> Iterable[Span]:
     del end
-    address = find_address(text, start)
+    address = find_address(text, start) or find_romanised(text, start)
     return (address,) if address else ()
 
 
 def _find_run(text: str, start: int, end: int) -> Iterable[Span]:
+    quad = _QUAD.search(text, start, end + 1) if "." in text[start:end] else None
+    if quad is not None and text[quad.start() - 1 : quad.start()] in _BEFORE_QUADS and start <= quad.start() - 1:
+        # (1.2.3.4) and "A1. 1.2.3.4" begin like telephone numbers.
+        found = list(tokens.find_ip(text, *quad.span()))
+        if found:
+            return found
     # The first number of an address has five digits at most.
     address = None if text[start : start + 6].isdigit() else find_address(text, start)
+    if address is None and text[end : end + 1] in _BEFORE_NAMES and text[end + 1 : end + 3].strip()[:1].isupper():
+        # #201 3-4-5 Umeda, Kita-ku, Osaka: the block is the last in the run.
+        address = find_romanised(
+            text, max(start, end - 24) + len(text[max(start, end - 24) : end].rstrip(_BLOCK_SIGNS))
+        )
     if address is None:
         return find_numbers(text, start, end)
+    before = find_numbers(text, start, address.start) if start < address.start else ()
     start = max(start, address.end)
-    return [address, *(find_numbers(text, start, end) if start < end else ())]
+    return [*before, address, *(find_numbers(text, start, end) if start < end else ())]
 
 
 def _find_lone(text: str, start: int, end: int) -> Iterable[Span]:
@@ -99,6 +125,7 @@ _RULES: Final[dict[str, Rule]] = {
     "pem": tokens.find_pem,
     "key": tokens.find_key,
     "assigned": tokens.find_assigned,
+    "credentials": tokens.find_credentials,
     "iban": tokens.find_iban,
     "ip6": tokens.find_ip,
     "ip": tokens.find_ip,
@@ -200,6 +227,7 @@ def scan(folded: Folded) -> list[Span]:
     spans = judge(folded.text, _find_candidates(folded.text, folded.data))
     told = tell_cells(folded.text, folded.data, people=False)
     if told is not None:
+        spans = list(told.settle(spans))
         for span in judge(told.text, _find_candidates(told.text, told.text.encode())):
             place = told.find(span.start, span.end)
             if place is not None:

@@ -2,35 +2,60 @@
 
 import re
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 from typing import Final, NamedTuple
 
-from sekisho.redact import checks
+from sekisho.redact import checks, romanised
+from sekisho.redact.addresses import PREFECTURE
 from sekisho.redact.categories import Category
 from sekisho.redact.context import Topic, is_counted, read_topic
 from sekisho.redact.phones import is_phone
 from sekisho.redact.spans import Span
 
 _GROUP: Final = re.compile(r"\d+", re.ASCII)
-_LETTERS_BEFORE: Final = re.compile(r"(?:^|[^A-Za-z0-9_])([A-Za-z]{1,5})([-. ]?)\Z")
+_LETTERS_BEFORE: Final = re.compile(r"(?:^|[^A-Za-z0-9_]|__)([A-Za-z]{1,5})([-. ー]?)\Z")
 _LETTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _TOKEN_SIGNS: Final = _LETTERS | frozenset("0123456789_")
-_AFTER_LETTERS: Final = frozenset("-. ")
+_AFTER_LETTERS: Final = frozenset("-. ー")
 _HOLDS: Final = _TOKEN_SIGNS | {"-"}
 _LETTERS_AFTER: Final = re.compile(r"[A-Za-z_]{1,3}")
 _EXTENSION: Final = re.compile(
     r"(?:,? ?(?:ext\.?|extension|x|内線) ?:?|#)\d{1,6}(?![A-Za-z0-9])", re.IGNORECASE | re.ASCII
 )
 _EXTENDS: Final = frozenset(", eExX内#")
-_CARD_END: Final = re.compile(r"[ -]?[A-Za-z]{2}(?![A-Za-z0-9_])")
-_GLUED: Final = frozenset({"tel", "fax", "phone", "no", "card", "zip"})
-_PLACE_AFTER: Final = re.compile(r"\s{0,2}[一-鿿]{1,4}[都道府県市区]")
+_CARD_END: Final = re.compile(r"[ ー-]?[A-Za-z]{2}(?![A-Za-z0-9_])")
+_GLUED: Final = frozenset({"tel", "fax", "phone", "no", "card", "zip", "ssn"})
+_PLACE_AFTER: Final = re.compile(
+    rf"[)\s]{{0,3}}[一-鿿々ぁ-んァ-ヶ]{{1,6}}[都道府県市区郡]|\s{{0,2}}{romanised.PREFECTURE}|,?\s?(?i:japan)\b"
+)
+_PREFECTURE_AFTER: Final = re.compile(rf"\s{{0,2}}(?:{PREFECTURE})[一-鿿]")
+_PLACE_BEFORE: Final = re.compile(rf"(?:{romanised.PREFECTURE}|-(?:ku|shi|gun|cho)),?\s?\Z")
 _DATE: Final = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", re.ASCII)
 # In what groups digits may stand that begin with neither a trunk prefix nor a country's, and that no word is about.
 _PLAIN_SHAPES: Final = frozenset({
     (3, 3, 4), (1, 3, 3, 4), (4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (4, 4, 4), (1,) * 12, (3, 2, 4),
     (3, 4),
 })  # fmt: skip
+# 03〜1234〜5678, 03の1234の5678; of two groups a word has to tell.
+_SHORT_OF: Final = {(3, 4): Topic.POSTAL, (4, 6): Topic.PENSION}
+_WHOLE: Final = frozenset(
+    {
+        (2, 4, 4),
+        (3, 3, 4),
+        (3, 4, 4),
+        (4, 2, 4),
+        (4, 3, 3),
+        (5, 1, 4),
+        (4, 3, 4),
+        (7, 4),
+        (7, 3),
+        (6, 4),
+        (4, 4, 4),
+        (4, 4, 4, 4),
+    }
+)
+# The letters of a country: DE89 3704 …, which is an IBAN, or none.
+_OF_IBAN: Final = re.compile(r"(?:\A|[^A-Za-z0-9])[A-Za-z]{2}\Z")
 MIN_DIGITS: Final = 5
 MAX_DIGITS: Final = 19
 MAX_GROUPS: Final = 6
@@ -62,7 +87,10 @@ def find_numbers(text: str, start: int, end: int) -> list[Span]:
     """Return what a run of digits and separators at `text[start:end]` holds; identifiers do not share groups."""
     before = text[start - 1 : start]
     follows = before in _LETTERS or (before in _AFTER_LETTERS and text[max(0, start - 2) : start - 1] in _LETTERS)
-    lettered = _read_lettered(text, start, end) if follows else None
+    last = start - 1 if before in _LETTERS else start - 2
+    # Three letters are a word, with which no number begins.
+    word = follows and text[last - 1 : last] in _LETTERS and text[last - 2 : last - 1] in _LETTERS
+    lettered = _read_lettered(text, start, end) if follows and not word else None
     if lettered is not None:
         return [lettered]
     run = text[start:end]
@@ -77,14 +105,26 @@ def find_numbers(text: str, start: int, end: int) -> list[Span]:
     if _may_hang(text, begin, stop) and (_hangs_before(text, begin) or _hangs_after(text, stop)):
         return []
     sizes, plus, topic = tuple(map(len, groups)), _has_plus(text, begin), read_topic(text, begin, stop)
+    if len(sizes) > 1 and ("の" in run or "〜" in run or "~" in run) and not _is_whole(sizes, digits, topic, plus=plus):
+        return []
     if len(sizes) > 1 and sizes not in _PLAIN_SHAPES and _is_plain(topic, digits, plus=plus):
         return []
     category = _classify(Number(text, begin, stop, digits, sizes, plus, topic))
     return [] if category is None else [_cover(text, start, begin, stop, category)]
 
 
+def _is_whole(sizes: tuple[int, ...], digits: str, topic: Topic | None, *, plus: bool) -> bool:
+    """Tell whether groups that signs of ranges join are one number: 03〜1234〜5678, 100の0001, and not 1000〜2000."""
+    if sizes in _SHORT_OF:
+        return topic is _SHORT_OF[sizes]
+    return sizes in _WHOLE and (plus or digits[0] == "0" or topic in {Topic.MY_NUMBER, Topic.CARD, Topic.LICENCE})
+
+
 def _find_parted(text: str, start: int, end: int) -> list[Span]:
     groups = [match.span() for match in _GROUP.finditer(text, start, end)]
+    # 17:00 03-1234-5678: a time before.
+    if text[start - 1 : start] == ":" and groups[0][1] - groups[0][0] == 2 and text[start - 2 : start - 1].isdigit():
+        groups = groups[1:]
     if _may_hang(text, groups[0][0], groups[-1][1]):
         groups = _take_free(text, groups)
     found: list[Span] = []
@@ -124,6 +164,8 @@ def _is_plain(topic: Topic | None, digits: str, *, plus: bool) -> bool:
 def _take_free(text: str, groups: list[tuple[int, int]]) -> list[tuple[int, int]]:
     # Groups that hang on letters belong to a longer token, such as a hash or a product's number.
     begin, end = groups[0][0], groups[-1][1]
+    if _OF_IBAN.search(text[max(0, begin - 3) : begin]) and [b - a for a, b in groups[:2]] == [2, 4]:
+        return list(dropwhile(lambda group: group[1] - group[0] == 4, groups[1:]))
     hangs_before, hangs_after = _hangs_before(text, begin), _hangs_after(text, end)
     if not hangs_before and not hangs_after:
         return groups
@@ -135,6 +177,9 @@ def _take_free(text: str, groups: list[tuple[int, int]]) -> list[tuple[int, int]
 
 def _hangs_before(text: str, begin: int) -> bool:
     sign = text[begin - 1 : begin]
+    # Leaders of a form: 口座番号____1234567.
+    if sign == "_" and text[begin - 2 : begin - 1] == "_":
+        return False
     if sign not in _TOKEN_SIGNS and not (sign == "-" and text[max(0, begin - 2) : begin - 1] in _TOKEN_SIGNS):
         return False
     before = _LETTERS_BEFORE.search(text[max(0, begin - 7) : begin])
@@ -162,9 +207,17 @@ def _longest(text: str, groups: list[tuple[int, int]], *, first: int) -> tuple[i
             continue
         digits = "".join([text[a:b] for a, b in taken])
         category = _classify(Number(text, begin, groups[last][1], digits, sizes, plus, topic))
+        if category is Category.JP_MY_NUMBER and topic is not Topic.MY_NUMBER and _is_part(groups, first, last):
+            continue
         if category is not None:
             return last, category
     return first, None
+
+
+def _is_part(groups: list[tuple[int, int]], first: int, last: int) -> bool:
+    """Tell whether a group of four stands beside, as of a card's number."""
+    beside = [*groups[max(0, first - 1) : first], *groups[last + 1 : last + 2]]
+    return any(end - start == 4 for start, end in beside)
 
 
 def _list_ends(text: str, groups: list[tuple[int, int]], *, first: int) -> list[int]:
@@ -193,13 +246,13 @@ def _classify(number: Number) -> Category | None:
     topic = number.topic
     if topic is not None:
         named = _BY_TOPIC.get(topic)
-        counted = topic in _UNCHECKED and is_counted(number.text, number.end)
+        counted = topic in _UNCHECKED and is_counted(number.text, number.start, number.end)
         if named is not None and not counted and named[1](number):
             return named[0]
         if topic is Topic.OTHER:
             return Category.PHONE if number.plus and _is_shaped_phone(number) else None
         # Written without gaps and with a check digit: one that is wrong there is no reason to call it something else.
-        if (topic is Topic.CORPORATE or topic is Topic.LICENCE) and len(number.sizes) == 1:
+        if topic in _CHECKED and (len(number.sizes) == 1 or number.sizes == (4, 4, 4)):
             return None
     return _read_shape(number)
 
@@ -210,7 +263,8 @@ def _read_shape(number: Number) -> Category | None:
     if (number.plus or number.digits[0] in "08" or len(number.sizes) > 2) and _is_shaped_phone(number):
         return Category.PHONE
     length = len(number.digits)
-    if length > 12 and _is_shaped_card(number):
+    # Thirteen digits are a bar code rather than one of the few cards that were that short.
+    if length > 13 and _is_shaped_card(number):
         return Category.CARD
     if length == 12 and _is_shaped_my_number(number):
         return Category.JP_MY_NUMBER
@@ -220,15 +274,36 @@ def _read_shape(number: Number) -> Category | None:
 
 
 def _is_account(number: Number) -> bool:
-    return 7 <= len(number.digits) <= 17 and len(number.sizes) <= 4 and not _DATE.fullmatch(number.digits)
+    length = len(number.digits)
+    if not 7 <= length <= 17 or len(number.sizes) > 4 or _DATE.fullmatch(number.digits):
+        return False
+    if len(number.sizes) > 1 and _is_dotted(number):
+        return False
+    if length == 13 and number.digits[:2] in {"45", "49"}:
+        return False
+    # A moment, a card or a postal code beside the words for an account.
+    return (
+        not (length == 14 and _is_moment(number))
+        and not (length > 13 and _is_shaped_card(number))
+        and not (length == 7 and _is_shaped_postal(number))
+    )
 
 
 def _is_named_phone(number: Number) -> bool:
-    dated = _DATE.fullmatch(number.digits) and number.sizes[0] == 4
-    return not dated and is_phone(number.digits, number.sizes, plus=number.plus, named=True)
+    dated = _DATE.fullmatch(number.digits) and number.sizes[0] in {4, 8}
+    if dated or _is_dotted(number):
+        return False
+    return is_phone(number.digits, number.sizes, plus=number.plus, named=True)
+
+
+def _is_dotted(number: Number) -> bool:
+    # A decimal fraction or a version: 40.20372, 10.0.29250.1847.
+    return len(number.sizes) in {2, 4} and not number.plus and not _read_between(number).strip(".")
 
 
 def _is_shaped_phone(number: Number) -> bool:
+    if len(number.sizes) == 2 and _is_dotted(number):
+        return False
     return is_phone(number.digits, number.sizes, plus=number.plus, named=False)
 
 
@@ -239,6 +314,10 @@ def _is_shaped_card(number: Number) -> bool:
 
 def _is_shaped_my_number(number: Number) -> bool:
     grouped = number.sizes in {(12,), (4, 4, 4), (1,) * 12}
+    if grouped and len(number.sizes) == 3:
+        # 1863-2369 (2021: pages and a year.
+        between = _read_between(number)
+        grouped = between[: len(between) // 2] * 2 == between
     return grouped and len(set(number.digits)) > 1 and not _is_moment(number) and checks.is_my_number(number.digits)
 
 
@@ -253,9 +332,13 @@ def _is_shaped_ssn(number: Number) -> bool:
 
 
 def _is_shaped_postal(number: Number) -> bool:
-    if number.sizes != (3, 4) or _read_between(number) != "-":
+    text, start, end = number.text, number.start, number.end
+    if number.sizes == (7,):
+        return _PREFECTURE_AFTER.match(text, end, end + 8) is not None
+    if number.sizes != (3, 4) or _read_between(number) not in {"-", "ー"}:
         return False
-    return _PLACE_AFTER.match(number.text, number.end, number.end + 8) is not None
+    after = _PLACE_AFTER.match(text, end, end + 16)
+    return after is not None or _PLACE_BEFORE.search(text[max(0, start - 20) : start]) is not None
 
 
 def _read_between(number: Number) -> str:
@@ -267,7 +350,10 @@ def _is_postal(number: Number) -> bool:
 
 
 # Of these no check digit tells that they are none.
-_UNCHECKED: Final = frozenset({Topic.BANK, Topic.PHONE, Topic.PENSION, Topic.SSN, Topic.PASSPORT})
+_CHECKED: Final = frozenset({Topic.CORPORATE, Topic.LICENCE})
+_UNCHECKED: Final = frozenset({
+    Topic.BANK, Topic.PHONE, Topic.PENSION, Topic.SSN, Topic.PASSPORT, Topic.POSTAL, Topic.INSURED,
+})  # fmt: skip
 _Test = Callable[[Number], bool]
 _BY_TOPIC: Final[dict[Topic, tuple[Category, _Test]]] = {
     Topic.MY_NUMBER: (Category.JP_MY_NUMBER, lambda n: checks.is_my_number(n.digits)),
@@ -275,6 +361,7 @@ _BY_TOPIC: Final[dict[Topic, tuple[Category, _Test]]] = {
     Topic.LICENCE: (Category.JP_DRIVERS_LICENCE, lambda n: checks.is_drivers_licence(n.digits)),
     Topic.PENSION: (Category.JP_PENSION_NUMBER, lambda n: len(n.digits) == 10),
     Topic.INSURANCE: (Category.JP_HEALTH_INSURANCE, lambda n: len(n.digits) in {6, 8} and checks.is_luhn(n.digits)),
+    Topic.INSURED: (Category.JP_HEALTH_INSURANCE, lambda n: 5 <= len(n.digits) <= 12),
     Topic.BANK: (Category.BANK_ACCOUNT, _is_account),
     Topic.PHONE: (Category.PHONE, _is_named_phone),
     Topic.POSTAL: (Category.JP_POSTAL_CODE, _is_postal),
@@ -284,6 +371,11 @@ _BY_TOPIC: Final[dict[Topic, tuple[Category, _Test]]] = {
 }
 
 
+def _is_upper(text: str, begin: int, letters: str) -> bool:
+    # In small letters behind a hyphen it is the end of a UUID: b6cd-ab03462744cf.
+    return not letters.islower() or text[begin - 1 : begin] != "-"
+
+
 def _read_lettered(text: str, start: int, end: int) -> Span | None:
     before = _LETTERS_BEFORE.search(text[max(0, start - 7) : start])
     if before is None or len(before[1]) > 2:
@@ -291,7 +383,7 @@ def _read_lettered(text: str, start: int, end: int) -> Span | None:
     begin = start - len(before[1]) - len(before[2])
     digits = "".join(_GROUP.findall(text, start, end))
     after = _CARD_END.match(text, end)
-    if len(before[1]) == 2 and len(digits) == 8 and after:
+    if len(before[1]) == 2 and len(digits) == 8 and after and _is_upper(text, begin, before[1] + after[0]):
         return Span(begin, after.end(), Category.JP_RESIDENCE_CARD)
     if _LETTERS_AFTER.match(text, end):
         return None

@@ -34,7 +34,7 @@ def is_phone(digits: str, sizes: tuple[int, ...], *, plus: bool, named: bool) ->
         return digits[-10] in "23456789"
     if _is_european(digits, sizes):
         return True
-    return named and 7 <= len(digits) <= 15
+    return named and 7 <= len(digits) <= 12
 
 
 def _nationalise(rest: str) -> str:

@@ -1,5 +1,7 @@
 """Items that letters make: mail addresses, IBANs, IP addresses, keys and other secrets."""
 
+# ruff: noqa: E501 - a Japanese sign counts as two columns, and patterns read better unbroken
+
 import ipaddress
 import re
 from collections.abc import Iterator
@@ -12,15 +14,58 @@ from sekisho.redact.spans import Span
 
 # Read backwards from the sign, since a search for what ends there would begin anew at every sign.
 _LOCAL: Final = re.compile(r"[A-Za-z0-9_%+'~-](?:\.?[A-Za-z0-9_%+'~-]){0,63}", re.ASCII)
-_DOMAIN: Final = re.compile(r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}", re.ASCII)
+_DOMAIN: Final = re.compile(
+    r"@(?:[ぁ-んァ-ヶー一-鿿々]{1,32}\.)?(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){0,8}(?<=\.)[A-Za-z]{2,24}",
+    re.ASCII,
+)
+# logo@2x.png is a file; none of these is a top-level domain.
+_FILES: Final = frozenset({"png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", "html"})
 _PLUS_TOKEN: Final = re.compile(r"[A-Za-z0-9_]")
 MAX_PEM: Final = 16384
 _PEM_END: Final = re.compile(r"-----END [A-Z0-9 ]{0,40}-----")
 _PEM_LINES: Final = re.compile(r"[A-Za-z0-9+/=\s:,-]*")
-_ASSIGNED: Final = re.compile(r"[\"']?\s{0,2}(?:[:=]|は|is)\s{0,2}[\"'「]?(?:Bearer\s)?([^\s\"'、。,;」]{8,256})")
-_VERSION: Final = re.compile(r"(?:v|ver\.?|version|バージョン|版)\s?:?\Z", re.IGNORECASE)
-_INSIDE_BEFORE: Final = re.compile(r"[A-Za-z0-9_.:]")
-_INSIDE_AFTER: Final = re.compile(r"[A-Za-z0-9_:]|\.\d", re.ASCII)
+_VALUE: Final = r"(?:[!#-%(-+\--:=-\[\]-~]|&(?![A-Za-z_]\w{0,40}=)){6,256}"
+_TAGS: Final = r"\s?(?:<[^<>\n]{1,64}>\s{0,8}){1,4}"
+# What may stand between a word like "password" and its value: a note, closing signs, and one that tells what follows.
+_ASSIGNED: Final = re.compile(
+    rf"(?:[ _-]?(?:access )?(?:(?i:key)|キー|鍵|番号|コード))?(?:\s?\([^()\n]{{1,14}}\)|\s?※[^\s:]{{1,6}})?[\"'`\])】」』*]{{0,3}}(?:\s?\([^()\n]{{1,14}}\))?"
+    rf"(?P<sign>(?:</[a-z]{{1,8}}>)?\s{{0,8}}(?:[:=|│→⇒>—/]|[-.・_]{{2,40}}|は、?|に関しては|って|です→|には|こちらです|として|が|(?: [a-z]{{1,8}}){{0,3}} (?:is|to)\b)\s{{0,4}}(?:{_TAGS})?|(?:{_TAGS})?<input[^<>\n]{{0,160}}value=|{_TAGS}|\n[>\s]{{0,4}}|[ \t]{{1,20}}|を ?|)"
+    rf"[\"'`「『(\[]{{0,2}}(?:(?i:bearer|basic) )?(?P<value>{_VALUE})",
+)
+_CELLS: Final = re.compile(r"[,\t|;]")
+_OPENING: Final = frozenset("「『([】」』)]*'\"`")
+# Behind these a gap is enough: PW abc12345.
+_CLOSING_TAG: Final = re.compile(r"</[A-Za-z_]{0,24}\Z")
+_PASSWORDS: Final = re.compile(r"パ ?ス ?ワ ?ー ?ド|password|passwd|pw|pwd|pass", re.IGNORECASE)
+# (value)(パスワード), turned round from the word.
+_BEFORE: Final = re.compile(r"[^\s()]{0,6}[(\[【「] ?([!#-&*+\--:=-\[\]-~]{6,64})(?![^\s])", re.ASCII)
+_LETTER: Final = re.compile(r"[A-Za-z]")
+_UNLIKE_WORDS: Final = re.compile(r"\d|[!@#$%^&*?+~](?!\Z)", re.ASCII)
+_CAMEL: Final = re.compile(r"[A-Z]?[a-z]{2,}|[^A-Za-z]")
+_WORD_AND_NUMBER: Final = re.compile(r"[A-Z]?[a-z]+\d{0,4}", re.ASCII)
+# ${NAME}, {{ name }}, <name>, a call, or a path in a program: the value stands elsewhere.
+_ELSEWHERE: Final = re.compile(
+    r"[$%]?[{(<\[]|[A-Za-z_][\w.]*[(\[]|(?:os|process|self|config|settings|env|ENV|var|secrets)\.", re.ASCII
+)
+# scheme://user:value@host, curl -u user:value, mysql -pvalue.
+_CREDENTIALS: Final = re.compile(
+    r"://[^\s:/@]{0,64}:(?P<url>[^\s/@]{3,128})@|-u(?:ser)?[ =]['\"]?[\w.-]{1,64}:(?P<user>[^\s'\"]{4,128})"
+    r"|[a-z]{5,16} (?:[^\n|;]{0,64}? )?-p ?['\"]?(?P<option>[^\s'\"-][^\s'\"]{3,64})",
+    re.ASCII,
+)
+_URL_REACH: Final = 240
+_IN_URL: Final = re.compile(r"://[^\s:/@]{0,64}:[^\s/@]{0,160}\Z")
+_VERSION: Final = re.compile(r"(?:v|ver\.?|version|バージョン|版)\s?:?\Z|[A-Za-z]{3}/\Z", re.IGNORECASE)
+_INSIDE_BEFORE: Final = re.compile(r"[A-Za-z0-9_.]")
+_INSIDE_AFTER: Final = re.compile(r"[A-Za-z0-9_]|\.\d", re.ASCII)
+_GLUED: Final = re.compile(r"(?:\A|[^A-Za-z0-9_])(?:ip|host|from)\Z", re.IGNORECASE)
+# 7.6.3.3 はじめに, at the beginning of a line: a heading.
+_SECTION: Final = re.compile(r"(?:\d{1,2}\.){3}\d{1,2} [A-Zぁ-んァ-ヶ一-鿿]", re.ASCII)
+_OF_SECTIONS: Final = re.compile(r" ?[節章項]")
+_HEADS: Final = re.compile(r"(?:\A|\n)[ ・※>#-]{0,3}\Z")
+IP6: Final = r"(?:[0-9A-Fa-f]{1,4})?:(?:[0-9A-Fa-f]{0,4}:){1,6}(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]{1,4})?"
+_IP6: Final = re.compile(IP6)
+_HEX: Final = frozenset("0123456789abcdefABCDEF:")
 _HARMLESS: Final = frozenset({"127.0.0.1", "0.0.0.0", "255.255.255.255", "::1", "::"})
 
 
@@ -29,36 +74,55 @@ def find_email(text: str, start: int, end: int) -> Iterator[Span]:
     del end
     local = _LOCAL.match(text[max(0, start - 64) : start][::-1])
     domain = _DOMAIN.match(text, start)
-    if local and domain:
+    if local is None or domain is None or domain[0].rpartition(".")[2].lower() in _FILES:
+        return
+    # The password of a URL.
+    if ":" not in text[max(0, start - _URL_REACH) : start] or not _IN_URL.search(
+        text[max(0, start - _URL_REACH) : start]
+    ):
         yield Span(start - len(local[0]), domain.end(), Category.EMAIL)
 
 
 def find_iban(text: str, start: int, end: int) -> Iterator[Span]:
     """Yield the IBAN that begins at `start`: the longest of its groups for which the sum holds."""
-    if start and _PLUS_TOKEN.match(text, start - 1):
+    if start and _PLUS_TOKEN.match(text, start - 1) and text[max(0, start - 2) : start] != "__":
         return
     for stop in range(end, start + 14, -1):
         plain = text[start:stop].replace(" ", "").replace("-", "")
         whole = text[stop - 1].isalnum() and not _PLUS_TOKEN.match(text, stop)
-        if whole and checks.is_iban(plain.upper()):
+        if whole and (plain[:2].isupper() or " " not in text[start:stop]) and checks.is_iban(plain.upper()):
             yield Span(start, stop, Category.IBAN)
             return
 
 
 def find_ip(text: str, start: int, end: int) -> Iterator[Span]:
     """Yield the IP address at `start`, unless a version, the host itself, or part of a longer token stands there."""
+    # IP:fd00::1, and (1.2.3.4), which begins like a telephone number.
+    if text[start] == ":" and text[start + 1 : start + 2] != ":":
+        start += 1
+        whole = _IP6.match(text, start)
+        end = whole.end() if whole else end
     plain = text[start:end]
-    if _INSIDE_BEFORE.match(text, max(0, start - 1), start) or _INSIDE_AFTER.match(text, end):
+    before = text[max(0, start - 1) : start]
+    # Leaders of a form: IP......1.2.3.4
+    if before in {".", "_"} and text[max(0, start - 2) : start - 1] == before:
+        before = ""
+    inside = _INSIDE_BEFORE.match(before) or (before == ":" and ":" in plain and start > 1 and text[start - 2] in _HEX)
+    if (inside and not _GLUED.search(text[max(0, start - 5) : start])) or _INSIDE_AFTER.match(text, end):
         return
-    if ":" in plain and (len(plain) < 7 or not any(sign.isdigit() for sign in plain)):
+    if ":" in plain and (len(plain) < 7 or not any(sign.isdigit() for sign in plain) or text[end : end + 1] == ":"):
         return
-    if ":" not in plain and _VERSION.search(text[max(0, start - 12) : start]):
+    if ":" not in plain and (
+        _VERSION.search(text[max(0, start - 12) : start])
+        or _OF_SECTIONS.match(text, end)
+        or (_SECTION.match(text, start) and _HEADS.search(text[max(0, start - 4) : start]))
+    ):
         return
     try:
         address = str(ipaddress.ip_address(plain))
     except ValueError:
         return
-    if address not in _HARMLESS and read_topic(text, start, end) is not Topic.OTHER:
+    if address not in _HARMLESS and (":" in plain or read_topic(text, start, end, near=True) is not Topic.OTHER):
         yield Span(start, end, Category.IP_ADDRESS)
 
 
@@ -76,11 +140,64 @@ def find_pem(text: str, start: int, end: int) -> Iterator[Span]:
 
 
 def find_assigned(text: str, start: int, end: int) -> Iterator[Span]:
-    """Yield the value that follows a word like "password" and a sign of assignment, if it looks like no word."""
-    del start
-    value = _ASSIGNED.match(text, end)
-    if value and re.search(r"\d", value[1]) and re.search(r"[A-Za-z]", value[1]):
-        yield Span(*value.span(1), Category.SECRET_KEY)
+    """Yield the value that follows a word like "password" and a sign of assignment, or that the word in brackets follows.
+
+    It must look like no word, the more so where no sign says that it is a value.
+    """
+    if text[end : end + 1] in {")", "]", "】", "」"}:
+        before = _BEFORE.match(text[max(0, start - 80) : start][::-1])
+        if before is not None and _is_secret(before[1][::-1]):
+            yield Span(start - before.end(1), start - before.start(1), Category.SECRET_KEY)
+            return
+    found = _ASSIGNED.match(text, end)
+    if found is None or text[start - 2 : start] == "</" or _CLOSING_TAG.search(text[max(0, start - 32) : start]):
+        return
+    # 「…(value)」
+    value, sign = found["value"].rstrip("()[]{}.;"), found["sign"]
+    if _suits(text, start, end, sign, value) and _is_secret(value):
+        begin = found.start("value")
+        yield Span(begin, begin + len(value), Category.SECRET_KEY)
+
+
+def _suits(text: str, start: int, end: int, sign: str, value: str) -> bool:
+    """Tell whether a sign between a word and a value says enough: a gap is enough behind a word for passwords."""
+    if sign.strip() not in {"", "を"}:
+        return True
+    # パスワード abc12345, but not "token abc12345".
+    told = not text[start:end].isascii() or _PASSWORDS.fullmatch(text, start, end) is not None
+    if not sign:
+        return text[end : end + 1] in _OPENING or (told and not text[start].isascii())
+    if sign[0] == "を":
+        return told and _WORD_AND_NUMBER.fullmatch(value) is None
+    if "\n" in sign:
+        # Not below a heading of a table.
+        return (
+            text[end : end + 1] != ")"
+            and _CELLS.search(text[max(text.rfind("\n", 0, start) + 1, start - 256) : start]) is None
+        )
+    if text[max(0, start - 1) : start] in {".", "_"} and "." in text[max(0, start - 8) : start]:
+        return False
+    return told or len(sign) > 1 or sign == "\t" or text[end] in _OPENING
+
+
+def _is_secret(value: str) -> bool:
+    if len(value) < 6 or _LETTER.search(value) is None or _ELSEWHERE.match(value) is not None:
+        return False
+    # No words: letters of both cases at random.
+    mixed = value.upper() != value != value.lower() and len(_CAMEL.sub("", value)) > 3
+    return _UNLIKE_WORDS.search(value) is not None or (mixed and len(value) > 9)
+
+
+def find_credentials(text: str, start: int, end: int) -> Iterator[Span]:
+    """Yield the password of a URL, or the one that a command is given."""
+    del end
+    found = _CREDENTIALS.match(text, start)
+    # -u admin:…, but not pre-u.
+    if found is None or (text[start] == "-" and text[max(0, start - 1) : start].strip(" -\n")):
+        return
+    value = found[found.lastindex]  # type: ignore[index]
+    if _LETTER.search(value) and _ELSEWHERE.match(value) is None:
+        yield Span(*found.span(found.lastindex), Category.SECRET_KEY)  # type: ignore[arg-type]
 
 
 def find_placeholder(text: str, start: int, end: int) -> Iterator[Span]:

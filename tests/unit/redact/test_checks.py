@@ -60,7 +60,10 @@ def test_cards_are_known_by_range_length_and_sum(digits: str) -> None:
     assert checks.is_card(digits)
 
 
-@pytest.mark.parametrize("text", ["GB29NWBK60161331926818", "GB29NWBK6016", "GB29" + "0" * 31])
+@pytest.mark.parametrize(
+    "text",
+    ["GB29NWBK60161331926818", "GB29NWBK6016", "GB29" + "0" * 31, "JD944201237940002891", "DE8937040044053201300"],
+)
 def test_an_iban_with_a_wrong_sum_or_length_is_none(text: str) -> None:
     assert not checks.is_iban(text)
 

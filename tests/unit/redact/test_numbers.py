@@ -207,3 +207,43 @@ def test_what_is_counted_behind_a_number_is_not_that_number(text: str, number: s
 @pytest.mark.parametrize("heading", ["口座残高", "口座数", "電話件数", "account balance", "phone model", "card type"])
 def test_columns_of_amounts_are_none_of_numbers(heading: str) -> None:
     assert found(f"店名,{heading}\n本店,1234567\n北,7654321\n南,1122334\n") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "電話受付 1000〜2000", "営業 0900〜1700", "2024の1234の5678", "1234の5678の9018", "100の0001", "1234〜567890", "お茶 4912047089752", "口座番号 4912345678904",
+        "口座を20240131153000に開設", "電話受付 17:00 1431-2711ページ", "電話 40.20372", "電話 10.0.29250.1847", "口座 10.0.29250.1847", "免許証番号 1234 5678 9018", "b6cd-ab03462744cf",
+        "IBAN DE89 3704 0044 0532 0130 01", "カード番号 4510 1461 2257 9018", "9999 1234 5678 9018", "1234–5678 (9018", "arXiv:0805.20048", "JPY 1234567 振込", "振込額 JPY 1234567", "口座 JPY 1234567", "連絡先 20000527", "連絡先 1234567890123", "ヤマト運輸 1234-5678-9018",
+        "1234-5678-9018（ゆうパック）", "型番 03-1234-5678",
+    ],
+)  # fmt: skip
+def test_ranges_fractions_prices_and_bar_codes_pass(text: str) -> None:
+    assert [item for item in found(text) if item[1] != "iban"] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "category"),
+    [
+        ("電話は03の1234の5678です", "03の1234の5678", "phone"), ("携帯が090〜1234〜5678", "090〜1234〜5678", "phone"), ("TEL 0120~123~456", "0120~123~456", "phone"), ("SMSを0801234～5678に", "0801234～5678", "phone"),
+        ("郵便番号100の0001です", "100の0001", "jp-postal-code"), ("〒は100の0001ですね", "100の0001", "jp-postal-code"), ("〒100〜0001", "100〜0001", "jp-postal-code"),
+        ("マイナンバーは1234の5678の9018です", "1234の5678の9018", "jp-my-number"), ("年金番号 1234〜567890", "1234〜567890", "jp-pension-number"), ("カード 4111〜1111〜1111〜1111", "4111〜1111〜1111〜1111", "card"),
+        ("口座番号____1234567", "1234567", "bank-account"), ("マイナンバー____123456789018", "123456789018", "jp-my-number"), ("旅券番号_____tk2103088", "tk2103088", "jp-passport"), ("在留 SHー61613756ーBU", "SHー61613756ーBU", "jp-residence-card"), ("口座 4111 1111 1111 1111", "4111 1111 1111 1111", "card"),
+        ("TEL 17:00 03-1234-5678", "03-1234-5678", "phone"), ("（100-0001）東京都", "（100-0001", "jp-postal-code"), ("100ー0001 みどり市", "100ー0001", "jp-postal-code"), ("1000001 東京都千代田区", "1000001", "jp-postal-code"),
+        ("普通 387-0633 広島県", "387-0633", "jp-postal-code"), ("100-0001, Japan", "100-0001", "jp-postal-code"), ("Tokyo 100-0001", "100-0001", "jp-postal-code"), ("被保険者番号：12345678", "12345678", "jp-health-insurance"),
+        ("米国社会保障番号：149-56-3734", "149-56-3734", "us-ssn"), ("SSN149-56-3734", "149-56-3734", "us-ssn"), ("☎1234-5678", "1234-5678", "phone"), ("order 5\nDesk: 5403926876", "5403926876", "phone"), ("JAN 4912345678904\nカード 4111111111111111", "4111111111111111", "card"),
+        ("個人番号カード 123-456-789-018", "123-456-789-018", "jp-my-number"), ("インボイス 7000012050002", "7000012050002", "jp-corporate-number"), ("TK1234567（旅券番号）", "TK1234567", "jp-passport"),
+        ("年金手帳の記号番号 1234-567890", "1234-567890", "jp-pension-number"), ("+81.3.1234.5678", "+81.3.1234.5678", "phone"),
+    ],
+)  # fmt: skip
+def test_identifiers_are_found_as_they_are_spoken_and_filled_in(text: str, value: str, category: str) -> None:
+    assert found(text) == [(value, category)]
+
+
+def test_what_is_behind_the_groups_of_an_iban_is_looked_at() -> None:
+    assert found("DE89 3704 0044 0532 0130 01 03-1234-5678")[-1] == ("03-1234-5678", "phone")
+
+
+def test_three_letters_begin_no_number() -> None:
+    assert found("passport ABC1234567") == []
+    assert found("passport No TK1234567") == [("TK1234567", "jp-passport")]

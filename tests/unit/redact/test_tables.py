@@ -1,5 +1,7 @@
 """Columns under a heading."""
 
+# ruff: noqa: E501 - a Japanese sign counts as two columns, and tables read better unbroken
+
 import random
 from itertools import product
 
@@ -136,3 +138,40 @@ def test_a_key_that_begins_in_a_cell_is_found_as_far_as_it_goes() -> None:
     (key,) = DETECTOR.detect(text)
     assert key.category is Category.SECRET_KEY
     assert text[key.start :].startswith("-----BEGIN")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "品番,口座番号\n03-1234-5678,1234567\n", "JAN;カード番号\n4912047089752;4111111111111111\n", "注文番号\t電話\n03-1234-5678\t09012345678\n",
+        "insert into t (order_no, tel) values ('03-1234-5678', '09012345678')", "版,電話\n12.16.59.141,09012345678\n",
+    ],
+)  # fmt: skip
+def test_what_a_heading_says_counts_before_what_a_cell_looks_like(text: str) -> None:
+    text = text.replace("版", "バージョン")
+    assert [text[span.start : span.end] for span in DETECTOR.detect(text)] == [
+        {"品": "1234567", "J": "4111111111111111"}.get(text[0], "09012345678")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("郵便番号（7桁）,名\n1000001,あ\n", "1000001"), ("ご住所（郵便番号）;名\n1000001;あ\n", "1000001"), ("basicPensionNumber\tx\n1234567890\ty\n", "1234567890"), ("口座番号;支店\n1234567;本店\n", "1234567"),
+        ("〒\t名\n1000001\tあ\n", "1000001"), ("INSERT INTO users (name, kouza_bangou) VALUES ('ana', '1234567');", "1234567"), ("insert into `t` (`account_no`) values\n(1234567), (x);", "1234567"),
+        ("INSERT INTO t (name, account_no) VALUES ('ana', '1234567'), ('bob')", "1234567"), ("INSERT INTO t (account_no) VALUES ('1234567', 'x')", "1234567"), ("insert into t (a) values (x'; insert into t (account_no) values ('1234567')", "1234567"),
+    ],
+)  # fmt: skip
+def test_columns_of_every_kind_of_table_are_told(text: str, value: str) -> None:
+    assert [text[span.start : span.end] for span in DETECTOR.detect(text)] == [value]
+
+
+@pytest.mark.parametrize(
+    "text", ["insert into t (account_no) values", "insert into t (account_no) values ('1234567", "insert into t () values ('1')", "INSERT ('x')", "insert into t (x, account_no) values ('1')"]
+)  # fmt: skip
+def test_a_statement_that_ends_too_soon_tells_nothing(text: str) -> None:
+    assert told(text) == []
+
+
+def test_values_of_names_are_told_by_their_columns_in_a_statement() -> None:
+    assert told("insert into t (name, age) values ('Ana', 3)", people=True) == ["氏名:Ana"]

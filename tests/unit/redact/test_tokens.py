@@ -112,3 +112,65 @@ def test_articles_of_laws_are_no_addresses(text: str) -> None:
 def test_an_address_and_a_telephone_number_side_by_side_are_both_found() -> None:
     assert [kind for _, kind in found("東京都港区芝1-2-3 03-1234-5678")] == ["jp-address", "phone"]
     assert [kind for _, kind in found("東京都港区芝1-2-3-4-5-6 090-1234-5678")] == ["jp-address", "phone"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "logo@2x.png icon@3x.PNG", "版は Chrome/120.0.6099.109", "Ver: 12.16.59.141", '{"firmware": "18.29.86.243"}', "7.6.3.3 はじめに", "・4.8.4.5 概要", "図は1.5.3.8 節",
+        "IBAN DE89370400440532013001", "id fd907114-913b-41bf-b770-3c0245e014d4", "dead:1.2.3.4.5", "abc.1.2.3.4", "1:2:3:4:5:6:7:8:9", "(1.2.3.4.5)",
+        "部品番号 10.20.30.40", "A1. 1.2.3.4.5",
+    ],
+)  # fmt: skip
+def test_files_versions_and_sections_are_no_addresses(text: str) -> None:
+    assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "category"),
+    [
+        ("info@日本語.example.jp へ", "info@日本語.example.jp", "email"), ("サーバ(212.2.7.183)に接続", "212.2.7.183", "ip-address"), ("接続元IP:100.24.127.17", "100.24.127.17", "ip-address"),
+        ("IP：fd00::2810", "fd00::2810", "ip-address"), ("接続元：2001:f6c6:5230:7d7a:ab0:85e4:28f7:7c8e", "2001:f6c6:5230:7d7a:ab0:85e4:28f7:7c8e", "ip-address"),
+        ("10.1.2.3:8080 へ", "10.1.2.3", "ip-address"), ("ssh admin@90.192.189.251", "90.192.189.251", "ip-address"), ("IP......192.196.190.142", "192.196.190.142", "ip-address"),
+        ("注文番号 1234\n接続元 10.20.30.40", "10.20.30.40", "ip-address"), ("ISBN 4-75-802075-1 接続元 10.20.30.40", "10.20.30.40", "ip-address"), ("IP10.20.30.40", "10.20.30.40", "ip-address"), ("Q1. 接続元IPは\nA1. 178.199.84.88です", "178.199.84.88", "ip-address"),
+        ("IBAN_____DE89370400440532013000", "DE89370400440532013000", "iban"),
+    ],
+)  # fmt: skip
+def test_addresses_of_hosts_are_found_beside_signs_and_words(text: str, value: str, category: str) -> None:
+    assert found(text) == [(value, category)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "パスワードは8文字以上", "password: ${DB_PASSWORD}", "password: {{ .Values.pw1 }}", "password: <your password1>", "password: getpass.getpass(1)", "password=os.environ.get(PW1)",
+        "password: ********", "token expired2", "token = tokenizer.next()", "secret s3bucket", "return self._password @yamada1", "パスワードをWindows11で", "passwords1234", "compass: 12ab34cd",
+        "password: required!", "password: userPasswordField", "</password>\n<id>ab12345678</id>", "id,password\nv8.17.38.214,x", "パスワード)\n783-9012a", "https://example.com/a:b1c2d3", "pre-u admin:abc12345",
+        "-u 1000:1000", "https://user:${PW1}@git.example.com", "の(パスワード)", "ab(パスワード)", "パスワードを", "token abc12345",
+    ],
+)  # fmt: skip
+def test_what_speaks_of_secrets_is_none(text: str) -> None:
+    assert "secret-key" not in [kind for _, kind in found(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("パスワード　Sakura!0833", "Sakura!0833"), ("【PW】 himitsu277", "himitsu277"), ("PWはmyO8-Lx%8AoGDiF8です", "myO8-Lx%8AoGDiF8"), ("│ 初期パスワード │ djmXpIGhYk1U │", "djmXpIGhYk1U"),
+        ("| PW | 4MFXdyIT1Ywb |", "4MFXdyIT1Ywb"), ("<passwd>natsu758</passwd>", "natsu758"), ("<td>初期パスワード</td>\n  <td>qwerty!9548</td>", "qwerty!9548"), ("<li><b>PW</b>: Z3vIImXHkY$58</li>", "Z3vIImXHkY$58"),
+        ('<label>Pass</label><input type="text" value="Admin_4943">', "Admin_4943"), ("パスワード\n> 4MFXdyIT1Ywb", "4MFXdyIT1Ywb"), ("パスワード※必須:qwerty6926", "qwerty6926"),
+        ("パスワード（半角）：qwerty6926", "qwerty6926"), ("yGH1aEUb0J#12(仮パスワード)", "yGH1aEUb0J#12"), ("仮パスワードをQR0vZdP86Z!50に設定", "QR0vZdP86Z!50"), ("仮パスワードxrbIOuX31Y$93", "xrbIOuX31Y$93"),
+        ("Password on file is 9izxN43L0W?93.", "9izxN43L0W?93"), ("password: LbGUMfnfWRkU", "LbGUMfnfWRkU"), ("APIキーです→qwerty8941", "qwerty8941"), ("APIキー  qwerty8941", "qwerty8941"), ("api key\tqwerty8941", "qwerty8941"),
+        ("(password: OjVVSIJtn1XK)", "OjVVSIJtn1XK"), ("password=Rx&k12345&ssn=1", "Rx&k12345"), ("SECRET_KEY = 'ebb3d00375291f7fb63e431a307820b4'", "ebb3d00375291f7fb63e431a307820b4"), ("Password……LqIYqz8XJB", "LqIYqz8XJB"),
+        ("パス ワード C9M5Qgdfs789", "C9M5Qgdfs789"), ("https://user:y10fb557jNzV@git.example.com/x", "y10fb557jNzV"), ("curl -u admin:lDx2Q69Iz9dU https://example.com", "lDx2Q69Iz9dU"), ("redis://:himitsu277@cache:6379", "himitsu277"),
+        ("mysql -u root -pSakura0833 app", "Sakura0833"), ("id,password\n1,Sakura0833\n2,natsu758", "natsu758"), ("アクセストークンをwhsec_HwkSO3zi3j3XOEiS9KLKtXik99に", "whsec_HwkSO3zi3j3XOEiS9KLKtXik99"),
+        ("パスワード: a1b2c3", "a1b2c3"),
+    ],
+)  # fmt: skip
+def test_secrets_are_found_in_every_layout(text: str, value: str) -> None:
+    assert (value, "secret-key") in found(text)
+
+
+def test_the_password_of_a_url_is_no_mail_address() -> None:
+    assert [kind for _, kind in found("https://oauth2:ab12cd34ef56@gitlab.example.com/a.git")] == ["secret-key"]
+    assert [kind for _, kind in found("see https://example.com/x mail: ana@example.com")] == ["email"]
