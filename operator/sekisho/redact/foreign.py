@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sekisho.redact import namewords
+from sekisho.redact.deeds import did, does
 from sekisho.redact.neighbours import is_role, is_titled
 from sekisho.redact.sounds import rate
 from sekisho.redact.words import ENDS, LINKS, NAMES, NOUNS, REACH, Lexicon, Sort, Word, is_katakana, word_at
@@ -24,6 +25,7 @@ _OF_THINGS: Final = frozenset(["で", "にて", "など", "まで", "より", "�
 # Behind what is said of things alone, or shown.
 _OF_SIGNS: Final = frozenset("です でし な し だ た れ でき また ! ? & ) ] > / ~ + : ; , … ★ ☆ ♪ 】 〉".split())
 _ACTS: Final = frozenset("はが")
+_TOPICS: Final = frozenset("はがも")
 _BESIDE: Final = frozenset("の に を から へ".split())
 # How long a word is that nobody knows and may be a name; longer ones are made of others.
 _LONGEST: Final = 7
@@ -53,6 +55,8 @@ def find_foreign(words: Sequence[Word], index: int, lexicon: Lexicon) -> tuple[i
         return None
     if word_at(words, end).sort is Sort.NUMBER and word_at(words, end + 1).text == "世":
         return index, end + 2
+    if word_at(words, index - 1).text in namewords.CLUBS:
+        return None
     if any(word.text in LINKS for word in words[index:end]):
         return (index, end) if _is_told(words, index, end, parts) or _is_chain(parts, lexicon) else None
     if word_at(words, index - 1).text in LINKS and _is_part(word_at(words, index - 2)):
@@ -130,6 +134,8 @@ def _is_of_thing(words: Sequence[Word], index: int, end: int) -> bool:
     before, behind = word_at(words, index - 1), word_at(words, end).text
     if behind in namewords.TITLES or is_titled(words, end):
         return False
+    if before.text == "『" and behind == "』":
+        return True
     if before.sort in NOUNS and is_katakana(before) and before.text not in namewords.FOREIGN_TITLES:
         return not is_role(words, index)
     return behind in namewords.OF_THINGS
@@ -152,8 +158,16 @@ def _is_single(words: Sequence[Word], index: int, end: int, lexicon: Lexicon) ->
     if not _is_free(words, index) or word_at(words, index - 1).text == behind.text == "":
         return False
     if word.known:
-        return word.sort is Sort.NOUN and behind.text in _ACTS and rate(word.text) > _LIKE_NOTHING_ELSE
+        return behind.text in _TOPICS and _is_known_name(words, index)
     return _is_unknown_name(word.text, behind.text, lexicon)
+
+
+def _is_known_name(words: Sequence[Word], index: int) -> bool:
+    """Tell whether a place's, a firm's or a common word is the name of who acts: 謝罪したフォードは, チャーチルは…と述べ."""
+    word = words[index]
+    if word.sort is Sort.NOUN:
+        return did(words, index) or rate(word.text) > _LIKE_NOTHING_ELSE
+    return word.sort in {Sort.PLACE, Sort.PROPER} and (did(words, index) or does(words, index + 2))
 
 
 def _is_free(words: Sequence[Word], index: int) -> bool:

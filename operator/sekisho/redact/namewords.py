@@ -100,8 +100,13 @@ NO_TITLED: Final = NO_SURNAME | frozenset(
 HAD: Final = NO_SURNAME | frozenset("本 机 顔 音 金 町 前 上 中 方 馬 牛 上司 孫".split())
 SIDES: Final = frozenset("東西南北")
 HOUSES: Final = frozenset("館店園校署駅局所院寮塾")
+CLUBS: Final = frozenset("FC AC SC AS CD CF RC BC".split())
+# Words of one sign that dictionaries have as given names and that are dynasties and numbers as well.
+NO_ONE: Final = frozenset("清明秦隋唐宋元千回")
+# Behind a place and part of its name: 太平洋, 八代領.
+NO_ENDS: Final = frozenset("洋領伝侯沖湯衣琴浜港岸路街線人城")
 # What may follow a place where it is a person: who does something, rather than where.
-ACTING: Final = frozenset("は が も と を や ら 本人".split())
+ACTING: Final = frozenset("は が も と を や ら たち 達 本人 自身 自ら".split())
 # Families' names that end like a temple's or a shop's.
 HOUSE_NAMES: Final = frozenset("小野寺 西園寺 徳大寺 国分寺 大道寺 神宮寺 竜造寺 龍造寺 勧修寺 安国寺 妙法寺".split())
 # Common words of one sign that parents give as names; and the signs with which given names end.

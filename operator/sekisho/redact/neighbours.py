@@ -6,6 +6,7 @@ from typing import Final
 from sekisho.redact import namewords
 from sekisho.redact.words import ENDS, NAMES, NOUNS, REACH, Sort, Word, is_kanji, word_at
 
+_JOINTS: Final = frozenset("とや・")
 _SEPARATORS: Final = frozenset("、・と")
 _COUNTERS: Final = frozenset({"人", "名", "氏"})
 _AND_OTHERS: Final = frozenset({"ら", "たち", "両氏"})
@@ -52,6 +53,14 @@ def is_listed(words: Sequence[Word], index: int) -> bool:
     left = word_at(words, index - 1).text in _SEPARATORS and _is_surname(words, index - 2)
     right = word_at(words, index + 1).text in _SEPARATORS and _is_surname(words, index + 2)
     return (left and right) or ((left or right) and _is_counted(words, index + 1))
+
+
+def is_joined(words: Sequence[Word], index: int) -> bool:
+    """Tell whether a word is joined to somebody's name: 西尾と木村は, 木村や西尾は."""
+    if word_at(words, index + 1).text in _JOINTS and _is_surname(words, index + 2):
+        return word_at(words, index + 3).sort in ENDS | NAMES
+    joined = word_at(words, index - 1).text in _JOINTS and _is_surname(words, index - 2)
+    return joined and word_at(words, index + 1).sort in ENDS
 
 
 def _is_surname(words: Sequence[Word], index: int) -> bool:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sekisho.redact import namewords
+from sekisho.redact.deeds import did, does
 from sekisho.redact.foreign import begins_foreign, find_foreign
-from sekisho.redact.neighbours import ends, is_close, is_listed, is_role, is_titled
+from sekisho.redact.neighbours import ends, is_close, is_joined, is_listed, is_role, is_titled
 from sekisho.redact.spaced import find_spaced
 from sekisho.redact.words import ENDS, LINKS, NAMES, NOUNS, REACH, Lexicon, Sort, Word, is_kanji, word_at
 
@@ -26,6 +27,7 @@ _HONOURS: Final = namewords.HONORIFICS | namewords.AT_WORK | _OFFICES
 # Behind 編集長の松本, not behind 社長の大阪: で, へ, の.
 _TOLD: Final = namewords.ACTING | {"に", "から", "、"}
 _ACTS: Final = frozenset("はが")
+_TOPICS: Final = frozenset("はがも")
 _AROUND: Final = frozenset("はがをにとのも、")
 _LONE_SORTS: Final = frozenset({Sort.PLACE, Sort.NOUN, Sort.PROPER})
 _MADE_SORTS: Final = NOUNS - NAMES - {Sort.NUMBER} | {Sort.PREFIX, Sort.OTHER}
@@ -53,10 +55,11 @@ _SURNAME_SORTS: Final = frozenset({Sort.NOUN, Sort.PLACE, Sort.COUNTRY, Sort.SUF
 def find_people(words: Sequence[Word], lexicon: Lexicon) -> Iterator[tuple[int, int]]:
     """Yield where people stand in a text of these words, in its order, without overlaps."""
     index = 0
-    spaces = any(word.text == " " for word in words)
+    texts = {word.text for word in words}
+    spaces, cut = " " in texts, not _MENS_ENDS.isdisjoint(texts)
     while index < len(words):
-        spaced = find_spaced(words, index, lexicon) if spaces else None
-        place = (index, spaced) if spaced else _find_at(words, index, lexicon)
+        end = (find_spaced(words, index, lexicon) if spaces else None) or (_find_made(words, index) if cut else None)
+        place = (index, end) if end else _find_at(words, index, lexicon)
         if place is None:
             index += 1
             continue
@@ -79,11 +82,10 @@ def _find_at(words: Sequence[Word], index: int, lexicon: Lexicon) -> tuple[int, 
     honoured = _find_honoured(words, index, lexicon) if word.sort in _COMMON_SORTS else None
     if honoured is not None:
         return index, honoured
-    end = None
     if word.sort in _LONE_SORTS and is_kanji(word):
         end = _find_by_neighbours(words, index, lexicon) or _find_of_rank(words, index, lexicon)
-    end = end or _find_made(words, index)
-    return (index, end) if end else None
+        return (index, end) if end else None
+    return None
 
 
 def _is_called_in_kana(words: Sequence[Word], index: int, lexicon: Lexicon) -> bool:
@@ -151,12 +153,28 @@ def _find_by_neighbours(words: Sequence[Word], index: int, lexicon: Lexicon) -> 
         return index + 1
     if len(word.text) < 4 and is_listed(words, index):
         return index + 1
-    # 孝宗は: a proper name that is a person's as well, and no common word.
-    if word.sort is Sort.PROPER and following.text in _ACTS and len(word.text) > 1:
-        free = before.sort not in NOUNS or before.text in namewords.LATER
-        return index + 1 if free and not lexicon.is_noun(word.text) else None
-    acting = word.sort is Sort.PLACE and len(word.text) == 2 and following.text in namewords.ACTING
-    return index + 1 if acting and alone and word_at(words, index - 1).text not in LINKS else None
+    return index + 1 if _is_lone_name(words, index, lexicon, alone=alone) else None
+
+
+def _is_lone_name(words: Sequence[Word], index: int, lexicon: Lexicon, *, alone: bool) -> bool:
+    """Tell whether a word is a name by what it does: 孝宗は, 鹿島が."""
+    word, before, behind = words[index], word_at(words, index - 1), word_at(words, index + 1).text
+    # A proper name that is a person's as well, and no common word.
+    if word.sort is Sort.PROPER and behind in _ACTS and len(word.text) > 1:
+        return (alone or before.text in namewords.LATER) and not lexicon.is_noun(word.text)
+    if len(word.text) != 2 or not alone:
+        return False
+    if _is_family(words, index, lexicon):
+        return True
+    return word.sort is Sort.PLACE and behind in namewords.ACTING and before.text not in LINKS
+
+
+def _is_family(words: Sequence[Word], index: int, lexicon: Lexicon) -> bool:
+    """Tell whether a surname that is another word as well is a person's: joined to one's, or of who does something."""
+    word = words[index]
+    acts = word.sort is Sort.NOUN and word_at(words, index + 1).text in _TOPICS
+    told = is_joined(words, index) or (acts and (does(words, index + 2) or did(words, index)))
+    return told and word.sort is not Sort.PROPER and word.text not in namewords.TITLES and lexicon.is_surname(word.text)
 
 
 def _find_of_rank(words: Sequence[Word], index: int, lexicon: Lexicon) -> int | None:
@@ -227,6 +245,8 @@ def _find_given(words: Sequence[Word], index: int, lexicon: Lexicon) -> int:
     text = "".join(word.text for word in given)
     if not 0 < len(text) <= _MAX_GIVEN or not ends(words, last) or text.endswith(namewords.HEADS):
         return index
+    if words[index - 1].sort is Sort.PLACE and text in namewords.NO_ENDS:
+        return index
     unknown = any(not word.known and word.sort is not Sort.NUMBER for word in given)
     formed = len(text) > 1 and text[-1] in _FORMED and given[0].text != "第"
     called = word_at(words, last).text in _CALLED_WHOLE and text[-1] not in _DOORS
@@ -290,7 +310,7 @@ def _is_lone_other(words: Sequence[Word], index: int) -> bool:
     if following.text in namewords.TITLES:
         return False
     if len(word.text) == 1 and word.sort in {Sort.GIVEN, Sort.NAME}:
-        acts = word.sort is Sort.GIVEN and following.text in _ONE_ACTS
+        acts = word.sort is Sort.GIVEN and word.text not in namewords.NO_ONE and following.text in _ONE_ACTS
         return not (acts and before.sort not in NOUNS | {Sort.PREFIX}) and not is_role(words, index)
     if word.text[-1] in _HOUSES and len(word.text) >= _SHORTEST_HOUSE:
         return word.text not in namewords.HOUSE_NAMES

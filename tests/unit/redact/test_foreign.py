@@ -12,6 +12,7 @@ from tests.unit.redact.lexicons import people
     [
         "エアー/NOUN アラン/NAME が/OTHER", "アラン/NAME 語/NOUN は/OTHER", "アラン/NAME 朝/SUFFIX の/OTHER", "スタッフ/NOUN さん/SUFFIX が/OTHER", "ママ/NOUN さん/SUFFIX に/OTHER",
         "ベルリン/PLACE 市長/NOUN が/OTHER", "ベルリン/PLACE は/OTHER", "ベルリン/PLACE を/OTHER", "フォード/PROPER が/OTHER",
+        "FC/NOUN アラン/NAME が/OTHER", "FC/NOUN リンデル/NOUN! ・/SIGN ブルナー/NOUN! は/OTHER", "『/SIGN アラン/NAME 』/SIGN を/OTHER",
     ],
 )  # fmt: skip
 def test_firms_languages_places_and_whoever_works_somewhere_are_no_people(notation: str) -> None:
@@ -73,3 +74,18 @@ def test_known_words_that_sound_like_names_alone_or_together_are_people_where_th
     notation: str, expected: list[str]
 ) -> None:
     assert people(notation, names="ハルト プラント") == expected
+
+
+@pytest.mark.parametrize(
+    ("notation", "expected"),
+    [
+        ("謝罪/NOUN し/OTHER た/OTHER フォード/PROPER は/OTHER", ["フォード"]), ("フォード/PROPER は/OTHER 謝罪/NOUN し/OTHER", ["フォード"]), ("フォード/PROPER を/OTHER 批判/NOUN し/OTHER", []),
+        ("ベルリン/PLACE が/OTHER 演説/NOUN し/OTHER", ["ベルリン"]), ("ベルリン/PLACE が/OTHER 完成/NOUN し/OTHER", []), ("結婚/NOUN し/OTHER た/OTHER ベルリン/PLACE も/OTHER", ["ベルリン"]),
+        ("結婚/NOUN し/OTHER た/OTHER プラント/NOUN も/OTHER", ["プラント"]), ("プラント/NOUN も/OTHER 結婚/NOUN し/OTHER", []), ("結婚/NOUN し/OTHER た/OTHER ドイツ/COUNTRY は/OTHER", []),
+        ("「/SIGN フォード/PROPER は/OTHER 謝罪/NOUN し/OTHER", []),
+    ],
+)  # fmt: skip
+def test_places_firms_and_common_words_are_people_where_they_do_what_people_do(
+    notation: str, expected: list[str]
+) -> None:
+    assert people(notation, names="フォード ベルリン プラント ドイツ") == expected

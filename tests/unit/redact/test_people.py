@@ -286,7 +286,7 @@ def test_names_that_the_dictionary_cuts_end_as_mens_do(notation: str, expected: 
     ("notation", "expected"),
     [
         ("孝宗/PROPER は/OTHER", ["孝宗"]), ("孝宗/PROPER に/OTHER", []), ("天平/PROPER が/OTHER", []), ("王朝/NOUN 孝宗/PROPER は/OTHER", []), ("晩年/NOUN 孝宗/PROPER は/OTHER", ["孝宗"]), ("宗/PROPER は/OTHER", []),
-        ("舞/GIVEN が/OTHER", ["舞"]), ("舞/GIVEN を/OTHER", []), ("主役/NOUN 舞/GIVEN が/OTHER", []), ("名/NAME が/OTHER", []),
+        ("舞/GIVEN が/OTHER", ["舞"]), ("舞/GIVEN を/OTHER", []), ("清/GIVEN が/OTHER", []), ("主役/NOUN 舞/GIVEN が/OTHER", []), ("名/NAME が/OTHER", []),
     ],
 )  # fmt: skip
 def test_names_that_act_alone_are_people(notation: str, expected: list[str]) -> None:
@@ -298,8 +298,24 @@ def test_names_that_act_alone_are_people(notation: str, expected: list[str]) -> 
     [
         ("善光寺/SURNAME は/OTHER", []), ("白木屋/SURNAME の/OTHER", []), ("西園寺/SURNAME は/OTHER", ["西園寺"]), ("土屋/SURNAME は/OTHER", ["土屋"]), ("白木屋/SURNAME さん/SUFFIX は/OTHER", ["白木屋"]),
         ("れん/NOUN あい/GIVEN は/OTHER", []), ("あい/GIVEN は/OTHER", ["あい"]), ("けん/GIVEN きゅう/NOUN は/OTHER", []), ("お/PREFIX けん/GIVEN は/OTHER", []), ("妹/NOUN あい/GIVEN は/OTHER", ["あい"]),
-        ("田中/SURNAME 歯科/NOUN は/OTHER", []), ("江戸/PLACE 時代/NOUN は/OTHER", []), ("佐藤/SURNAME 検事局/NOUN 長/SUFFIX が/OTHER", ["佐藤"]),
+        ("田中/SURNAME 歯科/NOUN は/OTHER", []), ("江戸/PLACE 時代/NOUN は/OTHER", []), ("太平/PLACE 洋/NOUN は/OTHER", []), ("市川/SURNAME 洋/NOUN は/OTHER", ["市川洋"]), ("佐藤/SURNAME 検事局/NOUN 長/SUFFIX が/OTHER", ["佐藤"]),
     ],
 )  # fmt: skip
 def test_temples_shops_ages_and_pieces_of_hiragana_are_no_people(notation: str, expected: list[str]) -> None:
-    assert people(notation, names="時代 江戸") == expected
+    assert people(notation, names="時代 江戸 太平 洋") == expected
+
+
+@pytest.mark.parametrize(
+    ("notation", "expected"),
+    [
+        ("下地/NOUN が/OTHER 昨日/NOUN 入院/NOUN し/OTHER", ["下地"]), ("下地/NOUN が/OTHER 昨日/NOUN 完成/NOUN し/OTHER", []), ("下地/NOUN を/OTHER 入院/NOUN さ/OTHER", []), ("入社/NOUN し/OTHER た/OTHER 下地/NOUN も/OTHER", ["下地"]),
+        ("天井/NOUN は/OTHER 入院/NOUN し/OTHER", []), ("会社/NOUN 下地/NOUN が/OTHER 入院/NOUN し/OTHER", []), ("下地/PROPER が/OTHER 入院/NOUN し/OTHER", []), ("下/NOUN が/OTHER 入院/NOUN し/OTHER", []),
+        ("西尾/NOUN と/OTHER 木村/SURNAME に/OTHER", ["西尾", "木村"]), ("西尾/PLACE と/OTHER 木村/SURNAME 太郎/GIVEN に/OTHER", ["西尾", "木村太郎"]), ("西尾/NOUN と/OTHER 木村/SURNAME 駅/NOUN に/OTHER", []),
+        ("木村/SURNAME や/OTHER 西尾/PLACE の/OTHER", ["木村", "西尾"]), ("木村/SURNAME や/OTHER 西尾/PLACE 駅/NOUN の/OTHER", ["木村"]), ("木村/SURNAME で/OTHER 西尾/PLACE の/OTHER", ["木村"]), ("木村/SURNAME と/OTHER 大関/NOUN に/OTHER", ["木村"]),
+        ("秋葉/PLACE たち/SUFFIX の/OTHER", ["秋葉"]),
+    ],
+)  # fmt: skip
+def test_surnames_that_are_other_words_are_told_by_deeds_and_by_whom_they_are_joined_to(
+    notation: str, expected: list[str]
+) -> None:
+    assert people(notation, names="下地 西尾 大関 下 秋葉", surnames="下地 西尾 大関 下", nouns="下地") == expected
