@@ -147,6 +147,49 @@ def test_what_is_known_is_compiled_once_however_many_texts_and_documents_are_loo
     assert len(compiled) == 2
 
 
+WORDS = st.text("ab1[ é\ud800山", min_size=1, max_size=7)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(WORDS, min_size=17, max_size=24, unique=True), st.lists(WORDS, max_size=12), st.data())
+def test_many_values_are_found_where_an_automaton_finds_them(
+    values: list[str], words: list[str], data: st.DataObject
+) -> None:
+    text = "".join(data.draw(st.permutations([*words, *values[:6]])))
+    compiled, by_heads, alone = (known._Spelt(dict.fromkeys(values, Category.CUSTOM)) for _ in range(3))
+    by_heads._is_large = alone._is_large = True
+    alone._index, alone._alone = {}, values
+    # Half a surrogate pair no automaton reads: it is looked for beside, and overlaps with others.
+    if not any("\ud800" in value for value in values):
+        assert by_heads.find(text) == compiled.find(text)
+    for spelt in (by_heads, alone):
+        covered = {place for start, end in spelt.find(text) for place in range(start, end)}
+        for value in values:
+            at = text.find(value)
+            assert at < 0 or covered & set(range(at, at + len(value)))
+
+
+def test_values_of_many_lengths_with_one_beginning_are_looked_for_alone() -> None:
+    values = {f"sk-{'a' * length}": Category.SECRET_KEY for length in range(20, 220)} | {"b" * 40: Category.CUSTOM}
+    spelt = known._Spelt(values)
+    assert spelt._is_large
+    text = f"sk-{'a' * 219} {'b' * 40} sk-{'a' * 19} sk-{'a' * 20}"
+    places = {text[start:end] for start, end in spelt.find(text)}
+    assert places == {value for value in values if value in text}
+    assert set(spelt._alone) == {value for value in values if value.startswith("sk-")}
+
+
+def test_thousands_of_long_values_are_found_by_their_heads() -> None:
+    mails = [f"{number:05d}{'x' * 60}@{'y' * 50}.example.jp" for number in range(2000)]
+    texts = [" ".join(mails[at : at + 20]) for at in range(0, 2000, 20)]
+    redaction = new()
+    masked = redaction.redact_all(texts)
+    assert "@" not in "".join(masked)
+    assert redaction._list_known()._texts._is_large
+    restorer = redaction.restorer()
+    assert [restorer.feed(text) + restorer.finish() for text in masked] == texts
+
+
 def test_a_name_in_json_is_the_context_of_its_value_and_a_bare_number_becomes_a_string() -> None:
     redaction = new()
     redacted = json.loads(redaction.redact_json('{"口座番号":1234567,"n":12,"t":"1234567"}'))
