@@ -153,7 +153,7 @@ def _is_single(words: Sequence[Word], index: int, end: int, lexicon: Lexicon) ->
         return _is_free(words, index) and _is_made_of(words[index:end], behind.text)
     if not may_be or len(word.text) < 3:
         return False
-    if is_role(words, index) and word.sort is not Sort.PLACE:
+    if is_role(words, index) and (word.sort is not Sort.PLACE or behind.text in _TOPICS):
         return True
     if not _is_free(words, index) or word_at(words, index - 1).text == behind.text == "":
         return False
@@ -201,9 +201,9 @@ def _is_called(words: Sequence[Word], index: int, end: int, *, may_be: bool) -> 
 
 def _is_unknown_name(text: str, behind: str, lexicon: Lexicon) -> bool:
     """Tell whether a word that no dictionary has looks and sounds like a name, or stands where people do."""
-    if behind in _OF_SIGNS:
-        return False
     sound = rate(text)
+    if behind in _OF_SIGNS:
+        return sound > _LIKE_NOTHING_ELSE
     if sound < (_AS_ACTOR if behind in _ACTS else _AS_OTHER if behind in _BESIDE else _AT_LEAST):
         return False
     if sound > _LIKE_NAMES and behind not in _OF_THINGS:

@@ -28,6 +28,8 @@ _HONOURS: Final = namewords.HONORIFICS | namewords.AT_WORK | _OFFICES
 _TOLD: Final = namewords.ACTING | {"に", "から", "、"}
 _ACTS: Final = frozenset("はが")
 _TOPICS: Final = frozenset("はがも")
+_OPENINGS: Final = frozenset(["", "。", "「", "\n"])
+_NOT_SPOKEN_TO: Final = frozenset({Sort.PLACE, Sort.COUNTRY, Sort.PROPER})
 _AROUND: Final = frozenset("はがをにとのも、")
 _LONE_SORTS: Final = frozenset({Sort.PLACE, Sort.NOUN, Sort.PROPER})
 _MADE_SORTS: Final = NOUNS - NAMES - {Sort.NUMBER} | {Sort.PREFIX, Sort.OTHER}
@@ -166,6 +168,9 @@ def _is_lone_name(words: Sequence[Word], index: int, lexicon: Lexicon, *, alone:
         return False
     if _is_family(words, index, lexicon):
         return True
+    # 川崎、来週は: spoken to, unless more places follow.
+    if behind == "、" and before.text in _OPENINGS:
+        return word.sort is Sort.PLACE and word_at(words, index + 2).sort not in _NOT_SPOKEN_TO
     return word.sort is Sort.PLACE and behind in namewords.ACTING and before.text not in LINKS
 
 
@@ -313,7 +318,7 @@ def _is_lone_other(words: Sequence[Word], index: int) -> bool:
         acts = word.sort is Sort.GIVEN and word.text not in namewords.NO_ONE and following.text in _ONE_ACTS
         return not (acts and before.sort not in NOUNS | {Sort.PREFIX}) and not is_role(words, index)
     if word.text[-1] in _HOUSES and len(word.text) >= _SHORTEST_HOUSE:
-        return word.text not in namewords.HOUSE_NAMES
+        return word.text not in namewords.HOUSE_NAMES and not is_role(words, index)
     # れんあい: what is written in hiragana throughout is cut anywhere.
     return _is_hiragana(word) and any(near.sort in _PIECE_SORTS and _is_hiragana(near) for near in (before, following))
 

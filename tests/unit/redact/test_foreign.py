@@ -51,7 +51,7 @@ def test_names_of_several_parts_are_told_by_what_somebody_is_and_by_their_sound(
     ("notation", "expected"),
     [
         ("レイブン/NOUN! を/OTHER", ["レイブン"]), ("ドラグニス/NOUN! を/OTHER", []), ("ドラグニス/NOUN! は/OTHER", ["ドラグニス"]), ("ドラグニス/NOUN! と/OTHER", ["ドラグニス"]),
-        ("オニカズラ/NOUN! と/OTHER", []), ("アオタケ/NOUN! は/OTHER", []), ("リンデル/NOUN! です/OTHER", []), ("リンデル/NOUN! !/SIGN", []),
+        ("オニカズラ/NOUN! と/OTHER", []), ("アオタケ/NOUN! は/OTHER", []), ("リンデル/NOUN! です/OTHER", ["リンデル"]), ("ブルナー/NOUN! です/OTHER", []), ("レイブン/NOUN! !/SIGN", []),
         ("ハーゲンベル/NOUN! が/OTHER", ["ハーゲンベル"]), ("ハーゲンベル/NOUN! で/OTHER", []),
         ("リンデル/NOUN!", []), ("昨日/NOUN の/OTHER リンデル/NOUN!", ["リンデル"]),
         ("同年/NOUN リンデル/NOUN! は/OTHER", ["リンデル"]), ("企業/NOUN リンデル/NOUN! は/OTHER", []),
@@ -81,6 +81,7 @@ def test_known_words_that_sound_like_names_alone_or_together_are_people_where_th
     [
         ("謝罪/NOUN し/OTHER た/OTHER フォード/PROPER は/OTHER", ["フォード"]), ("フォード/PROPER は/OTHER 謝罪/NOUN し/OTHER", ["フォード"]), ("フォード/PROPER を/OTHER 批判/NOUN し/OTHER", []),
         ("ベルリン/PLACE が/OTHER 演説/NOUN し/OTHER", ["ベルリン"]), ("ベルリン/PLACE が/OTHER 完成/NOUN し/OTHER", []), ("結婚/NOUN し/OTHER た/OTHER ベルリン/PLACE も/OTHER", ["ベルリン"]),
+        ("課長/NOUN の/OTHER ベルリン/PLACE が/OTHER", ["ベルリン"]), ("課長/NOUN の/OTHER ベルリン/PLACE へ/OTHER", []),
         ("結婚/NOUN し/OTHER た/OTHER プラント/NOUN も/OTHER", ["プラント"]), ("プラント/NOUN も/OTHER 結婚/NOUN し/OTHER", []), ("結婚/NOUN し/OTHER た/OTHER ドイツ/COUNTRY は/OTHER", []),
         ("「/SIGN フォード/PROPER は/OTHER 謝罪/NOUN し/OTHER", []),
     ],

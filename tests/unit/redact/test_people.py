@@ -298,7 +298,7 @@ def test_names_that_act_alone_are_people(notation: str, expected: list[str]) -> 
     [
         ("善光寺/SURNAME は/OTHER", []), ("白木屋/SURNAME の/OTHER", []), ("西園寺/SURNAME は/OTHER", ["西園寺"]), ("土屋/SURNAME は/OTHER", ["土屋"]), ("白木屋/SURNAME さん/SUFFIX は/OTHER", ["白木屋"]),
         ("れん/NOUN あい/GIVEN は/OTHER", []), ("あい/GIVEN は/OTHER", ["あい"]), ("けん/GIVEN きゅう/NOUN は/OTHER", []), ("お/PREFIX けん/GIVEN は/OTHER", []), ("妹/NOUN あい/GIVEN は/OTHER", ["あい"]),
-        ("田中/SURNAME 歯科/NOUN は/OTHER", []), ("江戸/PLACE 時代/NOUN は/OTHER", []), ("太平/PLACE 洋/NOUN は/OTHER", []), ("市川/SURNAME 洋/NOUN は/OTHER", ["市川洋"]), ("佐藤/SURNAME 検事局/NOUN 長/SUFFIX が/OTHER", ["佐藤"]),
+        ("田中/SURNAME 歯科/NOUN は/OTHER", []), ("江戸/PLACE 時代/NOUN は/OTHER", []), ("太平/PLACE 洋/NOUN は/OTHER", []), ("課長/NOUN の/OTHER 善光寺/SURNAME が/OTHER", ["善光寺"]), ("市川/SURNAME 洋/NOUN は/OTHER", ["市川洋"]), ("佐藤/SURNAME 検事局/NOUN 長/SUFFIX が/OTHER", ["佐藤"]),
     ],
 )  # fmt: skip
 def test_temples_shops_ages_and_pieces_of_hiragana_are_no_people(notation: str, expected: list[str]) -> None:
@@ -312,7 +312,7 @@ def test_temples_shops_ages_and_pieces_of_hiragana_are_no_people(notation: str, 
         ("天井/NOUN は/OTHER 入院/NOUN し/OTHER", []), ("会社/NOUN 下地/NOUN が/OTHER 入院/NOUN し/OTHER", []), ("下地/PROPER が/OTHER 入院/NOUN し/OTHER", []), ("下/NOUN が/OTHER 入院/NOUN し/OTHER", []),
         ("西尾/NOUN と/OTHER 木村/SURNAME に/OTHER", ["西尾", "木村"]), ("西尾/PLACE と/OTHER 木村/SURNAME 太郎/GIVEN に/OTHER", ["西尾", "木村太郎"]), ("西尾/NOUN と/OTHER 木村/SURNAME 駅/NOUN に/OTHER", []),
         ("木村/SURNAME や/OTHER 西尾/PLACE の/OTHER", ["木村", "西尾"]), ("木村/SURNAME や/OTHER 西尾/PLACE 駅/NOUN の/OTHER", ["木村"]), ("木村/SURNAME で/OTHER 西尾/PLACE の/OTHER", ["木村"]), ("木村/SURNAME と/OTHER 大関/NOUN に/OTHER", ["木村"]),
-        ("秋葉/PLACE たち/SUFFIX の/OTHER", ["秋葉"]),
+        ("秋葉/PLACE たち/SUFFIX の/OTHER", ["秋葉"]), ("秋葉/PLACE 、/SIGN 来週/NOUN は/OTHER", ["秋葉"]), ("秋葉/PLACE 、/SIGN 西尾/PLACE は/OTHER", ["西尾"]), ("大/NOUN の/OTHER 秋葉/PLACE 、/SIGN", []), ("下地/NOUN 、/SIGN 来週/NOUN は/OTHER", []),
     ],
 )  # fmt: skip
 def test_surnames_that_are_other_words_are_told_by_deeds_and_by_whom_they_are_joined_to(
