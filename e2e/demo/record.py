@@ -1,17 +1,15 @@
 """The demo's last look: what the gateway wrote down, verified from files alone, as an officer would."""
 
-import base64
-import io
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
 from e2e.cluster.provider import Cluster
 from e2e.demo import screen
 from e2e.installation import NAMESPACE, ROOT
+from e2e.unpacking import unpack
 
 FOLDER = "/var/lib/sekisho"
 # The image has no tar; keys that sign and digest stay where they are.
@@ -43,8 +41,7 @@ def _copy(cluster: Cluster, folder: Path) -> None:
     packed = cluster.kubectl(
         "exec", "-n", NAMESPACE, "sekisho-gateway-0", "-c", "gateway", "--", "/usr/bin/python3.11", "-c", _PACK
     )
-    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(packed)), mode="r:gz") as archive:
-        archive.extractall(folder, filter="data")
+    unpack(packed, folder)
 
 
 def _sekisho(verb: str, folder: Path, *more: str, expect_failure: bool = False) -> tuple[bool, str]:

@@ -1,11 +1,8 @@
 """What a replica wrote down, copied from its disk and verified as an officer would."""
 
-import base64
-import io
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +10,7 @@ from pathlib import Path
 from e2e.gateway.conftest import Stage
 from e2e.installation import ROOT
 from e2e.observe import wait_for
+from e2e.unpacking import unpack
 
 
 def verify_ledger(stage: Stage, pod: str, receipts: Sequence[str]) -> str:
@@ -38,8 +36,7 @@ def _verify(stage: Stage, pod: str, receipts: Sequence[str]) -> subprocess.Compl
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         packed = stage.on_node(pod, "sh", "-c", f"tar -C {stage.disks[pod][1]} -cf - logs log.pub | base64")
-        with tarfile.open(fileobj=io.BytesIO(base64.b64decode(packed))) as archive:
-            archive.extractall(folder, filter="data")
+        unpack(packed, folder)
         arguments = ["ledger", "verify", str(folder / "logs"), "--key", str(folder / "log.pub")]
         for number, receipt in enumerate(receipts):
             (folder / f"{number}.receipt").write_text(f"{receipt}\n")

@@ -26,7 +26,7 @@ def count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Count:
         done.append(root)
         root.mkdir(parents=True)
         with tarfile.open(archive) as tar:
-            tar.extractall(root)  # noqa: S202 - our own archive; not every Python 3.11 has filters
+            tar.extractall(root)  # noqa: S202 - our own archive; the first Pythons 3.11 have no filters
 
     monkeypatch.setattr(unpacked, "unpack_archive", unpack)
     return lambda: len(done)
