@@ -163,6 +163,8 @@ class _Walk:
                 f"the {checkpoint.size} entries of {checkpoint.origin} do not make the root that was signed: an entry "
                 "was changed, exchanged, added or removed after that",
             )
+        for tile, data in self._tree.edge():
+            self._check_tile(tile, data)
 
     def _leaves(self, bundle: Tile) -> Iterator[bytes]:
         data, first = self._read(bundle.path), self._tree.size
@@ -220,13 +222,16 @@ class _Walk:
                 "was rewritten",
             )
         for tile, data in self._tree.append(leaf):
-            if (found := self._read(tile.path)) is not None and found != data:
-                raise RefusedError(
-                    Reason.RECORD_REWRITTEN,
-                    f"{self._checkpoint.origin}: {tile.path} does not have the hashes of the {self._tree.size} entries "
-                    "before its end: entries were changed, or the tile was",
-                )
+            self._check_tile(tile, data)
         self._check_mark()
+
+    def _check_tile(self, tile: Tile, data: bytes) -> None:
+        if (found := self._read(tile.path)) is not None and found != data:
+            raise RefusedError(
+                Reason.RECORD_REWRITTEN,
+                f"{self._checkpoint.origin}: {tile.path} does not have the hashes of the {self._tree.size} entries "
+                "before its end: entries were changed, or the tile was",
+            )
 
     def _check_mark(self) -> None:
         size = self._tree.size

@@ -47,6 +47,22 @@ def test_a_changed_entry_is_a_rewrite(index: int) -> None:
     assert "does not have the hashes" in message if index < 512 else "do not make the root that was signed" in message
 
 
+def test_a_changed_tile_is_a_rewrite_whether_full_or_not() -> None:
+    tiles = [path for path in Log(ENTRIES).files if path.startswith("tile/") and "entries" not in path]
+    assert {".p/" in path for path in tiles} == {True, False}
+    for path in tiles:
+        for change in (
+            lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+            lambda data: data[:-1],
+            lambda data: data + b"x",
+        ):
+            log = Log(ENTRIES)
+            log.files[path] = change(log.files[path])
+            reason, message = refused(log)
+            assert reason is Reason.RECORD_REWRITTEN
+            assert f"{path} does not have the hashes" in message
+
+
 def test_exchanged_entries_with_tiles_made_to_fit_are_a_rewrite() -> None:
     other = [*ENTRIES]
     other[3], other[4] = other[4], other[3]
