@@ -193,6 +193,7 @@ _KINDS_OF_ACCOUNTS: Final = frozenset({"通普", "座当"})
 _GOES_ON: Final = re.compile(r"[一-鿿ァ-ヶ](?<![預口貯総])")
 _CAMEL: Final = re.compile(r"([a-z])([A-Z])")
 _FEW: Final = 3
+_KEY_TAIL: Final = " :=\"'>({["
 _KEY_SIGNS: Final = frozenset(":=\"'>")
 _OF_THINGS: Final = frozenset({"edoc", "rebmun"})
 _AT_NUMBER: Final = re.compile(r"[.:]\s?\Z")
@@ -210,7 +211,7 @@ _TAG: Final = re.compile(
 _OPEN_TAG: Final = re.compile(
     r"<(?:input|td|th|div|span|option|a|img|button|meta|select|textarea)\s[^<>]{0,160}\Z", re.IGNORECASE
 )
-_ATTRIBUTE_BEGINS: Final = frozenset({'="', "='"})
+_QUOTES: Final = frozenset("\"'")
 _ATTRIBUTE: Final = re.compile(r"(?:name|id|placeholder|title|aria-label)=[\"']([^\"'<>0-9]{1,40})[\"']", re.IGNORECASE)
 
 
@@ -224,9 +225,10 @@ def read_topic(text: str, start: int, end: int, *, near: bool = False) -> Topic 
     if labelled and text[start - 1 : start] in {"", "\n"}:
         return Topic.PHONE
     before = text[max(0, start - REACH) : start]
-    if ">" in before or "<" in before or text[max(0, start - 2) : start] in _ATTRIBUTE_BEGINS:
+    quoted = before[-1:] in _QUOTES
+    if ">" in before or "<" in before or (quoted and before[-2:-1] == "="):
         before = _untag(text[max(0, start - _TAG_REACH) : start])[-REACH:]
-    elif text[start - 1 : start] == '"' and '"value"' in before[-12:]:
+    elif quoted and '"value"' in before[-12:]:
         before = _WRAPPED.sub("", text[max(0, start - _TAG_REACH) : start])[-REACH:]
     topic, far = _read_last(before, near)
     if topic is not None and not far:
@@ -263,10 +265,19 @@ def _read_last(text: str, near: bool = False) -> tuple[Topic | None, bool]:
     # Keys of documents: account_number.
     low = text.lower()
     if low != text and (text[-1:] in _KEY_SIGNS or text[-2:-1] in _KEY_SIGNS):
-        low = _CAMEL.sub(r"\1 \2", text).lower()
+        key = text.rstrip(_KEY_TAIL).rpartition(" ")[2]
+        if not key[1:].islower():
+            low = _CAMEL.sub(r"\1 \2", text).lower()
     low = low.replace("_", " ")
-    if " " in low and not low.isascii():
-        low = _PARTED.sub("", low)
+    topic, far = _read_low(low, near)
+    if (topic is None or topic is Topic.OTHER) and not low.isascii() and " " in low[:-1]:
+        joined = _PARTED.sub("", low)
+        return _read_low(joined, near) if joined != low else (topic, far)
+    return topic, far
+
+
+def _read_low(low: str, near: bool) -> tuple[Topic | None, bool]:
+    """Read a text in small letters; see `_read_last`."""
     turned = low[::-1]
     found = _NEAREST.search(turned)
     while found is not None:

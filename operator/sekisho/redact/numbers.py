@@ -87,13 +87,12 @@ def find_numbers(text: str, start: int, end: int) -> list[Span]:
     """Return what a run of digits and separators at `text[start:end]` holds; identifiers do not share groups."""
     before = text[start - 1 : start]
     follows = before in _LETTERS or (before in _AFTER_LETTERS and text[max(0, start - 2) : start - 1] in _LETTERS)
-    last = start - 1 if before in _LETTERS else start - 2
-    # Three letters are a word, with which no number begins.
-    word = follows and text[last - 1 : last] in _LETTERS and text[last - 2 : last - 1] in _LETTERS
-    lettered = _read_lettered(text, start, end) if follows and not word else None
+    lettered = _read_lettered(text, start, end) if follows and not _ends_word(text, start, before) else None
     if lettered is not None:
         return [lettered]
     run = text[start:end]
+    if run.isdigit():
+        return _find_alone(text, start, end, run)
     if " " in run:
         return _find_parted(text, start, end)
     # Nothing parts the groups: they are one number together, or none.
@@ -105,12 +104,29 @@ def find_numbers(text: str, start: int, end: int) -> list[Span]:
     if _may_hang(text, begin, stop) and (_hangs_before(text, begin) or _hangs_after(text, stop)):
         return []
     sizes, plus, topic = tuple(map(len, groups)), _has_plus(text, begin), read_topic(text, begin, stop)
-    if len(sizes) > 1 and ("の" in run or "〜" in run or "~" in run) and not _is_whole(sizes, digits, topic, plus=plus):
+    if ("の" in run or "〜" in run or "~" in run) and not _is_whole(sizes, digits, topic, plus=plus):
         return []
     if len(sizes) > 1 and sizes not in _PLAIN_SHAPES and _is_plain(topic, digits, plus=plus):
         return []
     category = _classify(Number(text, begin, stop, digits, sizes, plus, topic))
     return [] if category is None else [_cover(text, start, begin, stop, category)]
+
+
+def _find_alone(text: str, start: int, end: int, digits: str) -> list[Span]:
+    # Most runs are of digits alone.
+    if not MIN_DIGITS <= end - start <= MAX_DIGITS:
+        return []
+    if _may_hang(text, start, end) and (_hangs_before(text, start) or _hangs_after(text, end)):
+        return []
+    plus, topic = _has_plus(text, start), read_topic(text, start, end)
+    category = _classify(Number(text, start, end, digits, (end - start,), plus, topic))
+    return [] if category is None else [_cover(text, start, start, end, category)]
+
+
+def _ends_word(text: str, start: int, before: str) -> bool:
+    # Three letters are a word, with which no number begins.
+    last = start - 1 if before in _LETTERS else start - 2
+    return text[last - 1 : last] in _LETTERS and text[last - 2 : last - 1] in _LETTERS
 
 
 def _is_whole(sizes: tuple[int, ...], digits: str, topic: Topic | None, *, plus: bool) -> bool:
@@ -277,7 +293,7 @@ def _is_account(number: Number) -> bool:
     length = len(number.digits)
     if not 7 <= length <= 17 or len(number.sizes) > 4 or _DATE.fullmatch(number.digits):
         return False
-    if len(number.sizes) > 1 and _is_dotted(number):
+    if _is_dotted(number):
         return False
     if length == 13 and number.digits[:2] in {"45", "49"}:
         return False
@@ -298,7 +314,9 @@ def _is_named_phone(number: Number) -> bool:
 
 def _is_dotted(number: Number) -> bool:
     # A decimal fraction or a version: 40.20372, 10.0.29250.1847.
-    return len(number.sizes) in {2, 4} and not number.plus and not _read_between(number).strip(".")
+    if number.plus or len(number.sizes) not in {2, 4} or "." not in number.text[number.start : number.end]:
+        return False
+    return not _read_between(number).strip(".")
 
 
 def _is_shaped_phone(number: Number) -> bool:

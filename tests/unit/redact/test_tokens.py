@@ -119,7 +119,7 @@ def test_an_address_and_a_telephone_number_side_by_side_are_both_found() -> None
     [
         "logo@2x.png icon@3x.PNG", "版は Chrome/120.0.6099.109", "Ver: 12.16.59.141", '{"firmware": "18.29.86.243"}', "7.6.3.3 はじめに", "・4.8.4.5 概要", "図は1.5.3.8 節",
         "IBAN DE89370400440532013001", "id fd907114-913b-41bf-b770-3c0245e014d4", "dead:1.2.3.4.5", "abc.1.2.3.4", "1:2:3:4:5:6:7:8:9", "(1.2.3.4.5)",
-        "部品番号 10.20.30.40", "A1. 1.2.3.4.5",
+        "部品番号 10.20.30.40", "A1. 1.2.3.4.567",
     ],
 )  # fmt: skip
 def test_files_versions_and_sections_are_no_addresses(text: str) -> None:
