@@ -105,14 +105,13 @@ class AccessGate:
 
         Args:
             charge: What was taken when it was let in.
-            counted: Tokens of prompt and completion that the engine counted, empty where it did not say.
+            counted: Tokens of prompt and completion that the engine counted, each only where it did say.
             events: Of the stream; about one a token, where nothing else is known.
         """
         if charge is None:
             return None
-        used = Usage(charge.estimate.prompt, events)
-        if counted:
-            used = Usage(counted.get("prompt", 0), counted.get("completion", 0))
+        # What the engine left out is taken as where it counts nothing.
+        used = Usage(counted.get("prompt", charge.estimate.prompt), counted.get("completion", events))
         cost, rates = self._accounts.settle(charge, used=used, now=self._clock()), charge.terms.counted
         return None if rates is None else {"amount": spell_amount(cost), "currency": rates.currency}
 

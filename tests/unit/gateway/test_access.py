@@ -18,10 +18,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sekisho.access.apikeys import digest_key, spell_key
+from sekisho.access.decide import Access
 from sekisho.access.policies import read_policy
 from sekisho.errors import RefusedError
 from sekisho.gateway import main
-from sekisho.gateway.access import FILE, AccessGate
+from sekisho.gateway.access import FILE, AccessGate, Order
 from sekisho.gateway.identity import Caller, Identity, IdentityLimits
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials
@@ -113,6 +114,23 @@ async def test_tokens_are_settled_as_the_engine_counts_them_and_outlive_the_gate
     assert tokens == next(sum(item["tokens"].values()) for item in entries if item["kind"] == "completion")
     async with build_house(tmp_path, access=[policy(budgets={"tokensPerDay": 1})]) as house:
         assert (await house.chat()).status == 429
+
+
+@pytest.mark.parametrize(
+    ("counted", "tokens"),
+    [({}, 107), ({"prompt": 5}, 12), ({"completion": 3}, 103), ({"prompt": 5, "completion": 3}, 8)],
+    ids=range(4),
+)
+def test_what_an_engine_does_not_count_is_charged_by_what_is_known(
+    counted: dict[str, int], tokens: int, tmp_path: Path
+) -> None:
+    gate, caller = AccessGate(tmp_path, clock=lambda: 1_800_000_000.0), Caller(USER, USER)
+    let_in = read_policy(policy(budgets={"tokensPerDay": 1000}), system_namespace="sekisho-system")
+    charge = gate.charge(Access(let_in.full_name, let_in.budgets), caller, Order(MODEL, None, None, body_bytes=400))
+    gate.settle(charge, counted=counted, events=7)
+    gate.save()
+    ((_, _, _, charged, *_),) = json.loads((tmp_path / FILE).read_text())["accounts"]
+    assert charged == tokens
 
 
 def price(name: str = "legal/*", currency: str = "USD") -> dict[str, Any]:
