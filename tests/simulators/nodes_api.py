@@ -34,6 +34,7 @@ class ApiServer:
     version: int = 1
     url: str = ""
     _watchers: dict[str, set[asyncio.Queue[Any]]] = field(default_factory=dict)
+    _past: list[tuple[str, int, dict[str, Any]]] = field(default_factory=list)
 
     @contextlib.asynccontextmanager
     async def serve(self) -> AsyncIterator["ApiServer"]:
@@ -63,14 +64,19 @@ class ApiServer:
         name = stored["metadata"]["name"]
         kind = "MODIFIED" if name in self.objects[plural] else "ADDED"
         self.objects[plural][name] = stored
-        for queue in self._watchers.get(plural, ()):
-            queue.put_nowait({"type": kind, "object": stored})
+        self._tell(plural, {"type": kind, "object": stored})
 
     def remove(self, plural: str, name: str) -> None:
         """Remove an object and tell every watch."""
+        self.version += 1
         gone = self.objects[plural].pop(name)
+        meta = gone["metadata"] | {"resourceVersion": str(self.version)}
+        self._tell(plural, {"type": "DELETED", "object": gone | {"metadata": meta}})
+
+    def _tell(self, plural: str, event: dict[str, Any]) -> None:
+        self._past.append((plural, self.version, event))
         for queue in self._watchers.get(plural, ()):
-            queue.put_nowait({"type": "DELETED", "object": gone})
+            queue.put_nowait(event)
 
     def add_node(self, name: str, **annotations: str) -> None:
         said = {f"{NODE_TRUST_PREFIX}{key.replace('_', '-')}": value for key, value in annotations.items()}
@@ -142,9 +148,9 @@ class ApiServer:
     async def _watch(self, request: web.Request, plural: str) -> web.StreamResponse:
         response, queue = web.StreamResponse(), asyncio.Queue[Any]()
         since = int(request.query["resourceVersion"])
-        for raw in self.objects[plural].values():
-            if int(raw["metadata"]["resourceVersion"]) > since:
-                queue.put_nowait({"type": "MODIFIED", "object": raw})
+        for kind, version, event in self._past:
+            if kind == plural and version > since:
+                queue.put_nowait(event)
         self._watchers.setdefault(plural, set()).add(queue)
         await response.prepare(request)
         try:
