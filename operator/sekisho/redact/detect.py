@@ -90,7 +90,7 @@ def _find_block(text: str, start: int, end: int) -> Iterable[Span]:
 
 
 def _find_run(text: str, start: int, end: int) -> Iterable[Span]:
-    quad = _QUAD.search(text, start, end + 1) if "." in text[start:end] else None
+    quad = _QUAD.search(text, start, end + 1) if text.find(".", start, end) >= 0 else None
     if quad is not None and text[quad.start() - 1 : quad.start()] in _BEFORE_QUADS and start <= quad.start() - 1:
         # (1.2.3.4) and "A1. 1.2.3.4" begin like telephone numbers.
         found = list(tokens.find_ip(text, *quad.span()))
@@ -98,11 +98,10 @@ def _find_run(text: str, start: int, end: int) -> Iterable[Span]:
             return found
     # The first number of an address has five digits at most.
     address = None if text[start : start + 6].isdigit() else find_address(text, start)
-    if address is None and text[end : end + 1] in _BEFORE_NAMES and text[end + 1 : end + 3].strip()[:1].isupper():
+    if address is None and text[end : end + 1] in _BEFORE_NAMES and text.find("-", end - 6, end) >= 0:
         # #201 3-4-5 Umeda, Kita-ku, Osaka: the block is the last in the run.
-        address = find_romanised(
-            text, max(start, end - 24) + len(text[max(start, end - 24) : end].rstrip(_BLOCK_SIGNS))
-        )
+        block = max(start, end - 24)
+        address = find_romanised(text, block + len(text[block:end].rstrip(_BLOCK_SIGNS)))
     if address is None:
         return find_numbers(text, start, end)
     before = find_numbers(text, start, address.start) if start < address.start else ()

@@ -55,12 +55,15 @@ _CREDENTIALS: Final = re.compile(
 )
 _URL_REACH: Final = 240
 _IN_URL: Final = re.compile(r"://[^\s:/@]{0,64}:[^\s/@]{0,160}\Z")
-_VERSION: Final = re.compile(r"(?:v|ver\.?|version|バージョン|版)\s?:?\Z|[A-Za-z]{3}/\Z", re.IGNORECASE)
+_VERSION: Final = re.compile(r"(?:v|ver\.?|version|バージョン|版)\s?:?\Z", re.IGNORECASE)
 _INSIDE_BEFORE: Final = re.compile(r"[A-Za-z0-9_.]")
 _INSIDE_AFTER: Final = re.compile(r"[A-Za-z0-9_]|\.\d", re.ASCII)
 _GLUED: Final = re.compile(r"(?:\A|[^A-Za-z0-9_])(?:ip|host|from)\Z", re.IGNORECASE)
 # 7.6.3.3 はじめに, at the beginning of a line: a heading.
 _SECTION: Final = re.compile(r"(?:\d{1,2}\.){3}\d{1,2} [A-Zぁ-んァ-ヶ一-鿿]", re.ASCII)
+_BEFORE_TITLES: Final = frozenset(" 節章項")
+# Chrome/120.0.6099.109, but IP/1.2.3.4.
+_PRODUCT: Final = re.compile("[A-Za-z]{3}/")
 _OF_SECTIONS: Final = re.compile(r" ?[節章項]")
 _HEADS: Final = re.compile(r"(?:\A|\n)[ ・※>#-]{0,3}\Z")
 IP6: Final = r"(?:[0-9A-Fa-f]{1,4})?:(?:[0-9A-Fa-f]{0,4}:){1,6}(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]{1,4})?"
@@ -114,8 +117,8 @@ def find_ip(text: str, start: int, end: int) -> Iterator[Span]:
         return
     if ":" not in plain and (
         _VERSION.search(text[max(0, start - 12) : start])
-        or _OF_SECTIONS.match(text, end)
-        or (_SECTION.match(text, start) and _HEADS.search(text[max(0, start - 4) : start]))
+        or (text[end : end + 1] in _BEFORE_TITLES and _is_section(text, start, end))
+        or (before == "/" and _PRODUCT.fullmatch(text, max(0, start - 4), start) is not None)
     ):
         return
     try:
@@ -124,6 +127,12 @@ def find_ip(text: str, start: int, end: int) -> Iterator[Span]:
         return
     if address not in _HARMLESS and (":" in plain or read_topic(text, start, end, near=True) is not Topic.OTHER):
         yield Span(start, end, Category.IP_ADDRESS)
+
+
+def _is_section(text: str, start: int, end: int) -> bool:
+    if _OF_SECTIONS.match(text, end) is not None:
+        return True
+    return _SECTION.match(text, start) is not None and _HEADS.search(text[max(0, start - 4) : start]) is not None
 
 
 def find_key(text: str, start: int, end: int) -> Iterator[Span]:
