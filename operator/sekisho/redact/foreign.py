@@ -33,11 +33,9 @@ _LONGEST: Final = 7
 _AS_ACTOR: Final = -4.0
 _AS_OTHER: Final = -1.5
 _AT_LEAST: Final = -2.0
-# How it sounds where nothing else is asked for; and how a common word has to sound.
+# How it sounds where nothing else is asked for; and where things are told of.
 _LIKE_NAMES: Final = -0.5
 _LIKE_NOTHING_ELSE: Final = 1.5
-_MAX_PIECES: Final = 3
-_LONGEST_MADE: Final = 8
 
 
 def begins_foreign(words: Sequence[Word], index: int) -> bool:
@@ -147,11 +145,7 @@ def _is_single(words: Sequence[Word], index: int, end: int, lexicon: Lexicon) ->
     if _is_called(words, index, end, may_be=may_be):
         return True
     behind = word_at(words, end)
-    if behind.sort not in ENDS:
-        return False
-    if end > index + 1:
-        return _is_free(words, index) and _is_made_of(words[index:end], behind.text)
-    if not may_be or len(word.text) < 3:
+    if behind.sort not in ENDS or end > index + 1 or not may_be or len(word.text) < 3:
         return False
     if is_role(words, index) and (word.sort is not Sort.PLACE or behind.text in _TOPICS):
         return True
@@ -164,23 +158,16 @@ def _is_single(words: Sequence[Word], index: int, end: int, lexicon: Lexicon) ->
 
 def _is_known_name(words: Sequence[Word], index: int) -> bool:
     """Tell whether a place's, a firm's or a common word is the name of who acts: 謝罪したフォードは, チャーチルは…と述べ."""
-    word = words[index]
-    if word.sort is Sort.NOUN:
-        return did(words, index) or rate(word.text) > _LIKE_NOTHING_ELSE
-    return word.sort in {Sort.PLACE, Sort.PROPER} and (did(words, index) or does(words, index + 2))
+    sort = words[index].sort
+    if sort is Sort.NOUN:
+        return did(words, index)
+    return sort in {Sort.PLACE, Sort.PROPER} and (did(words, index) or does(words, index + 2))
 
 
 def _is_free(words: Sequence[Word], index: int) -> bool:
     """Tell whether nothing before a word belongs to it; a day or a year may stand there."""
     before = word_at(words, index - 1)
     return (before.sort not in NOUNS or before.text in namewords.LATER) and before.text not in _APART
-
-
-def _is_made_of(parts: Sequence[Word], behind: str) -> bool:
-    """Tell whether a word that acts and that the dictionary cuts into known ones sounds like a name: ステンハウスは."""
-    text = "".join(part.text for part in parts)
-    short = len(parts) <= _MAX_PIECES and len(text) <= _LONGEST_MADE
-    return short and behind in _ACTS and rate(text) > _LIKE_NAMES
 
 
 def _is_called(words: Sequence[Word], index: int, end: int, *, may_be: bool) -> bool:

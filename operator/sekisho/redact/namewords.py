@@ -133,6 +133,17 @@ LATER: Final = TIMES | frozenset(
 CLOSE: Final = frozenset(
     "娘 息子 姪 甥 孫 妹 姉 弟 兄 友達 友人 親友 知人 同僚 上司 部下 先輩 後輩 彼女 彼氏 うち 隣 隣人 いとこ 恋人 同級生 クラスメート".split()
 )
+# Families are called so, but what does something is rather a part of a country, a house or anybody.
+ANYBODY: Final = (
+    TITLES
+    | NOBODIES
+    | HAD
+    | CLOSE
+    | frozenset(
+        """市場 大手 役所 味方 世代 国立 旗本 別当 蔵元 野手 内野 政友 道場 神宮 大国 小国 南国 南部 北部 西部 東部 中部 下部 上部 南方 北方 西方 東方 本丸 御所 公文 中立 四方 上方 中間
+    見方 本名 相場 天井""".split()
+    )
+)
 # Forms of signs in names that dictionaries have in another.
 VARIANTS: Final = str.maketrans("髙﨑德濵淸", "高崎徳浜清")
 VARIANT: Final = re.compile("[髙﨑德濵淸]")

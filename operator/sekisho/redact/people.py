@@ -179,7 +179,9 @@ def _is_family(words: Sequence[Word], index: int, lexicon: Lexicon) -> bool:
     word = words[index]
     acts = word.sort is Sort.NOUN and word_at(words, index + 1).text in _TOPICS
     told = is_joined(words, index) or (acts and (does(words, index + 2) or did(words, index)))
-    return told and word.sort is not Sort.PROPER and word.text not in namewords.TITLES and lexicon.is_surname(word.text)
+    if not told or word.sort is Sort.PROPER or word.text in namewords.ANYBODY or namewords.ROLE.search(word.text):
+        return False
+    return lexicon.is_surname(word.text)
 
 
 def _find_of_rank(words: Sequence[Word], index: int, lexicon: Lexicon) -> int | None:

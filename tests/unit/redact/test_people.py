@@ -313,9 +313,13 @@ def test_temples_shops_ages_and_pieces_of_hiragana_are_no_people(notation: str, 
         ("西尾/NOUN と/OTHER 木村/SURNAME に/OTHER", ["西尾", "木村"]), ("西尾/PLACE と/OTHER 木村/SURNAME 太郎/GIVEN に/OTHER", ["西尾", "木村太郎"]), ("西尾/NOUN と/OTHER 木村/SURNAME 駅/NOUN に/OTHER", []),
         ("木村/SURNAME や/OTHER 西尾/PLACE の/OTHER", ["木村", "西尾"]), ("木村/SURNAME や/OTHER 西尾/PLACE 駅/NOUN の/OTHER", ["木村"]), ("木村/SURNAME で/OTHER 西尾/PLACE の/OTHER", ["木村"]), ("木村/SURNAME と/OTHER 大関/NOUN に/OTHER", ["木村"]),
         ("秋葉/PLACE たち/SUFFIX の/OTHER", ["秋葉"]), ("秋葉/PLACE 、/SIGN 来週/NOUN は/OTHER", ["秋葉"]), ("秋葉/PLACE 、/SIGN 西尾/PLACE は/OTHER", ["西尾"]), ("大/NOUN の/OTHER 秋葉/PLACE 、/SIGN", []), ("下地/NOUN 、/SIGN 来週/NOUN は/OTHER", []),
+        ("上司/NOUN が/OTHER 承認/NOUN し/OTHER", []), ("養父/NOUN が/OTHER 入院/NOUN し/OTHER", []), ("上司/NOUN と/OTHER 木村/SURNAME に/OTHER", ["木村"]),
     ],
 )  # fmt: skip
 def test_surnames_that_are_other_words_are_told_by_deeds_and_by_whom_they_are_joined_to(
     notation: str, expected: list[str]
 ) -> None:
-    assert people(notation, names="下地 西尾 大関 下 秋葉", surnames="下地 西尾 大関 下", nouns="下地") == expected
+    assert (
+        people(notation, names="下地 西尾 大関 下 秋葉 上司 養父", surnames="下地 西尾 大関 下 上司 養父", nouns="下地")
+        == expected
+    )
