@@ -360,6 +360,9 @@ class Record:
             except OSError as failure:
                 self._fail(f"{self._folder}: {failure.strerror}")
                 error = self._unavailable()
+            except Exception as failure:  # noqa: BLE001 - the thread goes on, and what is on the disk is read anew
+                self._start_over(failure)
+                error = self._unavailable()
         if error is not None and any(item.done is None for item in batch):
             _log.error("entries that nobody waited for were not recorded", extra={"detail": error.message})
         _tell(batch, results, error)
@@ -394,6 +397,8 @@ class Record:
                 self._publish()
             except OSError as error:
                 _log.error("a checkpoint cannot be written", extra={"detail": error.strerror})
+            except Exception as error:  # noqa: BLE001 - likewise
+                self._start_over(error)
 
     def _end(self) -> None:
         if self._logs is not None:
@@ -402,6 +407,13 @@ class Record:
                     self._logs.publish()
             self._logs.close()
         self._claim.release()
+
+    def _start_over(self, failure: Exception) -> None:
+        """Believe nothing that is known of the log but what the disk says, after what nobody foresaw."""
+        self._fail(f"{self._folder}: {type(failure).__name__}")
+        if self._logs is not None:
+            self._logs.close()
+            self._logs = None
 
     def _fail(self, problem: str) -> None:
         if problem != self.problem:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from sekisho.ledger.verify import name_key, verify_chains, verify_log
 from sekisho.recording.journal import JOURNAL
 from sekisho.recording.keeper import seal
 from sekisho.recording.keys import BODY_KEY, PUBLIC_KEY
-from sekisho.recording.logs import LOGS, list_logs
+from sekisho.recording.logs import LOGS, Logs, list_logs
 from sekisho.recording.reading import find_logs
 from sekisho.recording.record import Identity, Record, RecordLimits
 from tests.unit.gateway.house import House, build_house
@@ -443,6 +444,33 @@ async def test_what_nobody_waits_for_and_is_lost_is_told(tmp_path: Path, caplog:
         with pytest.raises(UnavailableError):
             await asyncio.gather(*(record.append({"kind": "y"}) for _ in range(2)), record.checkpoint())
     assert "entries that nobody waited for were not recorded" in [item.getMessage() for item in caplog.records]
+
+
+@pytest.mark.parametrize("what", ["append", "publish"])
+async def test_what_nobody_foresaw_is_a_problem_that_is_told_and_the_record_goes_on(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound, failed = getattr(Logs, what), threading.Event()
+
+    def fail(logs: Logs, *given: Any) -> Any:
+        sound(logs, *given)
+        monkeypatch.setattr(Logs, what, sound)
+        failed.set()
+        raise RuntimeError("nobody foresaw this")
+
+    async with opened(tmp_path, checkpoint_seconds=0.05, retry_seconds=0.5) as record:
+        await record.append({"kind": "x", "n": 0})
+        monkeypatch.setattr(Logs, what, fail)
+        (told,) = await asyncio.gather(record.append({"kind": "x", "n": 1}), return_exceptions=True)
+        assert what == "publish" or (isinstance(told, UnavailableError) and "RuntimeError" in told.message)
+        await until(failed.is_set, what="the failure")
+        await until(lambda: record.problem is None, what="the record to be open again")
+        await record.append({"kind": "x", "n": 2})
+        entries = [item["n"] for item in read(tmp_path) if item["kind"] == "x"]
+        assert entries == [0, 1, 2]
+    found = find_logs(tmp_path / LOGS)
+    key = parse_key((tmp_path / PUBLIC_KEY).read_text().splitlines()[0])
+    verify_chains([verify_log(log.read, name_key(key, log.head.origin)) for log in found])
 
 
 async def test_receipts_of_one_commit_share_a_signature(tmp_path: Path) -> None:
