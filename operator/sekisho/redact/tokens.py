@@ -33,7 +33,9 @@ _ASSIGNED: Final = re.compile(
     rf"[\"'`「『(\[]{{0,2}}(?:(?i:bearer|basic) )?(?P<value>{_VALUE})",
 )
 _CELLS: Final = re.compile(r"[,\t|;]")
-_OPENING: Final = frozenset("「『([】」』)]*'\"`")
+_OPENING: Final = frozenset("「『【】」』]")
+_BRACKETS: Final = frozenset("([)*'\"`")
+_ENDS_LABEL: Final = frozenset("\n :】」』]>(")
 # Behind these a gap is enough: PW abc12345.
 _CLOSING_TAG: Final = re.compile(r"</[A-Za-z_]{0,24}\Z")
 _PASSWORDS: Final = re.compile(r"パ ?ス ?ワ ?ー ?ド|password|passwd|pw|pwd|pass", re.IGNORECASE)
@@ -42,7 +44,7 @@ _BEFORE: Final = re.compile(r"[^\s()]{0,6}[(\[【「] ?([!#-&*+\--:=-\[\]-~]{6,6
 _LETTER: Final = re.compile(r"[A-Za-z]")
 _UNLIKE_WORDS: Final = re.compile(r"\d|[!@#$%^&*?+~](?!\Z)", re.ASCII)
 _CAMEL: Final = re.compile(r"[A-Z]?[a-z]{2,}|[^A-Za-z]")
-_WORD_AND_NUMBER: Final = re.compile(r"[A-Z]?[a-z]+\d{0,4}", re.ASCII)
+_WORD_AND_NUMBER: Final = re.compile(r"[A-Z]?[a-z]+\d{0,5}", re.ASCII)
 # ${NAME}, {{ name }}, <name>, a call, or a path in a program: the value stands elsewhere.
 _ELSEWHERE: Final = re.compile(
     r"[$%]?[{(<\[]|[A-Za-z_][\w.]*[(\[]|(?:os|process|self|config|settings|env|ENV|var|secrets)\.", re.ASCII
@@ -155,7 +157,9 @@ def find_assigned(text: str, start: int, end: int) -> Iterator[Span]:
     """
     if text[end : end + 1] in {")", "]", "】", "」"}:
         before = _BEFORE.match(text[max(0, start - 80) : start][::-1])
-        if before is not None and _is_secret(before[1][::-1]):
+        # secret(value), but not a call: digest1(secret).
+        apart = not text[start:end].isascii() or (before is not None and before[0][before.start(1) - 1] == " ")
+        if before is not None and apart and _is_secret(before[1][::-1]):
             yield Span(start - before.end(1), start - before.start(1), Category.SECRET_KEY)
             return
     found = _ASSIGNED.match(text, end)
@@ -169,24 +173,27 @@ def find_assigned(text: str, start: int, end: int) -> Iterator[Span]:
 
 
 def _suits(text: str, start: int, end: int, sign: str, value: str) -> bool:
-    """Tell whether a sign between a word and a value says enough: a gap is enough behind a word for passwords."""
+    """Tell whether a sign between a word and a value says enough: a gap is enough behind a word for passwords.
+
+    Programs hold such words too: a call's bracket, a line's end or a gap is no sign behind "pass", "token" and the like.
+    """
+    word, behind = text[start:end].lower(), text[end : end + 1]
+    told = not word.isascii() or (word != "pass" and _PASSWORDS.fullmatch(word) is not None)
+    if "|" in sign:
+        return " " in sign and (told or _WORD_AND_NUMBER.fullmatch(value) is None)
     if sign.strip() not in {"", "を"}:
         return True
-    # パスワード abc12345, but not "token abc12345".
-    told = not text[start:end].isascii() or _PASSWORDS.fullmatch(text, start, end) is not None
     if not sign:
-        return text[end : end + 1] in _OPENING or (told and not text[start].isascii())
+        return behind in _OPENING or (not word.isascii() and (behind in _BRACKETS or not text[start].isascii()))
     if sign[0] == "を":
         return told and _WORD_AND_NUMBER.fullmatch(value) is None
     if "\n" in sign:
         # Not below a heading of a table.
-        return (
-            text[end : end + 1] != ")"
-            and _CELLS.search(text[max(text.rfind("\n", 0, start) + 1, start - 256) : start]) is None
-        )
+        line = text[max(text.rfind("\n", 0, start) + 1, start - 256) : start]
+        return told and behind in _ENDS_LABEL and _CELLS.search(line) is None and value[0] not in "@#/"
     if text[max(0, start - 1) : start] in {".", "_"} and "." in text[max(0, start - 8) : start]:
         return False
-    return told or len(sign) > 1 or sign == "\t" or text[end] in _OPENING
+    return told or (word != "pass" and (len(sign) > 1 or sign == "\t")) or behind in _OPENING
 
 
 def _is_secret(value: str) -> bool:
@@ -194,7 +201,7 @@ def _is_secret(value: str) -> bool:
         return False
     # No words: letters of both cases at random.
     mixed = value.upper() != value != value.lower() and len(_CAMEL.sub("", value)) > 3
-    return _UNLIKE_WORDS.search(value) is not None or (mixed and len(value) > 9)
+    return _UNLIKE_WORDS.search(value) is not None or (mixed and len(value) > 9 and value.isalnum())
 
 
 def find_credentials(text: str, start: int, end: int) -> Iterator[Span]:

@@ -146,7 +146,8 @@ def test_addresses_of_hosts_are_found_beside_signs_and_words(text: str, value: s
         "パスワードは8文字以上", "password: ${DB_PASSWORD}", "password: {{ .Values.pw1 }}", "password: <your password1>", "password: getpass.getpass(1)", "password=os.environ.get(PW1)",
         "password: ********", "token expired2", "token = tokenizer.next()", "secret s3bucket", "return self._password @yamada1", "パスワードをWindows11で", "passwords1234", "compass: 12ab34cd",
         "password: required!", "password: userPasswordField", "</password>\n<id>ab12345678</id>", "id,password\nv8.17.38.214,x", "パスワード)\n783-9012a", "https://example.com/a:b1c2d3", "pre-u admin:abc12345",
-        "-u 1000:1000", "https://user:${PW1}@git.example.com", "の(パスワード)", "ab(パスワード)", "パスワードを", "token abc12345",
+        "-u 1000:1000", "https://user:${PW1}@git.example.com", "の(パスワード)", "    pass\n\n\n@contextlib.contextmanager", "Pass stdout=PIPE", "pass force_zip64 on", "[_token(names.DEPOT_AUDIENCE1)]", '_token(a1b2c3, "token")', "PREFIX + encode(secret).rst1234", "base64.b64encode(secret)",
+        "an API key | `apikey:NAME`", "| `keySecret` | Ed25519 key", "(secret|internal2|x)", "generate_private_key(ec.SECP256R1())", '"api-key")\n@click.argument("name1")', "pass [picklescan](https://example.com/a1)", "ab(パスワード)", "パスワードを", "token abc12345",
     ],
 )  # fmt: skip
 def test_what_speaks_of_secrets_is_none(text: str) -> None:
@@ -159,7 +160,7 @@ def test_what_speaks_of_secrets_is_none(text: str) -> None:
         ("パスワード　Sakura!0833", "Sakura!0833"), ("【PW】 himitsu277", "himitsu277"), ("PWはmyO8-Lx%8AoGDiF8です", "myO8-Lx%8AoGDiF8"), ("│ 初期パスワード │ djmXpIGhYk1U │", "djmXpIGhYk1U"),
         ("| PW | 4MFXdyIT1Ywb |", "4MFXdyIT1Ywb"), ("<passwd>natsu758</passwd>", "natsu758"), ("<td>初期パスワード</td>\n  <td>qwerty!9548</td>", "qwerty!9548"), ("<li><b>PW</b>: Z3vIImXHkY$58</li>", "Z3vIImXHkY$58"),
         ('<label>Pass</label><input type="text" value="Admin_4943">', "Admin_4943"), ("パスワード\n> 4MFXdyIT1Ywb", "4MFXdyIT1Ywb"), ("パスワード※必須:qwerty6926", "qwerty6926"),
-        ("パスワード（半角）：qwerty6926", "qwerty6926"), ("yGH1aEUb0J#12(仮パスワード)", "yGH1aEUb0J#12"), ("仮パスワードをQR0vZdP86Z!50に設定", "QR0vZdP86Z!50"), ("仮パスワードxrbIOuX31Y$93", "xrbIOuX31Y$93"),
+        ("パスワード（半角）：qwerty6926", "qwerty6926"), ("yGH1aEUb0J#12(仮パスワード)", "yGH1aEUb0J#12"), ("yGH1aEUb0J#12 (Password)", "yGH1aEUb0J#12"), ("仮パスワードをQR0vZdP86Z!50に設定", "QR0vZdP86Z!50"), ("仮パスワードxrbIOuX31Y$93", "xrbIOuX31Y$93"),
         ("Password on file is 9izxN43L0W?93.", "9izxN43L0W?93"), ("password: LbGUMfnfWRkU", "LbGUMfnfWRkU"), ("APIキーです→qwerty8941", "qwerty8941"), ("APIキー  qwerty8941", "qwerty8941"), ("api key\tqwerty8941", "qwerty8941"),
         ("(password: OjVVSIJtn1XK)", "OjVVSIJtn1XK"), ("password=Rx&k12345&ssn=1", "Rx&k12345"), ("SECRET_KEY = 'ebb3d00375291f7fb63e431a307820b4'", "ebb3d00375291f7fb63e431a307820b4"), ("Password……LqIYqz8XJB", "LqIYqz8XJB"),
         ("パス ワード C9M5Qgdfs789", "C9M5Qgdfs789"), ("https://user:y10fb557jNzV@git.example.com/x", "y10fb557jNzV"), ("curl -u admin:lDx2Q69Iz9dU https://example.com", "lDx2Q69Iz9dU"), ("redis://:himitsu277@cache:6379", "himitsu277"),
