@@ -28,14 +28,14 @@ _VALUE: Final = r"(?:[!#-%(-+\--:=-\[\]-~]|&(?![A-Za-z_]\w{0,40}=)){6,256}"
 _TAGS: Final = r"\s?(?:<[^<>\n]{1,64}>\s{0,8}){1,4}"
 # What may stand between a word like "password" and its value: a note, closing signs, and one that tells what follows.
 _ASSIGNED: Final = re.compile(
-    rf"(?:[ _-]?(?:access )?(?:(?i:key)|キー|鍵|番号|コード))?(?:\s?\([^()\n]{{1,14}}\)|\s?※[^\s:]{{1,6}})?[\"'`\])】」』*]{{0,3}}(?:\s?\([^()\n]{{1,14}}\))?"
+    rf"(?:[ _-]?(?:access )?(?:(?i:key)|キー|鍵|番号|コード))?(?:\s?\([^()\n]{{1,14}}\)|\s?※[^\s:]{{1,6}})?[\"'`\])】」』》*]{{0,3}}(?:\s?\([^()\n]{{1,14}}\))?"
     rf"(?P<sign>(?:</[a-z]{{1,8}}>)?\s{{0,8}}(?:[:=|│→⇒>—/]|[-.・_]{{2,40}}|は、?|に関しては|って|です→|には|こちらです|として|が|(?: [a-z]{{1,8}}){{0,3}} (?:is|to)\b)\s{{0,4}}(?:{_TAGS})?|(?:{_TAGS})?<input[^<>\n]{{0,160}}value=|{_TAGS}|\n[>\s]{{0,4}}|[ \t]{{1,20}}|を ?|)"
     rf"[\"'`「『(\[]{{0,2}}(?:(?i:bearer|basic) )?(?P<value>{_VALUE})",
 )
 _CELLS: Final = re.compile(r"[,\t|;]")
-_OPENING: Final = frozenset("「『【】」』]")
+_OPENING: Final = frozenset("「『【】」』》]")
 _BRACKETS: Final = frozenset("([)*'\"`")
-_ENDS_LABEL: Final = frozenset("\n :】」』]>(")
+_ENDS_LABEL: Final = frozenset("\n :】」』》]>(")
 # Behind these a gap is enough: PW abc12345.
 _CLOSING_TAG: Final = re.compile(r"</[A-Za-z_]{0,24}\Z")
 _PASSWORDS: Final = re.compile(r"パ ?ス ?ワ ?ー ?ド|password|passwd|pw|pwd|pass", re.IGNORECASE)
@@ -43,6 +43,7 @@ _PASSWORDS: Final = re.compile(r"パ ?ス ?ワ ?ー ?ド|password|passwd|pw|pwd|
 _BEFORE: Final = re.compile(r"[^\s()]{0,6}[(\[【「] ?([!#-&*+\--:=-\[\]-~]{6,64})(?![^\s])", re.ASCII)
 _LETTER: Final = re.compile(r"[A-Za-z]")
 _UNLIKE_WORDS: Final = re.compile(r"\d|[!@#$%^&*?+~](?!\Z)", re.ASCII)
+_JOINED: Final = re.compile(r"[_!@#$%^&*?+~-]")
 _CAMEL: Final = re.compile(r"[A-Z]?[a-z]{2,}|[^A-Za-z]")
 _WORD_AND_NUMBER: Final = re.compile(r"[A-Z]?[a-z]+\d{0,5}", re.ASCII)
 # ${NAME}, {{ name }}, <name>, a call, or a path in a program: the value stands elsewhere.
@@ -157,8 +158,15 @@ def find_assigned(text: str, start: int, end: int) -> Iterator[Span]:
     """
     if text[end : end + 1] in {")", "]", "】", "」"}:
         before = _BEFORE.match(text[max(0, start - 80) : start][::-1])
-        # secret(value), but not a call: digest1(secret).
-        apart = not text[start:end].isascii() or (before is not None and before[0][before.start(1) - 1] == " ")
+        # value (password), but not a call: digest1(secret).
+        apart = before is not None and (
+            not text[start:end].isascii()
+            or before[0][before.start(1) - 1] != "("
+            or (
+                text[max(0, start - before.end(1) - 1) : start - before.end(1)] in {"", "\n"}
+                and _PASSWORDS.fullmatch(text, start, end) is not None
+            )
+        )
         if before is not None and apart and _is_secret(before[1][::-1]):
             yield Span(start - before.end(1), start - before.start(1), Category.SECRET_KEY)
             return
@@ -180,7 +188,7 @@ def _suits(text: str, start: int, end: int, sign: str, value: str) -> bool:
     word, behind = text[start:end].lower(), text[end : end + 1]
     told = not word.isascii() or (word != "pass" and _PASSWORDS.fullmatch(word) is not None)
     if "|" in sign:
-        return " " in sign and (told or _WORD_AND_NUMBER.fullmatch(value) is None)
+        return " " in sign and (told or word == "pass" or _WORD_AND_NUMBER.fullmatch(value) is None)
     if sign.strip() not in {"", "を"}:
         return True
     if not sign:
@@ -201,7 +209,7 @@ def _is_secret(value: str) -> bool:
         return False
     # No words: letters of both cases at random.
     mixed = value.upper() != value != value.lower() and len(_CAMEL.sub("", value)) > 3
-    return _UNLIKE_WORDS.search(value) is not None or (mixed and len(value) > 9 and value.isalnum())
+    return _UNLIKE_WORDS.search(value) is not None or (mixed and len(value) > 9 and _JOINED.sub("", value).isalnum())
 
 
 def find_credentials(text: str, start: int, end: int) -> Iterator[Span]:
