@@ -36,7 +36,14 @@ _COMPARTMENTS: Final = "compartments"
 
 @dataclass(frozen=True, slots=True)
 class IdentityLimits:
-    """For how long, and for how many callers, answers are remembered."""
+    """For how long, and for how many callers, answers are remembered, and how many are asked for at once.
+
+    Attributes:
+        max_reviews: Questions about rights that are asked at once.
+        max_token_reviews: Tokens that the API server is asked about at once, whoever sent them.
+        max_waiting_tokens: Tokens that may be or wait to be asked about; more are refused, so that strangers take
+            neither the places of requests nor the turns of callers who are known.
+    """
 
     token_seconds: float = 30.0
     refused_seconds: float = 5.0
@@ -44,6 +51,8 @@ class IdentityLimits:
     max_tokens: int = 10_000
     max_accesses: int = 50_000
     max_reviews: int = 16
+    max_token_reviews: int = 8
+    max_waiting_tokens: int = 64
     max_listed_reviews: int = 256
 
 
@@ -92,6 +101,8 @@ class Identity:
         self._callers: BriefCache[bytes, Caller | None] = BriefCache(limits.max_tokens)
         self._access: BriefCache[_Question, bool] = BriefCache(limits.max_accesses)
         self._turns = asyncio.Semaphore(limits.max_reviews)
+        self._token_turns = asyncio.Semaphore(limits.max_token_reviews)
+        self._waiting_tokens = 0
 
     async def authenticate(self, header: str | None, peer: Mapping[str, Any] | None = None) -> Caller:
         """Return who asks, by a token or a key, or else by the certificate of the connection.
@@ -155,8 +166,17 @@ class Identity:
             "kind": "TokenReview",
             "spec": {"token": token, "audiences": [GATEWAY_AUDIENCE]},
         }
-        async with self._turns:
-            answer = await self._ask(review)
+        if self._waiting_tokens >= self._limits.max_waiting_tokens:
+            raise UnavailableError(
+                Reason.OVERLOADED,
+                f"{self._waiting_tokens} tokens that are not known yet wait for the API server; try again shortly",
+            )
+        self._waiting_tokens += 1
+        try:
+            async with self._token_turns:
+                answer = await self._ask(review)
+        finally:
+            self._waiting_tokens -= 1
         caller = _read_caller(answer.get("status") or {}, claims)
         limits = self._limits
         return caller, limits.refused_seconds if caller is None else min(limits.token_seconds, left)

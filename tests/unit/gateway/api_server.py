@@ -42,6 +42,7 @@ class ApiServer:
     down: bool = False
     deaf: bool = False
     refuses: int = 0
+    held: asyncio.Event | None = None
     applied: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     version: int = 1
     url: str = ""
@@ -109,6 +110,8 @@ class ApiServer:
             return failure
         spec = (await request.json())["spec"]
         self.reviews.append("TokenReview")
+        if self.held is not None:
+            await self.held.wait()
         claims = json.loads(base64.urlsafe_b64decode(spec["token"].split(".")[1] + "=="))
         user, both = self.tokens.get(spec["token"]), sorted(set(claims["aud"]) & set(spec["audiences"]))
         good = user is not None and bool(both) and claims["exp"] > time.time()
