@@ -13,10 +13,10 @@ from xdist.scheduler import LoadScopeScheduling
 # What shares a cluster of real nodes, a control plane, or an unpacked image of gigabytes, stays on one worker; the rest
 # goes module by module. The longest begin first.
 SHARING = {
-    "e2e/lifecycle": "lifecycle",
-    "e2e/sealed": "lifecycle",
     "e2e/isolation": "isolation",
-    "e2e/weights": "isolation",
+    "e2e/lifecycle": "isolation",
+    "e2e/sealed": "sealed",
+    "e2e/weights": "sealed",
     "e2e/release": "release",
     "e2e/gateway": "release",
     "e2e/cluster/tests": "cluster",
@@ -36,9 +36,9 @@ SHARING = {
     "tests/integration/controller/test_waking.py": "other controllers",
 }
 LONGEST = (
-    "release",
-    "lifecycle",
     "isolation",
+    "release",
+    "sealed",
     "tests/integration/controller/test_crash.py",
     "vllm",
     "tests/integration/controller/test_sealed.py",
