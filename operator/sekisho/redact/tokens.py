@@ -219,9 +219,9 @@ def find_credentials(text: str, start: int, end: int) -> Iterator[Span]:
     # -u admin:…, but not pre-u.
     if found is None or (text[start] == "-" and text[max(0, start - 1) : start].strip(" -\n")):
         return
-    value = found[found.lastindex]  # type: ignore[index]
-    if _LETTER.search(value) and _ELSEWHERE.match(value) is None:
-        yield Span(*found.span(found.lastindex), Category.SECRET_KEY)  # type: ignore[arg-type]
+    group = found.lastindex or 0
+    if _LETTER.search(found[group]) and _ELSEWHERE.match(found[group]) is None:
+        yield Span(*found.span(group), Category.SECRET_KEY)
 
 
 def find_placeholder(text: str, start: int, end: int) -> Iterator[Span]:
