@@ -71,6 +71,11 @@ class _Job:
     result: WeightsSet | None = None
     error: SekishoError | None = None
 
+    def fail(self, error: SekishoError) -> None:
+        """Note how an attempt ended; the next one waits the longer the more there were."""
+        self.result, self.error = None, error
+        self.failures += 1
+
 
 @dataclass(slots=True)
 class Fetches:
@@ -141,20 +146,15 @@ class Fetches:
             self.outcome(Reason.WEIGHTS_AVAILABLE)
             _LOG.info("weights are in the cache", extra={"uri": job.wish.uri, "digest": job.result.digest})
         except SekishoError as error:
-            job.result, job.error = None, error
-            job.failures += 1
+            job.fail(error)
             self.outcome(error.reason)
             _LOG.warning(error.message, extra={"uri": job.wish.uri, "reason": error.reason})
         except OSError as error:
-            job.result, job.failures = None, job.failures + 1
-            job.error = UnavailableError(Reason.DEPOT_FULL, f"the depot's volume cannot be used: {error.strerror}")
+            job.fail(UnavailableError(Reason.DEPOT_FULL, f"the depot's volume cannot be used: {error.strerror}"))
             _LOG.exception("the cache cannot be used")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and waited after
-            job.result, job.failures = None, job.failures + 1
-            job.error = UnavailableError(
-                Reason.INTERNAL_ERROR,
-                f"the fetch ended with {type(error).__name__}, of which the depot's log says more",
-            )
+            said = f"the fetch ended with {type(error).__name__}, of which the depot's log says more"
+            job.fail(UnavailableError(Reason.INTERNAL_ERROR, said))
             _LOG.exception("a fetch failed in a way that nobody foresaw")
         finally:
             job.task, job.finished_at = None, self.clock()

@@ -82,10 +82,9 @@ def find_email(text: str, start: int, end: int) -> Iterator[Span]:
     domain = _DOMAIN.match(text, start)
     if local is None or domain is None or domain[0].rpartition(".")[2].lower() in _FILES:
         return
-    # The password of a URL.
-    if ":" not in text[max(0, start - _URL_REACH) : start] or not _IN_URL.search(
-        text[max(0, start - _URL_REACH) : start]
-    ):
+    before = text[max(0, start - _URL_REACH) : start]
+    # Not the password of a URL; without a colon there is none to look for.
+    if ":" not in before or not _IN_URL.search(before):
         yield Span(start - len(local[0]), domain.end(), Category.EMAIL)
 
 
