@@ -28,6 +28,7 @@ _SUFFIXES = {
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50,
 }  # fmt: skip
 _QUANTITY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
+_MOST = 2**63 - 1  # what the API server can count
 
 
 class ApiModel(BaseModel):
@@ -71,7 +72,8 @@ def parse_quantity(value: str | int) -> Decimal:
 def _check_quantity(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError("a quantity is a string such as 4Gi, or a whole number")
-    parse_quantity(value)
+    if parse_quantity(value) > _MOST:
+        raise ValueError(f'"{value}" is more than {_MOST}, the most that an amount may be')
     return str(value)
 
 

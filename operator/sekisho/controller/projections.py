@@ -6,7 +6,7 @@ from typing import Any, Final
 from sekisho.api.meta import parse_quantity
 from sekisho.api.names import GPU_MEMORY_LABEL, GPU_RESOURCE, SERVICE_LABEL
 from sekisho.kube.ownership import CREATED, is_created
-from sekisho.placement.snapshot import NodeFacts, PodUsage, Taint
+from sekisho.placement.snapshot import MOST_AMOUNT, NodeFacts, PodUsage, Taint
 
 Raw = Mapping[str, Any]
 _MIB: Final = 1 << 20
@@ -28,11 +28,11 @@ def project_node(raw: Raw) -> NodeFacts:
         taints=tuple(sorted(taints, key=lambda taint: (taint.key, taint.effect, taint.value))),
         ready=ready,
         schedulable=not spec.get("unschedulable", False),
-        cpu_millis=_millis(have.get("cpu", "0")),
-        memory_mib=_amount(have.get("memory", "0")) // _MIB,
-        gpus=_amount(have.get(GPU_RESOURCE, "0")),
+        cpu_millis=_bound(_millis(have.get("cpu", "0"))),
+        memory_mib=_bound(_amount(have.get("memory", "0")) // _MIB),
+        gpus=_bound(_amount(have.get(GPU_RESOURCE, "0"))),
         gpu_memory_mib=_whole(labels.get(GPU_MEMORY_LABEL, "")),
-        pods=_amount(have.get("pods", "0")),
+        pods=_bound(_amount(have.get("pods", "0"))),
     )
 
 
@@ -48,9 +48,9 @@ def project_usage(raw: Raw) -> PodUsage | None:
         node=node,
         namespace=meta["namespace"],
         service=service,
-        cpu_millis=cpu,
-        memory_mib=-(-memory // _MIB),
-        gpus=gpus,
+        cpu_millis=_bound(cpu),
+        memory_mib=_bound(-(-memory // _MIB)),
+        gpus=_bound(gpus),
     )
 
 
@@ -137,6 +137,10 @@ def _add(amounts: Iterable[tuple[int, int, int]]) -> tuple[int, int, int]:
     for one in amounts:
         cpu, memory, gpus = cpu + one[0], memory + one[1], gpus + one[2]
     return cpu, memory, gpus
+
+
+def _bound(amount: int) -> int:
+    return min(amount, MOST_AMOUNT)
 
 
 def _amount(value: object) -> int:

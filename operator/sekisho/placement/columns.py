@@ -21,6 +21,9 @@ Column = NDArray[np.int64]
 Groups = tuple[tuple[str, ...], ...]
 
 NEVER: Final = -1
+# More than a node has of anything. Who claims more, as anybody can in a pod, is taken to claim this much: so sums over
+# all pods of a cluster stay within 64 bits.
+MOST_AMOUNT: Final = 1 << 40
 MAX_CACHED: Final = 512
 MAX_SECONDS: Final = 10**12
 _UNIX_SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)

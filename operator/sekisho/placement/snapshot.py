@@ -10,11 +10,22 @@ from typing import TypeVar
 import numpy as np
 
 from sekisho.api.v1alpha1.inferenceservice import Toleration
-from sekisho.placement.columns import NEVER, Column, Groups, Mask, NodeFacts, NodeTable, Rows, Taint, recall
+from sekisho.placement.columns import (
+    MOST_AMOUNT,
+    NEVER,
+    Column,
+    Groups,
+    Mask,
+    NodeFacts,
+    NodeTable,
+    Rows,
+    Taint,
+    recall,
+)
 from sekisho.placement.requirement import Requirement
 
-__all__ = ["CPU_MILLIS", "GPUS", "MEMORY_MIB", "NEVER", "PODS", "NodeFacts", "PodUsage", "Snapshot", "Taint",
-           "take_snapshot"]  # fmt: skip
+__all__ = ["CPU_MILLIS", "GPUS", "MEMORY_MIB", "MOST_AMOUNT", "NEVER", "PODS", "NodeFacts", "PodUsage", "Snapshot",
+           "Taint", "take_snapshot"]  # fmt: skip
 
 ServiceKey = tuple[str, str]
 _T = TypeVar("_T")

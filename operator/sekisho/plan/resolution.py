@@ -11,7 +11,7 @@ from sekisho.errors import Reason, RefusedError, Rejection
 from sekisho.plan.classing import require_policy
 from sekisho.plan.sealing import Seen, see_weights, take_facts
 from sekisho.plan.world import ModelObject, World
-from sekisho.render.estimate import wanted_gpus
+from sekisho.render.estimate import wanted_gpus, wants_gpu_memory
 from sekisho.render.settings import SealedFacts
 from sekisho.render.storage import Storage, parse_storage_uri
 
@@ -120,8 +120,9 @@ def _find_misfit(name: str, runtime: RuntimeSpec, predictor: Predictor, wanted: 
     if runtime.accelerators and gpus == 0:
         needs = ", ".join(runtime.accelerators)
         return Rejection(Reason.ACCELERATOR_MISSING, f"runtime {name} needs {needs}, the service asks for 0 GPUs")
-    if gpus and not runtime.accelerators:
-        return Rejection(Reason.ACCELERATOR_MISSING, f"runtime {name} uses no GPU, the service asks for {gpus}")
+    if not runtime.accelerators and (gpus or wants_gpu_memory(predictor)):
+        asked = gpus or f"{predictor.resources.gpu_memory} of GPU memory"
+        return Rejection(Reason.ACCELERATOR_MISSING, f"runtime {name} uses no GPU, the service asks for {asked}")
     return None
 
 

@@ -10,6 +10,7 @@ from sekisho.api.v1alpha1.inferenceservice import Predictor
 from sekisho.api.v1alpha1.model import ModelMemory
 from sekisho.api.v1alpha1.runtime import RuntimeSpec
 from sekisho.errors import Reason, RefusedError
+from sekisho.placement.columns import MOST_AMOUNT
 
 MIB: Final = 1 << 20
 AGENT_CPU_MILLIS: Final = 20
@@ -82,7 +83,7 @@ def estimate_needs(
         volume_bytes: Size limit of the volume of weights where that is kept in memory.
 
     Raises:
-        RefusedError: InvalidSpec where a request is higher than its limit.
+        RefusedError: InvalidSpec where a request is higher than its limit, or than anything that a node can have.
     """
     requests, limits = predictor.model.resources.requests, predictor.model.resources.limits
     gpus = _count_gpus(predictor, runtime)
@@ -93,6 +94,8 @@ def estimate_needs(
     _check_limit("cpu", "millicores", millis(cpu), cpu_limit)
     _check_limit("memory", "MiB", memory_mib, mib(limits["memory"]) if "memory" in limits else None)
     gpu_mib, gpu_because = _find_gpu_memory(predictor, runtime, memory, size_bytes) if gpus else (0, "")
+    _check_most(("cpu", "millicores", millis(cpu)), ("memory", "MiB", memory_mib), ("GPU memory", "MiB", gpu_mib))
+    _check_most(("a replica", "GPUs", gpus))
     return Needs(
         cpu_millis=millis(cpu),
         memory_mib=memory_mib,
@@ -114,12 +117,38 @@ def _check_limit(name: str, unit: str, request: int, limit: int | None) -> None:
         )
 
 
+def _check_most(*amounts: tuple[str, str, int]) -> None:
+    for what, unit, amount in amounts:
+        if amount > MOST_AMOUNT:
+            raise RefusedError(
+                Reason.INVALID_SPEC,
+                f"{what} comes to {amount} {unit}, no node has more than {MOST_AMOUNT}; ask for less, or correct the "
+                "size of the model",
+            )
+
+
 def wanted_gpus(predictor: Predictor) -> int | None:
-    """Return the GPUs that the service names, in either spelling; None where it names none."""
+    """Return the GPUs that the service names, in either spelling; None where it names none.
+
+    Raises:
+        RefusedError: InvalidSpec; it names a part of a GPU.
+    """
     named = {**predictor.model.resources.requests, **predictor.model.resources.limits}.get(names.GPU_RESOURCE)
     if predictor.resources.gpus is not None:
         return predictor.resources.gpus
-    return int(parse_quantity(named)) if named is not None else None
+    if named is None:
+        return None
+    amount = parse_quantity(named)
+    if amount % 1:
+        raise RefusedError(
+            Reason.INVALID_SPEC, f"the service asks for {named} of {names.GPU_RESOURCE}; GPUs are whole, ask for 1 or 0"
+        )
+    return int(amount)
+
+
+def wants_gpu_memory(predictor: Predictor) -> bool:
+    """Tell whether the service names memory of GPUs."""
+    return predictor.resources.gpu_memory is not None and mib(predictor.resources.gpu_memory) > 0
 
 
 def _count_gpus(predictor: Predictor, runtime: RuntimeSpec) -> int:

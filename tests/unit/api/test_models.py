@@ -100,6 +100,13 @@ def test_a_quantity_of_another_type_is_refused(value: object) -> None:
         TypeAdapter(Quantity).validate_python(value)
 
 
+@pytest.mark.parametrize("value", ["9224P", "8Ei", "999999999999999Pi", "8192Pi"])
+def test_a_quantity_that_the_api_server_cannot_count_is_refused(value: str) -> None:
+    with pytest.raises(ValidationError, match=r"the most that an amount may be|is not a quantity"):
+        TypeAdapter(Quantity).validate_python(value)
+    assert TypeAdapter(Quantity).validate_python("9223P") == "9223P"
+
+
 @given(text=st.text(max_size=40))
 def test_any_text_is_a_quantity_or_refused(text: str) -> None:
     try:

@@ -10,6 +10,7 @@ from sekisho.controller.cluster import Cluster
 from sekisho.controller.projections import project_node, project_usage
 from sekisho.controller.store import Change
 from sekisho.kube.resources import DEPLOYMENTS, DISRUPTION_BUDGETS, NETWORK_POLICIES, NODES, PODS
+from sekisho.placement.snapshot import MOST_AMOUNT
 
 OWNER = {"kind": "InferenceService", "name": "chat", "uid": "u1"}
 
@@ -155,6 +156,22 @@ def test_a_pod_of_others_is_counted_and_nothing_else_of_it_is_kept(cluster: Clus
     snapshot = cluster.snapshot()
     assert snapshot.free[1].tolist() == [3000]
     assert snapshot.free[2].tolist() == [1024]
+
+
+def test_what_no_node_has_can_be_claimed_and_ends_nobodys_work(cluster: Cluster) -> None:
+    # The API server takes such a pod from whoever may create pods, and a kubelet says what it likes of its node.
+    show(cluster, NODES, None, node(1))
+    for number in range(3):
+        greedy = pod(number + 2)
+        greedy["metadata"]["name"] = f"p{number}"
+        greedy["spec"]["containers"][0]["resources"]["requests"] = {"cpu": "9223P", "memory": "9223P"}
+        show(cluster, PODS, None, greedy)
+    snapshot = cluster.snapshot()
+    assert snapshot.free[1:3].tolist() == [[3500 - 3 * MOST_AMOUNT], [2048 - 3 * MOST_AMOUNT]]
+    boasting = node(9)
+    boasting["status"]["allocatable"] = dict.fromkeys(("cpu", "memory", "pods", "nvidia.com/gpu"), "9223P")
+    show(cluster, NODES, "MODIFIED", boasting)
+    assert cluster.snapshot().allocatable.max() == MOST_AMOUNT
 
 
 def test_a_pod_event_does_not_read_the_nodes_again(cluster: Cluster) -> None:

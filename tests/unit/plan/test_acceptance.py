@@ -139,6 +139,36 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], Reason, str]] = {
         Reason.ACCELERATOR_MISSING,
         "runtime llamacpp uses no GPU, the service asks for 2",
     ),
+    "GPU memory for a runtime that uses none": (
+        {"predictor": {"resources": {"gpuMemory": "80Gi"}}},
+        {},
+        Reason.ACCELERATOR_MISSING,
+        "runtime llamacpp uses no GPU, the service asks for 80Gi of GPU memory",
+    ),
+    "a part of a GPU": (
+        {"predictor": inline(resources={"limits": {"nvidia.com/gpu": "500m"}})},
+        {"runtimes": GPU_RUNTIME},
+        Reason.INVALID_SPEC,
+        "the service asks for 500m of nvidia.com/gpu; GPUs are whole, ask for 1 or 0",
+    ),
+    "more CPU than there can be": (
+        {"predictor": {"resources": {"cpu": "9000P"}}},
+        {},
+        Reason.INVALID_SPEC,
+        "cpu comes to 9000000000000000000000 millicores, no node has more than 1099511627776; ask for less",
+    ),
+    "more GPUs than there can be": (
+        {"predictor": inline(resources={"limits": {"nvidia.com/gpu": "9000P"}})},
+        {"runtimes": GPU_RUNTIME},
+        Reason.INVALID_SPEC,
+        "a replica comes to 9000000000000000000 GPUs",
+    ),
+    "a model larger than any node": (
+        {},
+        {"model": build_model(size="8000P")},
+        Reason.INVALID_SPEC,
+        "memory comes to 7629394531762 MiB, no node has more than 1099511627776; ask for less, or correct the size",
+    ),
     "weights that a service names by itself": (
         {**classed("public"), "predictor": inline()},
         {
