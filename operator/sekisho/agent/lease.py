@@ -101,6 +101,13 @@ def grant(lease: Lease, terms: Terms, *, asked: float, spread: float) -> Lease:
     return Lease(Phase.HELD, terms, ends=asked + terms.seconds, due=due, since=since)
 
 
+def prolong(lease: Lease, terms: Terms, *, asked: float, spread: float, since: float) -> Lease:
+    """Prolong the lease that began at `since`, as `grant` does; an answer about an earlier one says nothing of this."""
+    if lease.phase is not Phase.HELD or lease.since != since:
+        return lease
+    return grant(lease, terms, asked=asked, spread=spread)
+
+
 def postpone(lease: Lease, trouble: str, *, now: float, seconds: float) -> Lease:
     """Note a renewal that got no answer; it is tried again soon, once more just before the end."""
     if lease.phase is not Phase.HELD:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +33,16 @@ def write_record(path: Path, lease: Lease, wanted: KeyRequest, *, boot_id: str) 
         partial.rename(path)
     except OSError as error:
         log_event("warning", f"the lease cannot be noted at {path}: {error.strerror}")
+
+
+def end_record(path: Path, lease: Lease, wanted: KeyRequest | None, *, boot_id: str) -> None:
+    """Note that a lease has ended before its time: an agent that is started now must not take it up."""
+    try:
+        path.unlink(missing_ok=True)  # first: on a full disk nothing new can be noted
+    except OSError as error:
+        log_event("error", f"the note of a lease that has ended cannot be removed from {path}: {error.strerror}")
+    if wanted is not None:
+        write_record(path, replace(lease, ends=0.0), wanted, boot_id=boot_id)
 
 
 def read_record(path: Path, *, boot_id: str) -> tuple[Lease, KeyRequest | None] | None:

@@ -12,7 +12,7 @@ from sekisho.agent.broker import Broker
 from sekisho.agent.config import EngineConfig
 from sekisho.agent.journal import log_event
 from sekisho.agent.lease import Lease, Phase, Terms
-from sekisho.agent.lease_record import read_boot_id, read_record, write_record
+from sekisho.agent.lease_record import end_record, read_boot_id, read_record, write_record
 from sekisho.agent.release import KeyRequest, convert_refusal
 from sekisho.agent.sockets import has_callers, is_listening
 from sekisho.agent.state import AgentState
@@ -68,8 +68,9 @@ class LeaseKeeper:
         while not self.stop.is_set():
             try:
                 wait = self.take_step()
-            except OSError as error:  # the lease ends all the same: probes judge it by the clock
-                log_event("error", f"the lease cannot be kept: {error.strerror}")
+            except Exception as error:  # noqa: BLE001 - the lease ends by the clock all the same; what is left is tried again
+                why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+                log_event("error", f"the lease cannot be kept: {why}")
                 wait = _IDLE_SECONDS
             self.stop.wait(wait)
 
@@ -90,8 +91,11 @@ class LeaseKeeper:
 
     def granted(self, wanted: KeyRequest, terms: Terms, asked: float) -> bool:
         """Note a lease that came with a key; False while an earlier one is still ending: the key must not be used."""
-        lease = self._grant(wanted, terms, asked)
-        return lease.phase is Phase.HELD and lease.terms is terms
+        lease = self.state.change_lease(lambda kept: machine.grant(kept, terms, asked=asked, spread=spread()))
+        held = lease.phase is Phase.HELD and lease.terms is terms
+        if held:
+            self._note(lease, wanted)
+        return held
 
     def resume(self) -> None:
         """Take up the lease of an earlier agent of this pod; without one that still holds, nothing of its stays."""
@@ -111,12 +115,10 @@ class LeaseKeeper:
         now = self.state.boot_clock()
         self.state.change_lease(lambda kept: machine.abandon(kept, reason, message, now=now))
 
-    def _grant(self, wanted: KeyRequest, terms: Terms, asked: float) -> Lease:
-        lease = self.state.change_lease(lambda kept: machine.grant(kept, terms, asked=asked, spread=spread()))
-        if lease.phase is Phase.HELD:
-            self._wanted, self._announced = wanted, ""
-            write_record(self.record, lease, wanted, boot_id=self.boot_id)
-        return lease
+    def _note(self, lease: Lease, wanted: KeyRequest) -> None:
+        self._wanted = wanted
+        write_record(self.record, lease, wanted, boot_id=self.boot_id)
+        self._announced = ""  # last: what has ended meanwhile is noted once more
 
     def _look(self, lease: Lease) -> tuple[bool, bool]:
         engine = self.engine()
@@ -139,7 +141,7 @@ class LeaseKeeper:
         self._renewal.start()
 
     def _renew(self) -> None:
-        broker, wanted = self.broker(), self._wanted
+        broker, wanted, since = self.broker(), self._wanted, self.state.lease().since
         asked = self.state.boot_clock()
         if broker is None or wanted is None:
             self._postpone("agent.json names no broker")
@@ -149,10 +151,14 @@ class LeaseKeeper:
         except SekishoError as error:
             if error.retry or error.reason in _PASSING:
                 self._postpone(error.message)
-            else:
+            elif self.state.lease().since == since:
                 self._refuse(error)
             return
-        self._grant(wanted, terms, asked)
+        lease = self.state.change_lease(
+            lambda kept: machine.prolong(kept, terms, asked=asked, spread=spread(), since=since)
+        )
+        if lease.terms is terms:
+            self._note(lease, wanted)
 
     def _postpone(self, trouble: str) -> None:
         failures = self.state.lease().failures
@@ -168,6 +174,8 @@ class LeaseKeeper:
 
     def _end(self, lease: Lease) -> None:
         """Go on with the end of a lease: each part is done until it is done, and none of it waits for the broker."""
+        if self._announced != lease.message:
+            end_record(self.record, lease, self._wanted, boot_id=self.boot_id)
         self.halt()  # first: what is still at work might tell the depot that all is well
         self.state.record_weights(lease.reason, lease.message, ready=False)
         self._announce(lease)

@@ -89,13 +89,15 @@ class Agent:
         try:
             config = self.config = read_config(self.paths.config, host_ip=self.host_ip)
             self._prove(config)
+            self._begin_keeping(config)
+            self.state.record_proof(max_age_seconds=config.proof_max_age_seconds)
+            self._begin_fetch(config)
         except SekishoError as error:
             return self._fail(error)
+        except Exception as error:  # noqa: BLE001 - a pod without threads or memory left must still lose its weights
+            return self._fail(UnavailableError(Reason.INTERNAL_ERROR, f"the round broke off: {_spell(error)}"))
         self._failures = 0
-        self._begin_keeping(config)
-        self.state.record_proof(max_age_seconds=config.proof_max_age_seconds)
         self._tell("info", Reason.ISOLATION_PROVEN, "isolation is proven")
-        self._begin_fetch(config)
         return jitter(config.proof_interval_seconds)
 
     def _fail(self, error: SekishoError) -> float:
@@ -202,8 +204,9 @@ class Agent:
         self.state.leased = config.leased
         if config.leased and self._keeping is None:
             self.keeper.resume()
-            self._keeping = threading.Thread(target=self.keeper.run, name="lease", daemon=True)
-            self._keeping.start()
+            keeping = threading.Thread(target=self.keeper.run, name="lease", daemon=True)
+            keeping.start()
+            self._keeping = keeping  # not before: where no thread can be had, it is tried again
 
     def _wipe_leased(self) -> None:
         self._wipe()
@@ -236,3 +239,7 @@ class Agent:
         if self._told != f"{reason}{message}":
             self._told = f"{reason}{message}"
             log_event(level, message, reason=reason)
+
+
+def _spell(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:256]

@@ -105,6 +105,15 @@ def test_a_late_answer_brings_nothing_back(phase: Phase) -> None:
     assert machine.revoke(ending, Reason.KEY_DENIED, "x", now=1.0) is ending
 
 
+def test_an_answer_about_an_earlier_lease_says_nothing_of_the_one_that_came_after_it() -> None:
+    earlier, later = held(), held(asked=1500.0)
+    assert machine.prolong(Lease(), TERMS, asked=1450.0, spread=1.0, since=earlier.since) == Lease()
+    assert machine.prolong(later, TERMS, asked=1450.0, spread=1.0, since=earlier.since) is later
+    assert machine.prolong(earlier, TERMS, asked=1450.0, spread=1.0, since=earlier.since).ends == 2350.0
+    ending = replace(later, phase=Phase.DRAINING)
+    assert machine.prolong(ending, TERMS, asked=1450.0, spread=1.0, since=later.since) is ending
+
+
 def test_only_what_is_left_is_forgotten_and_only_what_stands_is_abandoned() -> None:
     for phase in (Phase.NONE, Phase.HELD, Phase.DRAINING, Phase.STOPPING):
         assert machine.forget(Lease(phase), now=1.0).phase is phase

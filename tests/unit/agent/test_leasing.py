@@ -6,6 +6,7 @@ import functools
 import json
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sekisho.agent import broker as client
-from sekisho.agent import fetch, leasing
+from sekisho.agent import fetch, leasing, loop
 from sekisho.agent.lease import DRAIN_SECONDS, Lease, Phase
 from sekisho.agent.lease_record import read_boot_id, read_record
 from sekisho.agent.loop import Agent
@@ -337,6 +338,39 @@ async def test_a_leak_ends_the_lease_without_waiting_for_requests(leased: Leased
     await leased.serve()
 
 
+async def test_what_nobody_foresaw_does_not_end_the_keeping_of_a_lease(leased: Leased) -> None:
+    await leased.serve()
+    looked = threading.Event()
+
+    def break_off() -> None:
+        looked.set()
+        raise RuntimeError("can't start new thread")
+
+    leased.agent.keeper.engine = break_off
+    await settle(looked.is_set)
+    leased.agent.keeper.engine = leased.agent._engine
+    leased.broker.refuse = refuses("GrantExpired")
+    leased.passed += 500
+    await leased.phase(Phase.DRAINING)
+
+
+async def test_a_pod_in_which_no_round_can_be_made_loses_its_weights_by_age(
+    leased: Leased, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await leased.serve()
+
+    def break_off(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(loop, "probe_canaries", break_off)
+    await leased.stage.step()
+    assert leased.ask("/engine-ready").ok, "the last proof still counts"
+    leased.agent.state.clock = lambda: time.monotonic() + 91
+    await leased.stage.step()
+    assert leased.stage.models == []
+    assert "RuntimeError: can't start new thread" in leased.ask("/engine-live").message
+
+
 # --- agents that are started again
 
 
@@ -375,6 +409,36 @@ async def test_an_agent_whose_predecessors_lease_does_not_hold_leaves_nothing_of
     leased.stop_engine()
     await leased.phase(Phase.NONE)
     await leased.serve()
+
+
+async def test_an_agent_that_was_killed_while_a_lease_ended_does_not_bring_it_back(leased: Leased) -> None:
+    await leased.serve()
+    leased.busy = True
+    leased.broker.refuse = refuses("GrantExpired")
+    leased.passed += 500
+    await leased.phase(Phase.DRAINING)
+    await settle(lambda: leased.stage.condition.get("reason") == "GrantExpired")
+    await leased.end_agent()
+    leased.broker.refuse = away
+    leased.start_agent()
+    await leased.stage.step()
+    await leased.phase(Phase.STOPPING)
+    assert not leased.ask("/engine-ready").ok
+    await settle(lambda: leased.stage.models == [])
+
+
+@pytest.mark.parametrize("why", ["full", "gone"])
+async def test_an_end_that_cannot_be_noted_leaves_no_note_that_says_otherwise(leased: Leased, why: str) -> None:
+    await leased.serve()
+    record = leased.agent.paths.lease
+    record.with_suffix(".partial").mkdir()  # as on a disk that is full, nothing can be written there
+    if why == "gone":
+        record.unlink()
+    leased.broker.refuse = refuses("GrantExpired")
+    leased.passed += 500
+    await leased.phase(Phase.DRAINING)
+    await settle(lambda: leased.stage.condition.get("reason") == "GrantExpired")
+    assert not record.exists()
 
 
 async def test_weights_without_a_note_of_a_lease_are_not_kept(leased: Leased) -> None:
