@@ -22,6 +22,8 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+# As many as fit into the label of a class beside a level: 63 characters, of which each takes two or more.
+MAX_COMPARTMENTS = 31
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _SUFFIXES = {
     "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15,
@@ -164,7 +166,7 @@ class ClassRef(ApiModel):
 
     level: ClassName = Field(description="Name of a level of the ClassificationPolicy.")
     compartments: tuple[ClassName, ...] = Field(
-        default=(), max_length=16, description="Names of compartments of the ClassificationPolicy.",
+        default=(), max_length=MAX_COMPARTMENTS, description="Names of compartments of the ClassificationPolicy.",
         json_schema_extra=SET_LIST,
     )  # fmt: skip
 

@@ -526,7 +526,7 @@ BAD: Mapping[str, Bad] = {
     ),
     "too many compartments": Bad(
         "InferenceService",
-        _service(classification={"level": "a", "compartments": [f"c{index}" for index in range(17)]}),
-        "must have at most 16 items", "at most 16 items",
+        _service(classification={"level": "a", "compartments": [f"c{index}" for index in range(32)]}),
+        "must have at most 31 items", "at most 31 items",
     ),
 }  # fmt: skip

@@ -5,16 +5,30 @@ from typing import Any
 
 import pytest
 
+from sekisho.api.meta import MAX_COMPARTMENTS
+from sekisho.api.names import CLASS_LABEL
+from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.api.v1alpha1.site import SiteSpec
 from sekisho.errors import Reason
 from sekisho.placement.snapshot import take_snapshot
+from sekisho.plan.inferenceservice import plan
 from sekisho.plan.model import plan_model
 from sekisho.plan.policy import plan_policy
 from sekisho.plan.runtime import plan_runtime
 from sekisho.plan.site import plan_site
 from sekisho.plan.world import ClusterObject, Published
 from tests.unit.plan.test_conditions import check_laws
-from tests.unit.plan.worlds import NOW, build_model, build_node, build_policy, build_runtime, build_site, refused
+from tests.unit.plan.worlds import (
+    NOW,
+    build_model,
+    build_node,
+    build_policy,
+    build_runtime,
+    build_service,
+    build_site,
+    build_world,
+    refused,
+)
 
 BROKEN = refused("InvalidSpec", "spec: unknown field")
 
@@ -170,3 +184,19 @@ def test_a_model_shows_its_class_with_every_floor_joined() -> None:
         now_at=NOW + 60,
     )
     assert (again.status, again.announcements) == (told.status, ())
+
+
+def test_a_class_of_as_many_compartments_as_a_label_holds_is_published() -> None:
+    held = "abcdefghijklmnopqrstuvwxyz01234"
+    label = ".".join(["p", *held])
+    assert (len(held), len(label)) == (MAX_COMPARTMENTS, 63)
+    compartments = [{"name": name} for name in held]
+    level = {"name": "p", "rules": {"tiers": ["Closed"]}}
+    policy = ClassificationPolicySpec.model_validate(
+        {"unlabelled": "p", "levels": [level], "compartments": compartments}
+    )
+    told = plan_model(build_model(labels={CLASS_LABEL: label}), policy, namespace_labels={}, now_at=NOW)
+    assert told.status["class"]["compartments"] == sorted(held)
+    decided = plan(build_service(labels={CLASS_LABEL: label}), build_world(policy=policy))
+    assert decided.status["class"]["from"][0]["compartments"] == sorted(held)
+    assert decided.workload[-1]["metadata"]["labels"][CLASS_LABEL] == ".".join(["p", *sorted(held)])

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from sekisho.api.meta import (
     ATOMIC_LIST,
     CONDITIONS,
+    MAX_COMPARTMENTS,
     SET_LIST,
     ApiModel,
     ClassRef,
@@ -242,7 +243,7 @@ class ClassSource(StatusModel):
     source: Text = Field(description="Where the floor is written.")
     level: Annotated[str, Field(max_length=63)] = Field(description="Level it asks for.")
     compartments: tuple[Annotated[str, Field(max_length=63)], ...] = Field(
-        default=(), max_length=16, description="Compartments it asks for.", json_schema_extra=ATOMIC_LIST
+        default=(), max_length=MAX_COMPARTMENTS, description="Compartments it asks for.", json_schema_extra=ATOMIC_LIST
     )
 
 
