@@ -1,17 +1,19 @@
 """Events: one for what users must know, on a transition alone, and the same one however often it is tried."""
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sekisho.errors import Reason
+from sekisho.errors import Reason, RefusedError
 from sekisho.kube.client import KubeClient
 from sekisho.kube.failures import ApiConflictError
 from sekisho.kube.resources import EVENTS, Resource
 from sekisho.plan.conditions import Announcement
 
-MAX_NOTE: Final = 1024
+_log = logging.getLogger(__name__)
+MAX_NOTE: Final = 1024  # bytes, as the API server counts
 CONTROLLER: Final = "sekisho.dev/controller"
 # What passes by itself on the way up is told by the status; an event would only be noise.
 _ON_THE_WAY: Final = frozenset({
@@ -50,7 +52,7 @@ def render_event(
         "action": "Reconcile",
         "reason": announcement.reason[:128],
         "type": announcement.type,
-        "note": announcement.message[:MAX_NOTE],
+        "note": announcement.message.encode()[:MAX_NOTE].decode(errors="ignore"),
         "regarding": {
             "apiVersion": resource.api_version,
             "kind": resource.kind,
@@ -70,7 +72,11 @@ async def announce(
     *,
     instance: str,
 ) -> int:
-    """Send what `choose` leaves; return how many events that made."""
+    """Send what `choose` leaves; return how many events that made.
+
+    Events only repeat what the status says. So one that is refused - by a quota, or because the namespace is going - is
+    logged, and what comes after it goes on.
+    """
     count = 0
     for item in choose(announcements):
         event = render_event(item, resource, raw, instance=instance, at=datetime.now(UTC))
@@ -79,4 +85,7 @@ async def announce(
             count += 1
         except ApiConflictError:
             continue  # told already, before a restart
+        except RefusedError as error:
+            name = f"{raw['metadata'].get('namespace', '')}/{raw['metadata']['name']}"
+            _log.warning("an event is refused", extra={"object": name, "event": item.reason, "detail": error.message})
     return count

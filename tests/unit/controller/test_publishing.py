@@ -3,17 +3,20 @@
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from sekisho.controller.announce import render_event
 from sekisho.controller.cluster import Cluster
 from sekisho.controller.publishing import Publisher
 from sekisho.controller.store import Change
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials
 from sekisho.kube.resources import MODELS
+from sekisho.plan.conditions import Announcement
 
 STATUS = {"observedGeneration": 1, "conditions": []}
 
@@ -32,9 +35,15 @@ class Rig:
     applied: list[dict[str, Any]] = field(default_factory=list)
     stored: dict[str, Any] = field(default_factory=dict)
     publisher: Publisher | None = None
+    events: list[dict[str, Any]] = field(default_factory=list)
+    refusal: str = ""
 
     async def answer(self, request: web.Request) -> web.Response:
-        self.applied.append(json.loads(await request.read()))
+        body = json.loads(await request.read())
+        if body["kind"] == "Event":
+            self.events.append(body)
+            return web.json_response({"message": self.refusal}, status=403 if self.refusal else 201)
+        self.applied.append(body)
         return web.json_response(self.stored)
 
     async def publish(self, raw: dict[str, Any], status: dict[str, Any]) -> bool:
@@ -77,3 +86,24 @@ async def test_what_the_depot_wrote_meanwhile_wakes_whom_it_concerns(rig: Rig) -
     rig.stored = model(3, **STATUS, inspection={"sealed": True})
     assert await rig.publish(model(1), STATUS)
     assert [change.name for change in rig.routed] == [("a", "m")]
+
+
+async def test_an_event_that_is_refused_keeps_no_status_back(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.stored, rig.refusal = model(2, **STATUS), "exceeded quota: events"
+    told = Announcement("Warning", "NoSite", "nowhere")
+    raw = model(1)
+    rig.cluster.stores[MODELS].put(raw)
+    assert rig.publisher is not None
+    assert await rig.publisher.publish(MODELS, raw, STATUS, announcements=(told,))
+    assert (len(rig.events), rig.applied[0]["status"]) == (1, STATUS)
+    assert [record.message for record in caplog.records] == ["an event is refused"]
+    assert vars(caplog.records[0])["detail"] == "exceeded quota: events"
+
+
+@pytest.mark.parametrize("text", ["x" * 2000, "x" * 1023 + "…", "\u95a2\u6240" * 400])
+def test_the_note_of_an_event_is_as_short_as_the_api_server_counts(text: str) -> None:
+    told = Announcement("Warning", "NoSite", text)
+    event = render_event(told, MODELS, model(1), instance="test", at=datetime.now(UTC))
+    assert len(event["note"].encode()) <= 1024
+    assert text.startswith(event["note"])
+    assert len(event["note"].encode()) > 1024 - len(text[-1].encode())
