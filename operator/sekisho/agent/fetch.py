@@ -12,7 +12,7 @@ from sekisho.agent.desk import KeyDesk
 from sekisho.agent.journal import log_event
 from sekisho.agent.release import KeySource
 from sekisho.agent.state import AgentState
-from sekisho.agent.transport import ServerAccess, ask_weights, post_report
+from sekisho.agent.transport import Connections, ServerAccess, ask_weights, post_report
 from sekisho.agent.unseal import Order, unseal_model
 from sekisho.agent.waiting import Failures, is_lasting, wait_refused, wait_unavailable
 from sekisho.agent.weights import WeightList, bring_weights, parse_weight_list
@@ -49,7 +49,14 @@ class Fetch:
     _look: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
+        self.access = replace(self.access, connections=Connections())
         self.thread = threading.Thread(target=self._run, name="fetch", daemon=True)
+
+    def end(self) -> None:
+        """End it soon, whatever it waits for at the depot; the thread lives on for a moment."""
+        self.stop.set()
+        if self.access.connections is not None:
+            self.access.connections.end()
 
     def _run(self) -> None:
         if self.weights.sealed is not None:

@@ -178,10 +178,9 @@ class LeaseKeeper:
             end_record(self.record, lease, self._wanted, boot_id=self.boot_id)
         self.halt()  # first: what is still at work might tell the depot that all is well
         self.state.record_weights(lease.reason, lease.message, ready=False)
+        if lease.phase is not Phase.DRAINING:
+            self.wipe()
         self._announce(lease)
-        if lease.phase is Phase.DRAINING:
-            return
-        self.wipe()
         if lease.phase is Phase.LEAVING:
             self._leave(lease)
 

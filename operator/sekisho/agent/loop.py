@@ -22,7 +22,7 @@ from sekisho.agent.leasing import LeaseKeeper
 from sekisho.agent.probe import find_own_node, probe_canaries
 from sekisho.agent.release import TOTAL_SECONDS, KeySource, NoKeys, ReleasedKeys
 from sekisho.agent.state import AgentState
-from sekisho.agent.transport import ServerAccess, post_proof, post_report
+from sekisho.agent.transport import DEPOT_SECONDS, ServerAccess, post_proof, post_report
 from sekisho.agent.waiting import jitter
 from sekisho.agent.weights import wipe_weights
 from sekisho.attest.isolation import IsolationProof, appraise_isolation, encode_proof
@@ -145,7 +145,7 @@ class Agent:
         if self.config is None or self.config.weights.mode == "mounted":
             return False
         if self._fetch is not None:
-            self._fetch.stop.set()
+            self._fetch.end()
         wipe_weights(Path(self.config.weights.path))
         return True
 
@@ -228,12 +228,14 @@ class Agent:
     def _end_fetch(self) -> None:
         with self._changing:
             if self._fetch is not None:
-                self._fetch.stop.set()
+                self._fetch.end()
                 self._fetch.thread.join()
                 self._fetch = None
 
     def _access(self, address: ServerAddress) -> ServerAccess:
-        return ServerAccess(address, token_file=self.paths.token, ca_file=self.paths.ca)
+        return ServerAccess(
+            address, token_file=self.paths.token, ca_file=self.paths.ca, total_seconds=DEPOT_SECONDS
+        )  # fmt: skip
 
     def _tell(self, level: str, reason: Reason, message: str) -> None:
         if self._told != f"{reason}{message}":

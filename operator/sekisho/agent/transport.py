@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,38 @@ from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
 MAX_ERROR_BYTES: Final = 16 * 1024
 MAX_TOKEN_BYTES: Final = 16 * 1024
+DEPOT_SECONDS: Final = 30.0
 _TIMEOUT_SECONDS: Final = 15.0
+_ENDED: Final = "what it was asked for is not wanted any more"
+
+
+class Connections:
+    """The open connections of one undertaking, so that another thread can end it whatever its server does."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: set[_NamedConnection] = set()
+        self._over = False
+
+    @contextlib.contextmanager
+    def hold(self, connection: "_NamedConnection") -> Iterator[None]:
+        """Have a connection ended with the others; one that comes too late cannot be opened."""
+        with self._lock:
+            self._open.add(connection)
+            if self._over:
+                connection.expire(_ENDED)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open.discard(connection)
+
+    def end(self) -> None:
+        """End every connection, and whatever is tried after them."""
+        with self._lock:
+            self._over = True
+            for connection in self._open:
+                connection.expire(_ENDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +65,7 @@ class ServerAccess:
         unreachable: The reason where it cannot be used.
         total_seconds: Bound of a whole exchange, however slowly bytes come; None for one that may take long.
         connect_seconds: How long a connection may take to open; short where another replica can be tried instead.
+        connections: Where its connections are held; None where nobody ends them from outside.
     """
 
     address: ServerAddress
@@ -43,6 +75,7 @@ class ServerAccess:
     unreachable: Reason = Reason.DEPOT_UNREACHABLE
     total_seconds: float | None = None
     connect_seconds: float = _TIMEOUT_SECONDS
+    connections: Connections | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +92,8 @@ class _NamedConnection(http.client.HTTPSConnection):
     def __init__(self, access: ServerAccess, *, context: ssl.SSLContext) -> None:
         super().__init__(access.address.host, access.address.port, timeout=_TIMEOUT_SECONDS, context=context)
         self._access, self._tls = access, context
-        self.expired = False
+        self._line: ssl.SSLSocket | None = None
+        self.expired = ""
 
     def connect(self) -> None:
         """Open the connection."""
@@ -70,17 +104,23 @@ class _NamedConnection(http.client.HTTPSConnection):
             raise OSError(errno.ETIMEDOUT, f"no connection within {seconds:g} s") from error
         try:
             raw.settimeout(_TIMEOUT_SECONDS)
-            self.sock = self._tls.wrap_socket(raw, server_hostname=address.server_name, do_handshake_on_connect=False)
-            self.sock.do_handshake()
+            line = self._tls.wrap_socket(raw, server_hostname=address.server_name, do_handshake_on_connect=False)
+            # http.client forgets its socket where an answer ends with the connection; who ends it must not
+            self.sock = self._line = line
+            if self.expired:
+                raise TimeoutError
+            line.do_handshake()
         except BaseException:
             raw.close()
             raise
 
-    def expire(self) -> None:
+    def expire(self, why: str) -> None:
         """End the connection from another thread: what reads or writes there fails at once."""
-        self.expired = True
-        with contextlib.suppress(OSError, AttributeError):
-            self.sock.shutdown(socket.SHUT_RDWR)
+        self.expired = self.expired or why
+        if self._line is not None:
+            with contextlib.suppress(OSError):
+                # Not that of SSLSocket: it would let go of TLS, and what is read then are bytes as they travelled.
+                socket.socket.shutdown(self._line, socket.SHUT_RDWR)
 
 
 def post_proof(access: ServerAccess, proof: IsolationProof) -> None:
@@ -125,6 +165,7 @@ def open_blob(
 
     Raises as `post_proof` does.
     """
+    access = replace(access, total_seconds=None)  # a blob may take long
     last = "" if end is None else str(end - 1)
     headers = {"Range": f"bytes={offset}-{last}"} if offset or last else {}
     with request(access, "GET", f"/v1/blobs/{digest}", headers=headers) as response:
@@ -170,7 +211,7 @@ class Session:
             if connection.expired:  # the end of the connection may look like the end of the answer
                 raise TimeoutError
         except (OSError, http.client.HTTPException) as error:
-            raise _unreachable(access, _explain(connection, access, error)) from error
+            raise _unreachable(access, _explain(connection, error)) from error
         if len(data) > most:
             raise _unreachable(access, f"the answer has more than {most} bytes")
         if response.length:
@@ -186,11 +227,11 @@ def open_session(access: ServerAccess) -> Iterator[Session]:
         UnavailableError: The server cannot be reached or is not who it must be.
     """
     connection, token = _prepare(access)
-    with contextlib.closing(connection), _bounded(connection, access.total_seconds):
+    with contextlib.closing(connection), _bounded(connection, access):
         try:
             connection.connect()
         except (OSError, http.client.HTTPException) as error:
-            raise _unreachable(access, _explain(connection, access, error)) from error
+            raise _unreachable(access, _explain(connection, error)) from error
         connection.auto_open = 0  # else the second question might go to another replica
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         yield Session(access, connection, headers)
@@ -217,7 +258,7 @@ def request(
         UnavailableError: The server cannot be used, or the answer broke off while it was read.
     """
     connection, token = _prepare(access)
-    with contextlib.closing(connection), _bounded(connection, access.total_seconds):
+    with contextlib.closing(connection), _bounded(connection, access):
         try:
             all_headers = {"Authorization": f"Bearer {token}", "Connection": "close", **(headers or {})}
             if body is not None:
@@ -227,34 +268,40 @@ def request(
             if connection.expired:  # the end of the connection may look like the end of the headers
                 raise TimeoutError
         except (OSError, http.client.HTTPException) as error:
-            raise _unreachable(access, _explain(connection, access, error)) from error
+            raise _unreachable(access, _explain(connection, error)) from error
         try:
             with contextlib.closing(response):
                 yield response
+            if connection.expired:  # the end of the connection may look like the end of the answer
+                raise TimeoutError
         except (OSError, http.client.HTTPException) as error:
-            why = _explain(connection, access, error)
-            raise _unreachable(access, f"the answer broke off: {why}") from error
+            raise _unreachable(access, f"the answer broke off: {_explain(connection, error)}") from error
+        except SekishoError as error:
+            if connection.expired:  # whatever was concluded from it, it was no whole answer
+                raise _unreachable(access, f"the answer broke off: {connection.expired}") from error
+            raise
 
 
 @contextlib.contextmanager
-def _bounded(connection: _NamedConnection, seconds: float | None) -> Iterator[None]:
-    """End the connection after so many seconds: a timeout of each read alone would let one byte at a time take days."""
-    if seconds is None:
+def _bounded(connection: _NamedConnection, access: ServerAccess) -> Iterator[None]:
+    """End the connection in time, or when its undertaking ends.
+
+    A timeout of each read alone would let one byte at a time take days.
+    """
+    with contextlib.ExitStack() as stack:
+        if access.connections is not None:
+            stack.enter_context(access.connections.hold(connection))
+        if access.total_seconds is not None:
+            why = f"no whole answer within {access.total_seconds:.0f} s"
+            timer = threading.Timer(access.total_seconds, connection.expire, [why])
+            timer.daemon = True
+            timer.start()
+            stack.callback(timer.cancel)
         yield
-        return
-    timer = threading.Timer(seconds, connection.expire)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
-def _explain(connection: _NamedConnection, access: ServerAccess, error: Exception) -> str:
-    if connection.expired and access.total_seconds is not None:
-        return f"no whole answer within {access.total_seconds:.0f} s"
-    return _describe(error)
+def _explain(connection: _NamedConnection, error: Exception) -> str:
+    return connection.expired or _describe(error)
 
 
 def _read_token(path: Path) -> str:

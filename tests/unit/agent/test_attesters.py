@@ -290,6 +290,26 @@ def test_something_else_at_the_port_of_the_guests_agent_is_an_outage() -> None:
         thread.join()
 
 
+def test_who_drips_at_the_port_of_the_guests_agent_holds_nobody_up() -> None:
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            peer, _ = listener.accept()
+            with peer, contextlib.suppress(OSError):
+                peer.recv(100)
+                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                while not over.wait(0.02):
+                    peer.sendall(b" ")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        with pytest.raises(UnavailableError, match=r"no whole answer within 0\.5 s"):
+            GuestAgent(port=listener.getsockname()[1], total_seconds=0.5).collect(BINDING)
+        over.set()
+        thread.join()
+
+
 # --- the node's attester
 
 

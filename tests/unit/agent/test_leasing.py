@@ -354,6 +354,17 @@ async def test_what_nobody_foresaw_does_not_end_the_keeping_of_a_lease(leased: L
     await leased.phase(Phase.DRAINING)
 
 
+async def test_weights_are_wiped_before_anybody_is_told(leased: Leased) -> None:
+    await leased.serve()
+    keeper, order = leased.agent.keeper, list[str]()
+    wipe, tell = keeper.wipe, keeper.tell
+    keeper.wipe = lambda: order.append("wipe") or wipe()  # type: ignore[func-returns-value]
+    keeper.tell = lambda reason, message: order.append("tell") or tell(reason, message)  # type: ignore[func-returns-value]
+    keeper.abandon(Reason.ISOLATION_LEAK, "open")
+    await settle(lambda: "tell" in order)
+    assert order[0] == "wipe"
+
+
 async def test_a_pod_in_which_no_round_can_be_made_loses_its_weights_by_age(
     leased: Leased, monkeypatch: pytest.MonkeyPatch
 ) -> None:

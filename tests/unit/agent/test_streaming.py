@@ -2,25 +2,29 @@
 
 import base64
 import hashlib
+import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sekisho.agent import lines
-from sekisho.agent.config import SealedConfig, ServerAddress
+from sekisho.agent.config import SealedConfig, ServerAddress, WeightsConfig
+from sekisho.agent.fetch import Fetch
 from sekisho.agent.release import KeyRequest
-from sekisho.agent.transport import ServerAccess
+from sekisho.agent.state import AgentState
+from sekisho.agent.transport import ServerAccess, ask_weights
 from sekisho.agent.unseal import Order, unseal_model
 from sekisho.agent.weights import WeightFile, WeightList
 from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.kms.unsafe_development import UnsafeDevelopmentKeys
 from sekisho.seal.facts import MANIFEST_NAME, SEGMENT_BYTES
-from tests.unit.agent.sealed import FILES, PART, PLAIN, list_files, make_keys, memory_folder, seal_model, told_of
+from tests.unit.agent.sealed import BIG, FILES, PART, PLAIN, list_files, make_keys, memory_folder, seal_model, told_of
 from tests.unit.agent.test_killed import SPELT
 from tests.unit.depot.parts import FileServer, build_keys, serve_files
 from tests.unit.seal.sealing import KEY, Sealed
@@ -69,6 +73,13 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
         made = Line(server, access, volume, make_keys(tmp_path / "keys"))
         made.offer(FILES)
         yield made
+
+
+def wait_for(check: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not check():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def blob_of(line: Line, name: str) -> str:
@@ -175,3 +186,31 @@ def test_what_is_asked_for_names_the_model_that_was_accepted(line: Line) -> None
     assert (wanted.model, wanted.version, wanted.data_class) == ("legal/reviewer", 7, "confidential+gdpr")
     assert wanted.manifest_digest == line.order.told.manifest_digest
     assert base64.b64encode(wanted.key_file).decode() in wanted.encode().decode()
+
+
+# --- a depot that neither answers nor hangs up
+
+
+@pytest.mark.parametrize("sealed", [True, False], ids=["sealed", "plain"])
+def test_a_fetch_ends_at_once_though_its_depot_drips(line: Line, *, sealed: bool) -> None:
+    files = [{"path": file.path, "size": file.size, "digest": file.digest} for file in line.listing.files]
+    listing = {"digest": line.listing.digest, "totalBytes": line.listing.total_bytes, "files": files}
+    line.server.files["/v1/weights"] = json.dumps(listing).encode()
+    line.server.drip_after = len(BIG) // 2
+    config = WeightsConfig("depot", str(line.volume))
+    if sealed:
+        config = WeightsConfig("sealed", str(line.volume), line.order.told)
+    fetch = Fetch(line.access, config, AgentState(), keys=line)
+    fetch.thread.start()
+    wait_for(lambda: any(blob_of(line, "files/00002.sealed") in text for text in line.server.requests))
+    fetch.end()
+    fetch.thread.join(20)
+    assert not fetch.thread.is_alive()
+    assert "model.gguf" not in list_files(line.volume)
+
+
+def test_an_answer_that_drips_is_waited_for_no_longer_than_it_may_take(line: Line) -> None:
+    line.server.files["/v1/weights"] = b" " * 4000
+    line.server.drip_after = 0
+    with pytest.raises(UnavailableError, match="no whole answer within 1 s"):
+        ask_weights(replace(line.access, total_seconds=1.0))

@@ -9,6 +9,7 @@ import ipaddress
 import re
 import ssl
 import threading
+import time
 import urllib.parse
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -168,6 +169,7 @@ class FileServer:
 
     Attributes:
         cut_after: Bytes after which each of the next `cuts` answers breaks off.
+        drip_after: Bytes after which an answer that is longer comes byte by byte, until who asked hangs up.
         requests: "METHOD path range" of every request.
         allow: Judges a request's headers; False answers 403.
     """
@@ -175,6 +177,7 @@ class FileServer:
     files: dict[str, bytes] = field(default_factory=dict)
     cut_after: int = 0
     cuts: int = 0
+    drip_after: int | None = None
     status: int = 0
     lie_about_size: int = 0
     requests: list[str] = field(default_factory=list)
@@ -226,8 +229,14 @@ def serve_files(server: FileServer, keys: Keys | None) -> Iterator[FileServer]:
             for name, value in headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(data) - (server.lie_about_size if not body else 0)))
+            drips = server.drip_after is not None and len(data) > server.drip_after
+            if drips:
+                self.send_header("Connection", "close")
             self.end_headers()
             if not body:
+                return
+            if drips:
+                self._drip(data)
                 return
             if server.cuts and len(data) > server.cut_after:
                 server.cuts -= 1
@@ -237,6 +246,13 @@ def serve_files(server: FileServer, keys: Keys | None) -> Iterator[FileServer]:
                 return
             with contextlib.suppress(OSError):
                 self.wfile.write(data)
+
+        def _drip(self, data: bytes) -> None:
+            with contextlib.suppress(OSError):
+                self.wfile.write(data[: server.drip_after])
+                for byte in data[server.drip_after :]:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.02)
 
         def log_message(self, *_: Any) -> None:
             pass
