@@ -113,13 +113,13 @@ class ServiceLoop:
             RefusedError: Something could not be made so; the status says so already.
         """
         raw = self._cluster.stores[INFERENCE_SERVICES].get(name)
-        if raw is None or "deletionTimestamp" in raw["metadata"]:
+        if raw is None:
             return Outcome()
         obj, planned, changes = self._plan(raw)
         known = self._gatherer.mark_of(obj)
         if changes.count and not self._is_fresh(name):
             shown, raw = raw, await self._read_anew(name)
-            if raw is None or "deletionTimestamp" in raw["metadata"]:
+            if raw is None:
                 return Outcome()
             if raw is not shown:
                 obj, planned, changes = self._plan(raw)

@@ -15,6 +15,7 @@ from sekisho.api.times import format_time
 from sekisho.errors import Reason
 
 MAX_MESSAGE: Final = 1024
+_CALM: Final = frozenset({Reason.FETCHING, Reason.SCALED_TO_ZERO, Reason.ENGINE_STARTING, Reason.TERMINATING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,5 +135,5 @@ def _is_news(aspect: Aspect, old: Mapping[str, Any]) -> bool:
 
 
 def _announce(aspect: Aspect) -> Announcement:
-    calm = aspect.status == "True" or aspect.reason in (Reason.FETCHING, Reason.SCALED_TO_ZERO, Reason.ENGINE_STARTING)
+    calm = aspect.status == "True" or aspect.reason in _CALM
     return Announcement("Normal" if calm else "Warning", aspect.reason, aspect.message)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Final
 
 from sekisho.api import names
 from sekisho.api.v1alpha1.datagrant import DataGrantSpec
@@ -35,18 +36,21 @@ from sekisho.render.storage import BESIDE_BYTES, bound_weights_bytes
 
 _MIN_LOOK_SECONDS = 5.0
 _TRUST_LOOK_SECONDS = 60.0
+_ENDING: Final = (
+    "the service is being deleted, so nothing of it runs any more; where it stays, its metadata.finalizers keep it"
+)
 _TEMPLATE_HASH = "pod-template-hash"  # the ReplicaSet that a pod is of, by Kubernetes' own label
 
 
 def plan(obj: ServiceObject, world: World) -> Plan:
     """Decide all that should be so for a service.
 
-    What is not accepted or not placed does not run: its workload is pruned, its NetworkPolicy last. A service that is
-    being deleted is left to its owner references.
+    What is not accepted or not placed does not run: its workload is pruned, its NetworkPolicy last. Nor does what is
+    being deleted: whoever may write the object may keep it by a finalizer for as long as they like.
     """
-    if obj.deleting:
-        return Plan((), (), dict(obj.status))
     pods = read_pods(world.pods)
+    if obj.deleting:
+        return _refuse(Outcome(obj, world, pods, None, Rejection(Reason.TERMINATING, _ENDING)))
     classing: Classing | None = None
     try:
         spec = _require_spec(obj)

@@ -76,11 +76,11 @@ class Outcome:
         return 2 * self.world.settings.proof_max_age_seconds + PROOF_REFRESH_SECONDS
 
 
-# What may come by itself, with the next object somebody applies or the next look of the depot.
+# What may come by itself, with the next object somebody applies or the next look of the depot; or is on its way.
 # All other refusals want a change of this one.
 AWAITED = frozenset({
     Reason.POLICY_MISSING, Reason.MODEL_NOT_FOUND, Reason.RUNTIME_NOT_FOUND, Reason.WEIGHTS_PENDING,
-    Reason.SOURCE_UNREACHABLE,
+    Reason.SOURCE_UNREACHABLE, Reason.TERMINATING,
 })  # fmt: skip
 # Why a site refuses until its object, the policy or the service is changed.
 LASTING = frozenset({

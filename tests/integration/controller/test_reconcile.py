@@ -170,6 +170,24 @@ def test_deleting_the_service_leaves_nothing(world: World, controller: Controlle
     assert is_empty()
 
 
+def test_a_service_that_a_finalizer_keeps_runs_no_more(world: World, controller: ControllerProcess) -> None:
+    kept = service("chat", world.namespace)
+    kept["metadata"]["finalizers"] = ["tests.example/hold"]
+    world.apply(kept)
+    await_children(world, "chat")
+    world.hand.delete("isvc", "chat", namespace=world.namespace, wait=False)
+    try:
+        ending = await_condition(world, "chat", "Terminating")
+        assert ending["status"] == "False"
+        wait_for(lambda: "Deployment" not in world.children("chat"), what="the Deployment's end")
+        wait_for(lambda: all("deletionTimestamp" in pod["metadata"] for pod in world.all("pods")), what="the pods' end")
+        assert world.all("pods") == [] or "NetworkPolicy" in world.children("chat")
+        world.drop_pods()
+        world.await_end("chat")
+    finally:
+        world.patch("isvc", "chat", {"metadata": {"finalizers": None}})
+
+
 def test_the_other_kinds_tell_what_was_made_of_them(world: World, controller: ControllerProcess) -> None:
     for kind, name in (("classificationpolicy", "default"), ("site", "test-closed"), ("runtime", "test-engine")):
         wait_for(lambda k=kind, n=name: world.condition(n, of=k).get("status") == "True", what=f"{kind} ready")

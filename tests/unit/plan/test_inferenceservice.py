@@ -150,11 +150,21 @@ def test_a_running_service_is_where_its_deployment_says_even_if_the_status_was_l
     assert condition(lost, "Serving")["reason"] in (Reason.SERVING, Reason.STOPPED)
 
 
-def test_a_service_that_is_being_deleted_is_left_to_its_owner_references() -> None:
+def test_a_service_that_is_being_deleted_runs_no_more_and_is_isolated_until_its_pods_are_gone() -> None:
     service, world = settle(build_service(), build_world())
-    decided = plan(replace(service, deleting=True), world)
-    assert (decided.isolation, decided.workload, decided.prune) == ((), (), ())
-    assert decided.status == service.status
+    ending = replace(service, deleting=True)
+    decided = plan(ending, world)
+    assert (decided.isolation, decided.workload) == ((), ())
+    assert decided.prune[0] == "Deployment"
+    assert "NetworkPolicy" not in decided.prune
+    ready = condition(decided, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", Reason.TERMINATING)
+    assert "its metadata.finalizers keep it" in ready["message"]
+    assert {item.type for item in decided.announcements} == {"Normal"}
+    gone = replace(world, pods=(), children={"NetworkPolicy": world.children["NetworkPolicy"]})
+    last = plan(replace(ending, status=decided.status), gone)
+    assert last.prune[-1] == "NetworkPolicy"
+    assert last.status["conditions"] == decided.status["conditions"]
 
 
 def test_isolation_always_comes_before_the_workload_and_covers_its_pods() -> None:
