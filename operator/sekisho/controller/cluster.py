@@ -12,6 +12,7 @@ from sekisho.api.names import (
     MANAGED_BY,
     MANAGED_BY_LABEL,
     SERVICE_LABEL,
+    name_child,
 )  # fmt: skip
 from sekisho.controller.projections import (
     project_namespace,
@@ -26,6 +27,7 @@ from sekisho.controller.store import Change, OwnerIndex, Raw, Store, name_of
 from sekisho.kube.resources import (
     CHILD_KINDS,
     DISRUPTION_BUDGETS,
+    INFERENCE_SERVICES,
     NAMESPACES,
     NETWORK_POLICIES,
     NODES,
@@ -34,6 +36,7 @@ from sekisho.kube.resources import (
     Resource,
 )  # fmt: skip
 from sekisho.placement.snapshot import NodeFacts, PodUsage, Snapshot, take_snapshot
+from sekisho.render.metadata import selector_labels
 
 PUMPED: Final = (*OWN_KINDS, NODES, NAMESPACES)
 FOLLOWED: Final = (*CHILD_KINDS, PODS)
@@ -187,9 +190,20 @@ class Cluster:
 
 
 def is_marked(raw: Raw) -> bool:
-    """Tell whether an object carries our mark."""
-    labels = raw["metadata"].get("labels") or {}
-    return bool(labels.get(MANAGED_BY_LABEL) == MANAGED_BY and SERVICE_LABEL in labels)
+    """Tell whether a NetworkPolicy is one of ours: by its labels, its name, and its owner or whose pods it selects.
+
+    Labels alone would hide a policy that somebody else writes and that opens all pods. One that its service owns is put
+    right whatever became of it, and the garbage collector takes one whose owner is made up.
+    """
+    meta = raw["metadata"]
+    labels = meta.get("labels") or {}
+    service = labels.get(SERVICE_LABEL)
+    if labels.get(MANAGED_BY_LABEL) != MANAGED_BY or not service or meta["name"] != name_child(service):
+        return False
+    owners = meta.get("ownerReferences") or ()
+    if any((item.get("kind"), item.get("name")) == (INFERENCE_SERVICES.kind, service) for item in owners):
+        return True
+    return bool((raw.get("spec") or {}).get("podSelector") == {"matchLabels": selector_labels(service)})
 
 
 def names_of(raws: Iterable[Raw]) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec
 from sekisho.controller.cluster import Cluster
 from sekisho.controller.reading import Reader
 from sekisho.controller.settings import Settings
-from sekisho.controller.store import version_of
+from sekisho.controller.store import owners_of, version_of
 from sekisho.controller.versions import VersionLedger
 from sekisho.errors import Rejection
 from sekisho.kube.inventory import is_owned
@@ -92,7 +92,7 @@ class Gatherer:
             },
             snapshot=cluster.snapshot().without(obj.namespace, obj.name),
             children=children,
-            network_policies=cluster.foreign_policies(obj.namespace),
+            network_policies=self._foreign_to(obj),
             pods=cluster.pods_of(obj.namespace, obj.name),
             settings=self.render_settings(),
             now_at=self._clock(),
@@ -187,6 +187,12 @@ class Gatherer:
             if live is not None and is_owned(live, obj.uid):
                 found[resource.kind] = live
         return found
+
+    def _foreign_to(self, obj: ServiceObject) -> tuple[Raw, ...]:
+        """Return the policies of others; the service's own is put right, though a hand took its labels away."""
+        own = name_child(obj.name)
+        policies = self._cluster.foreign_policies(obj.namespace)
+        return tuple(raw for raw in policies if raw["metadata"]["name"] != own or obj.uid not in owners_of(raw))
 
     def _model_of(self, obj: ServiceObject) -> ModelObject | None:
         name = model_name_of(obj.spec)

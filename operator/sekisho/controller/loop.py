@@ -17,7 +17,7 @@ from sekisho.controller.store import Change, Raw
 from sekisho.errors import RefusedError, SekishoError
 from sekisho.kube.apply import find_difference, write
 from sekisho.kube.client import KubeClient
-from sekisho.kube.inventory import find_leftovers, prune
+from sekisho.kube.inventory import find_leftovers, is_left, prune
 from sekisho.kube.resources import (
     CHILD_KINDS,
     DEPLOYMENTS,
@@ -180,10 +180,17 @@ class ServiceLoop:
         return difference
 
     def _find_leftovers(self, obj: ServiceObject, planned: Plan) -> tuple[tuple[Resource, Raw], ...]:
-        """Return what the plan prunes, in its order, and whatever we once made under another name."""
+        """Return what the plan prunes, in its order, and whatever we once made under another name.
+
+        What an earlier service of this name left behind, without an owner, is pruned like its own: nobody else would.
+        """
         child = name_child(obj.name)
         keep = {(resource.kind, child) for resource in CHILD_KINDS if resource.kind not in planned.prune}
         found = find_leftovers(self._cluster.children_of(obj.uid), obj.uid, keep=keep)
+        for resource in CHILD_KINDS:
+            live = self._cluster.child(resource, obj.namespace, child)
+            if resource.kind in planned.prune and live is not None and is_left(live, obj.name):
+                found.append((resource, live))
         order = {kind: index for index, kind in enumerate(planned.prune)}
         return tuple(sorted(found, key=lambda item: order.get(item[0].kind, -1)))
 

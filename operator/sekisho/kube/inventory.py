@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sekisho.api.names import MANAGED_BY, MANAGED_BY_LABEL
+from sekisho.api.names import MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL
 from sekisho.kube.client import KubeClient
 from sekisho.kube.resources import Resource
 
@@ -16,6 +16,14 @@ def is_owned(live: Manifest, owner_uid: str) -> bool:
     labels = meta.get("labels") or {}
     owners = meta.get("ownerReferences") or ()
     return labels.get(MANAGED_BY_LABEL) == MANAGED_BY and any(owner.get("uid") == owner_uid for owner in owners)
+
+
+def is_left(live: Manifest, service: str) -> bool:
+    """Tell whether an object is one that we made for a service of this name and that nobody owns any more."""
+    meta = live.get("metadata", {})
+    labels = meta.get("labels") or {}
+    marked = labels.get(MANAGED_BY_LABEL) == MANAGED_BY and labels.get(SERVICE_LABEL) == service
+    return marked and not meta.get("ownerReferences") and not meta.get("deletionTimestamp")
 
 
 def find_leftovers(children: Iterable[tuple[Resource, Manifest]], owner_uid: str, *, keep: set[tuple[str, str]]) -> (

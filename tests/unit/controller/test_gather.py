@@ -12,7 +12,14 @@ from sekisho.controller.settings import Settings
 from sekisho.controller.versions import VersionLedger
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials
-from sekisho.kube.resources import DATA_GRANTS, EVIDENCE_POLICIES, INFERENCE_SERVICES, KEY_RELEASE_POLICIES, Resource
+from sekisho.kube.resources import (
+    DATA_GRANTS,
+    EVIDENCE_POLICIES,
+    INFERENCE_SERVICES,
+    KEY_RELEASE_POLICIES,
+    NETWORK_POLICIES,
+    Resource,
+)
 from tests.unit.api.cases import EVIDENCE, GRANT, IMAGE, RELEASE, SERVICE
 
 LEDGER = VersionLedger(KubeClient(Credentials("http://127.0.0.1:1"), process="test"), "system")  # asked for nothing
@@ -64,6 +71,19 @@ def test_the_status_of_a_grant_sees_all_grants_and_the_evidence_policies_that_ca
     assert len(world.owners) == 3
     assert len(world.tenants) == 4
     assert (world.policy, world.now_at) == (None, 1.8e9)
+
+
+def test_a_services_own_policy_is_no_other_ones_though_its_labels_are_gone(stores: Stores) -> None:
+    service = stores.reader.service(stores.put(INFERENCE_SERVICES, "chat", SERVICE, namespace="legal"))
+    for name, owner in (("chat-predictor", service.uid), ("other", service.uid)):
+        raw = stores.put(NETWORK_POLICIES, name, {"podSelector": {}}, namespace="legal")
+        raw["metadata"] |= {"ownerReferences": [{"uid": owner}], "resourceVersion": "99"}
+        stores.cluster.note(stores.cluster.stores[NETWORK_POLICIES].put(raw))
+    assert [item["metadata"]["name"] for item in stores.gatherer.world_of(service).network_policies] == ["other"]
+    stranger = {**raw, "metadata": {**raw["metadata"], "name": "chat-predictor", "ownerReferences": []}}
+    stranger["metadata"]["resourceVersion"] = "100"
+    stores.cluster.note(stores.cluster.stores[NETWORK_POLICIES].put(stranger))
+    assert len(stores.gatherer.world_of(service).network_policies) == 2
 
 
 class Told:

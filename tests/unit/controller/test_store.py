@@ -129,13 +129,32 @@ def test_children_are_found_by_their_owner_until_they_are_gone(cluster: Cluster)
 
 def test_policies_of_others_are_known_by_namespace_and_ours_are_not_among_them(cluster: Cluster) -> None:
     ours = {"app.kubernetes.io/managed-by": "sekisho", "sekisho.dev/service": "chat"}
-    show(cluster, NETWORK_POLICIES, None, obj("ours", 1, meta={"labels": ours}))
+    spec = {"podSelector": {"matchLabels": {"sekisho.dev/service": "chat"}}}
+    show(cluster, NETWORK_POLICIES, None, obj("chat-predictor", 1, meta={"labels": ours}, spec=spec))
     show(cluster, NETWORK_POLICIES, None, obj("b", 2))
     show(cluster, NETWORK_POLICIES, None, obj("a", 3))
     assert [p["metadata"]["name"] for p in cluster.foreign_policies("a")] == ["a", "b"]
     show(cluster, NETWORK_POLICIES, "DELETED", obj("a", 4))
     show(cluster, NETWORK_POLICIES, "DELETED", obj("b", 5))
     assert cluster.foreign_policies("a") == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "selector"),
+    [
+        ("open", {"matchLabels": {"sekisho.dev/service": "chat"}}),
+        ("chat-predictor", {}),
+        ("chat-predictor", {"matchLabels": {"sekisho.dev/service": "other"}}),
+        ("chat-predictor", {"matchExpressions": [{"key": "sekisho.dev/service", "operator": "Exists"}]}),
+    ],
+)
+def test_a_policy_that_poses_as_ours_is_one_of_others(cluster: Cluster, name: str, selector: dict[str, Any]) -> None:
+    ours = {"app.kubernetes.io/managed-by": "sekisho", "sekisho.dev/service": "chat"}
+    show(cluster, NETWORK_POLICIES, None, obj(name, 1, meta={"labels": ours}, spec={"podSelector": selector}))
+    assert [policy["metadata"]["name"] for policy in cluster.foreign_policies("a")] == [name]
+    owned = obj(name, 2, meta={"labels": ours, "ownerReferences": [OWNER]}, spec={"podSelector": selector})
+    show(cluster, NETWORK_POLICIES, "MODIFIED", owned)
+    assert len(cluster.foreign_policies("a")) == (name == "open")
 
 
 def test_pods_of_a_service_are_known_and_move_with_their_label(cluster: Cluster) -> None:

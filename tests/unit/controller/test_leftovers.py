@@ -1,0 +1,96 @@
+"""What a service may not have is taken away, also where nobody owns it any more."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from sekisho.controller.cluster import Cluster
+from sekisho.controller.gather import Gatherer
+from sekisho.controller.loop import ServiceLoop
+from sekisho.controller.publishing import Publisher
+from sekisho.controller.reading import Reader
+from sekisho.controller.settings import Settings
+from sekisho.controller.versions import VersionLedger
+from sekisho.kube.client import KubeClient
+from sekisho.kube.credentials import Credentials
+from sekisho.kube.resources import DEPLOYMENTS, INFERENCE_SERVICES, NETWORK_POLICIES, Resource
+from tests.unit.api.cases import SERVICE
+
+MARK = {"app.kubernetes.io/managed-by": "sekisho", "sekisho.dev/service": "chat"}
+
+
+def build(name: str, version: int, **more: Any) -> dict[str, Any]:
+    meta = {"name": name, "namespace": "a", "uid": f"uid-{name}", "resourceVersion": str(version), "generation": 1}
+    return {"metadata": {**meta, **more.pop("meta", {})}, **more}
+
+
+class Rig:
+    """A service loop without a ClassificationPolicy, so that everything is refused, and what it deleted."""
+
+    def __init__(self) -> None:
+        self.cluster = Cluster()
+        self.deleted: list[str] = []
+        self.loop: ServiceLoop | None = None
+
+    def show(self, resource: Resource, raw: dict[str, Any]) -> None:
+        self.cluster.note(self.cluster.stores[resource].put(raw))
+
+    async def answer(self, request: web.Request) -> web.Response:
+        if request.method == "DELETE":
+            self.deleted.append(request.path.rpartition("/apis/")[2])
+            return web.json_response({})
+        meta = {"name": "chat", "namespace": "a", "uid": "uid-chat", "resourceVersion": "9", "generation": 1}
+        return web.json_response({"metadata": meta, "spec": SERVICE})
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    made = Rig()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", made.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    credentials = Credentials(f"http://127.0.0.1:{runner.addresses[0][1]}", token="t")
+    async with KubeClient(credentials, process="test") as client:
+        reader = Reader()
+        settings = Settings(namespace="system", agent_image="sekisho.local/agent:1")
+        gatherer = Gatherer(made.cluster, reader, settings, ledger=VersionLedger(client, "system"))
+        publisher = Publisher(client, made.cluster, instance="test", route=lambda _: None)
+        made.loop = ServiceLoop(
+            client, made.cluster, gatherer, publisher, reader, route=lambda _: None, settle_seconds=0
+        )
+        made.show(INFERENCE_SERVICES, build("chat", 1, spec=SERVICE))
+        yield made
+    await runner.cleanup()
+
+
+async def reconcile(rig: Rig) -> list[str]:
+    assert rig.loop is not None
+    await rig.loop.reconcile(("a", "chat"))
+    return rig.deleted
+
+
+async def test_what_an_earlier_service_left_without_an_owner_goes_where_the_new_one_is_refused(rig: Rig) -> None:
+    rig.show(DEPLOYMENTS, build("chat-predictor", 2, meta={"labels": MARK}, spec={"replicas": 1}))
+    rig.show(NETWORK_POLICIES, build("chat-predictor", 3, meta={"labels": MARK}, spec={}))
+    assert await reconcile(rig) == [
+        "apps/v1/namespaces/a/deployments/chat-predictor",
+        "networking.k8s.io/v1/namespaces/a/networkpolicies/chat-predictor",
+    ]
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"labels": {}},
+        {"labels": {**MARK, "sekisho.dev/service": "other"}},
+        {"labels": MARK, "ownerReferences": [{"kind": "InferenceService", "name": "chat", "uid": "of-an-earlier-one"}]},
+        {"labels": MARK, "deletionTimestamp": "2026-12-01T00:00:00Z"},
+    ],
+)
+async def test_what_is_not_ours_or_goes_by_itself_is_left_as_it_is(rig: Rig, meta: dict[str, Any]) -> None:
+    rig.show(DEPLOYMENTS, build("chat-predictor", 2, meta=meta, spec={"replicas": 1}))
+    assert await reconcile(rig) == []
