@@ -14,7 +14,10 @@ from typing import Any, Final, Protocol
 
 from sekisho.api.names import API_VERSION, BROKER_FIELD_MANAGER
 from sekisho.api.v1alpha1.model import KeyFacts
-from sekisho.errors import SekishoError
+from sekisho.broker.threads import Threads
+from sekisho.errors import Reason, SekishoError
+from sekisho.kms import failures
+from sekisho.kms.choose import KINDS
 from sekisho.kms.service import KeyService, KeyState
 from sekisho.kube.client import KubeClient
 from sekisho.kube.failures import ApiConflictError, ApiRefusedError
@@ -88,16 +91,31 @@ class KeyStates:
     models: Models
     open_service: OpenService
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+    _slots: dict[str, asyncio.Semaphore] = field(
+        default_factory=lambda: {kind: asyncio.Semaphore(_AT_ONCE) for kind in KINDS}
+    )
+    # Of their own, and of each kind's: a client that hangs for ever keeps its thread for ever.
+    _threads: dict[str, Threads] = field(
+        default_factory=lambda: {kind: Threads(_AT_ONCE, name=f"key-states-{kind}") for kind in KINDS}
+    )
+
+    def close(self) -> None:
+        """End the threads; one that hangs is left to itself."""
+        for threads in self._threads.values():
+            threads.close()
 
     async def run(self) -> None:
         """Look again and again until cancelled; what fails is tried in the next round."""
-        while True:
-            try:
-                await self.look()
-            except SekishoError as error:
-                _LOG.warning("states of keys cannot be told", extra={"reason": error.reason, "detail": error.message})
-            await asyncio.sleep(_ROUND_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - only spreads load
+        try:
+            while True:
+                try:
+                    await self.look()
+                except SekishoError as error:
+                    extra = {"reason": error.reason, "detail": error.message}
+                    _LOG.warning("states of keys cannot be told", extra=extra)
+                await asyncio.sleep(_ROUND_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - only spreads load
+        finally:
+            self.close()
 
     async def look(self) -> int:
         """Ask for every key once, and tell every Model whose status says something else; return how many were told.
@@ -123,17 +141,24 @@ class KeyStates:
         kms, key_id = key
         at = self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         try:
-            async with self._slots, asyncio.timeout(_ASK_SECONDS):
-                state = await asyncio.to_thread(self._describe, kms, key_id)
+            async with self._slots[kms], asyncio.timeout(_ASK_SECONDS):
+                state = await self._threads[kms].run(lambda: self._describe(kms, key_id))
             return spell_state(state, key, at=at)
         except SekishoError as error:
             message = f"{error.reason}: {error.message}"
         except TimeoutError:
             message = f"no answer within {_ASK_SECONDS:.0f} s"
+        except KeyError:
+            message = f"{Reason.KEY_NOT_FOUND}: there is no kind of key service {kms[:32]!r}"
         return KeyFacts(kms=kms, key_id=key_id, state="Unknown", message=message[:MAX_MESSAGE], checked_at=at)
 
     def _describe(self, kms: str, key_id: str) -> KeyState:
-        return self.open_service(kms, key_id).describe(key_id)
+        try:
+            return self.open_service(kms, key_id).describe(key_id)
+        except SekishoError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a client library; what it says may hold secrets
+            raise failures.unforeseen(kms, error) from None
 
     def _is_news(self, model: Raw, facts: KeyFacts) -> bool:
         """Tell whether a status says something else, or says the same since so long that it looks forgotten."""

@@ -3,15 +3,15 @@
 import asyncio
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from sekisho.broker.threads import Threads
-from sekisho.errors import Reason, RefusedError, UnavailableError
+from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.kms import failures, unsafe_development
-from sekisho.kms.choose import open_key_service, parse_key_address, read_key_settings
+from sekisho.kms.choose import KINDS, open_key_service, parse_key_address, read_key_settings
 from sekisho.kms.service import KeyService, KeyState
 from sekisho.seal.keys import KeyContext, WrappedKey
 
@@ -23,6 +23,8 @@ _MOST_STATES: Final = 1024
 _MOST_WAITING: Final = 256
 _THREADS: Final = 16
 _STATE_SECONDS: Final = 10.0
+_NONE: Final = "none"
+"""What is called a key service and is none of the kinds; it is refused where it would be opened."""
 
 
 class ConfiguredServices:
@@ -35,6 +37,7 @@ class ConfiguredServices:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self._lock = threading.Lock()
+        self._making: dict[str, threading.Lock] = {}
         self._open: OrderedDict[object, KeyService] = OrderedDict()
 
     def open(self, kms: str, key_id: str, minimum_version: int = 1) -> KeyService:
@@ -48,12 +51,18 @@ class ConfiguredServices:
         address = parse_key_address(f"{kms}:{key_id}")
         settings = read_key_settings(address, self._environment, minimum_version=minimum_version)
         with self._lock:
-            found = self._open.get(settings)
-            if found is None:
-                found = self._open[settings] = open_key_service(settings)
-                while len(self._open) > _MOST_SERVICES:
-                    self._open.popitem(last=False)
-            return found
+            making = self._making.setdefault(kms, threading.Lock())
+        with making:  # a client may ask somebody for its credentials first; that is no matter of other kinds
+            with self._lock:
+                found = self._open.get(settings)
+            return found or self._keep(settings, open_key_service(settings))
+
+    def _keep(self, settings: object, service: KeyService) -> KeyService:
+        with self._lock:
+            self._open[settings] = service
+            while len(self._open) > _MOST_SERVICES:
+                self._open.popitem(last=False)
+        return service
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,8 @@ class KeyLimits:
 
     Attributes:
         seconds: How long one answer may take; the service's own limit holds as well.
+        threads: How many ask a kind of key service at once.
+        waiting: How many may wait for a kind.
     """
 
     seconds: float = 6.0
@@ -72,6 +83,9 @@ class KeyLimits:
 class Keys:
     """Ask key services without blocking anybody else. Which keys may be opened is decided before.
 
+    Each kind of key service has threads of its own: one that hangs, as a token's library may for ever, holds up no
+    other.
+
     Args:
         opener: Finds the service of a key; raises where there is none.
     """
@@ -81,13 +95,14 @@ class Keys:
     ) -> None:
         self._opener, self._clock = opener, clock
         self._limits = limits or KeyLimits()
-        self._threads = Threads(self._limits.threads, name="keys")
-        self._waiting = 0
+        self._threads = {kind: Threads(self._limits.threads, name=f"keys-{kind}") for kind in (*KINDS, _NONE)}
+        self._waiting: Counter[str] = Counter()
         self._states: OrderedDict[tuple[str, str, int], tuple[float, KeyState]] = OrderedDict()
 
     def close(self) -> None:
         """End the threads; a call that runs is left to its own time limit."""
-        self._threads.close()
+        for threads in self._threads.values():
+            threads.close()
 
     async def unwrap(self, wrapped: WrappedKey, *, context: KeyContext, minimum_version: int) -> bytes:
         """Return the data key, 32 secret bytes.
@@ -134,14 +149,24 @@ class Keys:
         return state
 
     async def _ask(self, kms: str, work: Callable[[], T]) -> T:
-        if self._waiting >= self._limits.waiting:
-            raise UnavailableError(Reason.OVERLOADED, f"{self._waiting} requests wait for key services")
-        self._waiting += 1
+        kind = kms if kms in KINDS else _NONE
+        if self._waiting[kind] >= self._limits.waiting:
+            raise UnavailableError(Reason.OVERLOADED, f"{self._waiting[kind]} requests wait for key services of {kind}")
+        self._waiting[kind] += 1
         try:
             async with asyncio.timeout(self._limits.seconds):
-                return await self._threads.run(work)
+                return await self._threads[kind].run(lambda: _guard(kms, work))
         except TimeoutError:
             text = f"none came within {self._limits.seconds:g} s"
             raise failures.unavailable(kms, text) from None
         finally:
-            self._waiting -= 1
+            self._waiting[kind] -= 1
+
+
+def _guard(kms: str, work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except SekishoError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a client library; what it says may hold secrets
+        raise failures.unforeseen(kms, error) from None

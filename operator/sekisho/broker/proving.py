@@ -105,13 +105,19 @@ def appraise_demand(facts: ReleaseFacts, demand: EvidenceDemand, trust: Effectiv
     """Appraise the evidence as one side of a grant demands it, and hold its age against that and against the class.
 
     Raises:
-        RefusedError: With the reason of the first rule that does not hold.
+        RefusedError: With the reason of the first rule that does not hold; ChallengeUnknown where the clock was set
+            back.
     """
     if demand.policy not in facts.rules.evidence:
         raise RefusedError(Reason.POLICY_MISSING, f'there is no EvidencePolicy "{demand.policy}" that can be read')
     most = min(demand.max_age_seconds, trust.max_age_seconds if trust is not None else demand.max_age_seconds)
     age = (facts.now - facts.challenged_at).total_seconds()
-    if not 0 <= age <= most:
+    if age < 0:
+        raise RefusedError(
+            Reason.CHALLENGE_UNKNOWN,
+            f"the broker's clock was set back by {-age:.0f} s since the challenge; ask for a new one",
+        )
+    if age > most:
         raise RefusedError(
             Reason.EVIDENCE_STALE,
             f'the challenge is {age:.0f} s old, evidence policy "{demand.policy}" is demanded within {most} s of it',

@@ -160,3 +160,5 @@ _READERS: Final[Mapping[str, Callable[[KeyAddress, Mapping[str, str], int, bool]
     azure.KMS: _read_azure,
     unsafe_development.KMS: _read_unsafe,
 }
+KINDS: Final = frozenset(_READERS)
+"""Every kind of key service, as in `WrappedKey.kms`."""

@@ -1,10 +1,12 @@
 """The refusals of key services in one wording. Nothing that a service answered is repeated: it may hold secrets."""
 
+import logging
 from pathlib import Path
 
 from sekisho.errors import Reason, RefusedError, UnavailableError
 
 MAX_SECRET_FILE_BYTES = 64 * 1024
+_LOG = logging.getLogger(__name__)
 
 
 def not_found(kms: str, key_id: str) -> RefusedError:
@@ -48,6 +50,17 @@ def unsafe(kms: str, key_id: str, text: str) -> RefusedError:
 def unavailable(kms: str, text: str) -> UnavailableError:
     """Say what kept the service from answering."""
     return UnavailableError(Reason.KMS_UNAVAILABLE, f"the key service {kms} gave no usable answer: {text}")
+
+
+def unforeseen(kms: str, error: Exception) -> UnavailableError:
+    """Say that a client library threw what nobody expects of it; its kind and place are logged, its words are not."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = "" if trace is None else f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+    kind = type(error).__name__
+    _LOG.error("a key service's client failed", extra={"kms": kms, "error": kind, "place": place})
+    return unavailable(kms, f"its client failed ({kind})")
 
 
 def not_installed(kms: str, extra: str) -> RefusedError:

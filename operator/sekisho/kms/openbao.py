@@ -100,7 +100,7 @@ class OpenBaoTransit:
         data = self._ask("keys", key_id, None).data
         try:
             return _read_state(key_id, data, self._settings.minimum_version)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise failures.unavailable(KMS, "what it says of the key is not what transit says") from None
 
     def _ask(self, operation: str, key_id: str, body: dict[str, str] | None) -> Answer:

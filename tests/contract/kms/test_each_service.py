@@ -30,6 +30,7 @@ from sekisho.kms.unsafe_development import (
 from sekisho.seal.keys import KeyContext
 from tests.contract.kms.benches import Bao, Hsm, fresh
 from tests.contract.kms.conftest import aws_bench, gcp_bench
+from tests.unit.depot.parts import FileServer, serve_files
 
 CONTEXT = KeyContext("contract-reviewer", 3, "confidential")
 DATA_KEY = os.urandom(32)
@@ -250,6 +251,16 @@ def test_a_server_that_drips_is_cut_off(tmp_path: Path) -> None:
         ended.set()
         thread.join()
     assert caught.value.reason is Reason.KMS_UNAVAILABLE
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "null", '"x"', "[]"])
+def test_a_number_of_a_version_that_is_none_is_no_answer(tmp_path: Path, number: str) -> None:
+    (tmp_path / "token").write_text("t")
+    data = f'{{"data":{{"type":"aes256-gcm96","latest_version":{number},"min_decryption_version":1}}}}'
+    with serve_files(FileServer({"/v1/transit/keys/legal": data.encode()}), None) as server:
+        keys = OpenBaoTransit(OpenBaoSettings(address=f"http://{server.host}", login=TokenFile(tmp_path / "token")))
+        with pytest.raises(UnavailableError, match="is not what transit says"):
+            keys.describe("transit/legal")
 
 
 # --- PKCS#11

@@ -125,8 +125,12 @@ async def test_an_answer_that_says_the_same_is_renewed_now_and_then(house: House
             lambda house: house.register.models["m"]["status"]["inspection"].update(kms="aws", keyId="alias/legal"),
             "KmsUnavailable: no key service aws is configured",
         ),
+        (
+            lambda house: house.register.models["m"]["status"]["inspection"].update(kms="nobody"),
+            "KeyNotFound: there is no kind of key service 'nobody'",
+        ),
     ],
-    ids=["gone", "broken", "not configured"],
+    ids=["gone", "broken", "not configured", "no kind"],
 )
 async def test_a_key_service_that_does_not_say_leaves_the_state_unknown_with_its_reason(
     house: House, spoil: Any, message: str
@@ -160,6 +164,45 @@ async def test_a_key_service_that_hangs_does_not_hold_the_others_up(
     assert house.register.key("m")["state"] == "Enabled"
     assert house.register.key("n")["state"] == "Unknown"
     assert house.register.key("n")["message"] == "no answer within 1 s"
+
+
+async def test_key_services_that_hang_for_ever_take_neither_the_process_nor_each_others_turns(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_states, "_ASK_SECONDS", 0.05)
+    enough = threading.Event()
+    house.register.add("m")
+    for number in range(40):
+        house.register.add(f"hung-{number}")
+        house.register.models[f"hung-{number}"]["status"]["inspection"].update(kms="pkcs11", keyId=f"key-{number}")
+    original = house.open
+
+    def hang(kms: str, key_id: str) -> KeyService:
+        if kms == "pkcs11":
+            enough.wait()
+        return original(kms, key_id)
+
+    house.states.open_service = hang
+    assert await house.states.look() == 41
+    try:
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: 7), 10) == 7
+        assert house.register.key("m")["state"] == "Enabled"
+        assert house.register.key("hung-39")["state"] == "Unknown"
+    finally:
+        enough.set()
+        house.states.close()
+
+
+async def test_what_a_client_library_throws_ends_no_job_and_is_told_by_its_kind_alone(house: House) -> None:
+    house.register.add("m")
+
+    def fail(_kms: str, _key_id: str) -> KeyService:
+        raise OverflowError("cannot convert float infinity to integer")
+
+    house.states.open_service = fail
+    assert await house.states.look() == 1
+    assert house.register.key()["state"] == "Unknown"
+    assert house.register.key()["message"].endswith("its client failed (OverflowError)")
 
 
 @pytest.mark.parametrize(

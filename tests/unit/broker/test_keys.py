@@ -178,7 +178,44 @@ async def test_who_was_answered_waits_no_more_and_the_threads_end() -> None:
     keys = Keys(service.open, limits=KeyLimits(threads=1, waiting=1), clock=Clock())
     for number in range(3):
         await check(service, keys=keys, key_id=str(number))
-    assert keys._waiting == 0
+    assert sum(keys._waiting.values()) == 0
     keys.close()
-    with pytest.raises(RuntimeError, match="the threads keys are closed"):
+    with pytest.raises(RuntimeError, match="the threads keys-openbao are closed"):
         await check(service, keys=keys, key_id="another")
+
+
+async def test_a_key_service_that_hangs_holds_up_no_other() -> None:
+    vault = Vault()
+    wrapped = vault.wrap(DATA_KEY, key_id=KEY_ID, context=CONTEXT)
+    enough = threading.Event()
+
+    def open_service(kms: str, key_id: str, minimum: int) -> KeyService:
+        if kms == "pkcs11":
+            enough.wait()
+        return vault.open(kms, key_id, minimum)
+
+    keys = Keys(open_service, limits=KeyLimits(seconds=0.3, threads=2, waiting=4))
+    hung: list[Any] = [
+        keys.unwrap(replace(wrapped, kms="pkcs11"), context=CONTEXT, minimum_version=1) for _ in range(4)
+    ]
+    waiting = asyncio.gather(*hung, return_exceptions=True)
+    await asyncio.sleep(0.05)
+    assert await keys.unwrap(wrapped, context=CONTEXT, minimum_version=1) == DATA_KEY
+    assert [item.reason for item in await waiting] == [Reason.KMS_UNAVAILABLE] * 4
+    assert await keys.unwrap(wrapped, context=CONTEXT, minimum_version=1) == DATA_KEY
+    enough.set()
+    keys.close()
+
+
+async def test_what_a_client_library_throws_is_no_answer_and_nothing_of_it_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    service = Service()
+    service.trouble = OverflowError(f"cannot use {DATA_KEY!r}")
+    with pytest.raises(UnavailableError, match=r"its client failed \(OverflowError\)") as caught:
+        await check(service)
+    assert caught.value.reason is Reason.KMS_UNAVAILABLE
+    (record,) = [record for record in caplog.records if record.name == "sekisho.kms.failures"]
+    assert "cannot use" not in f"{record.getMessage()} {vars(record)}"
+    assert record.error == "OverflowError"
+    assert str(record.place).startswith("test_keys.py:")

@@ -172,9 +172,9 @@ REFUSALS: dict[str, tuple[Callable[[Scene], object], int, str, str]] = {
     "a broken key service": (
         lambda s: setattr(s.world.vault, "trouble", UnavailableError(Reason.KMS_UNAVAILABLE, "secret details")), 503,
         "KmsUnavailable", "the key service gives no usable answer; ask again"),
-    "a bug": (
-        lambda s: setattr(s.world.vault, "trouble", ZeroDivisionError("secret details")), 503, "InternalError",
-        "the request is refused"),
+    "a bug of a key service's client": (
+        lambda s: setattr(s.world.vault, "trouble", ZeroDivisionError("secret details")), 503, "KmsUnavailable",
+        "the key service gives no usable answer; ask again"),
 }  # fmt: skip
 
 

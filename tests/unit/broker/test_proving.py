@@ -8,6 +8,7 @@ import pytest
 
 from sekisho.attest.claims import Claims, TcbStatus, Tee
 from sekisho.broker.decide import ReleaseFacts, ReleaseRules, decide_release
+from sekisho.broker.telling import BEGIN_ANEW, tell
 from sekisho.errors import Reason, RefusedError
 from tests.unit.attest.claims import AK, NOW, SNP, TPM, build_gpu
 from tests.unit.broker.release_cases import (
@@ -295,16 +296,22 @@ def test_an_evidence_policy_that_is_not_there_refuses() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "workload", "most"),
-    [(120.001, {}, 120), (-0.001, {}, 120), (120.001, {"service_class": "internal"}, 120)],
+    [(120.001, {}, 120), (120.001, {"service_class": "internal"}, 120)],
 )
-def test_evidence_for_an_old_challenge_or_one_from_the_future_is_stale(
-    seconds: float, workload: dict[str, Any], most: int
-) -> None:
+def test_evidence_for_an_old_challenge_is_stale(seconds: float, workload: dict[str, Any], most: int) -> None:
     facts = build_facts(challenged_at=NOW - timedelta(seconds=seconds), workload=workload)
     assert refuse(facts) == (
         Reason.EVIDENCE_STALE,
         f'the challenge is {seconds:.0f} s old, evidence policy "genoa" is demanded within {most} s of it',
     )
+
+
+def test_a_clock_that_was_set_back_since_the_challenge_wants_a_new_one_and_ends_no_lease() -> None:
+    reason, message = refuse(build_facts(challenged_at=NOW + timedelta(seconds=2)))
+    assert (reason, message) == (
+        Reason.CHALLENGE_UNKNOWN, "the broker's clock was set back by 2 s since the challenge; ask for a new one",
+    )  # fmt: skip
+    assert tell(RefusedError(reason, message)).status == BEGIN_ANEW
 
 
 def test_the_class_may_want_fresher_evidence_than_the_owner() -> None:
