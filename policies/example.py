@@ -6,7 +6,7 @@ The first document says who asks and how:
     as: user name of who asks, or `admin`; ROOM in it stands for the namespace, as in the names of nodes
     namespaceClass: class of the namespace all of it happens in
     given: objects that are there before, each {as: user name, object: …}
-    patch, subresource, verb: what is asked of the last given object; without them, the second document is created
+    patch, subresource, verb, query: what is asked of the last given object; without them, the second document is made
     denied: words of the refusal (deny examples only)
 """
 
@@ -56,7 +56,7 @@ class Example:
         if verb == "connect":
             return server.request("POST", f"{path}?{self.head.get('query', '')}", person=who)
         if verb == "delete":
-            return server.request("DELETE", f"{path}?dryRun=All", person=who)
+            return server.request("DELETE", f"{path}?dryRun=All&{self.head.get('query', '')}", person=who)
         if verb == "replace":
             body = {**self.head["request"], "metadata": {"name": target["metadata"]["name"]}}
             return server.request("PUT", f"{path}?dryRun=All", body, person=who)
