@@ -1,6 +1,6 @@
 {{- define "sekisho.labels" -}}
 app.kubernetes.io/name: sekisho
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: sekisho
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
@@ -40,7 +40,7 @@ capabilities: {drop: [ALL]}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
 {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -106,17 +106,17 @@ readinessProbe: {httpGet: {path: /readyz, port: health}, periodSeconds: 2, timeo
 - name: record-key
   projected:
     sources:
-      - secret: {name: {{ . }}, items: [{key: log.key, path: log.key}]}
+      - secret: {name: {{ . | quote }}, items: [{key: log.key, path: log.key}]}
       # there while the key is changed
-      - secret: {name: {{ . }}, optional: true, items: [{key: before.key, path: before.key}]}
+      - secret: {name: {{ . | quote }}, optional: true, items: [{key: before.key, path: before.key}]}
 {{- end }}
 {{- with .copy.credentialsSecret }}
-- {name: record-copy, secret: {secretName: {{ . }}}}
+- {name: record-copy, secret: {secretName: {{ . | quote }}}}
 {{- end }}
 {{- with .copy.caConfigMap }}
-- {name: record-copy-ca, configMap: {name: {{ . }}}}
+- {name: record-copy-ca, configMap: {name: {{ . | quote }}}}
 {{- end }}
 {{- if not .storageClass }}
-- {name: record, emptyDir: {sizeLimit: {{ .size }}}}
+- {name: record, emptyDir: {sizeLimit: {{ .size | quote }}}}
 {{- end }}
 {{- end }}

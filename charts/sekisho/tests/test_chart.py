@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,64 @@ def test_a_depot_alone_needs_no_lease_and_is_reached_from_every_node(helm: str) 
     assert not [d for d in documents if d["metadata"]["name"] == "sekisho-depot-canary"]
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        # An empty list of ports would be a rule without limits: everything, everywhere.
+        ({"network": {"apiServerPorts": []}}, r"/network/apiServerPorts.*minItems"),
+        ({"network": {"apiServerPorts": [0]}}, r"/network/apiServerPorts/0"),
+        ({"network": {"dns": {"namespace": ""}}}, r"/network/dns/namespace"),
+        ({"isolation": {"proofIntervalSeconds": 90}}, "each proof would be too old before the next one comes"),
+        ({"images": {"agent": {"repository": "registry.closed:5000/agent:1"}}}, r"/images/agent/repository"),
+        ({"controller": {"nodeSelector": {"gpu": True}}}, r"/controller/nodeSelector/gpu.*want string"),
+        ({"policies": {"kubeSystemUserPrefix": "it's:"}}, r"/policies/kubeSystemUserPrefix"),
+    ],
+)
+def test_a_value_that_could_not_be_meant_is_refused_by_name(helm: str, values: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        render(helm, values)
+
+
+def untyped(value: Any, path: str = "") -> Iterator[str]:
+    """Yield where a name is no text, as it is where its quotes were forgotten."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            is_name = key in {"name", "namespace", "secretName", "claimName", "storageClassName", "runtimeClassName"}
+            if is_name and not isinstance(item, str):
+                yield f"{path}.{key}: {item!r}"
+            yield from untyped(item, f"{path}.{key}")
+    if isinstance(value, list):
+        for item in value:
+            yield from untyped(item, path)
+
+
+def test_names_that_look_like_numbers_stay_names(helm: str) -> None:
+    record = {"storageClass": "1", "keySecret": "2", "copy": {**CLOSED["gateway"]["record"]["copy"]}}
+    record["copy"] |= {"credentialsSecret": "3", "caConfigMap": "4"}
+    identity = {**CLOSED["gateway"]["identity"], "caConfigMap": "5", "apiKeysSecret": "6", "clientCaConfigMap": "7"}
+    sources = [{"prefix": "oci://registry.closed/", "credentialsSecret": "8", "caConfigMap": "9"}]
+    openbao = {**BROKER["broker"]["openbao"], "caConfigMap": "10", "audience": "11"}
+    values = {
+        "imagePullSecrets": ["12"],
+        "gateway": {"record": record, "identity": identity, "placeholders": {"secret": "13"}},
+        "depot": {"cache": {"storageClass": "14"}, "sources": sources},
+        "broker": {**BROKER["broker"], "openbao": openbao, "collateral": {"configMaps": ["15"]}},
+        "unsafeDevelopmentRelease": {"enabled": True, "keySecret": "16"},
+        "attester": {"enabled": True, "nvidia": {"enabled": True, "runtimeClass": "17"}},
+        "trust": {**TRUST["trust"], "collateralConfigMap": "18", "hardwareCollateral": ["19"]},
+    }
+    assert list(untyped(own(render(helm, values, namespace="20")))) == []
+    claimed = {"broker": {"enabled": True, "collateral": {"claim": "21"}}}
+    assert list(untyped(own(render(helm, claimed)))) == []
+
+
+def test_no_process_may_connect_everywhere_unless_somebody_said_so(helm: str) -> None:
+    documents = render(helm, {**BROKER, **TRUST, **UNSAFE, "depot": {"egress": []}})
+    rules = [rule for d in documents if d["kind"] == "NetworkPolicy" for rule in d["spec"].get("egress", [])]
+    assert rules
+    assert all(rule.get("to") or rule.get("ports") for rule in rules)
+
+
 def test_a_value_of_the_wrong_type_is_refused_by_name(helm: str) -> None:
     with pytest.raises(ValueError, match=r"/isolation/fence.*got string, want boolean"):
         render(helm, {"isolation": {"fence": "maybe"}})
@@ -256,6 +315,22 @@ def test_policies_follow_the_namespace_of_the_release(helm: str) -> None:
     policies = yaml.safe_dump_all([d for d in documents if d["kind"] == "ValidatingAdmissionPolicy"])
     assert "system:serviceaccount:elsewhere:sekisho-controller" in policies
     assert "system:serviceaccount:sekisho-system:" not in policies
+
+
+def admission(helm: str, values: dict[str, Any], namespace: str) -> str:
+    documents = render(helm, {"policies": values}, namespace=namespace)
+    return yaml.safe_dump_all([d for d in documents if d["kind"] == "ValidatingAdmissionPolicy"], width=10_000)
+
+
+def test_policies_know_the_clusters_own_controllers_under_other_names(helm: str) -> None:
+    moved = admission(helm, {"kubeSystemUserPrefix": "system:serviceaccount:infra:"}, "kube-system")
+    assert "system:serviceaccount:infra:replicaset-controller" in moved
+    assert "system:serviceaccount:kube-system:sekisho-controller" in moved
+    assert "system:serviceaccount:kube-system:replicaset-controller" not in moved
+    one = admission(helm, {"controllerManagerUser": "system:kube-controller-manager"}, "kube-system")
+    assert "request.userInfo.username in [variables.author, 'system:kube-controller-manager']" in one
+    assert "system:serviceaccount:kube-system:sekisho-controller" in one
+    assert "replicaset-controller'" not in one
 
 
 def test_one_registry_and_the_pull_secrets_reach_every_pod(helm: str) -> None:
