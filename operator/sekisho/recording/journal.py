@@ -59,8 +59,8 @@ def measure_sound(data: bytes) -> tuple[int, list[Line]]:
     if len(rest) > 1 and any(parse_line(item) for item in rest[1:]):
         raise RefusedError(
             Reason.RECORD_BROKEN,
-            f"the record is broken after entry {len(lines)}, byte {at}, and goes on behind it; nothing is recorded "
-            "until the log's folder is moved away and looked at",
+            f"the record is broken after entry {len(lines)}, byte {at}, and goes on behind it: what stands there is "
+            "not what was written",
         )
     return at, lines
 

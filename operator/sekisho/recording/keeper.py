@@ -27,7 +27,7 @@ from sekisho.recording.logs import list_logs, read_birth
 _log = logging.getLogger(__name__)
 _MARK: Final = "copied"
 _ENTRIES: Final = "tile/entries"
-_END_SECONDS: Final = 30.0
+_END_SECONDS: Final = 5.0
 Files = Mapping[str, bytes]
 
 
@@ -42,8 +42,8 @@ class Store(Protocol):
         """
         ...
 
-    def remove(self, path: str) -> None:
-        """Remove an object; one that is not there is removed.
+    def clear(self, folder: str) -> None:
+        """Remove every object below a folder.
 
         Raises:
             SekishoError: It does not do it now.
@@ -112,6 +112,8 @@ class Keeper:
         self._note = note
         self._active = active
         self._ending = threading.Event()
+        # Nothing is put into the store from this moment on.
+        self._until = float("inf")
         self._thread: threading.Thread | None = None
         self._copies: dict[Path, _Copy] = {}
         self._whole_at = time.monotonic()
@@ -131,11 +133,27 @@ class Keeper:
         self._thread = threading.Thread(target=self._work, name="record-keeper", daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
-        """End the thread."""
+    def stop(self) -> None:
+        """Let the thread end, and put nothing more into the store."""
         self._ending.set()
+        self._until = float("-inf")
+
+    def close(self, last: Path | None) -> None:
+        """End the thread, and copy what was signed since its last turn: with an emptyDir nothing else is left of it.
+
+        Args:
+            last: Folder of the log that was written last; None where that is not known.
+        """
+        self.stop()
         if self._thread is not None:
             self._thread.join(_END_SECONDS)
+        if last is None or self._keeping.store is None:
+            return
+        if self._thread is None or not self._thread.is_alive():
+            self._until = time.monotonic() + _END_SECONDS
+            self._try(lambda: self._bring(last))
+        if self.lag.seconds:
+            _log.error("what was recorded last is not in the copy", extra={"entries": self._behind})
 
     def _work(self) -> None:
         while not self._ending.wait(self._keeping.seconds):
@@ -144,11 +162,13 @@ class Keeper:
     def turn(self) -> None:
         """Look once; what fails is told, and tried again the next time."""
         active = self._active()
-        if active is None:
-            return
+        if active is not None:
+            self._try(lambda: self._look(active))
+
+    def _try(self, act: Callable[[], object]) -> None:
         problem = ""
         try:
-            self._look(active)
+            act()
         except SekishoError as error:
             problem = error.message
         except OSError as error:
@@ -159,13 +179,18 @@ class Keeper:
             _log.error("logs cannot be looked after", extra={"detail": problem})
         self._problem = problem
 
-    def _look(self, active: Path) -> None:
+    def _bring(self, active: Path) -> list[Path]:
+        """Seal logs that have ended, copy all; return those that have."""
         ended = [place for place in list_logs(self._folder) if place.name < active.name]
         for place in ended:
             if (place / JOURNAL).exists():
                 seal(place)
         if self._keeping.store is not None:
             self._copy_all(ended, active, self._keeping.store)
+        return ended
+
+    def _look(self, active: Path) -> None:
+        ended = self._bring(active)
         for place, after in pairwise([*ended, active]):
             self._expire(place, ended_at=read_birth(after.name))
         for note in sorted(self._removed.glob("*Z")):
@@ -216,7 +241,7 @@ class Keeper:
         self._copies.pop(place, None)
 
     def _put(self, store: Store, place: Path, path: str, data: bytes) -> None:
-        if self._ending.is_set():
+        if time.monotonic() >= self._until:
             raise RefusedError(Reason.TERMINATING, "this process is about to end")
         store.put(f"{self._keeping.prefix}{place.name}/{path}", data)
 
@@ -236,7 +261,7 @@ class Keeper:
             if read_handover(last, origin=head.origin) is not None:
                 write_whole(place / LAST, last)
             write_whole(place / FIRST, parse_bundle((place / first.path).read_bytes(), first)[0])
-        self._remove_copy(place.name, head.size)
+        self._remove_copy(place.name)
         if self._keeping.store is not None:
             for name in (FIRST, LAST):
                 if (place / name).exists():
@@ -249,16 +274,16 @@ class Keeper:
         if self._is_over(datetime.fromisoformat(ended)):
             checkpoint = parse_checkpoint(head)
             self._note_expired(checkpoint, datetime.fromisoformat(ended))
-            self._remove_copy(note.name, checkpoint.size)
+            self._remove_copy(note.name)
             note.unlink()
 
     def _note_expired(self, head: Checkpoint, ended_at: datetime) -> None:
         self._note({"kind": EXPIRED, "log": head.origin, "entries": head.size, "until": ended_at.isoformat()})
 
-    def _remove_copy(self, name: str, size: int) -> None:
+    def _remove_copy(self, name: str) -> None:
         if self._keeping.store is not None:
-            for bundle in list_bundles(size):
-                self._keeping.store.remove(f"{self._keeping.prefix}{name}/{bundle.path}")
+            # Not by their names: while a log grows, bundles that are not full are copied under a name for each size.
+            self._keeping.store.clear(f"{self._keeping.prefix}{name}/{_ENTRIES}/")
 
     def _make_room(self, ended: list[Path], active: Path) -> None:
         """Remove whole logs of which there is a copy, oldest first, while all together hold too much."""

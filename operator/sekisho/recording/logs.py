@@ -288,7 +288,11 @@ class Logs:
     def _recover(self, place: Path) -> int:
         """Build the tree of a log anew from its journal; return how many torn bytes it has."""
         data = (place / JOURNAL).read_bytes()
-        sound, lines = measure_sound(data)
+        try:
+            sound, lines = measure_sound(data)
+        except RefusedError as error:
+            waits = "nothing is recorded until the log's folder is moved away and looked at"
+            raise RefusedError(error.reason, f"{error.message}; {waits}") from None
         signed, self._key = self._read_checkpoint(place)
         if lines:
             self._last = lines[-1].entry

@@ -157,13 +157,14 @@ class Record:
         self._keeper.open()
 
     async def close(self) -> None:
-        """Write what waits and a last checkpoint, and end the threads."""
-        await asyncio.to_thread(self._keeper.close)
+        """Write what waits and a last checkpoint, end the threads, and copy what was written last."""
+        self._keeper.stop()
         with self._wake:
             self._closing = True
             self._wake.notify()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, self._limits.commit_seconds)
+        await asyncio.to_thread(self._keeper.close, self._logs.active if self._logs is not None else None)
 
     def digest_body(self, body: bytes) -> str:
         """Return a keyed digest of a body: equal bodies can be found by who holds the key, none can be guessed.

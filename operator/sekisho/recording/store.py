@@ -1,6 +1,5 @@
 """Copies of logs in an S3-compatible store."""
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -62,8 +61,8 @@ class ObjectStore:
 
         self._try(path, lambda: obstore.put(self._open(), path, data, use_multipart=False))
 
-    def remove(self, path: str) -> None:
-        """Remove an object; one that is not there is removed.
+    def clear(self, folder: str) -> None:
+        """Remove every object below a folder.
 
         Raises:
             UnavailableError: RecordUnavailable; the store does not do it now.
@@ -71,10 +70,11 @@ class ObjectStore:
         import obstore  # noqa: PLC0415 - only where there is a copy
 
         def act() -> None:
-            with contextlib.suppress(FileNotFoundError):
-                obstore.delete(self._open(), path)
+            store = self._open()
+            for found in obstore.list(store, folder):
+                obstore.delete(store, [item["path"] for item in found])
 
-        self._try(path, act)
+        self._try(folder, act)
 
     def _try(self, path: str, act: Callable[[], object]) -> None:
         from obstore.exceptions import BaseError  # noqa: PLC0415 - only where there is a copy

@@ -1,5 +1,6 @@
 """The copy of the ledger in a real S3 server: what is in the bucket verifies by itself, and text ends there as well."""
 
+import asyncio
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from sekisho.errors import Reason, UnavailableError
+from sekisho.ledger.handover import name_writer
 from sekisho.ledger.notes import parse_key
 from sekisho.ledger.verify import name_key, verify_chains, verify_log
 from sekisho.recording.reading import find_logs
@@ -62,14 +64,14 @@ def bucket(tmp_path: Path) -> Iterator[Bucket]:
     server.stop()
 
 
-def build(folder: Path, bucket: Bucket, **more: str) -> Record:
+def build(folder: Path, bucket: Bucket, *, pod: str = "gateway-0", **more: str) -> Record:
     environ = {
         "SEKISHO_RECORD_COPY_TO": f"s3://{BUCKET}/tokyo", "SEKISHO_RECORD_COPY_ENDPOINT": bucket.endpoint,
         "SEKISHO_RECORD_COPY_REGION": "eu-central-1", "SEKISHO_RECORD_COPY_CREDENTIALS": str(bucket.credentials),
         "SEKISHO_RECORD_COPY_PLAIN_HTTP": "true", **more,
     }  # fmt: skip
     limits = RecordLimits(segment_bytes=20_000, commit_seconds=60)
-    writer = Writer(folder, "gateway", "gateway-0", limits)
+    writer = Writer(folder, "gateway", pod, limits)
     return build_record(
         writer, RecordingSettings.read(environ), refusal="no", observe=lambda seconds, entries: None
     )  # fmt: skip
@@ -81,6 +83,32 @@ async def fill(record: Record, count: int) -> None:
     await record.checkpoint()
 
 
+async def live(record: Record) -> None:
+    """Write and copy by turns, and end as a pod does that is replaced."""
+    record.open()
+    for count in (3, 60, 200):
+        await fill(record, count)
+        await asyncio.to_thread(record._keeper.turn)
+    await fill(record, 9)
+    await record.close()
+
+
+@pytest.mark.slow
+async def test_two_replicas_that_copy_to_one_prefix_at_once_each_leave_a_whole_log(
+    tmp_path: Path, bucket: Bucket
+) -> None:
+    pods = ("gateway-0", "gateway-1")
+    await asyncio.gather(*(live(build(tmp_path / pod, bucket, pod=pod)) for pod in pods))
+    keys = {key.name: key for pod in pods if (key := parse_key((tmp_path / pod / "log.pub").read_text()))}
+    found = find_logs(bucket.fetch(tmp_path / "fetched"))
+    chains = verify_chains(
+        [verify_log(log.read, name_key(keys[name_writer(log.head.origin)], log.head.origin)) for log in found]
+    )
+    assert {chain.name: chain.beginnings for chain in chains} == dict.fromkeys(keys, 1)
+    for pod, chain in zip(pods, chains, strict=True):
+        assert [log.checkpoint for log in chain.logs] == [log.head for log in find_logs(tmp_path / pod / "logs")]
+
+
 async def test_a_store_that_is_not_there_is_told_without_its_answers(tmp_path: Path, bucket: Bucket) -> None:
     address = StoreAddress("s3://nothing/here", bucket.endpoint, "eu-central-1", bucket.credentials, plain_http=True)
     with pytest.raises(UnavailableError) as refusal:
@@ -88,7 +116,7 @@ async def test_a_store_that_is_not_there_is_told_without_its_answers(tmp_path: P
     assert refusal.value.reason is Reason.RECORD_UNAVAILABLE
     assert refusal.value.message.startswith("a/checkpoint cannot be copied to s3://nothing/here (")
     assert bucket.endpoint not in refusal.value.message
-    ObjectStore(replace(address, url=f"s3://{BUCKET}")).remove("nothing")
+    ObjectStore(replace(address, url=f"s3://{BUCKET}")).clear("nothing/")
 
 
 @pytest.mark.slow
@@ -98,7 +126,9 @@ async def test_what_is_in_the_bucket_verifies_by_itself_and_its_text_ends_with_i
     record = build(tmp_path / "record", bucket, SEKISHO_RECORD_RETENTION_DAYS="0.0000001")
     record.open()
     try:
-        await fill(record, 300)
+        for count in (5, 300):
+            await fill(record, count)
+            record._keeper.turn()
         for _ in range(2):  # what retention did in the first turn is recorded, and copied in the second
             record._keeper.turn()
             await record.checkpoint()
@@ -115,3 +145,5 @@ async def test_what_is_in_the_bucket_verifies_by_itself_and_its_text_ends_with_i
     assert chain.logs[-1].checkpoint == head
     assert [bool(log.expired) for log in chain.logs] == [True] * (len(found) - 1) + [False]
     assert (len(found) > 1, chain.beginnings) == (True, 1)
+    for log in found[:-1]:
+        assert not list(Path(log.place).glob("tile/entries/*"))

@@ -25,7 +25,7 @@ def test_a_break_with_whole_lines_behind_it_is_no_torn_end() -> None:
     with pytest.raises(RefusedError) as refusal:
         measure_sound(lines[0] + lines[1][:-3] + b"\n" + lines[2] + lines[3])
     assert refusal.value.reason is Reason.RECORD_BROKEN
-    assert refusal.value.message.startswith("the record is broken after entry 1, byte 73, and goes on behind it;")
+    assert refusal.value.message.startswith("the record is broken after entry 1, byte 73, and goes on behind it: ")
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"0" * 64, b"0" * 64 + b" x", Line.of(b"x").encode()[1:-1]])

@@ -33,9 +33,9 @@ class Bucket:
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
         (self.folder / path).write_bytes(data)
 
-    def remove(self, path: str) -> None:
+    def clear(self, folder: str) -> None:
         self._check()
-        (self.folder / path).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / folder, ignore_errors=True)
 
     def _check(self) -> None:
         if self.broken:
@@ -151,6 +151,50 @@ async def test_a_store_that_is_away_shows_as_lag_and_loses_nothing(
     ]
 
 
+async def test_what_was_recorded_last_is_in_the_copy_once_the_process_has_ended(tmp_path: Path) -> None:
+    bucket = Bucket(tmp_path / "bucket")
+    async with kept(tmp_path, never(tmp_path, store=bucket), segment_bytes=1500) as (record, turn):
+        await append_many(record, 5)
+        await record.checkpoint()
+        turn()
+        await append_many(record, 20)
+    assert [log.checkpoint for log in verified(bucket.folder, tmp_path)] == [
+        log.checkpoint for log in verified(tmp_path / LOGS, tmp_path)
+    ]
+
+
+async def test_a_process_ends_without_its_copy_and_says_what_that_lacks(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bucket = Bucket(tmp_path / "bucket")
+    async with kept(tmp_path, never(tmp_path, store=bucket)) as (record, turn):
+        await record.checkpoint()
+        turn()
+        bucket.broken = True
+        await append_many(record, 7)
+    (lost,) = (item for item in caplog.records if item.getMessage() == "what was recorded last is not in the copy")
+    assert lost.__dict__["entries"] == 7
+
+
+async def test_no_text_of_a_bundle_that_grew_is_left_in_the_copy_when_its_time_is_over(tmp_path: Path) -> None:
+    bucket = Bucket(tmp_path / "bucket")
+    keeping = never(tmp_path, store=bucket, retention_seconds=0.0)
+    async with kept(tmp_path, keeping, segment_bytes=2000) as (record, turn):
+        for _ in range(3):
+            await append_many(record, 3)
+            await record.checkpoint()
+            turn()
+        (grown,) = list_logs(tmp_path / LOGS)
+        assert len(list((bucket.folder / grown.name / "tile/entries").rglob("*"))) > 2
+        await append_many(record, 30)
+        turn()
+    assert [path for path in (bucket.folder / grown.name).rglob("*") if b'"n":' in read(path)] == []
+
+
+def read(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
+
+
 @pytest.mark.slow
 async def test_text_whose_time_is_over_is_removed_and_that_is_recorded(tmp_path: Path) -> None:
     bucket = Bucket(tmp_path / "bucket")
@@ -209,7 +253,7 @@ def test_nothing_is_done_before_it_is_known_which_log_is_written(tmp_path: Path)
     keeper = Keeper(tmp_path / "none", Keeping(seconds=0.001), note=lambda entry: None, active=lambda: None)
     keeper.open()
     keeper.turn()
-    keeper.close()
+    keeper.close(None)
     assert keeper.lag == Lag()
 
 

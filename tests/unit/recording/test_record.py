@@ -102,7 +102,9 @@ async def test_a_broken_record_is_not_repaired_but_refuses_everything(tmp_path: 
     path = await fill_some(tmp_path)
     tampered = path.read_bytes().replace(b'"x"', b'"z"')
     path.write_bytes(tampered)
-    assert "the record is broken after entry 1, byte" in await refused(tmp_path)
+    told = await refused(tmp_path)
+    assert "the record is broken after entry 1, byte" in told
+    assert "nothing is recorded until the log's folder is moved away" in told
     assert path.read_bytes() == tampered
 
 
@@ -467,7 +469,9 @@ async def test_what_nobody_foresaw_is_a_problem_that_is_told_and_the_record_goes
         await until(lambda: record.problem is None, what="the record to be open again")
         await record.append({"kind": "x", "n": 2})
         entries = [item["n"] for item in read(tmp_path) if item["kind"] == "x"]
-        assert entries == [0, 1, 2]
+        # A checkpoint may be due, and fail, before the entry is looked at.
+        refused = what == "publish" and isinstance(told, UnavailableError)
+        assert entries == ([0, 2] if refused else [0, 1, 2])
     found = find_logs(tmp_path / LOGS)
     key = parse_key((tmp_path / PUBLIC_KEY).read_text().splitlines()[0])
     verify_chains([verify_log(log.read, name_key(key, log.head.origin)) for log in found])
