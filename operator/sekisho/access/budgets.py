@@ -19,6 +19,8 @@ MAX_ACCOUNTS: Final = 50_000
 _MINUTE: Final = 60.0
 _DAY: Final = 86_400
 _FORMAT: Final = 2
+# What many small shares add up to may lack the last bit of one.
+_ONE: Final = 1 - 1e-9
 
 
 class BudgetError(UnavailableError):
@@ -35,13 +37,13 @@ class BudgetError(UnavailableError):
 
 @dataclass(slots=True)
 class _Bucket:
-    """An amount that refills evenly over a minute up to what it holds; it may fall below zero."""
+    """An amount that refills evenly, by a share each minute; it holds one at least, and may fall below zero."""
 
     left: float
     at: float
 
-    def refill(self, most: float, now: float) -> None:
-        self.left = min(most, self.left + max(0.0, now - self.at) * most / _MINUTE)
+    def refill(self, share: float, now: float) -> None:
+        self.left = min(max(1.0, share), self.left + max(0.0, now - self.at) * share / _MINUTE)
         self.at = max(self.at, now)
 
 
@@ -75,6 +77,7 @@ class Accounts:
 
     def __init__(self, *, replicas: int = 1) -> None:
         self._replicas = max(1, replicas)
+        self._here = f" at this one of {replicas} replicas, which share it evenly" if replicas > 1 else ""
         self._accounts: OrderedDict[tuple[str, str], _Account] = OrderedDict()
 
     def reserve(self, policy: str, caller: str, terms: Terms, *, estimate: Usage, now: float) -> Charge:
@@ -155,32 +158,36 @@ class Accounts:
         return account
 
     def _share(self, limit: int) -> float:
-        return max(1.0, limit / self._replicas)
+        return limit / self._replicas
 
     def _refresh(self, account: _Account, budgets: Budgets, now: float) -> None:
         account.requests = self._refill(account.requests, budgets.requests_per_minute, now)
         account.tokens = self._refill(account.tokens, budgets.tokens_per_minute, now)
-        if account.day != (today := int(now // _DAY)):
-            account.day, account.day_tokens, account.day_cost = today, 0, 0
+        # A clock that goes back gives nothing back.
+        if account.day < (today := int(now // _DAY)):
+            account.day_tokens = account.day_cost = 0
+        account.day = today
         if budgets.cost is None:
             return
         month, currency = _month(now)[0], budgets.cost.currency
-        if (account.month, account.currency) != (month, currency):
-            account.day_cost = account.day_cost if account.currency == currency else 0
-            account.month, account.currency, account.month_cost = month, currency, 0
+        if account.currency != currency:
+            account.day_cost = account.month_cost = 0
+        elif account.month < month:
+            account.month_cost = 0
+        account.month, account.currency = month, currency
 
     def _refill(self, bucket: _Bucket | None, limit: int | None, now: float) -> _Bucket | None:
         if limit is None:
             return None
         if bucket is None:
-            return _Bucket(self._share(limit), now)
+            return _Bucket(max(1.0, self._share(limit)), now)
         bucket.refill(self._share(limit), now)
         return bucket
 
     def _check(self, account: _Account, budgets: Budgets, whose: str, now: float) -> None:
         self._refresh(account, budgets, now)
         requests, tokens = account.requests, account.tokens
-        if requests is not None and budgets.requests_per_minute is not None and requests.left < 1:
+        if requests is not None and budgets.requests_per_minute is not None and requests.left < _ONE:
             raise self._used_up(whose, budgets.requests_per_minute, "requests a minute", lacking=1 - requests.left)
         if tokens is not None and budgets.tokens_per_minute is not None and tokens.left <= 0:
             raise self._used_up(whose, budgets.tokens_per_minute, "tokens a minute", lacking=1 - tokens.left)
@@ -188,8 +195,8 @@ class Accounts:
         if most is not None and account.day_tokens >= self._share(most):
             left = (account.day + 1) * _DAY - now
             raise BudgetError(
-                f"{whose} of {most} tokens a day is used up ({account.day_tokens} were used here); it begins anew at "
-                "00:00 UTC",
+                f"{whose} of {most} tokens a day is used up{self._here} ({account.day_tokens} were used here); "
+                "it begins anew at 00:00 UTC",
                 retry_seconds=max(1, math.ceil(left)),
             )
         self._check_cost(account, budgets, whose, now)
@@ -204,14 +211,16 @@ class Accounts:
                 continue
             renews = datetime.fromtimestamp(ends[span], UTC)
             raise BudgetError(
-                f"{whose} of {most} {cost.currency} a {span} is used up: {spell_amount(spent)} were spent here, "
-                f"{spell_amount(share)} are allowed here; it begins anew at {renews:%Y-%m-%d %H:%M} UTC",
+                f"{whose} of {most} {cost.currency} a {span} is used up{self._here}: {spell_amount(spent)} were "
+                f"spent here, {spell_amount(share)} are allowed here; it begins anew at {renews:%Y-%m-%d %H:%M} UTC",
                 retry_seconds=max(1, math.ceil(ends[span] - now)),
             )
 
     def _used_up(self, whose: str, limit: int, unit: str, *, lacking: float) -> SekishoError:
         wait = max(1, math.ceil(lacking * _MINUTE / self._share(limit)))
-        return BudgetError(f"{whose} of {limit} {unit} is used up; try again in {wait} s", retry_seconds=wait)
+        return BudgetError(
+            f"{whose} of {limit} {unit} is used up{self._here}; try again in {wait} s", retry_seconds=wait
+        )
 
     @staticmethod
     def _take(account: _Account, tokens: int, cost: int) -> None:

@@ -145,6 +145,42 @@ def test_replicas_keep_an_even_share_of_one_at_least() -> None:
     refuse(single, budgets(requestsPerMinute=2), NOON)
 
 
+def test_a_share_of_less_than_one_lets_no_more_in_over_time_than_the_budget_has() -> None:
+    limits, let_in, waits = budgets(requestsPerMinute=2), 0, set[int]()
+    replicas = [Accounts(replicas=8) for _ in range(8)]
+    for second in range(600):
+        for accounts in replicas:
+            try:
+                reserve(accounts, limits, NOON + second)
+            except BudgetError as error:
+                waits.add(error.retry_seconds)
+            else:
+                let_in += 1
+    assert max(waits) == 240
+    # One at each to begin with, and two each minute of ten.
+    assert 8 + 16 <= let_in <= 8 + 20
+
+
+def test_a_replica_says_that_its_share_is_used_up_and_not_the_budget() -> None:
+    accounts = Accounts(replicas=2)
+    limits = budgets(requestsPerMinute=2, tokensPerDay=10, cost={"perDay": "0.00004", "currency": "USD"})
+    settle(accounts, reserve(accounts, limits, NOON), tokens=10, now=NOON)
+    here = "is used up at this one of 2 replicas, which share it evenly"
+    assert f"of 2 requests a minute {here}; try again in 60 s" in refuse(accounts, limits, NOON).message
+    assert f"of 10 tokens a day {here} (10 were used here)" in refuse(accounts, limits, NOON + 60).message
+    limits = budgets(cost={"perDay": "0.00004", "currency": "USD"})
+    assert f"of 0.00004 USD a day {here}: 0.00002 were spent here" in refuse(accounts, limits, NOON).message
+
+
+def test_a_clock_that_goes_back_gives_nothing_back() -> None:
+    accounts = Accounts()
+    limits = budgets(tokensPerDay=100, cost={"perMonth": "1", "currency": "USD"})
+    settle(accounts, reserve(accounts, limits, NOON + 40 * DAY), tokens=100, now=NOON + 40 * DAY)
+    refuse(accounts, limits, NOON)
+    assert accounts.dump()["accounts"][0][3:] == [100, 24311, "USD", 200_000_000, 200_000_000]
+    reserve(accounts, limits, NOON + DAY)
+
+
 def test_a_refused_request_costs_nothing() -> None:
     accounts, limits = Accounts(), budgets(requestsPerMinute=60, tokensPerDay=10)
     settle(accounts, reserve(accounts, limits, NOON), tokens=10, now=NOON)
