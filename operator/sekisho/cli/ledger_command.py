@@ -67,7 +67,10 @@ def verify_ledger(**given: Any) -> None:
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Entries to show.")
 @JSON
 def search_ledger(**given: Any) -> None:
-    """Search the entries of SOURCE; everything is verified, and what could not be examined is told."""
+    """Search the entries of SOURCE, earliest first; everything is verified, and what could not be examined is told.
+
+    A line has time, kind, decision, class, model, caller, site with its tier, and the place in the log.
+    """
     from sekisho.cli.ledger_searching import search  # noqa: PLC0415 - see above
 
     run(lambda: search(given), as_json=given["as_json"])

@@ -45,7 +45,9 @@ class LogKeys:
         if not found:
             names = ", ".join(key.name for key in self.named)
             raise RefusedError(
-                Reason.SIGNER_NOT_TRUSTED, f"no key was given for the log {origin[:255]!r}; there are keys of {names}"
+                Reason.SIGNER_NOT_TRUSTED,
+                f"no key was given for the log {origin[:255]!r}; there are keys of {names}; give its log.pub "
+                "by --key too",
             )
         # The end of a log that was handed over bears two signatures, its own key's first.
         said = [key for line in note.signatures for key in found if line.is_by(key)]

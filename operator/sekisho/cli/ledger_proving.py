@@ -1,6 +1,7 @@
 """Proofs of entries, requests to witnesses, and exports."""
 
 import io
+import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -141,6 +142,8 @@ def export(given: dict[str, Any]) -> tuple[dict[str, Any], str]:
     sizes = {log.checkpoint.origin: log.checkpoint for log in found.logs}
     meter.start("exporting", sum(measure(source) for source in given["sources"]))
     partial = out.with_name(f"{out.name}.partial")
+    # What an export that was interrupted left may be of other logs.
+    shutil.rmtree(partial, ignore_errors=True)
     with _open_sink(partial, as_tar=out.suffix == ".tar") as put:
         for log in logs:
             for path, data in _files(log, sizes[log.head.origin], cosigned):

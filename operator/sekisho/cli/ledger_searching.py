@@ -72,6 +72,7 @@ def search(given: dict[str, Any]) -> tuple[dict[str, Any], str]:
 
     meter = open_meter(as_json=given["as_json"])
     found = verify_sources(given["sources"], read_log_keys(given["keys"]), Kept(), meter=meter, look=look)
+    _keep_earliest(tally.shown, given["limit"])
     return _describe(found, tally, given, wish)
 
 
@@ -92,8 +93,15 @@ def _look(
     if given["left_closed_network"] and not _left(tally, entry):
         return
     tally.hits += 1
-    if len(tally.shown) < given["limit"]:
-        tally.shown.append(place | {"entry": dict(entry)})
+    tally.shown.append(place | {"entry": dict(entry)})
+    if len(tally.shown) > 2 * given["limit"]:
+        _keep_earliest(tally.shown, given["limit"])
+
+
+def _keep_earliest(shown: list[dict[str, Any]], most: int) -> None:
+    """Sort what is shown by time, whichever replica wrote it, and drop the rest."""
+    shown.sort(key=lambda hit: (str(hit["entry"].get("at", "")), hit["log"], hit["index"]))
+    del shown[most:]
 
 
 def _left(tally: Tally, entry: Entry) -> bool:
@@ -204,8 +212,7 @@ def _spell_hit(hit: Mapping[str, Any]) -> str:
     entry = hit["entry"]
     caller, backend = entry.get("caller"), entry.get("backend")
     parts = [
-        str(entry.get("at", "-")), str(entry.get("kind", "-")), str(entry.get("decision", "-")),
-        str(entry.get("class", "-")), str(entry.get("model", "-")),
+        *(str(entry.get(name) or "-") for name in ("at", "kind", "decision", "class", "model")),
         str(caller.get("username", "-")) if isinstance(caller, dict) else "-",
         f"{backend.get('site', '-')} ({backend.get('tier', '-')})" if isinstance(backend, dict) else "-",
         f"{hit['log']}#{hit['index']}",

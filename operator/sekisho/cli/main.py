@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from sekisho.cli.artifact import pull_model, push_model
 from sekisho.cli.credentials import find_login
 from sekisho.cli.declaring import declaration_options, read_declarations
 from sekisho.cli.evidence_command import collateral, evidence, reference_values
-from sekisho.cli.failures import EXIT_CODES
+from sekisho.cli.explain_command import explain
+from sekisho.cli.failures import EXIT_CODES, INTERRUPTED
 from sekisho.cli.key_services import open_keys, open_same
 from sekisho.cli.ledger_command import ledger
 from sekisho.cli.policy_command import policy
@@ -23,6 +25,7 @@ from sekisho.cli.resource_command import seal_resource
 from sekisho.cli.running import FOLDER as _FOLDER
 from sekisho.cli.running import JSON as _JSON
 from sekisho.cli.running import UNSAFE as _UNSAFE
+from sekisho.cli.running import fail
 from sekisho.cli.running import run as _run
 from sekisho.cli.scan_command import open_inspector, scan, scan_options
 from sekisho.cli.sealed_folder import (
@@ -210,7 +213,8 @@ def pull(origin: str, out: Path, plain_http: bool, ca_file: Path | None, as_json
 
 
 for command in (
-    scan, sign, verify, approve, policy, collateral, evidence, reference_values, ledger, api_key, seal_resource,
+    scan, sign, verify, approve, explain, policy, collateral, evidence, reference_values, ledger, api_key,
+    seal_resource,
 ):  # fmt: skip
     cli.add_command(command)
 
@@ -227,7 +231,15 @@ def _show(value: object) -> str:
 def main() -> None:
     """Run the command line."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    cli(prog_name="sekisho")
+    if "--json" not in sys.argv:
+        cli(prog_name="sekisho")
+    try:
+        code = cli(prog_name="sekisho", standalone_mode=False)
+    except click.UsageError as error:
+        fail("UsageInvalid", error.format_message(), error.exit_code, as_json=True)
+    except click.Abort:
+        fail("Interrupted", "interrupted", INTERRUPTED, as_json=True)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import base64
 import json
 import secrets
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
@@ -18,7 +18,7 @@ from sekisho.seal.manifest import check_class
 
 
 @click.command("seal-resource")
-@click.argument("source", type=click.File("rb"))
+@click.argument("source", type=FOLDER)
 @click.option("--uri", required=True, metavar="URI", help="What guests ask for: kbs:///repository/type/tag.")
 @click.option("--class", "data_class", required=True, help="Class of the secret: confidential, or confidential+gdpr.")
 @click.option("--model", "name", required=True, help="The name that KeyReleasePolicies and DataGrants grant.")
@@ -40,13 +40,13 @@ def seal_resource(**given: Any) -> None:
 
 
 def _seal(given: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    source: BinaryIO = given["source"]
     out: Path = given["out"]
     path, address = resource.parse_resource_uri(given["uri"]), parse_key_address(given["kms"])
     check_class(given["data_class"], name="--class")
     context = KeyContext(given["name"], given["version"], given["data_class"])
     data_key = secrets.token_bytes(KEY_BYTES)
-    secret = source.read(resource.MAX_SECRET_BYTES + 1)
+    with click.open_file(str(given["source"]), "rb") as source:
+        secret = source.read(resource.MAX_SECRET_BYTES + 1)
     content = resource.seal_resource(secret, data_key, path=path, nonce=secrets.token_bytes(resource.NONCE_BYTES))
     keys = open_keys(given["kms"], given["allow_unsafe_key"])
     wrapped = keys.wrap(data_key, key_id=address.key_id, context=context)

@@ -24,15 +24,16 @@ def run(act: Callable[[], tuple[dict[str, Any], str]], *, as_json: bool) -> None
     try:
         facts, text = act()
     except SekishoError as error:
-        _fail(error.reason.value, error.message, choose_exit_code(error), as_json=as_json)
+        fail(error.reason.value, error.message, choose_exit_code(error), as_json=as_json)
     except KeyboardInterrupt:
-        _fail("Interrupted", "interrupted; run the same command again to go on", INTERRUPTED, as_json=as_json)
+        fail("Interrupted", "interrupted; run the same command again to go on", INTERRUPTED, as_json=as_json)
     except OSError as error:
-        _fail("LocalFailure", describe_local(error), LOCAL, as_json=as_json)
+        fail("LocalFailure", describe_local(error), LOCAL, as_json=as_json)
     click.echo(json.dumps(facts, ensure_ascii=False) if as_json else text)
 
 
-def _fail(reason: str, message: str, code: int, *, as_json: bool) -> NoReturn:
+def fail(reason: str, message: str, code: int, *, as_json: bool) -> NoReturn:
+    """Tell a refusal on stderr and end with its exit code."""
     text = json.dumps({"reason": reason, "message": message}, ensure_ascii=False) if as_json else f"{reason}: {message}"
     click.echo(text, err=True)
     sys.exit(code)

@@ -10,10 +10,17 @@ from sekisho.cli.main import cli
 
 
 def test_a_name_that_is_none_and_a_time_that_is_none_are_refused() -> None:
-    for arguments in (["Not A Name"], ["ci", "--expires", "soon"], ["ci", "--group", "system:masters"]):
+    for arguments, told in (
+        (["Not A Name"], "the API keys cannot be used: name"),
+        (["ci", "--group", "system:masters"], "the API keys cannot be used"),
+        (["ci", "--expires", "soon"], '--expires "soon" is no time such as 2027-01-01T00:00:00Z'),
+        (["ci", "--expires", "2027-13-01T00:00:00Z"], "is no time such as"),
+        (["ci", "--expires", "2020-01-01T00:00:00Z"], "has passed; the key would never count"),
+    ):
         done = CliRunner().invoke(cli, ["api-key", *arguments])
-        assert done.exit_code != 0
-        assert "InvalidSpec: the API keys cannot be used" in done.output
+        assert done.exit_code == 3
+        assert done.output.startswith("InvalidSpec: ")
+        assert told in done.output
         assert "sk-sekisho-" not in done.output
 
 

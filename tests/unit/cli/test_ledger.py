@@ -300,6 +300,15 @@ def test_an_export_verifies_with_all_that_was_cosigned(desk: Desk, name: str) ->
     assert (again.exit_code, "is there already" in again.stderr) == (3, True)
 
 
+def test_an_export_holds_nothing_of_one_that_was_interrupted(desk: Desk) -> None:
+    desk.lay()
+    desk.write("out.partial/elsewhere/checkpoint", b"of another log")
+    done = desk.run("export", desk.logs, "--key", desk.key, "-o", desk.folder / "out")
+    assert done.exit_code == 0
+    assert [path.name for path in (desk.folder / "out").iterdir()] == ["sekisho"]
+    assert desk.verify(source=desk.folder / "out").exit_code == 0
+
+
 def test_an_export_of_what_does_not_verify_is_not_written(desk: Desk) -> None:
     desk.lay()
     path = desk.logs / "20261001T000000000Z/tile/entries/000"
@@ -430,6 +439,27 @@ def test_what_left_is_shown_and_what_cannot_be_told_is_counted(desk: Desk) -> No
     )
     told = json.loads(search(desk, "--left-closed-network", "--json").stdout)
     assert (told["hits"], told["unknown"], told["entries"][0]["index"]) == (1, 1, 1)
+
+
+def test_entries_of_several_replicas_are_shown_in_the_order_of_time(desk: Desk) -> None:
+    places = []
+    for pod in range(3):
+        at = [f"2026-10-01T00:00:{number * 3 + pod:02d}.000+00:00" for number in range(5)]
+        entries = [request(number, id=f"r{time[17:19]}", at=time) for number, time in enumerate(at)]
+        log = Log(entries, origin=f"{WRITER}/gateway-{2 - pod}/20261001T000000000Z")
+        places.append(desk.folder / f"pod-{pod}")
+        for path, data in log.files.items():
+            desk.write(f"pod-{pod}/{path}", data)
+    told = json.loads(desk.run("search", *places, "--key", desk.key, "--json").stdout)
+    assert [hit["entry"]["id"] for hit in told["entries"]] == [f"r{number:02d}" for number in range(15)]
+    few = json.loads(desk.run("search", *places, "--key", desk.key, "--json", "--limit", 3).stdout)
+    assert ([hit["entry"]["id"] for hit in few["entries"]], few["hits"]) == (["r00", "r01", "r02"], 15)
+
+
+def test_what_an_entry_does_not_say_is_shown_as_a_dash(desk: Desk) -> None:
+    desk.lay([BEGIN, request(1, **{"class": None, "model": None, "backend": None})])
+    shown = search(desk, "--decision", "relayed").stdout.splitlines()[0]
+    assert shown == f"2026-10-02T00:00:00.000+00:00  request  relayed  -  -  app  -  {POD}/20261001T000000000Z#1"
 
 
 def test_entries_are_found_by_service_time_decision_and_exact_class(desk: Desk) -> None:

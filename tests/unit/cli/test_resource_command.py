@@ -78,6 +78,14 @@ def test_the_same_secret_is_sealed_under_another_key_each_time(tmp_path: Path, k
     assert len(digests) == 2
 
 
+def test_a_file_that_is_not_there_is_told_as_by_every_command(tmp_path: Path, kms: str) -> None:
+    words = ("--uri", "kbs:///a/b/c", "--class", "confidential", "--model", "legal/x", "--version", "1", "--kms", kms)
+    done = CliRunner().invoke(
+        cli, ["seal-resource", str(tmp_path / "none"), *words, "-o", str(tmp_path / "out"), "--json"]
+    )
+    assert (done.exit_code, json.loads(done.stderr)["reason"]) == (9, "LocalFailure")
+
+
 def test_a_document_that_is_there_is_not_overwritten(tmp_path: Path, kms: str) -> None:
     (tmp_path / "login.json").write_text("another")
     done = seal(tmp_path, kms)

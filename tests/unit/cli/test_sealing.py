@@ -170,6 +170,7 @@ def test_a_sealed_model_verifies_and_rewraps_without_touching_the_weights(bench:
         "policy",
         "policy test",
         "api-key",
+        "explain",
         "seal-resource",
         "collateral",
         "collateral list",
