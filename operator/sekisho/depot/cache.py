@@ -26,8 +26,15 @@ _MARGIN_BYTES: Final = 32 << 20
 _MAX_KNOWN: Final = 100_000
 _MAX_NOTE_BYTES: Final = 4 << 20
 
+_SLOWEST_BYTES: Final = 1 << 20
+_SLOWEST_SECONDS: Final = 300.0
+
 Read = Callable[[RemoteFile, int], AsyncGenerator[bytes, None]]
 Progress = Callable[[int], None]
+
+
+class SlowSourceError(UnavailableError):
+    """A source brings so little that whoever waits behind it should have its place; what came is kept."""
 
 
 @dataclass(slots=True)
@@ -120,7 +127,8 @@ class BlobCache:
 
         Raises:
             RefusedError: DigestMismatch, SizeExceeded or DepotFull; nothing of a wrong file is kept.
-            UnavailableError: The source broke off; a further call goes on where this one ended.
+            UnavailableError: The source broke off, or drips (SlowSourceError); a further call goes on where this one
+                ended.
         """
         key = _key(file, uri)
         async with self._only(key):
@@ -166,9 +174,9 @@ class BlobCache:
     async def _copy(
         self, file: RemoteFile, chunks: AsyncGenerator[bytes, None], sink: "_Sink", progress: Progress
     ) -> int:
-        waiting = bytearray()
+        waiting, paced, loop = bytearray(), 0, asyncio.get_running_loop()
         try:
-            async with aclosing(chunks):
+            async with asyncio.timeout(_SLOWEST_SECONDS) as pace, aclosing(chunks):
                 async for chunk in chunks:
                     if sink.done + len(waiting) + len(chunk) > file.size:
                         await asyncio.to_thread(sink.out.truncate, 0)
@@ -178,11 +186,22 @@ class BlobCache:
                             f'"{file.path}" is longer than the {file.size} bytes its source stated',
                         )
                     waiting += chunk
+                    paced += len(chunk)
                     self.fetched(len(chunk))
                     progress(len(chunk))
                     if len(waiting) >= _CHUNK_BYTES:
+                        pace.reschedule(None)  # the volume's time is not the source's
                         await self._write(sink, bytes(waiting))
                         waiting.clear()
+                    if paced >= _SLOWEST_BYTES:
+                        paced = 0
+                        pace.reschedule(loop.time() + _SLOWEST_SECONDS)
+        except TimeoutError as error:
+            await self._write(sink, bytes(waiting))
+            raise SlowSourceError(
+                Reason.SOURCE_UNREACHABLE,
+                f'"{file.path}" came too slowly: less than {_SLOWEST_BYTES >> 20} MiB in {_SLOWEST_SECONDS:.0f} s',
+            ) from error
         except UnavailableError:
             await self._write(sink, bytes(waiting))  # the next attempt goes on from here
             raise
@@ -243,6 +262,9 @@ class BlobCache:
     def _settle(self, key: str, digest: str, *, remember: bool) -> None:
         path = self.root / "partial" / key
         path.chmod(0o444)
+        # What has the name of its digest is believed by every later process, so it is on the disk before it has it.
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
         path.rename(self._path(digest))
         if remember:
             _write_whole(self.root / "known" / key, digest.encode())

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
-from sekisho.depot.cache import BlobCache
+from sekisho.depot.cache import BlobCache, SlowSourceError
 from sekisho.depot.cluster import WeightsWish
 from sekisho.depot.settings import SourceEntry
 from sekisho.depot.sources.choice import choose_source
@@ -19,6 +20,9 @@ from sekisho.seal.facts import MANIFEST_NAME
 
 _LOG: Final = logging.getLogger(__name__)
 _FETCHES_AT_ONCE: Final = 4
+_FETCHES_OF_ONE: Final = 3
+"""How many fetches for one namespace run at once."""
+_LIST_SECONDS: Final = 900.0
 _FILES_AT_ONCE: Final = 3
 _ATTEMPTS: Final = 5
 _FRESH_SECONDS: Final = 60.0
@@ -60,6 +64,7 @@ class FetchProgress:
 class _Job:
     wish: WeightsWish
     name: str
+    namespace: str
     task: "asyncio.Task[None] | None" = None
     listed: bool = False
     total: int = 0
@@ -94,9 +99,14 @@ class Fetches:
     outcome: Callable[[Reason], None] = lambda _reason: None
     _jobs: dict[str, _Job] = field(default_factory=dict)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_FETCHES_AT_ONCE))
+    _turns: "WeakValueDictionary[str, asyncio.Semaphore]" = field(default_factory=WeakValueDictionary)
 
-    def ask(self, wish: WeightsWish) -> WeightsSet | FetchProgress:
+    def ask(self, wish: WeightsWish, *, namespace: str = "") -> WeightsSet | FetchProgress:
         """Return the files of a model, or how far they are; begins a fetch where none runs.
+
+        Args:
+            wish: What is wanted.
+            namespace: Who wants it; fetches that several want are of the first.
 
         Raises:
             SekishoError: The last fetch failed; it is tried again after a while, whoever asks.
@@ -105,7 +115,7 @@ class Fetches:
         job = self._jobs.get(name)
         if job is None:
             self._make_room()
-            job = self._jobs[name] = _Job(wish, name)
+            job = self._jobs[name] = _Job(wish, name, namespace)
         if job.task is None and self._is_due(job):
             self._begin(job)
         if job.result is not None:
@@ -140,7 +150,7 @@ class Fetches:
 
     async def _run(self, job: _Job) -> None:
         try:
-            async with self._slots:
+            async with self._turn_of(job.namespace), self._slots:
                 job.result = await self._fetch(job)
             job.error, job.failures = None, 0
             self.outcome(Reason.WEIGHTS_AVAILABLE)
@@ -160,6 +170,13 @@ class Fetches:
             job.task, job.finished_at = None, self.clock()
             self.cache.unpin(f"fetch {job.name}")
 
+    def _turn_of(self, namespace: str) -> asyncio.Semaphore:
+        """Return the turns of a namespace, so that its slow sources never hold all places."""
+        turn = self._turns.get(namespace)
+        if turn is None:
+            turn = self._turns[namespace] = asyncio.Semaphore(_FETCHES_OF_ONE)
+        return turn
+
     async def _fetch(self, job: _Job) -> WeightsSet:
         wish = job.wish
         if is_pinned(wish):
@@ -169,7 +186,7 @@ class Fetches:
                 return kept
         entry = choose_source(wish.uri, await asyncio.to_thread(self.sources), anonymous=self.anonymous)
         async with open_source(wish.uri, entry, expected=wish.digest) as source:
-            listing = await source.list_files()
+            listing = await _list(source, wish.uri)
             files = check_listing(listing.files, limit_bytes=wish.limit_bytes, uri=wish.uri)
             _check_kind(wish, files)
             if len(files) == 1 and files[0].digest is None:
@@ -210,6 +227,9 @@ class Fetches:
                 return await self.cache.fetch(
                     file, source.read, uri=job.wish.uri, owner=f"fetch {job.name}", progress=note
                 )
+            except SlowSourceError:
+                job.done -= counted
+                raise  # begun anew later, behind those who wait by then
             except UnavailableError as error:
                 job.done -= counted
                 failures = 0 if counted > most else failures + 1
@@ -255,6 +275,15 @@ class Fetches:
         if not idle:
             raise UnavailableError(Reason.DEPOT_OVERLOADED, f"{len(self._jobs)} fetches are running or waiting")
         del self._jobs[min(idle, key=lambda name: self._jobs[name].finished_at)]
+
+
+async def _list(source: Source, uri: str) -> Listing:
+    try:
+        async with asyncio.timeout(_LIST_SECONDS):
+            return await source.list_files()
+    except TimeoutError as error:
+        message = f"{uri} did not name its files within {_LIST_SECONDS:.0f} s"
+        raise UnavailableError(Reason.SOURCE_UNREACHABLE, message) from error
 
 
 def _check_kind(wish: WeightsWish, files: Sequence[RemoteFile | StoredFile]) -> None:

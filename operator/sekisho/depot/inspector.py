@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
 
@@ -20,7 +21,7 @@ from sekisho.api.v1alpha1.model import Inspection, ModelSpec
 from sekisho.depot.following import Name, Raw
 from sekisho.depot.inspection import Question, refuse_source
 from sekisho.depot.register import Register
-from sekisho.errors import SekishoError
+from sekisho.errors import Reason, SekishoError, UnavailableError
 from sekisho.plan.inspection import explain_wait, read_inspection
 from sekisho.plan.signers import digest_signers, read_signers
 from sekisho.seal.trust import Signer
@@ -31,6 +32,8 @@ Mark = tuple[str, int, str, bool]
 """The uid and generation of a Model, the digest of the signers, and whether it is going away."""
 _LOG: Final = logging.getLogger(__name__)
 _AT_ONCE: Final = 4
+_OF_ONE: Final = 2
+"""How many inspections of one namespace run at once."""
 _LOOK_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 600.0
 _RETRY_SECONDS: Final = 5.0
@@ -65,6 +68,7 @@ class Inspector:
     settle_seconds: float = 0.2
     _jobs: dict[Name, _Job] = field(default_factory=dict)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+    _turns: "WeakValueDictionary[str, asyncio.Semaphore]" = field(default_factory=WeakValueDictionary)
 
     async def run(self) -> None:
         """Work until cancelled; what is under way is cancelled with it."""
@@ -126,7 +130,7 @@ class Inspector:
     async def _inspect(self, name: Name, job: _Job, question: Question, signers: Signers) -> None:
         again = _AGAIN_SECONDS
         try:
-            async with self._slots:
+            async with self._turn_of(name[0]), self._slots:
                 found = await self._ask(name, question, signers)
                 if found is not None:
                     await self._publish(name, job, found)
@@ -141,18 +145,30 @@ class Inspector:
             job.task, job.lost_at = None, None
             job.due_at = self.clock() + again * random.uniform(0.8, 1.2)  # noqa: S311
 
+    def _turn_of(self, namespace: str) -> asyncio.Semaphore:
+        """Return the turns of a namespace: whoever has many Models with slow sources holds up its own alone."""
+        turn = self._turns.get(namespace)
+        if turn is None:
+            turn = self._turns[namespace] = asyncio.Semaphore(_OF_ONE)
+        return turn
+
     async def _ask(self, name: Name, question: Question, signers: Signers) -> Inspection | None:
         """Return what is there; None where the source cannot be read and what was found before stays."""
         try:
             return await self.examine(question, signers)
         except SekishoError as error:
-            raw = (self.register.models() or {}).get(name, {})
-            old = _find_old(raw, question)
+            failure = error
             _LOG.warning(error.message, extra={"model": "/".join(name), "reason": error.reason})
-            if old is not None and old.refusal is None:
-                return None
-            last = read_inspection(_status(raw))
-            return refuse_source(question, error, data_class=last.class_ if last is not None else None)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and tried again
+            said = f"the inspection ended with {type(error).__name__}, of which the depot's log says more"
+            failure = UnavailableError(Reason.INTERNAL_ERROR, said)
+            _LOG.exception("an inspection failed in a way that nobody foresaw", extra={"model": "/".join(name)})
+        raw = (self.register.models() or {}).get(name, {})
+        old = _find_old(raw, question)
+        if old is not None and old.refusal is None:
+            return None
+        last = read_inspection(_status(raw))
+        return refuse_source(question, failure, data_class=last.class_ if last is not None else None)
 
     async def _publish(self, name: Name, job: _Job, found: Inspection) -> None:
         raw = (self.register.models() or {}).get(name)

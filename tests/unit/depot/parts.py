@@ -170,6 +170,9 @@ class FileServer:
     Attributes:
         cut_after: Bytes after which each of the next `cuts` answers breaks off.
         drip_after: Bytes after which an answer that is longer comes byte by byte, until who asked hangs up.
+        pieces: How many bytes are sent at once, with a pause between; 0: all.
+        headers: Sent with every answer.
+        refuse: Returns the status that a request is refused with; 0 for none.
         requests: "METHOD path range" of every request.
         allow: Judges a request's headers; False answers 403.
     """
@@ -178,7 +181,10 @@ class FileServer:
     cut_after: int = 0
     cuts: int = 0
     drip_after: int | None = None
+    pieces: int = 0
     status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    refuse: Callable[[BaseHTTPRequestHandler], int] = lambda _request: 0
     lie_about_size: int = 0
     requests: list[str] = field(default_factory=list)
     allow: Callable[[BaseHTTPRequestHandler], bool] = lambda _request: True
@@ -204,8 +210,8 @@ def serve_files(server: FileServer, keys: Keys | None) -> Iterator[FileServer]:
             path, _, query = self.path.partition("?")
             span = self.headers.get("Range", "")
             server.requests.append(f"{self.command} {self.path} {span}".strip())
-            if server.status:
-                return self._send(server.status, b"", {})
+            if status := server.status or server.refuse(self):
+                return self._send(status, b"", {})
             if not server.allow(self):
                 return self._send(403, b"", {})
             if server.buckets and "list-type=2" in query:
@@ -226,7 +232,7 @@ def serve_files(server: FileServer, keys: Keys | None) -> Iterator[FileServer]:
 
         def _send(self, status: int, data: bytes, headers: dict[str, str], *, body: bool = True) -> None:
             self.send_response(status)
-            for name, value in headers.items():
+            for name, value in (headers | server.headers).items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(data) - (server.lie_about_size if not body else 0)))
             drips = server.drip_after is not None and len(data) > server.drip_after
@@ -245,7 +251,9 @@ def serve_files(server: FileServer, keys: Keys | None) -> Iterator[FileServer]:
                 self.close_connection = True
                 return
             with contextlib.suppress(OSError):
-                self.wfile.write(data)
+                for place in range(0, len(data), server.pieces or len(data) or 1):
+                    self.wfile.write(data[place : place + (server.pieces or len(data))])
+                    time.sleep(0.02 if server.pieces else 0)
 
         def _drip(self, data: bytes) -> None:
             with contextlib.suppress(OSError):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sekisho.depot import cache, fetches
 from sekisho.depot.cache import BlobCache
 from sekisho.depot.cluster import WeightsWish
 from sekisho.depot.fetches import Fetches, FetchProgress, WeightsSet
@@ -394,3 +395,67 @@ async def test_a_file_of_that_name_further_below_makes_no_sealed_model(tmp_path:
     with serve_files(FileServer(), None) as server:
         push(server, {"sub/sekisho.json": b"{}", "model.gguf": b"weights"})
         assert len((await Depot(tmp_path, entry_of(server)).get(uri_of(server))).files) == 2
+
+
+async def test_a_source_that_drips_gives_its_place_away_and_what_came_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "_SLOWEST_SECONDS", 0.5)
+    with serve_files(FileServer(), None) as server:
+        push(server, {"a.gguf": DATA, "b.gguf": b"small"})
+        server.drip_after = 1 << 20
+        depot = Depot(tmp_path, entry_of(server))
+        error = await depot.refuse(uri_of(server))
+        assert (error.reason, error.retry) == (Reason.SOURCE_UNREACHABLE, True)
+        assert "came too slowly: less than 1 MiB in 0 s" in error.message
+        assert (tmp_path / "partial" / f"d-{DIGEST[7:]}").stat().st_size >= 1 << 20
+        server.drip_after = None
+        depot.now += 1000
+        assert (await depot.recover(uri_of(server))).total_bytes == len(DATA) + 5
+
+
+async def test_a_source_that_names_its_files_too_slowly_gives_its_place_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetches, "_LIST_SECONDS", 0.3)
+    with serve_files(FileServer(), None) as server:
+        push(server, {"a.gguf": DATA})
+        server.drip_after = 10
+        error = await Depot(tmp_path, entry_of(server)).refuse(uri_of(server))
+    assert (error.reason, error.retry) == (Reason.SOURCE_UNREACHABLE, True)
+    assert "did not name its files within 0 s" in error.message
+
+
+async def test_a_namespace_whose_sources_drip_leaves_a_place_to_the_others(tmp_path: Path) -> None:
+    with serve_files(FileServer(), None) as slow, serve_files(FileServer(), None) as server:
+        slow.drip_after = 0
+        push(server, {"a.gguf": DATA})
+        depot = Depot(tmp_path, entry_of(slow), entry_of(server))
+        for number in range(8):
+            push(slow, {"a.gguf": DATA}, name=f"models/{number}")
+            uri = f"oci://{slow.host}/models/{number}:1"
+            depot.fetches.ask(WeightsWish(uri, None, LIMIT), namespace="a")
+        for _ in range(3000):
+            answer = depot.fetches.ask(WeightsWish(uri_of(server), None, LIMIT), namespace="b")
+            if isinstance(answer, WeightsSet):
+                break
+            await asyncio.sleep(0.01)
+        assert isinstance(answer, WeightsSet)
+        await depot.fetches.close()
+
+
+async def test_a_file_is_on_the_disk_before_it_has_the_name_that_is_believed(
+    tmp_path: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, bool]] = []
+    real = os.fsync
+
+    def watch(handle: int) -> None:
+        place = Path(f"/proc/self/fd/{handle}").readlink()
+        seen.append((place.parent.name, (tmp_path / "blobs" / DIGEST[7:]).exists()))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    with serve_files(FileServer({"/models/a.gguf": DATA}), keys) as server:
+        await Depot(tmp_path, entry(keys, server.host)).get(f"https://{server.host}/models/a.gguf", digest=DIGEST)
+    assert seen == [("partial", False)]

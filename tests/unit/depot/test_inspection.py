@@ -230,3 +230,74 @@ async def test_a_sealed_model_may_lie_on_a_web_server(tmp_path: Path) -> None:
         question = Question(f"https://{server.host}/x/", None, POLICY)
         found = await inspect_source(question, entry, trusted("release"), most_bytes=1 << 20)
     assert (found.sealed, found.refusal, found.version, found.artifact_digest) == (True, None, 7, None)
+
+
+# --- registries that lie
+
+
+def nested(depth: int) -> bytes:
+    return b'{"layers":' + b"[" * depth + b"]" * depth + b"}"
+
+
+LIES: dict[str, bytes] = {
+    "no JSON": b"{",
+    "a list": b"[]",
+    "deep": nested(100_000),
+    "layers are a number": b'{"layers":7}',
+    "a layer is a number": b'{"layers":[7]}',
+    "a layer is nothing": b'{"layers":[null]}',
+    "annotations are a list": b'{"layers":[{"annotations":[["a",1]],"digest":"sha256:0","size":1}]}',
+    "annotations are a text": b'{"layers":[{"annotations":"x","digest":"sha256:0","size":1}]}',
+    "a name is a number": b'{"layers":[{"annotations":{"org.opencontainers.image.title":7},"size":1}]}',
+    "a digest is a list": b'{"layers":[{"annotations":{"org.opencontainers.image.title":"a"},"digest":[],"size":1}]}',
+    "an index of a number": b'{"manifests":7}',
+    "an index of nothing": b'{"manifests":null}',
+    "an index of an object": b'{"manifests":{"a":1}}',
+    "a platform is a text": b'{"manifests":[{"platform":"linux"},{"platform":7}]}',
+    "a platform is a list": b'{"manifests":[{"platform":[1]},{"platform":{"os":["linux"]}}]}',
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+async def test_a_registry_whose_manifest_is_no_manifest_is_told_so(name: str, server: FileServer) -> None:
+    server.files["/v2/models/x/manifests/1"] = LIES[name]
+    with pytest.raises(RefusedError) as caught:
+        await look(server)
+    assert caught.value.reason is Reason.SOURCE_INVALID
+
+
+@pytest.mark.parametrize("location", ["http://[", "//[::1", "https://a:b:c/", "http://\x00/", "http://a:99999999/"])
+async def test_a_redirect_that_leads_nowhere_is_no_answer(location: str, server: FileServer) -> None:
+    server.status, server.headers = 307, {"Location": location}
+    with pytest.raises(SekishoError) as caught:
+        await look(server)
+    assert caught.value.reason in {Reason.SOURCE_INVALID, Reason.SOURCE_UNREACHABLE}
+
+
+@pytest.mark.parametrize("realm", ["https://[", "http://[::1", "https://a:b:c/"])
+async def test_a_token_service_that_is_nowhere_is_no_answer(realm: str, server: FileServer) -> None:
+    server.status, server.headers = 401, {"WWW-Authenticate": f'Bearer realm="{realm}",service="x"'}
+    with pytest.raises(SekishoError) as caught:
+        await look(server)
+    assert caught.value.reason in {Reason.SOURCE_INVALID, Reason.SOURCE_UNREACHABLE}
+
+
+async def test_a_token_that_comes_in_pieces_is_a_token(server: FileServer) -> None:
+    push(server, sealed_blobs("release"))
+    token = "t" * 3000
+    server.files["/token"] = json.dumps({"token": token}).encode()
+    server.headers = {"WWW-Authenticate": f'Bearer realm="http://{server.host}/token",service="x"'}
+    server.refuse = lambda request: (
+        0 if request.path.startswith("/token") or request.headers.get("Authorization") == f"Bearer {token}" else 401
+    )
+    server.pieces = 1000
+    assert (await look(server)).sealed
+
+
+async def test_a_token_longer_than_any_is_not_read_to_its_end(server: FileServer) -> None:
+    server.files["/token"] = json.dumps({"token": "t" * (80 << 10)}).encode()
+    server.headers = {"WWW-Authenticate": f'Bearer realm="http://{server.host}/token",service="x"'}
+    server.refuse = lambda request: 0 if request.path.startswith("/token") else 401
+    with pytest.raises(RefusedError, match="sends no token") as caught:
+        await look(server)
+    assert caught.value.reason is Reason.SOURCE_INVALID

@@ -433,3 +433,38 @@ async def test_an_inspection_that_the_server_refuses_is_told(api: tuple[Simulate
     api[0].patch_status = 403
     with pytest.raises(RefusedError, match="no"):
         await api[1].publish(("a", "x"), "uid-1", found())
+
+
+async def test_what_nobody_foresaw_is_told_and_tried_again(rig: Rig) -> None:
+    def fail(_question: Question) -> Inspection:
+        raise TypeError("'int' object is not iterable")
+
+    rig.answer = fail
+    rig.register.show(model())
+    await settle(lambda: rig.register.writes)
+    refusal = rig.register.writes[0][2].refusal
+    assert refusal is not None
+    assert refusal.reason == Reason.INTERNAL_ERROR
+    assert refusal.message == "the inspection ended with TypeError, of which the depot's log says more"
+    rig.answer = lambda question: found(question.uri)
+    rig.forward(10)
+    await settle(lambda: rig.register.writes[-1][2].refusal is None)
+
+
+async def test_a_namespace_whose_sources_are_slow_leaves_turns_to_the_others(rig: Rig) -> None:
+    rig.hold = asyncio.Event()
+    for number in range(20):
+        raw = model(meta={"name": f"slow-{number}", "uid": f"slow-{number}"})
+        assert rig.register.items is not None
+        rig.register.items["a", f"slow-{number}"] = raw
+    rig.register.changed.set()
+    await settle(lambda: rig.running)
+    await rig.rest()
+    assert rig.running == 2
+    other = model("oci://registry.example/models/other:1", meta={"namespace": "b"})
+    rig.register.items["b", "x"] = other
+    rig.register.changed.set()
+    await settle(lambda: any("other" in question.uri for question in rig.asked))
+    rig.hold.set()
+    await settle(lambda: len(rig.register.writes) == 21)
+    assert rig.most_running == 3

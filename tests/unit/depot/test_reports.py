@@ -30,7 +30,7 @@ SET = WeightsSet(f"sha256:{'1' * 64}", 5 << 20, (StoredFile("sekisho.json", 5 <<
 class There:
     """Fetches that are done."""
 
-    def ask(self, _wish: WeightsWish) -> WeightsSet:
+    def ask(self, _wish: WeightsWish, *, namespace: str) -> WeightsSet:
         return SET
 
 

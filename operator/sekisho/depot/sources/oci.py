@@ -125,9 +125,7 @@ class OciSource:
         headers = {"Accept": ", ".join((*_MANIFESTS, *_INDEXES))}
         path = f"/v2/{self.reference.repository}/manifests/{name}"
         async with self._get(path, headers, what="its manifest") as response:
-            data = await response.content.read(MAX_MANIFEST_BYTES + 1)
-            while len(data) <= MAX_MANIFEST_BYTES and (more := await response.content.read(MAX_MANIFEST_BYTES)):
-                data += more
+            data = await _read_some(response, MAX_MANIFEST_BYTES)
         if len(data) > MAX_MANIFEST_BYTES:
             raise RefusedError(Reason.SOURCE_INVALID, f"the manifest of {self.uri} is larger than 4 MiB")
         actual = f"sha256:{hashlib.sha256(data).hexdigest()}"
@@ -177,8 +175,12 @@ class OciSource:
         return await self.session.get(url, headers=headers, allow_redirects=False, proxy=self.entry.proxy)
 
     def _follow(self, url: str, location: str) -> str:
-        target = urljoin(url, location)
-        if urlsplit(target).scheme != "https" and not self.entry.plain_http:
+        try:
+            target = urljoin(url, location)
+            scheme = urlsplit(target).scheme
+        except ValueError as error:
+            raise RefusedError(Reason.SOURCE_INVALID, f"{self.uri} redirects to what is no address") from error
+        if scheme != "https" and not self.entry.plain_http:
             raise RefusedError(Reason.SOURCE_DENIED, f"{self.uri} redirects away from https; that is not followed")
         return target
 
@@ -195,7 +197,7 @@ class OciSource:
             raise self._failure(401, "its manifest")
         if self.credential is not None and self.credential.token:
             return f"Bearer {self.credential.token}"
-        if urlsplit(realm).scheme != "https" and not self.entry.plain_http:
+        if not realm.lower().startswith("https://") and not self.entry.plain_http:
             raise RefusedError(
                 Reason.SOURCE_DENIED, f"{self.uri} asks for credentials by plain http; they are not sent"
             )
@@ -206,9 +208,9 @@ class OciSource:
         ) as response:
             if response.status != 200:
                 raise self._failure(401 if response.status in (400, 401, 403) else response.status, "a token")
-            data = await response.content.read(MAX_TOKEN_BYTES)
+            data = await _read_some(response, MAX_TOKEN_BYTES)
         with contextlib.suppress(ValueError, TypeError, AttributeError):
-            body = json.loads(data)
+            body = json.loads(data) if len(data) <= MAX_TOKEN_BYTES else {}
             token = body.get("token") or body.get("access_token")
             if isinstance(token, str) and token.isascii() and token.isprintable():
                 return f"Bearer {token}"
@@ -233,15 +235,29 @@ def unreachable(uri: str, error: BaseException) -> UnavailableError:
     return UnavailableError(Reason.SOURCE_UNREACHABLE, f"{uri} cannot be reached: {why}")
 
 
+async def _read_some(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """Read an answer whole, or more than `most` bytes of it; what is read at once is what has come."""
+    data = b""
+    while len(data) <= most and (more := await response.content.read(most + 1)):
+        data += more
+    return data
+
+
 def _choose(index: Mapping[str, Any], uri: str) -> str:
-    items = [item for item in index.get("manifests") or () if isinstance(item, dict)]
-    linux = [item for item in items if (item.get("platform") or {}).get("os") == "linux"]
-    amd64 = [item for item in linux if (item.get("platform") or {}).get("architecture") == "amd64"]
+    listed = index.get("manifests")
+    items = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    linux = [item for item in items if _platform(item).get("os") == "linux"]
+    amd64 = [item for item in linux if _platform(item).get("architecture") == "amd64"]
     for group in (items if len(items) == 1 else [], amd64):
         for item in group:
             if _DIGEST.match(str(item.get("digest", ""))):
                 return str(item["digest"])
     raise RefusedError(Reason.SOURCE_INVALID, f"{uri} is an index of {len(items)} manifests and none is clearly meant")
+
+
+def _platform(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    platform = item.get("platform")
+    return platform if isinstance(platform, dict) else {}
 
 
 def _read_layers(manifest: Mapping[str, Any], uri: str) -> tuple[RemoteFile, ...]:
@@ -250,13 +266,15 @@ def _read_layers(manifest: Mapping[str, Any], uri: str) -> tuple[RemoteFile, ...
         raise RefusedError(Reason.SOURCE_INVALID, f"the manifest of {uri} has no list of layers")
     files = []
     for layer in layers:
-        annotations = (layer.get("annotations") if isinstance(layer, dict) else None) or {}
-        title, digest, size = annotations.get(_TITLE), layer.get("digest"), layer.get("size")
+        annotations = layer.get("annotations") if isinstance(layer, dict) else None
+        annotations = annotations if isinstance(annotations, dict) else {}
+        title = annotations.get(_TITLE)
         if not isinstance(title, str) or annotations.get(_UNPACK) == "true":
             raise RefusedError(
                 Reason.SOURCE_INVALID,
                 f"a layer of {uri} is no plain file with a name ({_TITLE}); push plain files, as `oras push` does",
             )
+        digest, size = layer.get("digest"), layer.get("size")
         if not _DIGEST.match(str(digest)) or isinstance(size, bool) or not isinstance(size, int) or size < 0:
             raise RefusedError(Reason.SOURCE_INVALID, f"layer {title[:80]!r} of {uri} has no sha256 digest and size")
         files.append(RemoteFile(title, size, str(digest), str(digest), str(digest)))
