@@ -7,19 +7,21 @@ so that a broken fetch goes on), `known/` remembers which digest a version of a 
 import asyncio
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sekisho.depot.sources.listing import RemoteFile
 from sekisho.errors import Reason, RefusedError, UnavailableError
 
+_LOG: Final = logging.getLogger(__name__)
 DIGEST: Final = re.compile(r"^sha256:[0-9a-f]{64}$")
 _CHUNK_BYTES: Final = 4 << 20
 _MARGIN_BYTES: Final = 32 << 20
@@ -29,6 +31,7 @@ _MAX_NOTE_BYTES: Final = 4 << 20
 _SLOWEST_BYTES: Final = 1 << 20
 _SLOWEST_SECONDS: Final = 300.0
 
+ResultT = TypeVar("ResultT")
 Read = Callable[[RemoteFile, int], AsyncGenerator[bytes, None]]
 Progress = Callable[[int], None]
 
@@ -140,17 +143,21 @@ class BlobCache:
             self._reserve(key, file.size)
             try:
                 digest = await self._transfer(key, file, read, progress)
+                # Before it gets its name: under another key the same content may be here already, and be evicted now.
+                self.pin(digest, owner)
+                await _unbroken(self._keep(key, digest, file))
             finally:
                 self._release(key)
-            self.pin(digest, owner)
             return digest
 
     async def _transfer(self, key: str, file: RemoteFile, read: Read, progress: Progress) -> str:
         path = self.root / "partial" / key
         if file.digest is None and not file.version:
-            await asyncio.to_thread(_remove, path)  # nothing says that the rest would belong to the same content
+            await _unbroken(
+                asyncio.to_thread(_remove, path)
+            )  # nothing says that the rest would belong to the same content
         hasher = hashlib.sha256()
-        done = await asyncio.to_thread(_rehash, path, hasher, file.size)
+        done = await _unbroken(asyncio.to_thread(_rehash, path, hasher, file.size))
         progress(done)
         with path.open("ab") as out:
             if done < file.size:
@@ -167,9 +174,11 @@ class BlobCache:
             raise RefusedError(
                 Reason.DIGEST_MISMATCH, f'"{file.path}" has digest {digest}, {file.digest} expected; it was thrown away'
             )
+        return digest
+
+    async def _keep(self, key: str, digest: str, file: RemoteFile) -> None:
         await asyncio.to_thread(self._settle, key, digest, remember=file.digest is None and bool(file.version))
         self._blobs[digest] = _Blob(file.size, self.clock())
-        return digest
 
     async def _copy(
         self, file: RemoteFile, chunks: AsyncGenerator[bytes, None], sink: "_Sink", progress: Progress
@@ -179,7 +188,7 @@ class BlobCache:
             async with asyncio.timeout(_SLOWEST_SECONDS) as pace, aclosing(chunks):
                 async for chunk in chunks:
                     if sink.done + len(waiting) + len(chunk) > file.size:
-                        await asyncio.to_thread(sink.out.truncate, 0)
+                        await _unbroken(asyncio.to_thread(sink.out.truncate, 0))
                         waiting.clear()
                         raise RefusedError(
                             Reason.SIZE_EXCEEDED,
@@ -210,7 +219,7 @@ class BlobCache:
 
     async def _write(self, sink: "_Sink", data: bytes) -> None:
         try:
-            await asyncio.to_thread(sink.write, data)
+            await _unbroken(asyncio.to_thread(sink.write, data))
         except OSError as error:
             raise UnavailableError(
                 Reason.DEPOT_FULL, f"the depot's volume cannot be written: {error.strerror}"
@@ -315,6 +324,18 @@ class _Sink:
         self.out.flush()
         self.hasher.update(data)
         self.done += len(data)
+
+
+async def _unbroken(work: Coroutine[Any, Any, ResultT]) -> ResultT:
+    """Let work on the volume end before who asked for it goes on, though it was cancelled: its thread cannot be."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOG.warning("work on the cache failed after it was given up", extra={"error": type(error).__name__})
+        raise
 
 
 def _key(file: RemoteFile, uri: str) -> str:

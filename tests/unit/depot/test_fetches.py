@@ -4,6 +4,9 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import random
+import threading
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -13,9 +16,10 @@ from sekisho.depot.cache import BlobCache
 from sekisho.depot.cluster import WeightsWish
 from sekisho.depot.fetches import Fetches, FetchProgress, WeightsSet
 from sekisho.depot.settings import SourceEntry
-from sekisho.errors import Reason, SekishoError
+from sekisho.depot.sources.listing import RemoteFile
+from sekisho.errors import Reason, SekishoError, UnavailableError
 from tests.unit.depot.artifacts import entry_of, push, sealed_blobs, uri_of
-from tests.unit.depot.parts import FileServer, Keys, build_keys, check_signature, serve_files
+from tests.unit.depot.parts import FileServer, Keys, build_keys, check_signature, serve_files, settle
 
 LIMIT = 64 << 20
 DATA = os.urandom(3 << 20)
@@ -459,3 +463,81 @@ async def test_a_file_is_on_the_disk_before_it_has_the_name_that_is_believed(
     with serve_files(FileServer({"/models/a.gguf": DATA}), keys) as server:
         await Depot(tmp_path, entry(keys, server.host)).get(f"https://{server.host}/models/a.gguf", digest=DIGEST)
     assert seen == [("partial", False)]
+
+
+async def test_a_file_that_is_whole_when_its_fetch_is_given_up_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, enough, real = threading.Event(), threading.Event(), os.fsync
+
+    def hold(handle: int) -> None:
+        reached.set()
+        assert enough.wait(60)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", hold)
+    with serve_files(FileServer(), None) as server:
+        push(server, {"a.gguf": DATA, "b.gguf": b"right"})
+        wrong = f"/v2/models/x/blobs/sha256:{hashlib.sha256(b'right').hexdigest()}"
+        server.files[wrong] = b"wrong"
+        server.refuse = lambda request: 0 if request.path != wrong or reached.wait(60) else 500
+        depot = Depot(tmp_path, entry_of(server))
+        wish = WeightsWish(uri_of(server), None, LIMIT)
+        depot.fetches.ask(wish)
+        await settle(lambda: any(wrong in line for line in server.requests))
+        await asyncio.sleep(0.2)
+        enough.set()
+        assert (await depot.refuse(uri_of(server))).reason is Reason.DIGEST_MISMATCH
+    await asyncio.to_thread(lambda: None)
+    assert depot.files("blobs") == [DIGEST[7:]]
+    assert depot.cache.used_bytes == len(DATA)
+    assert depot.cache.find(DIGEST) is not None
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_however_fetches_meet_and_are_given_up_what_is_there_is_whole_and_counted(
+    tmp_path: Path, seed: int
+) -> None:
+    dice = random.Random(seed)  # noqa: S311 - a test's dice
+    contents = [dice.randbytes(dice.choice([0, 1, 1000, 5 << 20])) for _ in range(6)]
+    depot = BlobCache(tmp_path, 12 << 20, margin_bytes=0)
+    depot.open()
+
+    async def read(file: RemoteFile, offset: int) -> AsyncGenerator[bytes, None]:
+        data = contents[int(file.locator)]
+        for place in range(offset, len(data), 1 << 20):
+            await asyncio.sleep(dice.random() / 500)
+            if dice.random() < 0.1:
+                raise UnavailableError(Reason.SOURCE_UNREACHABLE, "it broke off")
+            if dice.random() < 0.05:
+                yield b"wrong"
+            yield data[place : place + (1 << 20)]
+
+    def remote(index: int) -> RemoteFile:
+        data = contents[index]
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}" if dice.random() < 0.5 else None
+        return RemoteFile("a", len(data), digest, dice.choice(["", '"v"']), str(index))
+
+    async def fetch(number: int) -> None:
+        with contextlib.suppress(SekishoError):
+            owner = f"pod {number}"
+            digest = await depot.fetch(
+                remote(dice.randrange(6)), read, uri="u", owner=owner, progress=lambda _count: None
+            )
+            place = depot.find(digest)
+            assert place is not None
+            assert f"sha256:{hashlib.sha256(place.read_bytes()).hexdigest()}" == digest
+            depot.unpin(owner)
+
+    tasks = [asyncio.create_task(fetch(number)) for number in range(60)]
+    for _ in tasks:
+        await asyncio.sleep(dice.random() / 200)
+        if dice.random() < 0.3:
+            dice.choice(tasks).cancel()
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [item for item in done if item is not None and not isinstance(item, asyncio.CancelledError)] == []
+    found = {f"sha256:{path.name}": path.stat().st_size for path in (tmp_path / "blobs").iterdir()}
+    assert found == {digest: depot.size_of(digest) for digest in depot._blobs}
+    partial = sum(path.stat().st_size for path in (tmp_path / "partial").iterdir())
+    assert depot.used_bytes == sum(found.values()) + partial <= 12 << 20
+    assert (depot._locks, depot._reserved) == ({}, {})
