@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Final
 
 from sekisho.cli.failures import refuse
 from sekisho.cli.ledger_keys import LogKeys, read_log_keys, read_small
@@ -21,7 +21,7 @@ from sekisho.ledger.checkpoint import (
     read_signed,
 )
 from sekisho.ledger.entry import parse_entry
-from sekisho.ledger.handover import LAST
+from sekisho.ledger.handover import LAST, name_writer
 from sekisho.ledger.merkle import find_root, hash_leaf, prove_consistency, prove_inclusion
 from sekisho.ledger.notes import parse_note
 from sekisho.ledger.receipt import parse_receipt
@@ -31,6 +31,7 @@ from sekisho.recording.keys import write_whole
 from sekisho.recording.reading import COSIGNED, LogFiles, find_logs
 
 Put = Callable[[str, bytes], None]
+_MAX_TOLD: Final = 8
 
 
 def prove(given: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -121,8 +122,12 @@ def _choose(logs: list[LogFiles], origin: str | None) -> LogFiles:
     found = [log for log in logs if origin in (None, log.head.origin)]
     if not found:
         raise refuse(f"the log {origin} is not here", reason=Reason.RECORD_TRUNCATED)
-    if origin is None and len({log.head.origin.rpartition("/")[0] for log in found}) > 1:
-        raise refuse("there are logs of several writers; name one by --log ORIGIN", reason=Reason.INVALID_SPEC)
+    newest = {name_writer(log.head.origin): log.head.origin for log in sorted(found, key=lambda log: log.head.origin)}
+    if origin is None and len(newest) > 1:
+        told = ", ".join([*newest.values()][:_MAX_TOLD])
+        raise refuse(
+            f"there are logs of {len(newest)} writers; name one by --log, such as {told}", reason=Reason.INVALID_SPEC
+        )
     return found[-1]
 
 
@@ -138,7 +143,8 @@ def export(given: dict[str, Any]) -> tuple[dict[str, Any], str]:
         raise refuse(f"{out} is there already; name another file", reason=Reason.INVALID_SPEC)
     meter, cosigned = open_meter(as_json=given["as_json"]), tuple(read_small(file) for file in given["cosigned"])
     found = verify_sources(given["sources"], read_log_keys(given["keys"]), Kept(cosigned), meter=meter)
-    logs = [log for source in given["sources"] for log in find_logs(source)]
+    # The files that were verified, as they were then: their writer may go on meanwhile.
+    logs = found.files
     sizes = {log.checkpoint.origin: log.checkpoint for log in found.logs}
     meter.start("exporting", sum(measure(source) for source in given["sources"]))
     partial = out.with_name(f"{out.name}.partial")

@@ -48,11 +48,13 @@ class Found:
     """What the verification of many logs came to.
 
     Attributes:
+        files: Of the logs, as they were read.
         chains: The logs by their writers.
         cosigned: By writer and witness the newest checkpoint that it cosigned: log, size and when.
         first: Time of the first entry that has one, as it is spelt.
     """
 
+    files: tuple[LogFiles, ...] = ()
     chains: tuple[Chain, ...] = ()
     cosigned: dict[str, dict[str, tuple[Checkpoint, int]]] = field(default_factory=dict)
     first: str = ""
@@ -106,7 +108,7 @@ def verify_sources(
     keys = keys.learn(logs)
     marks = _read_marks(kept, keys, logs)
     _check_receipts(kept.receipts, keys, logs)
-    found, verified = Found(), list[VerifiedLog]()
+    found, verified = Found(tuple(logs)), list[VerifiedLog]()
     meter.start("verifying", sum(measure(source) for source in sources))
     for log in logs:
         key = keys.find(log.head.origin, parse_note(log.read("checkpoint") or b""))

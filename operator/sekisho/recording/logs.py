@@ -333,8 +333,16 @@ class Logs:
         except FileNotFoundError:
             return None, self._keys.now
         origin = f"{self._name}/{place.name}"
-        key = self._keys.find(origin, (line.key_id for line in parse_note(data).signatures)) or self._keys.now
-        return read_signed(data, key.named(origin))[0], key
+        key = self._keys.find(origin, (line.key_id for line in parse_note(data).signatures))
+        if key is not None:
+            return read_signed(data, key.named(origin))[0], key
+        try:
+            return read_signed(data, self._keys.now.named(origin))[0], self._keys.now
+        except RefusedError as error:
+            waits = (
+                "nothing is recorded until the key that signed it is given as the key before, or its folder is moved"
+            )
+            raise RefusedError(error.reason, f"{error.message}; {waits} away and looked at") from None
 
     def _begin(self, note: Mapping[str, Any], link: Checkpoint | None) -> None:
         """Begin a log whose first entry says what it goes on from."""

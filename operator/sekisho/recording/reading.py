@@ -68,7 +68,7 @@ class _FolderReader:
 
     def __call__(self, path: str) -> bytes | None:
         if self._made is None:
-            self._made = self._make() if (self._place / JOURNAL).exists() else {}
+            self._made = self._make()
         if path in self._made:
             return self._made[path]
         try:
@@ -80,7 +80,11 @@ class _FolderReader:
         """Make the files of the entries under the checkpoint; what came after it is not signed yet."""
         checkpoint = _read_file(self._place / CHECKPOINT)
         size = _read_head(checkpoint).size
-        lines = measure_sound(_read_file(self._place / JOURNAL))[1][:size]
+        try:
+            journal = _read_file(self._place / JOURNAL)
+        except FileNotFoundError:
+            return {}  # sealed, perhaps since its checkpoint was found: all files were there before the journal went
+        lines = measure_sound(journal)[1][:size]
         tree, files = Tree(), {CHECKPOINT: checkpoint}
         for line in lines:
             files |= {tile.path: data for tile, data in tree.append(line.leaf)}

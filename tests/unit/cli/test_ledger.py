@@ -1,5 +1,6 @@
 """`sekisho ledger`: what was cut, rewritten, forked or signed by another is refused; then what the officer sees."""
 
+import asyncio
 import json
 import shutil
 import tarfile
@@ -14,10 +15,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from sekisho.cli.main import cli
+from sekisho.cli.progress import Lines
 from sekisho.ledger.merkle import hash_leaf
 from sekisho.ledger.notes import NoteKey
 from sekisho.ledger.receipt import Written, batch_of, sign_batch
 from sekisho.recording.journal import JOURNAL, Line
+from sekisho.recording.keeper import seal
+from sekisho.recording.record import Identity, Record, RecordLimits
 from tests.unit.ledger.trees import SECRET, WITNESS, Log, log_key, opened, public, spell, witness_key
 
 WRITER = "sekisho/legal/gateway"
@@ -300,6 +304,46 @@ def test_an_export_verifies_with_all_that_was_cosigned(desk: Desk, name: str) ->
     assert (again.exit_code, "is there already" in again.stderr) == (3, True)
 
 
+async def test_an_export_holds_what_was_verified_while_its_writer_goes_on(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Record(
+        desk.folder, Identity("gateway-0", WRITER), limits=RecordLimits(segment_bytes=1500, commit_seconds=60)
+    )
+    record.open()
+    await record.append({"kind": "x"})
+    await record.checkpoint()
+    (first,) = desk.logs.iterdir()
+
+    class Busy(Lines):
+        """Lets the writer go on, and seal its first log, between the looks of an export."""
+
+        def start(self, label: str, total: int) -> None:
+            super().start(label, total)
+            if label == "exporting":
+                loop.run_until_complete(write())
+                seal(first)
+
+    async def write() -> None:
+        for _ in range(20):
+            await record.append({"kind": "x"})
+        await record.checkpoint()
+
+    loop = asyncio.new_event_loop()
+    monkeypatch.setattr("sekisho.cli.ledger_proving.open_meter", Busy)
+    words = ("export", desk.logs, "--key", desk.folder / "log.pub", "-o", desk.folder / "out.tar")
+    try:
+        done = await asyncio.to_thread(desk.run, *words)
+    finally:
+        loop.close()
+        await record.close()
+    assert done.exit_code == 0, done.output
+    assert done.stdout.endswith("out.tar: 2 records in 1 log\n")
+    assert len(list(desk.logs.iterdir())) > 1
+    verified = desk.run("verify", desk.folder / "out.tar", "--key", desk.folder / "log.pub")
+    assert verified.stdout.startswith("2 records")
+
+
 def test_an_export_holds_nothing_of_one_that_was_interrupted(desk: Desk) -> None:
     desk.lay()
     desk.write("out.partial/elsewhere/checkpoint", b"of another log")
@@ -365,7 +409,7 @@ def test_what_cannot_be_proven_is_refused(desk: Desk) -> None:
     other = Log([BEGIN], origin="sekisho/legal/gateway/gateway-1/20261001T000000000Z")
     for name, data in other.files.items():
         desk.write(f"logs/other/{name}", data)
-    assert "there are logs of several writers; name one by --log ORIGIN" in prove(desk, "--index", 1).stderr
+    assert "there are logs of 2 writers; name one by --log, such as sekisho/" in prove(desk, "--index", 1).stderr
 
 
 def test_a_proof_is_verified_with_the_key_alone(desk: Desk) -> None:

@@ -122,7 +122,9 @@ async def test_a_record_that_lost_what_was_signed_refuses_everything(tmp_path: P
 async def test_a_record_that_another_key_signed_refuses_everything(tmp_path: Path) -> None:
     await fill_some(tmp_path)
     (tmp_path / "log.key").unlink()
-    assert "no signature is by sekisho/gateway-0/" in await refused(tmp_path)
+    told = await refused(tmp_path)
+    assert "no signature is by sekisho/gateway-0/" in told
+    assert "until the key that signed it is given as the key before" in told
 
 
 async def test_an_entry_that_is_too_long_is_refused_and_harms_no_other(tmp_path: Path) -> None:
