@@ -15,6 +15,7 @@ from sekisho.agent.loop import Agent, AgentPaths
 from sekisho.agent.server import build_server
 from sekisho.agent.state import AgentState
 from sekisho.errors import SekishoError
+from sekisho.loader.mapping import forbid_dumps
 
 USAGE = "usage: sekisho-agent fence|run"
 DEFAULT_PORT = 8181
@@ -55,6 +56,7 @@ def _fence() -> int:
 
 
 def _run() -> int:
+    forbid_dumps()
     pod = (os.environ.get("POD_NAME", ""), os.environ.get("POD_UID", ""))
     agent = Agent(paths=_paths(), state=AgentState(), host_ip=os.environ.get("HOST_IP", ""), pod=pod)
 

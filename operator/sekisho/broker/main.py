@@ -15,6 +15,7 @@ from sekisho.broker.settings import BrokerSettings
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import find_credentials
 from sekisho.kube.serving import run_process, stop_on_signals
+from sekisho.loader.mapping import forbid_dumps
 from sekisho.telemetry import setup_metrics
 
 PROCESS: Final = "broker"
@@ -23,6 +24,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 def main() -> int:
     """Run the broker until SIGTERM; return the exit status."""
+    forbid_dumps()
     return run_process(PROCESS, lambda: BrokerSettings.read(os.environ), _run, who="the broker")
 
 

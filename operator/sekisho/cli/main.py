@@ -39,6 +39,7 @@ from sekisho.cli.signing_commands import PASSPHRASE, TRUST, approve, open_key, s
 from sekisho.cli.verify_command import read_vouched, verify
 from sekisho.errors import Reason, RefusedError
 from sekisho.kms.choose import parse_key_address
+from sekisho.loader.mapping import forbid_dumps
 from sekisho.seal.facts import ModelIdentity, SealedManifest
 
 _KMS = click.option(
@@ -230,6 +231,7 @@ def _show(value: object) -> str:
 
 def main() -> None:
     """Run the command line."""
+    forbid_dumps()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if "--json" not in sys.argv:
         cli(prog_name="sekisho")

@@ -80,6 +80,8 @@ def seal_model(source: Path, out: Path, wish: Wish, *, meter: Meter) -> Sealed:
     partial = out.with_name(f"{out.name}.partial")
     if partial.is_symlink() or source.resolve() in {out.resolve(), *out.resolve().parents}:
         raise refuse(f"{out} is inside the model or reached by a link; name a folder elsewhere with --out")
+    if partial.exists() and partial.stat().st_uid != os.geteuid():
+        raise refuse(f"{partial} is another user's, who could have chosen its key; name a folder elsewhere with --out")
     files = list_plain_files(source)
     scanned = wish.inspector.inspect(files, meter) if wish.inspector else None
     (partial / FILES_FOLDER).mkdir(parents=True, exist_ok=True)

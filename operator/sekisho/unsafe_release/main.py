@@ -8,6 +8,7 @@ from typing import Final
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import find_credentials
 from sekisho.kube.serving import run_process, stop_on_signals
+from sekisho.loader.mapping import forbid_dumps
 from sekisho.telemetry import setup_metrics
 from sekisho.unsafe_release.process import run_release
 from sekisho.unsafe_release.server import KubePods
@@ -19,6 +20,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 def main() -> int:
     """Run the release until SIGTERM; return the exit status."""
+    forbid_dumps()
     return run_process(PROCESS, lambda: read_settings(os.environ), _run, who="the release of keys")
 
 

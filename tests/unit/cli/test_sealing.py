@@ -101,6 +101,17 @@ def test_an_unfinished_folder_of_another_version_is_not_taken_over(bench: Bench)
     assert read_refusal(done)[0] == "KeyMismatch"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_an_unfinished_folder_of_another_user_is_not_taken_over(bench: Bench) -> None:
+    partial = bench.out.with_name("model.sealed.partial")
+    partial.mkdir()
+    os.chown(partial, 12345, 12345)
+    done = run_cli(bench.seal_words())
+    assert done.returncode != 0
+    assert "is another user's, who could have chosen its key" in read_refusal(done)[1]
+    assert list(partial.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_a_full_disk_ends_with_advice_and_the_next_run_goes_on(bench: Bench) -> None:
     done = run_cli(bench.seal_words(), limit=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, 5_000_000)))
