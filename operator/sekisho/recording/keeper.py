@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -20,9 +19,9 @@ from sekisho.ledger.handover import LAST, read_handover, read_last
 from sekisho.ledger.notes import parse_note
 from sekisho.ledger.tiles import CHECKPOINT, WIDTH, Tile, Tree, encode_bundle, list_bundles, list_tiles, parse_bundle
 from sekisho.ledger.verify import EXPIRED, FIRST
-from sekisho.recording.journal import JOURNAL, Line, measure_sound
+from sekisho.recording.journal import JOURNAL, Line, measure_sound, parse_line
 from sekisho.recording.keys import write_whole
-from sekisho.recording.logs import list_logs, read_birth
+from sekisho.recording.logs import list_logs, read_beginning, read_birth
 
 _log = logging.getLogger(__name__)
 _MARK: Final = "copied"
@@ -191,8 +190,9 @@ class Keeper:
 
     def _look(self, active: Path) -> None:
         ended = self._bring(active)
-        for place, after in pairwise([*ended, active]):
-            self._expire(place, ended_at=read_birth(after.name))
+        if self._keeping.retention_seconds is not None:
+            for place, ended_at in self._find_ends(ended, active).items():
+                self._expire(place, ended_at=ended_at)
         for note in sorted(self._removed.glob("*Z")):
             self._expire_copy(note)
         self._make_room(ended, active)
@@ -245,6 +245,15 @@ class Keeper:
             raise RefusedError(Reason.TERMINATING, "this process is about to end")
         store.put(f"{self._keeping.prefix}{place.name}/{path}", data)
 
+    def _find_ends(self, ended: list[Path], active: Path) -> dict[Path, datetime]:
+        """Return when logs ended, at the latest: before any later one began, though the clock was ahead for a time."""
+        now, ends, found = datetime.now(UTC), _read_beginning(active), dict[Path, datetime]()
+        for place in reversed(ended):
+            began = _read_beginning(place)
+            found[place] = max(began, ends) if began <= now else ends
+            ends = min(began, ends)
+        return dict(reversed(found.items()))
+
     def _is_over(self, ended_at: datetime) -> bool:
         most = self._keeping.retention_seconds
         return most is not None and (datetime.now(UTC) - ended_at).total_seconds() >= most
@@ -291,12 +300,14 @@ class Keeper:
         if self._keeping.store is None or most is None:
             return
         held = {place: _measure(place) for place in list_logs(self._folder)}
-        for place, after in pairwise([*ended, active]):
+        if sum(held.values()) <= most:
+            return
+        for place, ended_at in self._find_ends(ended, active).items():
             if sum(held.values()) <= most or not (place / _MARK).exists():
                 return
             if (place / _ENTRIES).exists():
                 self._removed.mkdir(exist_ok=True)
-                text = f"{read_head(place).encode()}\n{read_birth(after.name).isoformat()}"
+                text = f"{read_head(place).encode()}\n{ended_at.isoformat()}"
                 write_whole(self._removed / place.name, text.encode())
             shutil.rmtree(place)
             held.pop(place)
@@ -334,6 +345,22 @@ def seal(place: Path) -> None:
 def read_head(place: Path) -> Checkpoint:
     """Return what the checkpoint of a log of ours says."""
     return parse_checkpoint(parse_note((place / CHECKPOINT).read_bytes()).text)
+
+
+def _read_beginning(place: Path) -> datetime:
+    """Return when a log of ours began."""
+    if read_birth(place.name) <= datetime.now(UTC):
+        return read_birth(place.name)
+    if (place / JOURNAL).exists():
+        with (place / JOURNAL).open("rb") as file:
+            line = parse_line(file.readline().rstrip(b"\n"))
+        first = line.entry if line is not None else b""
+    elif (place / FIRST).exists():
+        first = (place / FIRST).read_bytes()
+    else:
+        bundle = Tile(None, 0, min(WIDTH, read_head(place).size))
+        first = parse_bundle((place / bundle.path).read_bytes(), bundle)[0]
+    return read_beginning(first, place.name)
 
 
 def _grow(place: Path, copy: _Copy, head: Checkpoint) -> tuple[_Copy, Files]:

@@ -88,7 +88,7 @@ class Logs:
         self._published = -1
         self._others = 0
         self._last = b""
-        self._born = "", datetime.min.replace(tzinfo=UTC)
+        self._began_at = datetime.min.replace(tzinfo=UTC)
         self.published: Checkpoint | None = None
 
     @property
@@ -295,7 +295,7 @@ class Logs:
             raise RefusedError(error.reason, f"{error.message}; {waits}") from None
         signed, self._key = self._read_checkpoint(place)
         if lines:
-            self._last = lines[-1].entry
+            self._last, self._began_at = lines[-1].entry, read_beginning(lines[0].entry, place.name)
             if signed is None:
                 self._key = self._find_beginner(parse_entry(lines[0].entry))
         self._place, self._tree, self._full = place, Tree(), []
@@ -334,15 +334,13 @@ class Logs:
             return None, self._keys.now
         origin = f"{self._name}/{place.name}"
         key = self._keys.find(origin, (line.key_id for line in parse_note(data).signatures))
-        if key is not None:
-            return read_signed(data, key.named(origin))[0], key
         try:
-            return read_signed(data, self._keys.now.named(origin))[0], self._keys.now
+            return read_signed(data, (key or self._keys.now).named(origin))[0], key or self._keys.now
         except RefusedError as error:
-            waits = (
-                "nothing is recorded until the key that signed it is given as the key before, or its folder is moved"
-            )
-            raise RefusedError(error.reason, f"{error.message}; {waits} away and looked at") from None
+            if key is not None:
+                raise
+            waits = "until the key that signed it is given as the key before, or its folder is moved away and looked at"
+            raise RefusedError(error.reason, f"{error.message}; nothing is recorded {waits}") from None
 
     def _begin(self, note: Mapping[str, Any], link: Checkpoint | None) -> None:
         """Begin a log whose first entry says what it goes on from."""
@@ -350,6 +348,7 @@ class Logs:
         place.mkdir(mode=0o755)
         sync_folder(self._folder)
         self._place, self._tree, self._full, self._partial, self._published = place, Tree(), [], [], -1
+        self._began_at = datetime.now(UTC)
         self._journal = Journal(place / JOURNAL)
         self._journal.create()
         first = dict(note) | {_BEGINNER: self._key.named(self._name).id.hex()}
@@ -377,11 +376,9 @@ class Logs:
     def _is_full(self) -> bool:
         if self._journal.size >= self._limits.segment_bytes:
             return True
-        if self._born[0] != self._place.name:
-            # Read once for each log: its name costs more to read than an entry to write.
-            self._born = self._place.name, read_birth(self._place.name)
-        age = datetime.now(UTC) - self._born[1]
-        return self._tree.size > 1 and age.total_seconds() >= self._limits.segment_seconds
+        # Either way: what a clock that was ahead began would not end for as long as that was ahead.
+        age = abs((datetime.now(UTC) - self._began_at).total_seconds())
+        return self._tree.size > 1 and age >= self._limits.segment_seconds
 
     def _put(self, lines: Sequence[Line]) -> None:
         self._journal.append(lines)
@@ -444,6 +441,21 @@ def _spell_birth(at: datetime) -> str:
 def read_birth(name: str) -> datetime:
     """Return when a log began, by its folder's name."""
     return datetime.strptime(f"{name[:-1]}000", _BIRTH).replace(tzinfo=UTC)
+
+
+def read_beginning(first: bytes, name: str) -> datetime:
+    """Return when a log began: by its name, or by its first entry where that is a time to come.
+
+    Names only rise, so that of a log which follows what a clock that was ahead began lies ahead as well.
+    """
+    birth = read_birth(name)
+    if birth <= datetime.now(UTC):
+        return birth
+    try:
+        at = datetime.fromisoformat(str(parse_entry(first).get("at")))
+    except ValueError:
+        return birth
+    return at if at.tzinfo is not None else birth
 
 
 def _read(path: Path) -> bytes | None:
