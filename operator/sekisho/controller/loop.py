@@ -32,6 +32,8 @@ from sekisho.plan.world import Manifest, Plan, ServiceObject
 
 _log = logging.getLogger(__name__)
 FRESH_SECONDS = 2.0
+# What fails once or twice passes by itself as a rule; what goes on failing is told.
+TOLD_FAILURES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +99,13 @@ class ServiceLoop:
         self._read_at: dict[tuple[str, str], float] = {}
         self._verified: dict[tuple[str, str, str], tuple[str, str]] = {}
         self._settling: set[tuple[str, str]] = set()
+        self._failures: dict[tuple[str, str], int] = {}
 
     def forget(self, name: tuple[str, str]) -> None:
         """Drop what is remembered of an object that is gone."""
         self._read_at.pop(name, None)
         self._settling.discard(name)
+        self._failures.pop(name, None)
         for resource in CHILD_KINDS:
             self._verified.pop((resource.kind, name[0], name_child(name[1])), None)
 
@@ -109,7 +113,7 @@ class ServiceLoop:
         """Make so what one service asks for, as far as the rules allow, and say what came of it.
 
         Raises:
-            UnavailableError: The API server did not do its part; try again.
+            UnavailableError: The API server did not do its part; try again. Where that goes on, the status says so.
             RefusedError: Something could not be made so; the status says so already.
         """
         raw = self._cluster.stores[INFERENCE_SERVICES].get(name)
@@ -129,11 +133,7 @@ class ServiceLoop:
                 return Outcome(again_after_seconds=FRESH_SECONDS)
             if self._gatherer.mark_of(obj) != known:
                 obj, planned, changes = self._plan(raw)
-        try:
-            await self._apply(obj, changes)
-        except RefusedError as error:
-            await self._publish_failure(obj, raw, planned, error=error)
-            raise
+        await self._apply_or_tell(obj, raw, planned, changes=changes)
         await self._evict(obj, planned)
         if changes.count and name not in self._settling:
             self._settling.add(name)
@@ -193,6 +193,17 @@ class ServiceLoop:
                 found.append((resource, live))
         order = {kind: index for index, kind in enumerate(planned.prune)}
         return tuple(sorted(found, key=lambda item: order.get(item[0].kind, -1)))
+
+    async def _apply_or_tell(self, obj: ServiceObject, raw: Raw, planned: Plan, *, changes: _Changes) -> None:
+        name = (obj.namespace, obj.name)
+        try:
+            await self._apply(obj, changes)
+        except SekishoError as error:
+            count = self._failures[name] = self._failures.get(name, 0) + 1
+            if isinstance(error, RefusedError) or count >= TOLD_FAILURES:
+                await self._publish_failure(obj, raw, planned, error=error)
+            raise
+        self._failures.pop(name, None)
 
     async def _apply(self, obj: ServiceObject, changes: _Changes) -> None:
         """Write the isolation first, one by one, each seen in the server's answer; then the workload, then prune.
@@ -263,7 +274,7 @@ class ServiceLoop:
         shown_at = self._cluster.stores[INFERENCE_SERVICES].shown_at
         return time.monotonic() - max(shown_at, self._read_at.get(name, shown_at)) < FRESH_SECONDS
 
-    async def _publish_failure(self, obj: ServiceObject, raw: Raw, planned: Plan, *, error: RefusedError) -> None:
+    async def _publish_failure(self, obj: ServiceObject, raw: Raw, planned: Plan, *, error: SekishoError) -> None:
         status, told = tell_failure(planned.status, obj.status, error, generation=obj.generation, now_at=time.time())
         latest = self._cluster.stores[INFERENCE_SERVICES].get((obj.namespace, obj.name)) or raw
         await self._publisher.publish(INFERENCE_SERVICES, latest, status, announcements=told)

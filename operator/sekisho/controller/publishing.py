@@ -90,7 +90,9 @@ def tell_failure(
         for item in planned.get("conditions") or ()
         if item["type"] not in {*_DERIVED, "Ready"}
     ]
-    aspects.append(Aspect("Ready", "False", error.reason, error.message))
+    # Failures that pass are worded anew at each try: with the address of a webhook, or how long it was waited for.
+    stem = "" if isinstance(error, RefusedError) else error.message.partition(":")[0]
+    aspects.append(Aspect("Ready", "False", error.reason, error.message, stem))
     progress = Progress.STALLED if isinstance(error, RefusedError) else Progress.MOVING
     settled, told = settle_conditions(Facet(tuple(aspects), progress), old, generation=generation, now_at=now_at)
     warning = Announcement("Warning", error.reason, error.message)

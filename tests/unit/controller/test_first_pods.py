@@ -18,6 +18,7 @@ from sekisho.controller.reading import Reader
 from sekisho.controller.settings import Settings
 from sekisho.controller.store import Change
 from sekisho.controller.versions import VersionLedger
+from sekisho.errors import UnavailableError
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials
 from sekisho.kube.resources import (
@@ -77,6 +78,7 @@ class Rig:
     routed: list[Change] = field(default_factory=list)
     shown_late: list[tuple[Resource, dict[str, Any]]] = field(default_factory=list)
     loop: ServiceLoop | None = None
+    failing: str = ""
 
     def show(self, resource: Resource, raw: dict[str, Any]) -> None:
         self.cluster.note(self.cluster.stores[resource].put(raw))
@@ -100,6 +102,8 @@ class Rig:
             found = self.live.get(key)
             return web.json_response(found or {"message": "not there"}, status=200 if found else 404)
         body = await request.json()
+        if self.failing and body["kind"] == DEPLOYMENTS.kind:
+            return web.json_response({"message": self.failing}, status=500)
         self.applied.append(body)
         stored = {**body, "metadata": {**body["metadata"], "uid": "u", "resourceVersion": str(100 + len(self.applied))}}
         return web.json_response(stored)
@@ -244,3 +248,25 @@ async def test_what_raises_the_class_of_a_service_that_wakes_is_read_anew(rig: R
     await rig.reconcile()
     assert "namespaces/legal" in rig.read
     assert (rig.deployment()["spec"]["replicas"], rig.class_of_pods()) == (1, "confidential")
+
+
+async def test_what_the_api_server_fails_at_again_and_again_is_told_once(rig: Rig) -> None:
+    rig.show_all(DIRECT)
+
+    async def fail(word: str) -> list[dict[str, Any]]:
+        rig.failing = f'Internal error occurred: failed calling webhook "x": {word}'
+        rig.applied.clear()
+        with pytest.raises(UnavailableError):
+            await rig.reconcile()
+        return [item for item in rig.applied if item["kind"] == INFERENCE_SERVICES.kind]
+
+    assert [await fail(word) for word in ("refused", "late")] == [[], []]
+    (told,) = await fail("late")
+    ready = next(item for item in told["status"]["conditions"] if item["type"] == "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "ApiUnavailable")
+    assert 'failed calling webhook "x": late' in ready["message"]
+    rig.show(INFERENCE_SERVICES, build("chat", 200, namespace="legal", spec=DIRECT, status=told["status"]))
+    assert await fail("refused") == []
+    rig.failing = ""
+    await rig.reconcile()
+    assert rig.deployment()["metadata"]["name"] == "chat-predictor"
