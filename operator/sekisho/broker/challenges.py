@@ -2,7 +2,6 @@
 
 import base64
 import secrets
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from sekisho.errors import Reason, RefusedError, UnavailableError
+from sekisho.kube.clock import read_boot_seconds
 
 NONCE_BYTES: Final = 32
 MAX_SECONDS: Final = 60.0
@@ -46,10 +46,10 @@ class ChallengeBook:
     Args:
         seconds: How long each is good for; at most 60.
         most: How many there may be.
-        clock: Monotonic seconds.
+        clock: Seconds since the boot of the machine.
     """
 
-    def __init__(self, *, seconds: float, most: int = _MOST, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, seconds: float, most: int = _MOST, clock: Callable[[], float] = read_boot_seconds) -> None:
         if not 0 < seconds <= MAX_SECONDS:
             raise ValueError(f"a challenge lives up to {MAX_SECONDS:.0f} seconds, not {seconds}")
         self._seconds, self._most, self._clock = seconds, most, clock

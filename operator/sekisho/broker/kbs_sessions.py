@@ -1,7 +1,6 @@
 """Sessions of the key broker protocol: each known to this process alone, for one pod, attested at most once."""
 
 import secrets
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Final
 from sekisho.attest.claims import Claims
 from sekisho.broker.jwe import GuestKey
 from sekisho.errors import Reason, RefusedError, UnavailableError
+from sekisho.kube.clock import read_boot_seconds
 
 NONCE_BYTES: Final = 32
 _ID_BYTES: Final = 32
@@ -71,7 +71,7 @@ class SessionBook:
         challenge_seconds: How long a challenge may be answered.
         session_seconds: How long an attested session gives resources, counted from its challenge.
         most: How many there may be.
-        clock: Monotonic seconds.
+        clock: Seconds since the boot of the machine.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class SessionBook:
         challenge_seconds: float,
         session_seconds: float,
         most: int = _MOST,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = read_boot_seconds,
     ) -> None:
         self._challenge_seconds, self._session_seconds, self._clock = challenge_seconds, session_seconds, clock
         self._most, self._swept_at = most, clock()

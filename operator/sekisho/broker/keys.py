@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.kms import failures, unsafe_development
 from sekisho.kms.choose import KINDS, open_key_service, parse_key_address, read_key_settings
 from sekisho.kms.service import KeyService, KeyState
+from sekisho.kube.clock import read_boot_seconds
 from sekisho.seal.keys import KeyContext, WrappedKey
 
 T = TypeVar("T")
@@ -91,7 +91,7 @@ class Keys:
     """
 
     def __init__(
-        self, opener: Opener, *, limits: KeyLimits | None = None, clock: Callable[[], float] = time.monotonic
+        self, opener: Opener, *, limits: KeyLimits | None = None, clock: Callable[[], float] = read_boot_seconds
     ) -> None:
         self._opener, self._clock = opener, clock
         self._limits = limits or KeyLimits()

@@ -5,7 +5,6 @@ now.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -22,6 +21,7 @@ from sekisho.api.v1alpha1.site import SiteSpec
 from sekisho.broker.releasefacts import OwnerPolicy, ReleaseRules, TenantGrant
 from sekisho.errors import Reason, UnavailableError
 from sekisho.kube.client import KubeClient
+from sekisho.kube.clock import read_boot_seconds
 from sekisho.kube.reflecting import Freshness, Reflector
 from sekisho.kube.resources import DATA_GRANTS, EVIDENCE_POLICIES, KEY_RELEASE_POLICIES, POLICIES, SITES, Resource
 
@@ -63,7 +63,7 @@ class Knowledge:
 
     def age_seconds(self) -> float:
         """Return the age of the oldest knowledge."""
-        return time.monotonic() - min(reflector.heard_at for reflector in self._reflectors())
+        return read_boot_seconds() - min(reflector.heard_at for reflector in self._reflectors())
 
     def check_fresh(self) -> None:
         """Refuse to go on where knowledge is too old.

@@ -5,7 +5,6 @@ Knowledge that was not confirmed for too long is not used.
 
 import asyncio
 import os
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,6 +22,7 @@ from sekisho.gateway.choosing.filtering import Place
 from sekisho.gateway.choosing.replicas import Replica, read_proofs, read_replica
 from sekisho.gateway.decide import Law, ServiceFacts, read_law, read_service
 from sekisho.kube.client import KubeClient
+from sekisho.kube.clock import read_boot_seconds
 from sekisho.kube.reflecting import Freshness, Reflector
 from sekisho.kube.resources import ACCESS_POLICIES, INFERENCE_SERVICES, NODES, PODS, POLICIES, RUNTIMES, SITES
 from sekisho.redact.detect import Tagger
@@ -125,7 +125,7 @@ class Facts:
     def age_seconds(self) -> float:
         """Return the age of the oldest knowledge."""
         oldest: float = min(map(_heard_at, self._reflectors))
-        return time.monotonic() - oldest
+        return read_boot_seconds() - oldest
 
     def _keep_policy(self, raw: Raw) -> Law | UnavailableError:
         try:

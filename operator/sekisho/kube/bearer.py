@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from sekisho.errors import Reason, RefusedError, UnavailableError
+from sekisho.kube.clock import read_boot_seconds
 from sekisho.kube.pods import PodFacts, PodIdentity, check_pod
 
 MAX_TOKEN: Final = 16 * 1024
@@ -81,7 +82,7 @@ class Authenticator:
         *,
         overloaded: Reason = Reason.DEPOT_OVERLOADED,
         pod_rate: float = 10,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = read_boot_seconds,
     ) -> None:
         self._cluster, self._overloaded, self._clock = cluster, overloaded, clock
         self._cache: OrderedDict[bytes, tuple[float, PodIdentity]] = OrderedDict()

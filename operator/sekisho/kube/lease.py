@@ -9,6 +9,7 @@ from typing import Any
 
 from sekisho.errors import Reason, UnavailableError
 from sekisho.kube.client import KubeClient, Object
+from sekisho.kube.clock import read_boot_seconds
 from sekisho.kube.failures import ApiConflictError
 from sekisho.kube.resources import LEASES
 
@@ -61,8 +62,11 @@ class LeaderLease:
 
     @property
     def age_seconds(self) -> float:
-        """How long ago the lease was last renewed by us; infinite where it is not ours."""
-        return time.monotonic() - self._renewed_at if self._held is not None else float("inf")
+        """How long ago the lease was last renewed by us; infinite where it is not ours.
+
+        A machine that was suspended meanwhile leads no more; that others seem silent after it says nothing of them.
+        """
+        return read_boot_seconds() - self._renewed_at if self._held is not None else float("inf")
 
     async def acquire(self) -> None:
         """Wait until the lease is ours."""
@@ -108,7 +112,7 @@ class LeaderLease:
             live = await self._client.get(LEASES, self._name, namespace=self._namespace)
             if live is not None and not self._is_free(live):
                 return False
-            sent_at = time.monotonic()
+            sent_at = read_boot_seconds()
             manifest = self._render(live, holder=self._identity)
             self._held = await (self._client.replace(manifest) if live else self._client.create(manifest))
             self._renewed_at = sent_at
@@ -118,7 +122,7 @@ class LeaderLease:
         return True
 
     async def _renew(self) -> None:
-        sent_at = time.monotonic()
+        sent_at = read_boot_seconds()
         held = self._held
         if held is None:
             raise LeaseLostError(f"lease {self._name} is not held")

@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from sekisho.errors import SekishoError
 from sekisho.kube.client import KubeClient
+from sekisho.kube.clock import read_boot_seconds
 from sekisho.kube.resources import Resource
 
 Raw = Mapping[str, Any]
@@ -53,7 +54,7 @@ class Reflector(Generic[T]):
     Attributes:
         objects: By namespace and name.
         changes: Counts what changed them.
-        heard_at: When the API server was last heard, by the monotonic clock.
+        heard_at: When the API server was last heard, in seconds since the boot of the machine.
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class Reflector(Generic[T]):
             self._groups.pop(key, None)
 
     def _hear(self) -> None:
-        self.heard_at = time.monotonic()
+        self.heard_at = read_boot_seconds()
 
 
 def _key(item: Raw) -> tuple[str, str]:

@@ -21,7 +21,7 @@ class Challenge:
     Attributes:
         id: 32 hexadecimal digits; no secret, but not to be guessed.
         policy_digest: Of the rules as they stood then.
-        ends_at: By the monotonic clock.
+        ends_at: By the clock that it is made with.
     """
 
     id: str

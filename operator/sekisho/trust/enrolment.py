@@ -71,7 +71,7 @@ class Enrolments:
     """All open enrolments, one a node.
 
     Attributes:
-        clock: The monotonic clock.
+        clock: Seconds since the boot of the machine.
         draw: Returns random bytes.
     """
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from sekisho import telemetry
 from sekisho.kube.client import KubeClient
+from sekisho.kube.clock import read_boot_seconds
 from sekisho.kube.collateral import CollateralStore
 from sekisho.kube.probes import Readiness, build_health
 from sekisho.kube.serving import end_jobs, serve_app, start_jobs
@@ -65,8 +65,8 @@ async def run_trust(
     api = TrustApi(
         nodes=nodes,
         doorman=Doorman(client, namespace=settings.namespace),
-        challenges=Challenges(time.monotonic, secrets.token_bytes),
-        enrolments=Enrolments(nodes, time.monotonic, secrets.token_bytes),
+        challenges=Challenges(read_boot_seconds, secrets.token_bytes),
+        enrolments=Enrolments(nodes, read_boot_seconds, secrets.token_bytes),
         standing=Standing(lambda: collateral.makers, policy.rules, Verifier(lambda: hardware.loaded.collateral)),
         times=Times(settings.valid_seconds, settings.interval_seconds),
         sweeper=sweeper,

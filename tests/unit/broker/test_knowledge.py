@@ -1,13 +1,16 @@
 """What the broker knows of grants: followed, read strictly, and not used when it is too old."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from sekisho.broker.challenges import ChallengeBook
 from sekisho.broker.knowledge import Knowledge
-from sekisho.errors import Reason, UnavailableError
+from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials
 from sekisho.kube.reflecting import Freshness
@@ -105,3 +108,22 @@ async def test_knowledge_that_is_too_old_is_not_used(api: ApiServer, knowledge: 
     api.deaf = False
     await until(lambda: knowledge.age_seconds() < 6)
     assert knowledge.rules().law is not None
+
+
+async def test_what_was_fresh_before_a_machine_was_suspended_is_old_after_it(
+    knowledge: Knowledge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knowledge.check_fresh()
+    real = time.clock_gettime
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: real(clock) + 3600 * (clock == time.CLOCK_BOOTTIME))
+    with pytest.raises(UnavailableError, match=r"what the broker knows of grants is 36\d\d s old, 600 s allowed"):
+        knowledge.rules()
+
+
+def test_a_challenge_that_was_made_before_a_machine_was_suspended_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = ChallengeBook(seconds=30)
+    made = book.issue(purpose="release", pod_uid="u", question_digest="q", policy_digest="p", now=datetime.now(UTC))
+    real = time.clock_gettime
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: real(clock) + 3600 * (clock == time.CLOCK_BOOTTIME))
+    with pytest.raises(RefusedError, match="was good for 30 s and is too old"):
+        book.take(made.id, purpose="release", pod_uid="u", question_digest="q")
