@@ -41,6 +41,7 @@ from sekisho.errors import Reason, RefusedError
 from sekisho.kms.choose import parse_key_address
 from sekisho.loader.mapping import forbid_dumps
 from sekisho.seal.facts import ModelIdentity, SealedManifest
+from sekisho.seal.manifest import read_identity
 
 _KMS = click.option(
     "--kms",
@@ -97,7 +98,7 @@ def seal(**given: Any) -> None:
 
 def _seal(**given: Any) -> tuple[dict[str, Any], str]:
     address = parse_key_address(given["kms"])
-    model = ModelIdentity(name=given["name"], version=given["version"], data_class=given["data_class"])
+    model = _read_identity(given)
     source: Path = given["source"]
     out = given["out"] or source.absolute().with_name(f"{source.absolute().name}.sealed")
     signer = open_key(given) if given["file"] else None
@@ -131,6 +132,16 @@ def _seal(**given: Any) -> tuple[dict[str, Any], str]:
     signed = f"signed by key {key_id}" if key_id else "not signed yet"
     told = f"{done.folder}: {len(done.manifest.files)} files, {size}{kept}\n{done.digest}  (manifest; {signed})"
     return facts, told
+
+
+def _read_identity(given: dict[str, Any]) -> ModelIdentity:
+    """Check what every key is bound to before hours go into it."""
+    value = {"class": given["data_class"], "name": given["name"], "version": given["version"]}
+    try:
+        return read_identity(value, name="the model")
+    except RefusedError as error:
+        told = f"{error.message}; a class is written confidential or confidential+gdpr, a name legal/reviewer"
+        raise RefusedError(error.reason, told) from None
 
 
 @cli.command()

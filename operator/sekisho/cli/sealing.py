@@ -15,7 +15,7 @@ from sekisho.cli.journal import JOURNAL_NAME, Entry, Journal
 from sekisho.cli.layout import PlainFile, list_plain_files
 from sekisho.cli.pipeline import Digests, Sealer
 from sekisho.cli.progress import Meter
-from sekisho.errors import Reason
+from sekisho.errors import Reason, RefusedError
 from sekisho.kms.service import KeyService
 from sekisho.seal.facts import (
     BOM_NAME,
@@ -114,7 +114,15 @@ def _take_key(partial: Path, wish: Wish) -> bytes:
                 f"{partial} was begun with key {wrapped.key_id}, not {wish.key_id}; remove it to start over",
                 reason=Reason.KEY_MISMATCH,
             )
-        return wish.keys.unwrap(wrapped, context=context)
+        try:
+            return wish.keys.unwrap(wrapped, context=context)
+        except RefusedError as error:
+            if error.reason is not Reason.KEY_MISMATCH:
+                raise
+            told = (
+                f"{partial} was begun with another model, version, class or key; name that, or remove it to start over"
+            )
+            raise refuse(f"{told}: {error.message}", reason=Reason.KEY_MISMATCH) from None
     data_key = secrets.token_bytes(KEY_BYTES)
     wrapped = wish.keys.wrap(data_key, key_id=wish.key_id, context=context)
     (partial / JOURNAL_NAME).write_bytes(

@@ -64,7 +64,7 @@ def read_trust(place: Path) -> tuple[Signer, ...]:
         value = value.get("spec")
     if isinstance(value, dict):
         value = value.get("signers")
-    if not value:
+    if not value or not isinstance(value, list):
         raise _invalid(f"{place} names no signers; it holds a list, spec.signers of a policy, or the policy itself")
     return parse_signers(read_signer_texts(value))
 

@@ -1,12 +1,18 @@
 """How the command line ends as a process, for programs that read what it prints."""
 
 import json
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 import pytest
 
 from sekisho.cli import main as module
+
+ROOT = Path(__file__).parents[3]
+CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"(?<![\w/-])sekisho ([a-z][a-z-]+)(?: ([a-z][a-z-]+))?(?![\w/-])")
 
 
 def end(monkeypatch: pytest.MonkeyPatch, words: Sequence[str]) -> int | str | None:
@@ -58,3 +64,18 @@ def test_success_and_refusals_keep_their_exit_codes(
     assert end(monkeypatch, ["inspect", "/nowhere", "--json"]) == 3
     assert json.loads(capsys.readouterr().err)["reason"] == "NotSealed"
     assert end(monkeypatch, ["inspect", "--help", "--json"]) in (0, None)
+
+
+def test_pages_name_no_command_that_is_not_there() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    named = {
+        (found[1], found[2] or "")
+        for page in pages
+        for code in CODE.findall(page.read_text())
+        for found in COMMAND.finditer(re.sub(r" #.*", "", code))
+    }
+    assert len(named) > 20
+    for name, verb in named:
+        command = module.cli.commands.get(name)
+        assert command is not None, f"sekisho {name}"
+        assert not isinstance(command, click.Group) or verb == "" or verb in command.commands, f"sekisho {name} {verb}"

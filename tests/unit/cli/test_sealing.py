@@ -98,7 +98,27 @@ def test_an_unfinished_folder_of_another_version_is_not_taken_over(bench: Bench)
     shutil.move(bench.out, partial)
     done = run_cli(bench.seal_words("--version", "8"))
     assert done.returncode == 6
-    assert read_refusal(done)[0] == "KeyMismatch"
+    reason, message = read_refusal(done)
+    assert reason == "KeyMismatch"
+    assert message.startswith(f"{partial} was begun with another model, version, class or key; name that, or remove it")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--class", "Confidential"), ("--class", "confidential+b+a"), ("--class", "confidential, gdpr"),
+        ("--model", "Legal Reviewer\n"), ("--model", ""),
+    ],
+)  # fmt: skip
+def test_a_model_that_cannot_be_named_so_is_refused_before_anything_is_read(
+    tmp_path: Path, option: str, value: str
+) -> None:
+    words = {"--class": "confidential", "--model": "legal/reviewer", "--version": "7", "--kms": "openbao:transit/x"}
+    given = [part for name, text in (words | {option: value}).items() for part in (name, text)]
+    done = CliRunner().invoke(cli, ["seal", str(tmp_path / "nothing"), *given])
+    assert done.exit_code == 3
+    assert done.stderr.startswith("SealInvalid: the model.")
+    assert "a class is written confidential or confidential+gdpr, a name legal/reviewer" in done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")

@@ -213,7 +213,7 @@ def test_a_key_that_would_not_count_as_the_named_signer_signs_nothing(
         ("", "names no signers"),
         ("{", "is neither YAML nor JSON"),
         ("x" * 1_100_000, "is larger than 1048576 bytes"),
-        ("just text", "signers is no list"),
+        ("just text", "names no signers"),
         ("kind: ClassificationPolicy\nspec: {levels: []}", "names no signers"),
         ("signers: {}", "names no signers"),
         ("signers: [text]", "signers[0] is no object"),
