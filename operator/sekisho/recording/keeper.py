@@ -189,13 +189,13 @@ class Keeper:
         return ended
 
     def _look(self, active: Path) -> None:
-        ended = self._bring(active)
+        # Before what has to be recorded: for that there may be no room.
+        ended = self._make_room(self._bring(active), active)
         if self._keeping.retention_seconds is not None:
             for place, ended_at in self._find_ends(ended, active).items():
                 self._expire(place, ended_at=ended_at)
         for note in sorted(self._removed.glob("*Z")):
             self._expire_copy(note)
-        self._make_room(ended, active)
 
     def _copy_all(self, ended: list[Path], active: Path, store: Store) -> None:
         heads = {place: read_head(place) for place in (*ended, active) if (place / CHECKPOINT).exists()}
@@ -262,14 +262,10 @@ class Keeper:
         """Remove the text of a log whose time is over; recorded before it is done, and tried again where it fails."""
         if not self._is_over(ended_at) or not (place / _ENTRIES).exists():
             return
-        head = read_head(place)
         if not (place / FIRST).exists():
-            first = Tile(None, 0, min(WIDTH, head.size))
-            self._note_expired(head, ended_at)
-            last = read_last(lambda path: (place / path).read_bytes(), head.size) or b""
-            if read_handover(last, origin=head.origin) is not None:
-                write_whole(place / LAST, last)
-            write_whole(place / FIRST, parse_bundle((place / first.path).read_bytes(), first)[0])
+            self._note_expired(read_head(place), ended_at)
+            for name, data in _read_ends(place).items():
+                write_whole(place / name, data)
         self._remove_copy(place.name)
         if self._keeping.store is not None:
             for name in (FIRST, LAST):
@@ -294,23 +290,27 @@ class Keeper:
             # Not by their names: while a log grows, bundles that are not full are copied under a name for each size.
             self._keeping.store.clear(f"{self._keeping.prefix}{name}/{_ENTRIES}/")
 
-    def _make_room(self, ended: list[Path], active: Path) -> None:
-        """Remove whole logs of which there is a copy, oldest first, while all together hold too much."""
+    def _make_room(self, ended: list[Path], active: Path) -> list[Path]:
+        """Remove whole logs of which there is a copy, oldest first, while all hold too much; return the rest."""
         most = self._keeping.most_bytes
         if self._keeping.store is None or most is None:
-            return
+            return ended
         held = {place: _measure(place) for place in list_logs(self._folder)}
         if sum(held.values()) <= most:
-            return
+            return ended
         for place, ended_at in self._find_ends(ended, active).items():
             if sum(held.values()) <= most or not (place / _MARK).exists():
-                return
+                break
             if (place / _ENTRIES).exists():
+                # What is left of it in the copy once its time is over: nobody here can read it then.
+                for name, data in _read_ends(place).items():
+                    self._put(self._keeping.store, place, name, data)
                 self._removed.mkdir(exist_ok=True)
                 text = f"{read_head(place).encode()}\n{ended_at.isoformat()}"
                 write_whole(self._removed / place.name, text.encode())
             shutil.rmtree(place)
             held.pop(place)
+        return [place for place in ended if place in held]
 
     @property
     def _removed(self) -> Path:
@@ -345,6 +345,15 @@ def seal(place: Path) -> None:
 def read_head(place: Path) -> Checkpoint:
     """Return what the checkpoint of a log of ours says."""
     return parse_checkpoint(parse_note((place / CHECKPOINT).read_bytes()).text)
+
+
+def _read_ends(place: Path) -> Files:
+    """Return what outlives the text of a sealed log: its last entry, where that hands it over, and its first."""
+    head = read_head(place)
+    bundle = Tile(None, 0, min(WIDTH, head.size))
+    first = parse_bundle((place / bundle.path).read_bytes(), bundle)[0]
+    last = read_last(lambda path: (place / path).read_bytes(), head.size) or b""
+    return ({LAST: last} if read_handover(last, origin=head.origin) is not None else {}) | {FIRST: first}
 
 
 def _read_beginning(place: Path) -> datetime:

@@ -97,6 +97,11 @@ class Logs:
         return self._journal.is_open
 
     @property
+    def is_settled(self) -> bool:
+        """Whether it is known which log is written, though nothing may fit into it now."""
+        return self._tree.size > 0 and not self._unsettled
+
+    @property
     def origin(self) -> str:
         """Of the log that is written."""
         return f"{self._name}/{self._place.name}"

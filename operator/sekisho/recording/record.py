@@ -269,7 +269,7 @@ class Record:
             raise self._unavailable() from None
 
     def _active(self) -> Path | None:
-        return self._logs.active if self._logs is not None and self._logs.is_open else None
+        return self._logs.active if self._logs is not None and self._logs.is_settled else None
 
     def _unavailable(self) -> UnavailableError:
         return UnavailableError(

@@ -17,6 +17,7 @@ from sekisho.recording.logs import LOGS, list_logs
 from sekisho.recording.reading import find_logs
 from sekisho.recording.record import Identity, Record, RecordLimits
 from tests.unit.recording.reading import read_record
+from tests.unit.recording.test_record import until
 
 
 class Bucket:
@@ -245,8 +246,28 @@ async def test_logs_that_were_copied_make_room_and_their_text_ends_with_its_time
         turn()
         assert not list((tmp_path / "removed").iterdir())
     (chain,) = verify_chains(verified(bucket.folder, tmp_path))
+    assert chain.beginnings == 1
     *ended, active = [bool(log.expired) for log in chain.logs]
     assert (active, set(ended)) == (False, {True})
+
+
+async def test_a_replica_that_is_full_since_its_store_was_away_goes_on_once_that_is_back(tmp_path: Path) -> None:
+    bucket = Bucket(tmp_path / "bucket")
+    keeping = never(tmp_path, store=bucket, most_bytes=30_000)
+    async with kept(tmp_path, keeping, segment_bytes=5000, max_bytes=60_000) as (record, turn):
+        bucket.broken = True
+        with pytest.raises(UnavailableError, match="60000 are allowed"):
+            await append_many(record, 1000)
+        turn()
+        bucket.broken = False
+        with pytest.raises(UnavailableError):
+            await append_many(record, 1)
+        turn()
+        await until(lambda: record.problem is None, what="the record to go on")
+        await append_many(record, 10)
+    (chain,) = verify_chains(verified(bucket.folder, tmp_path))
+    assert chain.beginnings == 1
+    assert chain.logs[-1].checkpoint == record.head
 
 
 def test_nothing_is_done_before_it_is_known_which_log_is_written(tmp_path: Path) -> None:
