@@ -21,6 +21,7 @@ from sekisho.controller.projections import (
     project_pod,
     project_quiet_object,
     project_usage,
+    sketch_policy,
     without_version,
 )  # fmt: skip
 from sekisho.controller.store import Change, OwnerIndex, Raw, Store, name_of
@@ -41,7 +42,8 @@ from sekisho.render.metadata import selector_labels
 PUMPED: Final = (*OWN_KINDS, NODES, NAMESPACES)
 FOLLOWED: Final = (*CHILD_KINDS, PODS)
 WATCHED: Final = (*PUMPED, *FOLLOWED)
-OURS: Final = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+# Both labels: who has them admission keeps for the operator, so nobody else fills the stores.
+OURS: Final = f"{MANAGED_BY_LABEL}={MANAGED_BY},{SERVICE_LABEL}"
 # Policies of others matter too: one that opens a model's pods must be seen.
 SELECTORS: Final[Mapping[Resource, str]] = {kind: OURS for kind in CHILD_KINDS if kind != NETWORK_POLICIES}
 USAGE_PATIENCE_SECONDS: Final = 0.5
@@ -71,7 +73,15 @@ def _pod_facts(kept: Raw) -> Any:
     return kept["usage"], without_version(kept["pod"]) if "pod" in kept else None
 
 
+def _keep_policy(raw: Raw) -> Raw:
+    """Keep of a policy of others whom it selects and whether it opens anything; anybody may write long ones."""
+    kept = project_object(raw)
+    return kept if is_marked(kept) else sketch_policy(kept)
+
+
 def _build_store(resource: Resource) -> Store:
+    if resource == NETWORK_POLICIES:
+        return Store(resource, project=_keep_policy, facts=without_version)
     if resource == NODES:
         return Store(resource, project=_keep_node, facts=lambda kept: kept["node"])
     if resource == PODS:

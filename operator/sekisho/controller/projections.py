@@ -4,15 +4,20 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from sekisho.api.meta import parse_quantity
-from sekisho.api.names import GPU_MEMORY_LABEL, GPU_RESOURCE, SERVICE_LABEL
+from sekisho.api.names import GPU_MEMORY_LABEL, GPU_RESOURCE, MANAGED_BY_LABEL, SERVICE_LABEL
 from sekisho.kube.ownership import CREATED, is_created
+from sekisho.kube.resources import INFERENCE_SERVICES
 from sekisho.placement.snapshot import MOST_AMOUNT, NodeFacts, PodUsage, Taint
+from sekisho.render.digest import encode_canonical
 
 Raw = Mapping[str, Any]
 _MIB: Final = 1 << 20
 _FINISHED: Final = frozenset({"Succeeded", "Failed"})
 _TICKING: Final = frozenset({"lastProbeTime", "lastHeartbeatTime"})
 _NOISE: Final = frozenset({"managedFields", "selfLink"})
+_OWN_ANNOTATIONS: Final = "sekisho.dev/"
+_OWN_LABELS: Final = frozenset({MANAGED_BY_LABEL, SERVICE_LABEL})
+_MOST_SELECTOR: Final = 16 << 10
 
 
 def project_node(raw: Raw) -> NodeFacts:
@@ -74,6 +79,24 @@ def project_object(raw: Raw) -> Raw:
     return {"metadata": meta, **kept}
 
 
+def sketch_policy(projected: Raw) -> Raw:
+    """Keep of a NetworkPolicy whose it is, whom it selects and in which directions it allows anything.
+
+    A selector too long to be kept is taken to select everything.
+    """
+    meta, spec = projected["metadata"], projected.get("spec") or {}
+    labels = {key: value for key, value in (meta.get("labels") or {}).items() if key in _OWN_LABELS}
+    owners = [owner for owner in meta.get("ownerReferences") or () if owner.get("kind") == INFERENCE_SERVICES.kind]
+    selector = spec.get("podSelector") or {}
+    kept = selector if len(encode_canonical(selector)) <= _MOST_SELECTOR else {}
+    types = {"policyTypes": spec["policyTypes"]} if spec.get("policyTypes") else {}
+    ways: dict[str, Any] = {way: [{}] for way in ("ingress", "egress") if spec.get(way)}
+    return {
+        "metadata": {**meta, "labels": labels, "ownerReferences": owners},
+        "spec": {"podSelector": kept, **types, **ways},
+    }
+
+
 def project_quiet_object(raw: Raw) -> Raw:
     """Keep an object whose status nothing depends on without it, so that its changes are no news."""
     return {key: value for key, value in project_object(raw).items() if key != "status"}
@@ -92,7 +115,11 @@ def project_namespace(raw: Raw) -> Raw:
 
 
 def _trim(meta: Raw) -> dict[str, Any]:
-    return {key: value for key, value in meta.items() if key not in _NOISE}
+    kept = {key: value for key, value in meta.items() if key not in _NOISE}
+    if "annotations" in kept:
+        told = kept["annotations"] or {}
+        kept["annotations"] = {key: value for key, value in told.items() if key.startswith(_OWN_ANNOTATIONS)}
+    return kept
 
 
 def without_version(projected: Raw) -> Raw:

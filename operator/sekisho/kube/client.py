@@ -15,7 +15,7 @@ from sekisho.api.names import FIELD_MANAGER
 from sekisho.errors import UnavailableError
 from sekisho.kube.connections import Connections
 from sekisho.kube.credentials import Credentials
-from sekisho.kube.failures import ApiConflictError, ApiRefusedError, ApiUnavailableError
+from sekisho.kube.failures import ApiConflictError, ApiRefusedError, ApiTooLongError, ApiUnavailableError
 from sekisho.kube.pace import TokenBucket
 from sekisho.kube.resources import PODS, SECRETS, Resource, resource_of
 
@@ -29,6 +29,7 @@ PATCH_TYPES: Final[Mapping[PatchKind, str]] = {
     "json": "application/json-patch+json",
 }
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_FEWER: Final = 8
 # No stored object has it, so a request that carries it can create an object but never change one.
 ABSENT: Final = "1"
 
@@ -42,7 +43,7 @@ class ClientLimits:
     connections: int = 32
     connect_seconds: float = 5.0
     request_seconds: float = 15.0
-    max_response_bytes: int = 64 << 20
+    max_response_bytes: int = 16 << 20  # an object has two or three MiB at most
     page_items: int = 500
     max_list_items: int = 500_000
 
@@ -149,25 +150,13 @@ class KubeClient:
         Raises:
             UnavailableError: The list changed too much while it was read (begin again), or is longer than the limit.
         """
-        params = {"limit": str(self._limits.page_items)}
-        if label_selector:
-            params["labelSelector"] = label_selector
-        if field_selector:
-            params["fieldSelector"] = field_selector
-        path, count = resource.path(namespace), 0
-        while True:
-            page = await self._send(_Call("list", "GET", resource, path, params))
+        params = {"labelSelector": label_selector, "fieldSelector": field_selector}
+        count = 0
+        async for page in self._pages(resource, resource.path(namespace), params):
             items = page.get("items") or []
             count += len(items)
-            if count > self._limits.max_list_items:
-                raise ApiUnavailableError(
-                    f"there are more than {self._limits.max_list_items} {resource.full_name}; the limit is reached"
-                )
+            self._check_count(resource, count)
             yield items
-            token = page.get("metadata", {}).get("continue")
-            if not token:
-                return
-            params = params | {"continue": token}
 
     async def list_all(
         self, resource: Resource, *, namespace: str = "", label_selector: str = "", field_selector: str = ""
@@ -182,23 +171,16 @@ class KubeClient:
         self, resource: Resource, *, label_selector: str = ""
     ) -> tuple[dict[tuple[str, str], int], int]:
         """Read namespace, name and version of every object, nothing else of them, and the version of the list."""
-        params = {"limit": str(self._limits.page_items)} | ({"labelSelector": label_selector} if label_selector else {})
+        params = {"labelSelector": label_selector}
         found: dict[tuple[str, str], int] = {}
         at_version = 0
-        while True:
-            page = await self._send(_Call("list", "GET", resource, resource.path(), params, accept=METADATA_ONLY))
+        async for page in self._pages(resource, resource.path(), params, accept=METADATA_ONLY):
             at_version = at_version or int(page["metadata"].get("resourceVersion") or 0)
             for item in page.get("items") or []:
                 meta = item["metadata"]
                 found[meta.get("namespace", ""), meta["name"]] = int(meta["resourceVersion"])
-            if len(found) > self._limits.max_list_items:
-                raise ApiUnavailableError(
-                    f"there are more than {self._limits.max_list_items} {resource.full_name}; the limit is reached"
-                )
-            token = page["metadata"].get("continue")
-            if not token:
-                return found, at_version
-            params = params | {"continue": token}
+            self._check_count(resource, len(found))
+        return found, at_version
 
     async def list_at(self, resource: Resource, *, label_selector: str = "") -> tuple[list[Object], str]:
         """Read a whole collection and the version from which to watch it."""
@@ -218,19 +200,41 @@ class KubeClient:
             ApiConflictError: Reading them took too long; begin again.
             UnavailableError: The list is longer than the limit.
         """
-        params = {"limit": str(self._limits.page_items)} | ({"labelSelector": label_selector} if label_selector else {})
         count = 0
-        while True:
-            page = await self._send(_Call("list", "GET", resource, resource.path(), params))
+        async for page in self._pages(resource, resource.path(), {"labelSelector": label_selector}):
             items = page.get("items") or []
             count += len(items)
-            if count > self._limits.max_list_items:
-                raise ApiUnavailableError(f"there are more than {self._limits.max_list_items} {resource.full_name}")
+            self._check_count(resource, count)
             yield items, str(page["metadata"]["resourceVersion"])
-            token = page["metadata"].get("continue")
+
+    async def _pages(
+        self, resource: Resource, path: str, selectors: Mapping[str, str], *, accept: str = "application/json"
+    ) -> AsyncIterator[Object]:
+        """Yield a collection as it comes, page by page; where one is too long to be read, with fewer items in it.
+
+        Anybody can make objects of a mebibyte, some dozen of which are longer than an answer may be.
+        """
+        most, params = self._limits.page_items, {key: value for key, value in selectors.items() if value}
+        while True:
+            call = _Call("list", "GET", resource, path, {"limit": str(most), **params}, accept=accept)
+            try:
+                page = await self._send(call)
+            except ApiTooLongError:
+                if most == 1:
+                    raise
+                most = max(1, most // _FEWER)
+                continue
+            yield page
+            token = page.get("metadata", {}).get("continue")
             if not token:
                 return
-            params = params | {"continue": token}
+            params["continue"] = token
+
+    def _check_count(self, resource: Resource, count: int) -> None:
+        if count > self._limits.max_list_items:
+            raise ApiUnavailableError(
+                f"there are more than {self._limits.max_list_items} {resource.full_name}; the limit is reached"
+            )
 
     async def watch(
         self,
@@ -430,7 +434,7 @@ class KubeClient:
         else:
             return bytes(data)
         response.close()
-        raise ApiUnavailableError(f"an answer of the API server is longer than {limit} bytes")
+        raise ApiTooLongError(f"an answer of the API server is longer than {limit} bytes")
 
 
 async def _events(response: aiohttp.ClientResponse, limit: int) -> AsyncIterator[Object]:

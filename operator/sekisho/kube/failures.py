@@ -20,6 +20,10 @@ class ApiUnavailableError(UnavailableError):
         self.after_seconds = after_seconds
 
 
+class ApiTooLongError(ApiUnavailableError):
+    """Fail because an answer is longer than this process reads; a part of what was asked for may be short enough."""
+
+
 class ApiConflictError(UnavailableError):
     """Fail because the object is not the one, or not in the state, that the request was made for."""
 

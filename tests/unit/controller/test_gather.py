@@ -77,7 +77,7 @@ def test_a_services_own_policy_is_no_other_ones_though_its_labels_are_gone(store
     service = stores.reader.service(stores.put(INFERENCE_SERVICES, "chat", SERVICE, namespace="legal"))
     for name, owner in (("chat-predictor", service.uid), ("other", service.uid)):
         raw = stores.put(NETWORK_POLICIES, name, {"podSelector": {}}, namespace="legal")
-        raw["metadata"] |= {"ownerReferences": [{"uid": owner}], "resourceVersion": "99"}
+        raw["metadata"] |= {"ownerReferences": [{"kind": "InferenceService", "uid": owner}], "resourceVersion": "99"}
         stores.cluster.note(stores.cluster.stores[NETWORK_POLICIES].put(raw))
     assert [item["metadata"]["name"] for item in stores.gatherer.world_of(service).network_policies] == ["other"]
     stranger = {**raw, "metadata": {**raw["metadata"], "name": "chat-predictor", "ownerReferences": []}}

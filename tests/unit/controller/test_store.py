@@ -1,5 +1,6 @@
 """What the stores keep, and what counts as news."""
 
+import json
 import time
 from typing import Any
 
@@ -11,6 +12,7 @@ from sekisho.controller.projections import project_node, project_usage
 from sekisho.controller.store import Change
 from sekisho.kube.resources import DEPLOYMENTS, DISRUPTION_BUDGETS, NETWORK_POLICIES, NODES, PODS
 from sekisho.placement.snapshot import MOST_AMOUNT
+from sekisho.plan.foreign import find_foreign
 
 OWNER = {"kind": "InferenceService", "name": "chat", "uid": "u1"}
 
@@ -155,6 +157,32 @@ def test_a_policy_that_poses_as_ours_is_one_of_others(cluster: Cluster, name: st
     owned = obj(name, 2, meta={"labels": ours, "ownerReferences": [OWNER]}, spec={"podSelector": selector})
     show(cluster, NETWORK_POLICIES, "MODIFIED", owned)
     assert len(cluster.foreign_policies("a")) == (name == "open")
+
+
+@pytest.mark.parametrize("selected", ["app", "x" * 20_000])
+def test_of_a_policy_of_others_no_more_is_kept_than_tells_what_it_opens(cluster: Cluster, selected: str) -> None:
+    wide = [{"to": [{"ipBlock": {"cidr": f"10.{number}.0.0/16"}}]} for number in range(250)]
+    meta = {
+        "labels": {f"l{number}": "x" * 60 for number in range(100)},
+        "annotations": {"note": "x" * 10_000},
+        "ownerReferences": [{"kind": "Other", "name": f"o{number}", "uid": str(number)} for number in range(100)],
+    }
+    spec = {"podSelector": {"matchLabels": {selected: "y"}}, "policyTypes": ["Egress"], "egress": wide, "ingress": []}
+    show(cluster, NETWORK_POLICIES, None, obj("wide", 1, meta=meta, spec=spec))
+    (kept,) = cluster.foreign_policies("a")
+    assert len(json.dumps(kept)) < 400
+    whole = {"metadata": {"name": "wide"}, "spec": spec}
+    for labels in ({}, {selected: "y"}):
+        told, wanted = (find_foreign([policy], [labels]) for policy in (kept, whole))
+        assert told == wanted or (len(selected) > 1000 and told is not None)
+
+
+def test_annotations_of_others_are_not_kept(cluster: Cluster) -> None:
+    notes = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "sekisho.dev/applied-digest": "sha256:1"}
+    show(cluster, DEPLOYMENTS, None, obj("d", 1, meta={"annotations": notes}))
+    kept = cluster.child(DEPLOYMENTS, "a", "d")
+    assert kept is not None
+    assert kept["metadata"]["annotations"] == {"sekisho.dev/applied-digest": "sha256:1"}
 
 
 def test_pods_of_a_service_are_known_and_move_with_their_label(cluster: Cluster) -> None:

@@ -51,7 +51,7 @@ def handlers_of(registry: Any) -> Any:
 
 
 def test_only_our_own_children_are_watched_by_the_server() -> None:
-    assert SELECTORS[DEPLOYMENTS] == "app.kubernetes.io/managed-by=sekisho"
+    assert SELECTORS[DEPLOYMENTS] == "app.kubernetes.io/managed-by=sekisho,sekisho.dev/service"
     assert not {NETWORK_POLICIES, PODS} & set(SELECTORS)
 
 

@@ -214,6 +214,34 @@ async def test_a_list_is_read_page_by_page_and_bounded(server: tuple[Server, str
         await client.list_all(NODES)
 
 
+async def test_a_list_of_objects_that_are_too_long_together_is_read_with_fewer_in_a_page(
+    server: tuple[Server, str],
+) -> None:
+    asked: list[int] = []
+
+    async def pages(request: web.Request) -> web.Response:
+        at, most = int(request.query.get("continue", "0")), int(request.query["limit"])
+        asked.append(most)
+        items = [
+            {"metadata": {"name": f"n{number}", "resourceVersion": "1"}, "data": "x" * 3000}
+            for number in range(at, min(at + most, 5))
+        ]
+        meta = {"resourceVersion": "9"} | ({"continue": str(at + most)} if at + most < 5 else {})
+        return web.json_response({"metadata": meta, "items": items})
+
+    server[0].answer = pages
+    limits = replace(LIMITS, page_items=20)
+    async with KubeClient(Credentials(server[1], token="t"), process="test", limits=limits) as client:
+        assert [item["metadata"]["name"] for item in await client.list_all(NODES)] == [f"n{at}" for at in range(5)]
+        assert asked == [20, 2, 2, 2]
+        assert len((await client.list_versions(NODES))[0]) == len((await client.list_at(NODES))[0]) == 5
+    async with KubeClient(
+        Credentials(server[1], token="t"), process="test", limits=replace(limits, max_response_bytes=2000)
+    ) as client:
+        with pytest.raises(ApiUnavailableError, match="longer than 2000 bytes"):
+            await client.list_all(NODES)
+
+
 async def test_a_refused_token_is_read_again_once(server: tuple[Server, str], tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("old\n")
