@@ -101,12 +101,20 @@ class Fetches:
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_FETCHES_AT_ONCE))
     _turns: "WeakValueDictionary[str, asyncio.Semaphore]" = field(default_factory=WeakValueDictionary)
 
+    async def admit(self, uri: str, *, namespace: str) -> None:
+        """Let a namespace pass that may have what a URI names, whatever is in the cache already.
+
+        Raises:
+            RefusedError: SourceNotAllowed or StorageUriInvalid.
+        """
+        choose_source(uri, await asyncio.to_thread(self.sources), anonymous=self.anonymous, namespace=namespace)
+
     def ask(self, wish: WeightsWish, *, namespace: str = "") -> WeightsSet | FetchProgress:
         """Return the files of a model, or how far they are; begins a fetch where none runs.
 
         Args:
             wish: What is wanted.
-            namespace: Who wants it; fetches that several want are of the first.
+            namespace: Who wants it, and was admitted; a fetch that several want is of who began it.
 
         Raises:
             SekishoError: The last fetch failed; it is tried again after a while, whoever asks.
@@ -117,6 +125,7 @@ class Fetches:
             self._make_room()
             job = self._jobs[name] = _Job(wish, name, namespace)
         if job.task is None and self._is_due(job):
+            job.namespace = namespace
             self._begin(job)
         if job.result is not None:
             return job.result
@@ -184,7 +193,8 @@ class Fetches:
             if kept is not None:
                 _check_kind(wish, kept.files)
                 return kept
-        entry = choose_source(wish.uri, await asyncio.to_thread(self.sources), anonymous=self.anonymous)
+        entries = await asyncio.to_thread(self.sources)
+        entry = choose_source(wish.uri, entries, anonymous=self.anonymous, namespace=job.namespace)
         async with open_source(wish.uri, entry, expected=wish.digest) as source:
             listing = await _list(source, wish.uri)
             files = check_listing(listing.files, limit_bytes=wish.limit_bytes, uri=wish.uri)

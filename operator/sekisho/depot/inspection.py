@@ -47,11 +47,13 @@ class Question:
     Attributes:
         digest: What the artifact must be; None where the Model states none.
         signers: Digest of the signers against whom it is checked.
+        namespace: Of the Model that asks.
     """
 
     uri: str
     digest: str | None
     signers: str
+    namespace: str
 
 
 async def inspect_source(

@@ -189,7 +189,7 @@ def read_question(raw: Raw, signers: str) -> Question | None:
         return None
     if spec.storage_uri.startswith("pvc://") or "deletionTimestamp" in raw["metadata"]:
         return None
-    return Question(spec.storage_uri, spec.digest, signers)
+    return Question(spec.storage_uri, spec.digest, signers, str(raw["metadata"].get("namespace", "")))
 
 
 def _mark(raw: Raw, signers: str) -> Mark:

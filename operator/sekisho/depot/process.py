@@ -107,7 +107,9 @@ def _inspecting(settings: DepotSettings, register: Register | None) -> list[Job]
 
     async def examine(question: Question, signers: Signers) -> Inspection:
         entries = await asyncio.to_thread(read_sources, settings.sources_file)
-        entry = choose_source(question.uri, entries, anonymous=settings.anonymous_sources)
+        entry = choose_source(
+            question.uri, entries, anonymous=settings.anonymous_sources, namespace=question.namespace
+        )  # fmt: skip
         return await inspect_source(question, entry, signers, most_bytes=settings.max_weights_bytes)
 
     return [register.run(), Inspector(register, examine).run()]

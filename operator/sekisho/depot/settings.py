@@ -24,6 +24,7 @@ class SourceEntry(ApiModel):
         credentials_dir: Where its Secret is mounted; None for an open source.
         credentials_secret: The Secret's name, for messages.
         endpoint: Base URL of an S3-compatible store that is not AWS.
+        namespaces: Whose services and Models may have what lies there; None where everybody's may.
     """
 
     prefix: Annotated[str, Field(min_length=7, max_length=1024, pattern=r"^(oci|https|s3)://[^/?#@\s]+")]
@@ -34,6 +35,7 @@ class SourceEntry(ApiModel):
     proxy: SourceText | None = None
     region: SourceText | None = None
     endpoint: SourceText | None = None
+    namespaces: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(min_length=1)] | None = None
 
 
 _ENTRIES: Final = TypeAdapter(tuple[SourceEntry, ...])

@@ -61,7 +61,7 @@ class Store:
             self.client.put_object(Bucket=BUCKET, Key=f"{prefix}/{name}", Body=data)
 
     async def look(self, uri: str = URI) -> Inspection:
-        question = Question(uri, None, POLICY)
+        question = Question(uri, None, POLICY, "a")
         entry = SourceEntry.model_validate(self.entry)
         return await inspect_source(question, entry, trusted("release"), most_bytes=1 << 30)
 

@@ -24,7 +24,7 @@ from sekisho.errors import Reason, RefusedError
 )
 def test_a_prefix_ends_at_a_border_and_never_within_a_name(prefix: str, uri: str) -> None:
     with pytest.raises(RefusedError) as caught:
-        choose_source(uri, [SourceEntry(prefix=prefix)], anonymous=False)
+        choose_source(uri, [SourceEntry(prefix=prefix)], anonymous=False, namespace="a")
     assert caught.value.reason is Reason.SOURCE_NOT_ALLOWED
     assert prefix in caught.value.message
 
@@ -51,9 +51,58 @@ def test_a_uri_that_could_mean_something_else_is_refused(uri: str, message: str)
 
 def test_the_longest_fitting_prefix_wins_and_anonymous_sources_must_be_allowed() -> None:
     entries = [SourceEntry(prefix="oci://r.test/"), SourceEntry(prefix="oci://r.test/team", region="x")]
-    assert choose_source("oci://r.test/team:v1", entries, anonymous=False).region == "x"
-    assert choose_source("oci://r.test/other:v1", entries, anonymous=False).region is None
-    assert choose_source("https://free.test/a", entries, anonymous=True).credentials_dir is None
+    assert choose_source("oci://r.test/team:v1", entries, anonymous=False, namespace="a").region == "x"
+    assert choose_source("oci://r.test/other:v1", entries, anonymous=False, namespace="a").region is None
+    assert choose_source("https://free.test/a", entries, anonymous=True, namespace="a").credentials_dir is None
+
+
+SHARED = [
+    SourceEntry(prefix="oci://r.test/"),
+    SourceEntry(prefix="oci://r.test/legal/", namespaces=("legal",)),
+    SourceEntry(prefix="oci://r.test/legal/open/"),
+    SourceEntry(prefix="s3://weights"),
+    SourceEntry(prefix="s3://weights/legal", namespaces=("legal", "audit")),
+    SourceEntry(prefix="https://host.test/legal/", namespaces=("legal",)),
+]
+
+
+@pytest.mark.parametrize("anonymous", [False, True])
+@pytest.mark.parametrize(
+    ("uri", "allowed"),
+    [
+        ("oci://r.test/legal/reviewer:1", {"legal"}),
+        ("oci://r.test/legal/open/reviewer:1", {"legal", "audit", "team", ""}),
+        ("oci://r.test/legalese/reviewer:1", {"legal", "audit", "team", ""}),
+        ("s3://weights/legal/reviewer", {"legal", "audit"}),
+        ("s3://weights/legal", {"legal", "audit"}),
+        ("s3://weights/other", {"legal", "audit", "team", ""}),
+        ("s3://weights", {"legal", "audit"}),
+        ("s3://weights/", {"legal", "audit"}),
+        ("https://host.test/legal/a.gguf", {"legal"}),
+    ],
+)
+def test_a_source_that_names_namespaces_is_for_no_other(uri: str, allowed: set[str], *, anonymous: bool) -> None:
+    for namespace in ("legal", "audit", "team", ""):
+        if namespace in allowed:
+            assert uri.startswith(choose_source(uri, SHARED, anonymous=anonymous, namespace=namespace).prefix)
+            continue
+        told = f"is not for namespace {namespace}: the source .* names others"
+        with pytest.raises(RefusedError, match=told) as caught:
+            choose_source(uri, SHARED, anonymous=anonymous, namespace=namespace)
+        assert caught.value.reason is Reason.SOURCE_NOT_ALLOWED
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "oci://R.test/legal/a", "oci://r.test:443/legal/a", "oci://r.test/./legal/a", "oci://r.test//legal/a",
+        "oci://r.test./legal/a", "https://HOST.test/legal/a", "https://host.test:443/legal/a", "https://host.test/%6cegal/a",
+        "s3://weights//legal/a", "s3://weights/x/../legal/a", "s3://Weights/legal/a",
+    ],
+)  # fmt: skip
+def test_no_other_spelling_leads_past_a_sources_namespaces(uri: str) -> None:
+    with pytest.raises(RefusedError):
+        choose_source(uri, SHARED, anonymous=False, namespace="team")
 
 
 @pytest.mark.parametrize("uri", ["oci://r.test", "oci://r.test/UPPER", "oci://r.test/a@sha256:12", "oci://r.test/a:"])

@@ -17,7 +17,7 @@ from sekisho.depot.cluster import WeightsWish
 from sekisho.depot.fetches import Fetches, FetchProgress, WeightsSet
 from sekisho.depot.settings import SourceEntry
 from sekisho.depot.sources.listing import RemoteFile
-from sekisho.errors import Reason, SekishoError, UnavailableError
+from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from tests.unit.depot.artifacts import entry_of, push, sealed_blobs, uri_of
 from tests.unit.depot.parts import FileServer, Keys, build_keys, check_signature, serve_files, settle
 
@@ -48,6 +48,13 @@ class Depot:
                 return answer
             await asyncio.sleep(0.01)
         raise TimeoutError
+
+    def now_or_later(self, wish: WeightsWish, namespace: str) -> WeightsSet | FetchProgress | None:
+        """Ask for a namespace; an old failure is waited out."""
+        self.now += 100
+        with contextlib.suppress(SekishoError):
+            return self.fetches.ask(wish, namespace=namespace)
+        return None
 
     async def recover(self, uri: str, *, digest: str | None = None) -> WeightsSet:
         """Wait until what failed before works; until then the old failure is told."""
@@ -541,3 +548,16 @@ async def test_however_fetches_meet_and_are_given_up_what_is_there_is_whole_and_
     partial = sum(path.stat().st_size for path in (tmp_path / "partial").iterdir())
     assert depot.used_bytes == sum(found.values()) + partial <= 12 << 20
     assert (depot._locks, depot._reserved) == ({}, {})
+
+
+async def test_a_namespace_is_admitted_or_not_whatever_another_has_fetched(tmp_path: Path, keys: Keys) -> None:
+    with serve_files(FileServer({"/models/a.gguf": DATA}), keys) as server:
+        uri = f"https://{server.host}/models/a.gguf"
+        depot = Depot(tmp_path, entry(keys, server.host, namespaces=("a",)))
+        await depot.fetches.admit(uri, namespace="a")
+        error = await depot.refuse(uri, digest=DIGEST)
+        assert error.reason is Reason.SOURCE_NOT_ALLOWED, "nobody asks"
+        wish = WeightsWish(uri, DIGEST, LIMIT)
+        await settle(lambda: isinstance(depot.now_or_later(wish, "a"), WeightsSet))
+        with pytest.raises(RefusedError, match="is not for namespace b"):
+            await depot.fetches.admit(uri, namespace="b")

@@ -34,7 +34,7 @@ def trusted(*names: str) -> Callable[[], tuple[Signer, ...]]:
 async def look(
     server: FileServer, *, digest: str | None = None, most: int = 1 << 20, signers: Any = None
 ) -> Inspection:
-    question = Question(uri_of(server), digest, POLICY)
+    question = Question(uri_of(server), digest, POLICY, "a")
     return await inspect_source(question, entry_of(server), signers or trusted("release"), most_bytes=most)
 
 
@@ -227,7 +227,7 @@ async def test_a_sealed_model_may_lie_on_a_web_server(tmp_path: Path) -> None:
     files = {f"/x/{path}": data for path, data in {**blobs, "SHA256SUMS": sums.encode()}.items()}
     with serve_files(FileServer(files), keys) as server:
         entry = SourceEntry(prefix=f"https://{server.host}/", ca_file=str(keys.ca))
-        question = Question(f"https://{server.host}/x/", None, POLICY)
+        question = Question(f"https://{server.host}/x/", None, POLICY, "a")
         found = await inspect_source(question, entry, trusted("release"), most_bytes=1 << 20)
     assert (found.sealed, found.refusal, found.version, found.artifact_digest) == (True, None, 7, None)
 

@@ -16,7 +16,7 @@ from sekisho.depot.cluster import WeightsWish
 from sekisho.depot.fetches import Fetches, StoredFile, WeightsSet
 from sekisho.depot.proofs import ProofBook
 from sekisho.depot.server import DepotApi
-from sekisho.errors import Reason
+from sekisho.errors import Reason, RefusedError
 from sekisho.kube.bearer import Authenticator
 from tests.unit.depot.parts import NAMESPACE, SERVICE, TOKEN, SimulatedCluster, build_pod
 
@@ -29,6 +29,9 @@ SET = WeightsSet(f"sha256:{'1' * 64}", 5 << 20, (StoredFile("sekisho.json", 5 <<
 
 class There:
     """Fetches that are done."""
+
+    async def admit(self, _uri: str, *, namespace: str) -> None:
+        pass
 
     def ask(self, _wish: WeightsWish, *, namespace: str) -> WeightsSet:
         return SET
@@ -194,3 +197,19 @@ async def test_a_leak_takes_the_word_of_the_pod_back(depot: Depot) -> None:
     assert status == 422
     assert (depot.condition["status"], depot.condition["reason"]) == ("False", "IsolationNotProven")
     assert (await depot.report(READY))[0] == 409
+
+
+async def test_what_is_in_the_cache_for_one_namespace_is_given_to_no_other(depot: Depot) -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def refuse(uri: str, *, namespace: str) -> None:
+        asked.append((uri, namespace))
+        raise RefusedError(Reason.SOURCE_NOT_ALLOWED, f"{uri} is not for namespace {namespace}")
+
+    depot.api.fetches.admit = refuse  # type: ignore[method-assign]
+    status, body = await depot.ask("GET", "/v1/weights")
+    assert (status, body["reason"]) == (422, "SourceNotAllowed")
+    assert asked[0][1] == NAMESPACE
+    assert depot.condition["reason"] == "SourceNotAllowed"
+    status, body = await depot.ask("GET", f"/v1/blobs/{SET.files[0].digest}")
+    assert (status, body["reason"]) == (403, "NotAllowed")

@@ -34,21 +34,33 @@ class Credential:
         return "Basic " + base64.b64encode(f"{self.name}:{self.secret}".encode()).decode()
 
 
-def choose_source(uri: str, entries: Sequence[SourceEntry], *, anonymous: bool) -> SourceEntry:
-    """Return the entry with the longest prefix that `uri` lies below.
+def choose_source(uri: str, entries: Sequence[SourceEntry], *, anonymous: bool, namespace: str) -> SourceEntry:
+    """Return the entry with the longest prefix that `uri` lies below, where it is for a namespace.
+
+    A URI above a source that is not for the namespace is refused too: it could be a folder that holds that one.
 
     Args:
         uri: A storage URI; see `check_uri`.
         entries: The configured sources.
         anonymous: Whether a URI without an entry may be read without credentials.
+        namespace: Whose service or Model names the URI.
 
     Raises:
         RefusedError: StorageUriInvalid, or SourceNotAllowed with the next step.
     """
     check_uri(uri)
     fitting = [entry for entry in entries if _lies_below(uri, entry.prefix)]
-    if fitting:
-        return max(fitting, key=lambda entry: len(entry.prefix))
+    found = max(fitting, key=lambda entry: len(entry.prefix), default=None)
+    beneath = [entry for entry in entries if _lies_below(entry.prefix, uri.rstrip("/"))]
+    for entry in [*([found] if found is not None else []), *beneath]:
+        if entry.namespaces is not None and namespace not in entry.namespaces:
+            raise RefusedError(
+                Reason.SOURCE_NOT_ALLOWED,
+                f"{uri} is not for namespace {namespace}: the source {entry.prefix} names others; an administrator "
+                "adds it to the namespaces of that source in depot.sources",
+            )
+    if found is not None:
+        return found
     if anonymous:
         return SourceEntry(prefix=uri)
     known = ", ".join(entry.prefix for entry in entries[:8]) or "none"
