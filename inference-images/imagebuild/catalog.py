@@ -31,6 +31,7 @@ _PARTS = {
     "unsafe_release": (
         "__init__.py", "py.typed", "errors.py", "telemetry.py", "api", "seal", "kube", "unsafe_release",
         *(f"kms/{name}.py" for name in ("__init__", "envelope", "failures", "service", "unsafe_development")),
+        *(f"loader/{name}.py" for name in ("__init__", "mapping")),
     ),
 }  # fmt: skip
 """What a process has of the sekisho package where it has not all but the other processes."""

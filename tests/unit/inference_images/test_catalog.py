@@ -1,12 +1,16 @@
 """The images: what may be in them, and what the files around them promise."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from imagebuild.catalog import IMAGES, REPOSITORY, find_image, list_names, render_profiles
 from imagebuild.main import main
+from imagebuild.site import SITE, copy_sources
 
 from sekisho.api.v1alpha1.runtime import RuntimeSpec
 
@@ -30,6 +34,21 @@ def test_an_image_of_a_process_holds_no_other_process(name: str) -> None:
     folders = {path.name for path in find_image(name).inputs if path.parent.name == "sekisho"}
     assert folders & {"agent", "controller", "gateway", "depot", "broker", "cli"} <= {name}
     assert {"errors.py", "api"} <= folders
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*PROCESSES, "attester", "broker", "trust", "unsafe-release"])
+def test_a_process_starts_from_the_part_of_the_package_that_its_image_has(name: str, tmp_path: Path) -> None:
+    sources = REPOSITORY / "operator/sekisho"
+    parts = [str(path.relative_to(sources)) for path in find_image(name).inputs if path.is_relative_to(sources)]
+    copy_sources(tmp_path, REPOSITORY, parts=parts)
+    code = f"import sekisho, sekisho.{name.replace('-', '_')}.main; print(sekisho.__file__)"
+    environment = {"PYTHONPATH": str(tmp_path / SITE), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+    assert done.stdout.startswith(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", PROCESSES)
