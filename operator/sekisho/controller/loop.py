@@ -24,6 +24,7 @@ from sekisho.kube.resources import (
     INFERENCE_SERVICES,
     MODELS,
     NAMESPACES,
+    PODS,
     Resource,
     resource_of,
 )
@@ -224,13 +225,20 @@ class ServiceLoop:
             _log.info("pruned", extra=_keys(obj, kind=resource.kind, child=live["metadata"]["name"]))
 
     async def _evict(self, obj: ServiceObject, planned: Plan) -> None:
-        """Have pods leave nodes where they may not stay; what does not go now is asked to at the next look."""
+        """Have pods leave nodes where they may not stay; what does not go now is asked to at the next look.
+
+        Raises:
+            SekishoError: One that is overdue could be deleted no more than evicted.
+        """
         for gone in planned.evictions:
             told = _keys(obj, pod=gone.name, reason=gone.reason, detail=gone.detail)
             try:
                 await self._client.evict(gone.name, namespace=obj.namespace, uid=gone.uid)
             except SekishoError as error:
                 _log.warning("a pod is not evicted yet", extra={**told, "why": error.message})
+                if gone.overdue:
+                    await self._client.delete(PODS, gone.name, namespace=obj.namespace, uid=gone.uid)
+                    _log.warning("a pod is deleted, whatever disruption budgets say", extra=told)
             else:
                 _log.warning("a pod is evicted", extra=told)
 

@@ -239,7 +239,7 @@ def _evict(outcome: Outcome) -> tuple[Eviction, ...]:
     """Evict what may not stay where it is, where something is to run at all; what is pruned goes by itself."""
     if isinstance(outcome.design, Rejection) or not outcome.replicas:
         return ()
-    return plan_evictions(outcome.design.misplaced, now_at=outcome.world.now_at)
+    return plan_evictions(outcome.design.misplaced, outcome.obj.status, now_at=outcome.world.now_at)
 
 
 def _look_again(outcome: Outcome) -> float | None:

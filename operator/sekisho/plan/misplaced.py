@@ -1,19 +1,25 @@
 """Pods on nodes where they may not be (any longer): which they are, which must go, and when a proof will have ended."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from sekisho.api import names
+from sekisho.api.times import parse_time
 from sekisho.errors import Reason, Rejection
 from sekisho.placement.engine import check_node
 from sekisho.placement.requirement import Demand
 from sekisho.placement.trust import groups_of
+from sekisho.plan.conditions import find_condition
 from sekisho.plan.pods import Pod
 from sekisho.plan.world import Eviction, World
 
 # The scheduler asks for a proof and not for its age: it may put the next pod onto the same node. This keeps that slow.
 MIN_POD_AGE_SECONDS: Final = 60.0
 MOST_AT_ONCE: Final = 16
+# Whoever may write in the namespace can write a disruption budget that never allows anything, and one more than ours is
+# enough for the API server to evict none of its pods.
+MOST_PATIENCE_SECONDS: Final = 600.0
 _TRUST: Final = frozenset({Reason.TRUST_MISSING, Reason.TRUST_TOO_OLD, Reason.TRUST_IMPOSSIBLE})
 _MARGIN_SECONDS: Final = 1.0
 
@@ -54,14 +60,29 @@ def tell_misplaced(misplaced: tuple[Misplaced, ...]) -> Rejection | None:
     return Rejection(why.reason, f"pod {pod.name} is on node {pod.node} and may not be: {why.detail}")
 
 
-def plan_evictions(misplaced: tuple[Misplaced, ...], *, now_at: float) -> tuple[Eviction, ...]:
-    """Return which pods to evict: those whose node lost its trust. The service's disruption budget decides how fast."""
+def plan_evictions(
+    misplaced: tuple[Misplaced, ...], status: Mapping[str, Any], *, now_at: float
+) -> tuple[Eviction, ...]:
+    """Return which pods to evict: those whose node lost its trust. Disruption budgets decide how fast, up to a limit.
+
+    Args:
+        misplaced: Pods that may not be where they are.
+        status: Raw, of their service; tells since when that is so.
+        now_at: Unix seconds.
+    """
+    overdue = _is_overdue(find_condition(status, "Placed"), now_at)
     gone = [
-        Eviction(item.pod.name, item.pod.uid, item.why.reason, item.why.detail)
+        Eviction(item.pod.name, item.pod.uid, item.why.reason, item.why.detail, overdue)
         for item in misplaced
         if item.why.reason in _TRUST and item.pod.uid and now_at - item.pod.created_at >= MIN_POD_AGE_SECONDS
     ]
     return tuple(gone[:MOST_AT_ONCE])
+
+
+def _is_overdue(placed: Mapping[str, Any], now_at: float) -> bool:
+    since = parse_time(placed.get("lastTransitionTime"))
+    told = placed.get("status") == "False" and placed.get("reason") in _TRUST
+    return told and since is not None and now_at - since >= MOST_PATIENCE_SECONDS
 
 
 def next_expiry_seconds(demand: Demand, world: World, pods: tuple[Pod, ...]) -> float | None:

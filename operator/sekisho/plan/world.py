@@ -171,12 +171,17 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
-    """A pod that must leave its node, and why; `uid` says which of that name."""
+    """A pod that must leave its node, and why; `uid` says which of that name.
+
+    Attributes:
+        overdue: Whether it was asked to for so long that no disruption budget holds it any more.
+    """
 
     name: str
     uid: str
     reason: Reason
     detail: str
+    overdue: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,11 @@ from sekisho.controller.publishing import Publisher
 from sekisho.controller.reading import Reader
 from sekisho.controller.settings import Settings
 from sekisho.controller.versions import VersionLedger
+from sekisho.errors import Reason
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials
 from sekisho.kube.resources import DEPLOYMENTS, INFERENCE_SERVICES, NETWORK_POLICIES, Resource
+from sekisho.plan.world import Eviction, Plan
 from tests.unit.api.cases import SERVICE
 
 MARK = {"app.kubernetes.io/managed-by": "sekisho", "sekisho.dev/service": "chat"}
@@ -39,8 +41,10 @@ class Rig:
 
     async def answer(self, request: web.Request) -> web.Response:
         if request.method == "DELETE":
-            self.deleted.append(request.path.rpartition("/apis/")[2])
+            self.deleted.append(request.path.rpartition("/api")[2].removeprefix("s/"))
             return web.json_response({})
+        if request.path.endswith("/eviction"):
+            return web.json_response({"message": "This pod has more than one PodDisruptionBudget"}, status=500)
         meta = {"name": "chat", "namespace": "a", "uid": "uid-chat", "resourceVersion": "9", "generation": 1}
         return web.json_response({"metadata": meta, "spec": SERVICE})
 
@@ -94,3 +98,14 @@ async def test_what_an_earlier_service_left_without_an_owner_goes_where_the_new_
 async def test_what_is_not_ours_or_goes_by_itself_is_left_as_it_is(rig: Rig, meta: dict[str, Any]) -> None:
     rig.show(DEPLOYMENTS, build("chat-predictor", 2, meta=meta, spec={"replicas": 1}))
     assert await reconcile(rig) == []
+
+
+@pytest.mark.parametrize(("overdue", "deleted"), [(False, []), (True, ["/v1/namespaces/a/pods/chat-predictor-1"])])
+async def test_a_pod_that_a_budget_of_somebodys_keeps_from_leaving_is_deleted_once_it_is_overdue(
+    rig: Rig, overdue: bool, deleted: list[str]
+) -> None:
+    assert rig.loop is not None
+    service = Reader().service(build("chat", 1, spec=SERVICE))
+    gone = Eviction("chat-predictor-1", "uid-1", Reason.TRUST_TOO_OLD, "snp is too old", overdue)
+    await rig.loop._evict(service, Plan((), (), {}, evictions=(gone,)))
+    assert rig.deleted == deleted

@@ -74,6 +74,24 @@ def test_a_pod_that_was_only_just_put_there_is_not_evicted_at_once() -> None:
     assert len(decide(9000, 200, pod("review-predictor-0", "tk-1", age=60), BOTH[1]).evictions) == 1
 
 
+@pytest.mark.parametrize(
+    ("since", "changes", "overdue"),
+    [
+        (599, {}, False),
+        (600, {}, True),
+        (9000, {"reason": "NoNodes"}, False),
+        (9000, {"status": "True"}, False),
+        (9000, {"lastTransitionTime": "soon"}, False),
+    ],
+)
+def test_no_budget_holds_a_pod_for_more_than_ten_minutes(since: float, changes: dict[str, str], overdue: bool) -> None:
+    placed = {"type": "Placed", "status": "False", "reason": "TrustTooOld", **changes}
+    status = {"conditions": [{"lastTransitionTime": format_time(NOW - since), **placed}]}
+    service, _ = settle(build_service(**CONFIDENTIAL), build_world(), pods=BOTH)
+    (gone,) = plan(replace(service, status=status), world_of(9000, 200, *BOTH)).evictions
+    assert gone.overdue is overdue
+
+
 def test_a_pod_whose_uid_is_not_known_is_not_evicted() -> None:
     nameless = build_pod("review-predictor-0", node="tk-1")
     assert decide(9000, 200, nameless, BOTH[1]).evictions == ()
