@@ -124,9 +124,15 @@ class Keys:
         state = await self._describe(wrapped, minimum_version)
         if not state.enabled:
             raise failures.disabled(wrapped.kms, wrapped.key_id, state.detail)
-        version = wrapped.key_version
-        if version.isascii() and version.isdigit() and int(version[:18]) < state.minimum_version:
-            text = f"version {version[:18]} wrapped it, {state.minimum_version} is the minimum"
+        said = wrapped.key_version
+        if not (said.isascii() and said.isdigit()):
+            return
+        version = int(said[:18])
+        if version < state.minimum_version:
+            text = f"version {version} wrapped it, {state.minimum_version} is the minimum"
+            raise failures.version_revoked(wrapped.kms, wrapped.key_id, text)
+        if state.usable is not None and version not in state.usable:
+            text = f"version {version} wrapped it, which is disabled or destroyed"
             raise failures.version_revoked(wrapped.kms, wrapped.key_id, text)
 
     async def _describe(self, wrapped: WrappedKey, minimum_version: int) -> KeyState:

@@ -147,7 +147,8 @@ class AzureKeyVault:
         return KeyState(
             kms=KMS, key_id=key_id, enabled=enabled, latest_version=len(versions),
             minimum_version=max(min(usable, default=len(versions)), self._settings.minimum_version),
-            algorithm=ALGORITHM, detail="" if enabled else f"version {len(versions)} is not enabled",
+            algorithm=ALGORITHM, usable=frozenset(usable),
+            detail="" if enabled else f"version {len(versions)} is not enabled",
         )  # fmt: skip
 
     def _list_versions(self, key_id: str) -> list[_Version]:

@@ -110,7 +110,7 @@ class GoogleKms:
         found = self._state(
             key_id, enabled=state == "ENABLED", latest=latest, minimum=min(usable, default=latest), words=words
         )
-        return replace(found, deleting=state in _DELETING)
+        return replace(found, deleting=state in _DELETING, usable=frozenset(usable))
 
     def _state(self, key_id: str, *, enabled: bool, latest: int, minimum: int, words: tuple[str, str]) -> KeyState:
         return KeyState(

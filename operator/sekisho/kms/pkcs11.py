@@ -110,7 +110,7 @@ class Pkcs11Keys:
         return KeyState(
             kms=KMS, key_id=key_id, enabled=newest.encrypts, latest_version=newest.number,
             minimum_version=max(min(usable, default=newest.number), self._settings.minimum_version),
-            algorithm="CKM_AES_GCM", unsafe=newest.leaves,
+            usable=frozenset(usable), algorithm="CKM_AES_GCM", unsafe=newest.leaves,
             detail=detail if newest.encrypts else f"CKA_ENCRYPT of version {newest.number} is false",
         )  # fmt: skip
 

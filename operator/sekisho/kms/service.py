@@ -30,6 +30,7 @@ class KeyState:
         algorithm: What the service encrypts with, in the service's own words.
         unsafe: Whether the key-encryption key can leave the service or never was in one.
         detail: Why it is not enabled, or why it is unsafe; empty otherwise.
+        usable: Numbers of the versions that unwrap now; None where the service has no way to end a single one.
     """
 
     kms: str
@@ -41,6 +42,7 @@ class KeyState:
     unsafe: bool = False
     deleting: bool = False
     detail: str = ""
+    usable: frozenset[int] | None = None
 
 
 class KeyService(Protocol):

@@ -136,6 +136,17 @@ async def test_a_version_that_is_no_lower_number_is_used(version: str) -> None:
     await check(Service(), version=version)
 
 
+async def test_a_version_that_was_ended_between_others_is_not_used_any_more() -> None:
+    service = Service()
+    service.state = replace(service.state, minimum_version=1, usable=frozenset({1, 3}))
+    for version in ("1", "3", "v2"):
+        await check(service, version=version)
+    for version in ("2", "4"):
+        with pytest.raises(RefusedError, match=f"version {version} wrapped it, which is disabled") as caught:
+            await check(service, version=version)
+        assert caught.value.reason is Reason.KEY_VERSION_REVOKED
+
+
 async def test_a_key_service_that_denies_us_says_nothing_against_the_pod() -> None:
     service = Service()
     service.trouble = RefusedError(Reason.KEY_DENIED, "permission denied")
