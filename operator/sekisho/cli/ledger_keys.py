@@ -145,7 +145,10 @@ def _load_public(data: bytes, file: Path) -> bytes:
 
 
 def _parse_keys(data: bytes, file: Path, kind: int, whose: str) -> list[NoteKey]:
-    keys = [parse_key(line) for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+    try:
+        keys = [parse_key(line) for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+    except RefusedError as error:
+        raise refuse(f"{file} holds no verifier keys of {whose}: {error.message}", reason=error.reason) from None
     if not keys or any(key.kind != kind for key in keys):
         raise refuse(f"{file} holds something else than verifier keys of {whose}", reason=Reason.KEY_MISMATCH)
     return keys

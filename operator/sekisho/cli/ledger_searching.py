@@ -14,6 +14,7 @@ from sekisho.errors import Reason
 from sekisho.ledger.entry import parse_entry
 
 _CLOSED: Final = "Closed"
+_MAX_NAMES: Final = 1000
 _RELAYED: Final = "relayed"
 Entry = Mapping[str, Any]
 Filter = Callable[[Entry], bool]
@@ -45,6 +46,7 @@ class Tally:
         closed: Of those, relayed to a site of tier Closed.
         unknown: Of those, relayed, and the entry names no tier.
         unclassed: Entries whose class is none of the levels.
+        decisions, services: Words and names that entries have, the first of each.
         ages: The oldest evidence of a Closed site; None where an entry names none.
     """
 
@@ -55,6 +57,8 @@ class Tally:
     unclassed: int = 0
     hits: int = 0
     oldest_evidence: float | None = 0.0
+    decisions: set[str] = field(default_factory=set)
+    services: set[str] = field(default_factory=set)
     shown: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -81,6 +85,8 @@ def _look(
     *, place: dict[str, Any],
 ) -> None:  # fmt: skip
     tally.examined += 1
+    _note_names(tally.decisions, entry.get("decision"))
+    _note_names(tally.services, entry.get("model"), entry.get("service"))
     if wish is not None:
         matches = wish.matches(entry["class"]) if "class" in entry else False
         if matches is None:
@@ -102,6 +108,12 @@ def _keep_earliest(shown: list[dict[str, Any]], most: int) -> None:
     """Sort what is shown by time, whichever replica wrote it, and drop the rest."""
     shown.sort(key=lambda hit: (str(hit["entry"].get("at", "")), hit["log"], hit["index"]))
     del shown[most:]
+
+
+def _note_names(known: set[str], *found: object) -> None:
+    for name in found:
+        if isinstance(name, str) and len(known) < _MAX_NAMES:
+            known.add(name)
 
 
 def _left(tally: Tally, entry: Entry) -> bool:
@@ -157,7 +169,9 @@ def _parse_time(text: str | None, name: str) -> datetime | None:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise refuse(f"--{name}: {text[:64]!r} is no time", reason=Reason.INVALID_SPEC) from None
+        raise refuse(
+            f"--{name}: {text[:64]!r} is no time such as 2026-10-01 or 2026-10-01T09:00:00Z", reason=Reason.INVALID_SPEC
+        ) from None
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
@@ -194,9 +208,19 @@ def _prove(found: Found, tally: Tally, given: Mapping[str, Any], wish: ClassWish
         proof.append(f"{tally.matching:,} of class {spelt}")
     if given["left_closed_network"]:
         proof += _prove_closed(tally)
+    proof += _tell_unheard("decision", given["decision"], tally.decisions)
+    proof += _tell_unheard("service", given["service"], tally.services)
     if tally.unclassed:
         proof.append(f"{tally.unclassed:,} are of a level that --levels does not name")
     return proof
+
+
+def _tell_unheard(what: str, wanted: str | None, known: set[str]) -> list[str]:
+    """Say that what was asked for stands nowhere: it may be misspelt."""
+    if wanted is None or wanted in known or len(known) >= _MAX_NAMES:
+        return []
+    told = ", ".join(sorted(known)[:8]) or "none"
+    return [f"none that was examined has the {what} {wanted[:64]!r}, there are {told}"]
 
 
 def _prove_closed(tally: Tally) -> list[str]:

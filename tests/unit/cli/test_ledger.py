@@ -119,7 +119,7 @@ def test_another_key_is_refused(desk: Desk) -> None:
 def test_what_is_no_key_of_a_log_is_refused(desk: Desk, data: bytes) -> None:
     desk.lay()
     desk.key.write_bytes(data)
-    desk.refused("KeyMismatch", code=6)
+    assert str(desk.key) in desk.refused("KeyMismatch", code=6)
 
 
 def test_a_changed_entry_is_told_as_rewritten(desk: Desk) -> None:
@@ -500,6 +500,23 @@ def test_entries_of_several_replicas_are_shown_in_the_order_of_time(desk: Desk) 
     assert ([hit["entry"]["id"] for hit in few["entries"]], few["hits"]) == (["r00", "r01", "r02"], 15)
 
 
+def test_a_word_that_stands_nowhere_is_told_since_it_may_be_misspelt(desk: Desk) -> None:
+    desk.lay(ENTRIES[:3])
+    said = search(desk, "--decision", "relayd", "--service", "legal/contract-reviw").stdout
+    assert said == (
+        "none. (proof: all 3 records examined; none that was examined has the decision 'relayd', there are relayed; "
+        "none that was examined has the service 'legal/contract-reviw', there are legal/contract-review)\n"
+    )
+    assert search(desk, "--decision", "relayed", "--until", "2020-01-01").stdout == (
+        "none. (proof: all 3 records examined)\n"
+    )
+    desk.lay([BEGIN])
+    assert (
+        "none that was examined has the decision 'relayed', there are none"
+        in search(desk, "--decision", "relayed").stdout
+    )
+
+
 def test_what_an_entry_does_not_say_is_shown_as_a_dash(desk: Desk) -> None:
     desk.lay([BEGIN, request(1, **{"class": None, "model": None, "backend": None})])
     shown = search(desk, "--decision", "relayed").stdout.splitlines()[0]
@@ -525,8 +542,9 @@ def test_what_retention_removed_is_told_as_not_examined(desk: Desk) -> None:
     place = desk.logs / "20261001T000000000Z"
     shutil.rmtree(place / "tile/entries")
     (place / "first").write_bytes(BEGIN)
-    assert "none. (proof: 2 records examined; 300 could not be: retention removed their text)" in (
-        search(desk, "--service", "x").stdout
+    assert (
+        "none. (proof: 2 records examined; 300 could not be: retention removed their text; none that was examined has"
+        in (search(desk, "--service", "x").stdout)
     )
     assert "the text of 300 records was removed by retention; their hashes hold" in desk.verify().stdout
 
