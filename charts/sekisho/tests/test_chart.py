@@ -426,6 +426,30 @@ def test_the_broker_may_list_pods_only_where_it_speaks_to_guests(helm: str) -> N
     assert volume["projected"]["sources"] == [{"configMap": {"name": "keys-of-guests", "optional": True}}]
 
 
+def test_the_controller_writes_children_statuses_and_what_is_its_own_alone(helm: str) -> None:
+    documents = own(render(helm, {**BROKER, **TRUST}))
+    roles = [d for d in documents if d["kind"] in ("ClusterRole", "Role")]
+    rights = {
+        (resource, verb, *rule.get("resourceNames", ())[:1])
+        for d in roles
+        if d["metadata"]["name"] == "sekisho-controller"
+        for rule in d["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    children = {
+        "services", "serviceaccounts", "configmaps", "deployments", "poddisruptionbudgets", "networkpolicies",
+    }  # fmt: skip
+    own_kinds = {kind["plural"] for kind in KINDS}
+    assert {right for right in rights if right[1] not in ("get", "list", "watch")} == {
+        *((kind, verb) for kind in children for verb in ("create", "patch", "delete")),
+        *((f"{kind}/status", "patch") for kind in own_kinds),
+        ("inferenceservices/finalizers", "update"), ("events", "create"), ("pods/eviction", "create"),
+        ("pods", "delete"), ("secrets", "create"), ("secrets", "patch", "sekisho-ca"),
+        ("leases", "create"), ("leases", "update", "sekisho-controller"),
+    }  # fmt: skip
+
+
 def test_the_gateway_reads_pods_and_nodes_and_writes_questions_and_demand_alone(helm: str) -> None:
     rights = {
         (resource, verb)

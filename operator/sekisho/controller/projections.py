@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from sekisho.api.meta import parse_quantity
-from sekisho.api.names import GPU_MEMORY_LABEL, GPU_RESOURCE, MANAGED_BY_LABEL, SERVICE_LABEL
+from sekisho.api.names import CLASS_LABEL, GPU_MEMORY_LABEL, GPU_RESOURCE, MANAGED_BY_LABEL, SERVICE_LABEL
 from sekisho.kube.ownership import CREATED, is_created
 from sekisho.kube.resources import INFERENCE_SERVICES
 from sekisho.placement.snapshot import MOST_AMOUNT, NodeFacts, PodUsage, Taint
@@ -16,7 +16,7 @@ _FINISHED: Final = frozenset({"Succeeded", "Failed"})
 _TICKING: Final = frozenset({"lastProbeTime", "lastHeartbeatTime"})
 _NOISE: Final = frozenset({"managedFields", "selfLink"})
 _OWN_ANNOTATIONS: Final = "sekisho.dev/"
-_OWN_LABELS: Final = frozenset({MANAGED_BY_LABEL, SERVICE_LABEL})
+_OWN_LABELS: Final = frozenset({CLASS_LABEL, MANAGED_BY_LABEL, SERVICE_LABEL})
 _MOST_SELECTOR: Final = 16 << 10
 
 
