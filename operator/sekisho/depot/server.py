@@ -1,7 +1,9 @@
 """What pods of models may ask of the depot, over TLS and by their projected token."""
 
 import logging
+import socket
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -28,6 +30,8 @@ _TELL_PERCENT: Final = 5
 _REFRESH_SECONDS: Final = 60.0
 _WISH_SECONDS: Final = 5.0
 _DOWNLOADS_AT_ONCE: Final = 64
+_DOWNLOADS_OF_ONE: Final = 8
+_STALLED_SECONDS: Final = 60
 _STATUS: Final = {
     Reason.REQUEST_INVALID: 400,
     Reason.UNAUTHENTICATED: 401,
@@ -84,7 +88,7 @@ class DepotApi:
     _grants: dict[str, frozenset[str]] = field(default_factory=dict)
     _told: dict[str, _Told] = field(default_factory=dict)
     _wishes: dict[tuple[str, str], tuple[float, WeightsWish]] = field(default_factory=dict)
-    _downloads: int = 0
+    _downloads: Counter[str] = field(default_factory=Counter)
 
     def build(self) -> web.Application:
         """Build the application; bodies are bounded by the size of a proof."""
@@ -168,16 +172,24 @@ class DepotApi:
         path = self.cache.find(digest)
         if path is None:
             raise UnavailableError(Reason.WEIGHTS_PENDING, f"{digest} has left the cache; ask for the weights again")
-        if self._downloads >= _DOWNLOADS_AT_ONCE:
-            raise UnavailableError(Reason.DEPOT_OVERLOADED, f"{self._downloads} downloads are running; ask again later")
-        self._downloads += 1
+        self._check_downloads(pod)
+        _end_when_stalled(request)
+        self._downloads[pod.uid] += 1
         try:
             response = _Blob(path, chunk_size=1 << 20, headers={"Content-Type": "application/octet-stream"})
             await response.prepare(request)
             self.served(response.content_length or 0)
             return response
         finally:
-            self._downloads -= 1
+            self._downloads[pod.uid] -= 1
+            self._downloads += Counter()  # keeps what is above zero
+
+    def _check_downloads(self, pod: PodFacts) -> None:
+        """Refuse more downloads than there may be, of all pods and of one."""
+        running, own = self._downloads.total(), self._downloads[pod.uid]
+        if running >= _DOWNLOADS_AT_ONCE or own >= _DOWNLOADS_OF_ONE:
+            message = f"{running} downloads are running, {own} of this pod; ask again later"
+            raise UnavailableError(Reason.DEPOT_OVERLOADED, message)
 
     def forget(self) -> None:
         """Let go of files of pods that stopped proving, and of what was told of them."""
@@ -238,6 +250,13 @@ class DepotApi:
         since = told.since_at if told.reason is not None and ok == (told.reason is Reason.WEIGHTS_AVAILABLE) else now
         await self.cluster.write_conditions(pod, [PodCondition(WEIGHTS_POD_CONDITION, ok, reason, message, since, now)])
         self._told[pod.uid] = _Told(reason, message, percent, now, since, by_pod)
+
+
+def _end_when_stalled(request: web.Request) -> None:
+    """Have the kernel end a connection whose other side takes nothing: a node that is gone must not keep a place."""
+    line = request.transport.get_extra_info("socket") if request.transport is not None else None
+    if line is not None:
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STALLED_SECONDS * 1000)
 
 
 class _Blob(web.FileResponse):

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import socket
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from sekisho.agent.loop import Agent, AgentPaths
 from sekisho.agent.server import build_server
 from sekisho.agent.state import AgentState
 from sekisho.api.names import ISOLATED_POD_CONDITION, WEIGHTS_POD_CONDITION
+from sekisho.depot import server
 from sekisho.depot.cluster import WeightsWish
 from sekisho.depot.process import RunningDepot, run_depot
 from sekisho.depot.settings import DepotSettings
@@ -397,3 +399,40 @@ async def test_health_and_canary_answer(stage: Stage) -> None:
     assert await stage.depot.canary.check() == ""
     await stage.depot.canary.stop()
     assert "does not answer" in await stage.depot.canary.check()
+
+
+async def test_whoever_asks_for_blobs_and_takes_none_keeps_no_place(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_STALLED_SECONDS", 1)
+    large = os.urandom(24 << 20)
+    digest = f"sha256:{hashlib.sha256(large).hexdigest()}"
+    stage.server.files["/models/large.gguf"] = large
+    stage.cluster.wishes[NAMESPACE, SERVICE] = WeightsWish(
+        f"https://{stage.server.host}/models/large.gguf", digest, 1 << 30
+    )
+    await stage.step()
+    await settle(lambda: stage.agent.state.weights().ok)
+    context = ssl.create_default_context(cafile=str(stage.folder / "ca.crt"))
+    ask = f"GET /v1/blobs/{digest} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+    api = stage.depot.api
+
+    def begin() -> ssl.SSLSocket:
+        raw = socket.socket()
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect(("127.0.0.1", stage.depot.https_port))
+        line = context.wrap_socket(raw, server_hostname=NAME)
+        line.sendall(ask)
+        return line
+
+    lines = [await asyncio.to_thread(begin) for _ in range(8)]
+    try:
+        await settle(lambda: api._downloads.total() == 8)
+        one_more = await asyncio.to_thread(begin)
+        lines.append(one_more)
+        assert b"429" in (await asyncio.to_thread(one_more.recv, 4096)).partition(b"\r\n")[0]
+        await settle(lambda: api._downloads.total() == 0)
+        assert api._downloads == {}
+    finally:
+        for line in lines:
+            line.close()
