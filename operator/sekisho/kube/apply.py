@@ -165,7 +165,8 @@ async def write(client: KubeClient, desired: Manifest, live: Manifest | None) ->
     Raises:
         RefusedError: NotOurs where the name belongs to a foreign object; ApplyRefused where the server stored something
             else than what was asked for.
-        UnavailableError: The object changed hands meanwhile; try again.
+        UnavailableError: The object changed hands meanwhile, or is that of an earlier owner of the same name, which was
+            deleted a moment ago; try again.
     """
     if live is None:
         try:
@@ -219,6 +220,13 @@ def _refuse_foreign(desired: Manifest, live: Manifest) -> None:
     if is_ours(live, desired):
         return
     owners = live["metadata"].get("ownerReferences") or ()
+    wanted = desired["metadata"].get("ownerReferences") or ()
+    namesakes = {_name_owner(owner) for owner in owners} & {_name_owner(owner) for owner in wanted}
+    if namesakes:
+        raise ApiConflictError(
+            f"{_name(desired)} belongs to an earlier {' '.join(namesakes.pop())}, which is gone; it is made anew once "
+            "the garbage collector has taken it"
+        )
     whose = (
         f"belongs to {owners[0].get('kind')} {owners[0].get('name')}" if owners else "does not carry sekisho's labels"
     )
@@ -226,6 +234,10 @@ def _refuse_foreign(desired: Manifest, live: Manifest) -> None:
         Reason.NOT_OURS,
         f"{_name(desired)} exists and {whose}; it is left as it is: rename or delete it, or rename this service",
     )
+
+
+def _name_owner(owner: Manifest) -> tuple[str, str]:
+    return str(owner.get("kind")), str(owner.get("name"))
 
 
 def _overgrown(desired: Manifest, stored: Manifest) -> Object:

@@ -131,6 +131,18 @@ async def test_what_somebody_else_made_meanwhile_is_not_written_over(client: tup
     assert stand.verbs == ["POST json", "GET octet-stream"]
 
 
+async def test_what_an_owner_of_the_same_name_left_is_waited_for(client: tuple[Stand, KubeClient]) -> None:
+    stand, api = client
+    stand.live = there(ownerReferences=[{**OWNER, "uid": "of-the-one-before"}])
+    with pytest.raises(
+        ApiConflictError, match="ConfigMap a/x belongs to an earlier InferenceService chat, which is gone"
+    ):
+        await write(api, WANTED, None)
+    stand.live = there(ownerReferences=[{**OWNER, "name": "other", "uid": "u2"}])
+    with pytest.raises(RefusedError, match="exists and belongs to InferenceService other; it is left as it is"):
+        await write(api, WANTED, stand.live)
+
+
 async def test_what_can_neither_be_created_nor_read_is_tried_again_later(client: tuple[Stand, KubeClient]) -> None:
     stand, api = client
     stand.refuse_creation = True
