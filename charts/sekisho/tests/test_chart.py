@@ -584,3 +584,18 @@ def test_no_role_that_comes_with_a_namespace_grants_a_key_and_no_editor_grants_d
     assert labels == [f"{aggregated}admin"]
     for resource in ("evidencepolicies", "classificationpolicies", "sites"):
         assert roles_that_write(documents, resource) == [], "administrators of the cluster write what all rely on"
+
+
+def notes(helm: str, values: dict[str, Any]) -> str:
+    command = [helm, "install", "x", str(CHART), "--dry-run=client", "-f", "-"]
+    done = subprocess.run(command, input=yaml.safe_dump(values), capture_output=True, text=True, check=True)
+    return done.stdout.partition("\nNOTES:\n")[2]
+
+
+def test_a_copy_that_nobody_could_verify_is_warned_of(helm: str) -> None:
+    copy = {"record": {"copy": {"url": "s3://ledger/tokyo"}}}
+    told = notes(helm, {"gateway": copy, "broker": copy})
+    assert "WARNING: the record of the gateway is copied, and signed by keys that go with its pods" in told
+    assert "Set gateway.record.keySecret" in told
+    assert "broker" not in told
+    assert "WARNING" not in notes(helm, {"gateway": {"record": copy["record"] | {"keySecret": "ledger"}}})
