@@ -59,6 +59,7 @@ RECEIPT_HEADER: Final = "sekisho-receipt"
 MODELS_PATH: Final = "/v1/models"
 _RETRY_SECONDS: Final = {Reason.OVERLOADED: 1, Reason.RECORD_UNAVAILABLE: 5, Reason.API_UNAVAILABLE: 2}
 _DEFAULT_RETRY_SECONDS: Final = 10
+_NOTHING_USED: Final[Mapping[str, int]] = {"prompt": 0, "completion": 0}
 _ENDPOINTS: Final[Mapping[str, Endpoint]] = {item.value: item for item in Endpoint}
 
 
@@ -385,7 +386,9 @@ class Front:
         if trail.guarded is not None:
             entry |= trail.guarded.describe_end()
             self._parts.measures.guarded(trail.guarded)
-        cost = self._parts.access.settle(trail.charge, counted=outcome.usage, events=outcome.events)
+        # What no engine has begun costs nothing; it counts as a request all the same.
+        counted = outcome.usage if trail.tries.reached else _NOTHING_USED
+        cost = self._parts.access.settle(trail.charge, counted=counted, events=outcome.events)
         if cost is not None:
             entry["cost"] = cost
         self._parts.measures.ended(ended)

@@ -133,6 +133,18 @@ def test_what_an_engine_does_not_count_is_charged_by_what_is_known(
     assert charged == tokens
 
 
+async def test_what_reached_no_engine_costs_no_tokens_and_counts_as_a_request(tmp_path: Path, stopped: float) -> None:
+    budgets = {"requestsPerMinute": 3, "tokensPerDay": 1, "cost": {"perDay": "0.000001", "currency": "USD"}}
+    async with build_house(
+        tmp_path, access=[policy(budgets=budgets)], models=[price()], service=build_service(site="closed")
+    ) as house:
+        await house.engine.stop()
+        assert [(await house.chat()).code for _ in range(3)] == ["upstream_failed"] * 3
+        assert "of 3 requests a minute is used up" in (await house.chat()).message
+        ended = [item for item in await house.entries() if item["kind"] == "completion"]
+        assert [item["cost"] for item in ended] == [{"amount": "0", "currency": "USD"}] * 3
+
+
 def price(name: str = "legal/*", currency: str = "USD") -> dict[str, Any]:
     rates = {"inputPerMillionTokens": "0.50", "outputPerMillionTokens": "1.50", "currency": currency}
     return {"name": name, "price": rates}

@@ -27,9 +27,14 @@ class Prepared(NamedTuple):
 
 @dataclass(slots=True)
 class Tries:
-    """Who was asked, and why it was not the last; whoever was asked last without a reason answered."""
+    """Who was asked, and why it was not the last; whoever was asked last without a reason answered.
+
+    Attributes:
+        reached: Whether an engine may have begun.
+    """
 
     made: list[tuple[str, str | None]] = field(default_factory=list)
+    reached: bool = False
 
     def describe(self) -> list[dict[str, Any]]:
         """Return what the record keeps of them."""
@@ -101,11 +106,13 @@ class Attempts:
                 )
                 continue
             tries.made.append((eligible.replica.name, None))
+            tries.reached = True
             try:
                 return await self._try(choice, eligible, prepared, sink, outcome)
             except SekishoError as error:
                 tries.made[-1] = (eligible.replica.name, error.reason.value)
                 last = error
+                tries.reached = not outcome.untouched
                 if outcome.status or not outcome.untouched:
                     raise
         raise last or UnavailableError(Reason.MODEL_NOT_READY, f"model {choice.full_name} does not answer now")
