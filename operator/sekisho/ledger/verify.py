@@ -183,7 +183,7 @@ class _Walk:
             raise RefusedError(
                 Reason.RECORD_TRUNCATED,
                 f"{self._checkpoint.origin} lacks its entries from {self._tree.size} on, and their hashes: "
-                f"{self._checkpoint.size} were signed",
+                f"{self._checkpoint.size} were signed. Where it was copied while it grew, copy it again",
             )
         self.expired += tile.width
         if self._tree.size == 0 and (first := self._read(FIRST)) is not None and hash_leaf(first) == data[:HASH_BYTES]:

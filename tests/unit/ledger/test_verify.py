@@ -77,7 +77,10 @@ def test_a_cut_end_is_a_truncation() -> None:
         del log.files[path]
     reason, message = refused(log)
     assert reason is Reason.RECORD_TRUNCATED
-    assert message == f"{log.origin} lacks its entries from 512 on, and their hashes: 600 were signed"
+    assert message == (
+        f"{log.origin} lacks its entries from 512 on, and their hashes: 600 were signed. Where it was copied while it "
+        "grew, copy it again"
+    )
 
 
 def test_a_log_that_was_cut_and_signed_again_is_a_truncation_for_who_kept_a_checkpoint() -> None:
