@@ -1,7 +1,8 @@
 """The depot's store of files: named by their digest, bounded in size, complete or not visible at all.
 
 Everything is below one folder: `blobs/` holds verified files, `partial/` what is being fetched (it outlives restarts,
-so that a broken fetch goes on), `known/` remembers which digest a version of a source turned out to have.
+so that a broken fetch goes on), `known/` remembers which digest a version of a source turned out to have, and which
+sources have shown that they have a file: a digest is no secret, and who states one is not given what others brought.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ _CHUNK_BYTES: Final = 4 << 20
 _MARGIN_BYTES: Final = 32 << 20
 _MAX_KNOWN: Final = 100_000
 _MAX_NOTE_BYTES: Final = 4 << 20
+_SHOWN: Final = "shown-"
 
 _SLOWEST_BYTES: Final = 1 << 20
 _SLOWEST_SECONDS: Final = 300.0
@@ -65,6 +67,7 @@ class BlobCache:
     _reserved: dict[str, int] = field(default_factory=dict)
     _pins: dict[str, set[str]] = field(default_factory=dict)
     _locks: dict[str, tuple[asyncio.Lock, int]] = field(default_factory=dict)
+    _shown: set[str] = field(default_factory=set)
 
     def open(self) -> None:
         """Make the folders, and find what a former process left; blocking, called once at start.
@@ -80,6 +83,7 @@ class BlobCache:
                 self._blobs[f"sha256:{entry.name}"] = _Blob(stat.st_size, stat.st_mtime)
             else:
                 _remove(Path(entry.path))
+        self._shown = {entry.name for entry in os.scandir(self.root / "known") if entry.name.startswith(_SHOWN)}
         for entry in os.scandir(self.root / "partial"):
             self._partial[entry.name] = entry.stat(follow_symlinks=False).st_size
 
@@ -116,10 +120,13 @@ class BlobCache:
         """Return everyone who holds something."""
         return {owner for owners in self._pins.values() for owner in owners}
 
-    async def fetch(self, file: RemoteFile, read: Read, *, uri: str, owner: str, progress: Progress) -> str:
+    async def fetch(
+        self, file: RemoteFile, read: Read, *, uri: str, owner: str, progress: Progress, origin: str = ""
+    ) -> str:
         """Make a file present and pinned by `owner`; return its digest.
 
-        One fetch runs per file, whoever asks; what is there already is not read again.
+        One fetch runs per file, whoever asks; what is there already, and was read from the same origin before, is not
+        read again.
 
         Args:
             file: What to fetch.
@@ -127,16 +134,20 @@ class BlobCache:
             uri: Where it comes from; part of the key of files whose digest is not known before.
             owner: Who pins it.
             progress: Told how many bytes came nearer.
+            origin: What states the digest; another that states the same has to bring the file as well.
 
         Raises:
             RefusedError: DigestMismatch, SizeExceeded or DepotFull; nothing of a wrong file is kept.
             UnavailableError: The source broke off, or drips (SlowSourceError); a further call goes on where this one
                 ended.
         """
-        key = _key(file, uri)
+        key = _key(file, uri, origin)
         async with self._only(key):
             digest = file.digest or await asyncio.to_thread(self._recall, key)
-            if digest is not None and self.find(digest) is not None:
+            shown = f"{_SHOWN}{_hash(origin)[:32]}-{(digest or '').removeprefix('sha256:')}"
+            # What a version turned out to be was found out from this very address.
+            believed = file.digest is None or shown in self._shown
+            if digest is not None and believed and self.find(digest) is not None:
                 self.pin(digest, owner)
                 progress(file.size)
                 return digest
@@ -146,6 +157,9 @@ class BlobCache:
                 # Before it gets its name: under another key the same content may be here already, and be evicted now.
                 self.pin(digest, owner)
                 await _unbroken(self._keep(key, digest, file))
+                if file.digest is not None and shown not in self._shown:
+                    await _unbroken(asyncio.to_thread(_write_whole, self.root / "known" / shown, b""))
+                    self._shown.add(shown)
             finally:
                 self._release(key)
             return digest
@@ -338,9 +352,10 @@ async def _unbroken(work: Coroutine[Any, Any, ResultT]) -> ResultT:
         raise
 
 
-def _key(file: RemoteFile, uri: str) -> str:
+def _key(file: RemoteFile, uri: str, origin: str) -> str:
+    """Name what is being fetched: half a file of one origin is nothing that another's would go on from."""
     if file.digest is not None:
-        return f"d-{file.digest.removeprefix('sha256:')}"
+        return f"d-{file.digest.removeprefix('sha256:')}-{_hash(origin)[:32]}"
     return f"v-{_hash(chr(10).join([uri, file.locator, file.version, str(file.size)]))}"
 
 

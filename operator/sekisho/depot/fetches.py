@@ -235,8 +235,9 @@ class Fetches:
             counted = 0
             try:
                 return await self.cache.fetch(
-                    file, source.read, uri=job.wish.uri, owner=f"fetch {job.name}", progress=note
-                )
+                    file, source.read, uri=job.wish.uri, owner=f"fetch {job.name}", progress=note,
+                    origin=name_origin(job.wish.uri),
+                )  # fmt: skip
             except SlowSourceError:
                 job.done -= counted
                 raise  # begun anew later, behind those who wait by then
@@ -311,6 +312,14 @@ def _check_kind(wish: WeightsWish, files: Sequence[RemoteFile | StoredFile]) -> 
 def is_pinned(wish: WeightsWish) -> bool:
     """Tell whether a wish names its content by digest, so that a complete copy never needs to be asked for again."""
     return wish.digest is not None or (wish.uri.startswith("oci://") and "@sha256:" in wish.uri)
+
+
+def name_origin(uri: str) -> str:
+    """Return what has to bring a file itself before it is given what others brought: a repository, or an address."""
+    if not uri.startswith("oci://"):
+        return uri
+    repository, _, last = uri.partition("@")[0].rpartition("/")
+    return f"{repository}/{last.partition(':')[0]}"
 
 
 def encode_files(files: Sequence[StoredFile]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import pytest
 from sekisho.depot import cache, fetches
 from sekisho.depot.cache import BlobCache
 from sekisho.depot.cluster import WeightsWish
-from sekisho.depot.fetches import Fetches, FetchProgress, WeightsSet
+from sekisho.depot.fetches import Fetches, FetchProgress, WeightsSet, name_origin
 from sekisho.depot.settings import SourceEntry
 from sekisho.depot.sources.listing import RemoteFile
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
@@ -71,6 +71,10 @@ class Depot:
 
     def files(self, kind: str) -> list[str]:
         return sorted(path.name for path in (self.cache.root / kind).iterdir())
+
+
+def name_partial(folder: Path, origin: str) -> Path:
+    return folder / "partial" / f"d-{DIGEST[7:]}-{hashlib.sha256(origin.encode()).hexdigest()[:32]}"
 
 
 def entry(keys: Keys, host: str, **more: object) -> SourceEntry:
@@ -236,8 +240,8 @@ async def test_a_transfer_that_breaks_off_goes_on_where_it_ended(tmp_path: Path,
 
 async def test_a_partial_file_of_a_former_process_is_used(tmp_path: Path, keys: Keys) -> None:
     (tmp_path / "partial").mkdir(parents=True)
-    (tmp_path / "partial" / f"d-{DIGEST[7:]}").write_bytes(DATA[: 2 << 20])
     with serve_files(FileServer({"/models/a.gguf": DATA}), keys) as server:
+        name_partial(tmp_path, f"https://{server.host}/models/a.gguf").write_bytes(DATA[: 2 << 20])
         await Depot(tmp_path, entry(keys, server.host)).get(f"https://{server.host}/models/a.gguf", digest=DIGEST)
         gets = [line for line in server.requests if line.startswith("GET")]
     assert gets == [f"GET /models/a.gguf bytes={2 << 20}-"]
@@ -245,8 +249,8 @@ async def test_a_partial_file_of_a_former_process_is_used(tmp_path: Path, keys: 
 
 async def test_a_partial_file_with_wrong_bytes_is_found_out(tmp_path: Path, keys: Keys) -> None:
     (tmp_path / "partial").mkdir(parents=True)
-    (tmp_path / "partial" / f"d-{DIGEST[7:]}").write_bytes(b"x" * 1000)
     with serve_files(FileServer({"/models/a.gguf": DATA}), keys) as server:
+        name_partial(tmp_path, f"https://{server.host}/models/a.gguf").write_bytes(b"x" * 1000)
         depot = Depot(tmp_path, entry(keys, server.host))
         error = await depot.refuse(f"https://{server.host}/models/a.gguf", digest=DIGEST)
         assert error.reason is Reason.DIGEST_MISMATCH
@@ -419,7 +423,7 @@ async def test_a_source_that_drips_gives_its_place_away_and_what_came_is_kept(
         error = await depot.refuse(uri_of(server))
         assert (error.reason, error.retry) == (Reason.SOURCE_UNREACHABLE, True)
         assert "came too slowly: less than 1 MiB in 0 s" in error.message
-        assert (tmp_path / "partial" / f"d-{DIGEST[7:]}").stat().st_size >= 1 << 20
+        assert name_partial(tmp_path, uri_of(server).removesuffix(":1")).stat().st_size >= 1 << 20
         server.drip_after = None
         depot.now += 1000
         assert (await depot.recover(uri_of(server))).total_bytes == len(DATA) + 5
@@ -561,3 +565,57 @@ async def test_a_namespace_is_admitted_or_not_whatever_another_has_fetched(tmp_p
         await settle(lambda: isinstance(depot.now_or_later(wish, "a"), WeightsSet))
         with pytest.raises(RefusedError, match="is not for namespace b"):
             await depot.fetches.admit(uri, namespace="b")
+
+
+async def test_who_states_the_digest_of_a_file_that_others_brought_has_to_bring_it_too(tmp_path: Path) -> None:
+    with serve_files(FileServer(), None) as owner, serve_files(FileServer(), None) as thief:
+        push(owner, {"a.gguf": DATA}, name="legal/m")
+        depot = Depot(tmp_path, entry_of(owner), entry_of(thief))
+        first = await depot.get(f"oci://{owner.host}/legal/m:1")
+        push(thief, {"a.gguf": DATA}, name="mine/m")
+        for path in [path for path in thief.files if "/blobs/" in path]:
+            thief.files[path] = bytes(len(DATA))
+        error = await depot.refuse(f"oci://{thief.host}/mine/m:1")
+        assert error.reason is Reason.DIGEST_MISMATCH
+        assert depot.cache.find(first.files[0].digest) is not None
+        again = Depot(tmp_path, entry_of(owner), entry_of(thief))
+        error = await again.refuse(f"oci://{thief.host}/mine/m:1")
+        assert error.reason is Reason.DIGEST_MISMATCH, "a new process knows as well"
+        owner.requests.clear()
+        push(owner, {"a.gguf": DATA, "b.txt": b"more"}, name="legal/m", tag="2")
+        assert (await again.get(f"oci://{owner.host}/legal/m:2")).total_bytes == len(DATA) + 4
+        assert [line for line in owner.requests if DIGEST in line] == [], "its own repository has shown it"
+        push(owner, {"a.gguf": DATA}, name="other/m")
+        await again.get(f"oci://{owner.host}/other/m:1")
+        assert len([line for line in owner.requests if f"other/m/blobs/{DIGEST}" in line]) == 1
+        assert again.files("blobs").count(DIGEST[7:]) == 1
+        assert again.cache.used_bytes == len(DATA) + 4
+
+
+@pytest.mark.parametrize(
+    ("uri", "origin"),
+    [
+        ("oci://r.test:5000/a/b:v1", "oci://r.test:5000/a/b"),
+        ("oci://r.test:5000/a/b", "oci://r.test:5000/a/b"),
+        ("oci://r.test/b@sha256:" + "a" * 64, "oci://r.test/b"),
+        ("oci://r.test/a/b:v1@sha256:" + "a" * 64, "oci://r.test/a/b"),
+        ("https://h.test/a:b/", "https://h.test/a:b/"),
+        ("s3://bucket/a", "s3://bucket/a"),
+    ],
+)
+def test_a_repository_is_one_origin_and_an_address_another(uri: str, origin: str) -> None:
+    assert name_origin(uri) == origin
+
+
+async def test_half_a_file_of_one_origin_spoils_nothing_for_another(tmp_path: Path) -> None:
+    with serve_files(FileServer(), None) as owner, serve_files(FileServer(), None) as thief:
+        push(owner, {"a.gguf": DATA}, name="legal/m")
+        push(thief, {"a.gguf": DATA}, name="mine/m")
+        thief.files = {path: b"x" * len(data) if "/blobs/" in path else data for path, data in thief.files.items()}
+        thief.cut_after, thief.cuts = 1 << 20, 99
+        depot = Depot(tmp_path, entry_of(owner), entry_of(thief))
+        depot.fetches.ask(WeightsWish(f"oci://{thief.host}/mine/m:1", None, LIMIT))
+        await settle(lambda: any("bytes=" in line for line in thief.requests))
+        assert (await depot.get(f"oci://{owner.host}/legal/m:1")).files[0].digest == DIGEST
+        assert [line for line in owner.requests if "bytes=" in line] == []
+        await depot.fetches.close()
