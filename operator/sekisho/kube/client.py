@@ -13,6 +13,7 @@ from multidict import CIMultiDict
 
 from sekisho.api.names import FIELD_MANAGER
 from sekisho.errors import UnavailableError
+from sekisho.kube.clocks import Clocks
 from sekisho.kube.connections import Connections
 from sekisho.kube.credentials import Credentials
 from sekisho.kube.failures import ApiConflictError, ApiRefusedError, ApiTooLongError, ApiUnavailableError
@@ -70,6 +71,9 @@ class KubeClient:
     Args:
         process: Which process asks; part of the User-Agent, so that audit logs tell.
         observe: Called after each request with verb, resource, status (0: no answer) and seconds.
+
+    Attributes:
+        clocks: How far the API server's clock is from this machine's.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class KubeClient:
         self._ssl: ssl.SSLContext | bool = False
         self._retiring: dict[asyncio.Task[None], aiohttp.ClientSession] = {}
         self._connections = Connections()
+        self.clocks = Clocks()
 
     async def __aenter__(self) -> Self:
         self._ssl = await asyncio.to_thread(self._credentials.build_ssl_context)
@@ -280,6 +285,7 @@ class KubeClient:
                     if response.status == 401:
                         self._credentials.read_token(fresh=True)
                     raise _failure(call, response.status, response.headers, await self._read(response))
+                self.clocks.compare(response.headers, now=time.time())
                 opened()
                 async for event in _events(response, limits.max_response_bytes):
                     yield event
@@ -412,6 +418,7 @@ class KubeClient:
                 call.method, self._credentials.server + call.path, params=call.params, data=call.body, headers=headers
             ) as response:
                 status = response.status
+                self.clocks.compare(response.headers, now=time.time())
                 return status, response.headers, await self._read(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             what = f"is not reachable ({type(error).__name__})"

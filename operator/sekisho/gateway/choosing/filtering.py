@@ -253,8 +253,12 @@ def _lacks(held: Held | None, demand: Demand, now: Now, *, what: str) -> str | N
 def _lacks_isolation(replica: Replica, _: Demand, now: Now) -> str | None:
     if not replica.proven_at:
         return "it has not proven that it is isolated"
-    if -CLOCK_SKEW_SECONDS <= now.at - replica.proven_at <= now.proof_seconds:
+    age = now.at - replica.proven_at
+    if -CLOCK_SKEW_SECONDS <= age <= now.proof_seconds:
         return None
+    if age < 0:
+        most = f"{CLOCK_SKEW_SECONDS} are allowed"
+        return f"its last proof of isolation is {-age:.0f} s ahead of this gateway's clock, {most}"
     return f"its last proof of isolation is older than {now.proof_seconds:.0f} s"
 
 
