@@ -74,7 +74,7 @@ class Threads:
         Whoever stops waiting for it leaves it to itself; what nobody waits for any more is not begun.
 
         Raises:
-            RuntimeError: They are closed.
+            RuntimeError: They are closed, or the first of them cannot be begun now.
         """
         loop = asyncio.get_running_loop()
         if self._telling is None or self._telling.loop is not loop:
@@ -86,7 +86,11 @@ class Threads:
             self._jobs.append(_Job(work, future, self._telling))
             # Who takes a job calls the next one: where work is short, one thread does all that came at once.
             if len(self._jobs) == 1:
-                self._call_one()
+                try:
+                    self._call_one()
+                except RuntimeError:
+                    self._jobs.pop()
+                    raise
         return await future
 
     def close(self) -> None:
@@ -101,8 +105,14 @@ class Threads:
         if self._idle:
             self._wake.notify()
         elif self._begun < self._most:
+            thread = threading.Thread(target=self._work, name=f"{self._name}_{self._begun + 1}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                if not self._begun:
+                    raise
+                return  # the process may have no more of them now; those that work take what waits
             self._begun += 1
-            threading.Thread(target=self._work, name=f"{self._name}_{self._begun}", daemon=True).start()
 
     def _work(self) -> None:
         while (job := self._take()) is not None:

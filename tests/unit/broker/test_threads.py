@@ -206,3 +206,25 @@ async def test_turns_leave_out_what_nobody_waits_for_and_closing_cancels_what_wa
         await waiting
     assert done == [2]
     assert await turns.run(lambda: 4) == 4
+
+
+@pytest.mark.parametrize("at", [1, 2])
+async def test_a_thread_that_cannot_be_begun_loses_nothing_that_waits(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, begun, real = Threads(4, name="short"), [0], threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("short"):
+            begun[0] += 1
+            if begun[0] == at:
+                raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    answers = await asyncio.wait_for(
+        asyncio.gather(*(threads.run(lambda number=number: number) for number in range(5)), return_exceptions=True), 20
+    )
+    refused = [answer for answer in answers if isinstance(answer, RuntimeError)]
+    assert len(refused) == (1 if at == 1 else 0), "only who finds no thread at all is told so"
+    assert [answer for answer in answers if answer not in refused] == list(range(len(refused), 5))
+    assert await asyncio.wait_for(threads.run(lambda: 7), 20) == 7
+    threads.close()
