@@ -47,16 +47,26 @@ class AccessGate:
         folder: Where the counts of day and month are kept over restarts.
         replicas: Among how many replicas budgets are shared.
         clock: Unix seconds.
+        is_ours: Tells whether no other process writes there any more; until then nothing is read or written.
     """
 
-    def __init__(self, folder: Path, *, replicas: int = 1, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        replicas: int = 1,
+        clock: Callable[[], float] = time.time,
+        is_ours: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._place = folder / FILE
         self._accounts = Accounts(replicas=replicas)
         self._clock = clock
         # Each caller stands beside, so that no other gets its identity.
         self._askers: dict[int, tuple[Caller, Asker]] = {}
         self._kept = ""
-        self._recall()
+        self._is_ours = is_ours
+        self._recalled = False
+        self._take_over()
 
     def is_let_in(self, policies: Sequence[Policy], caller: Caller, model: str) -> bool:
         """Tell whether a caller may know of a model."""
@@ -90,6 +100,7 @@ class AccessGate:
         """
         if access.policy is None or access.budgets is None:
             return None
+        self._take_over()
         terms = Terms(access.budgets, order.rates)
         check_priced(terms, access.policy, model=order.model, site=order.site)
         estimate = Usage(order.body_bytes // _BYTES_PER_TOKEN)
@@ -126,6 +137,8 @@ class AccessGate:
 
     def save(self) -> None:
         """Write the counts, where they changed; a disk that fails costs them at the next restart alone."""
+        if not self._take_over():
+            return
         text = json.dumps(self._accounts.dump())
         if text == self._kept:
             return
@@ -134,6 +147,13 @@ class AccessGate:
             self._kept = text
         except OSError as error:
             _log.warning("the counts of budgets cannot be kept", extra={"detail": type(error).__name__})
+
+    def _take_over(self) -> bool:
+        """Go on from what was counted before, once nobody else counts there; tell whether that is so."""
+        if not self._recalled and self._is_ours():
+            self._recalled = True
+            self._recall()
+        return self._recalled
 
     def _recall(self) -> None:
         try:

@@ -112,7 +112,10 @@ class Gateway:
         stack.push_async_callback(record.close)
         self._spawn(facts.run())
         self._spawn(vouchers.follow())
-        access = AccessGate(settings.record_dir, replicas=max(1, settings.replicas))
+        # Who has the record has the counts: a pod that was replaced before it ended counts on for a while.
+        access = AccessGate(
+            settings.record_dir, replicas=max(1, settings.replicas), is_ours=lambda: record.problem is None
+        )
         self._spawn(access.keep())
         relay = await stack.enter_async_context(HttpRelay(settings.relay, resolver=self._resolver))
         choosing = await self._open_choosing(facts)

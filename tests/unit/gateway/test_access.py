@@ -133,6 +133,26 @@ def test_what_an_engine_does_not_count_is_charged_by_what_is_known(
     assert charged == tokens
 
 
+def test_counts_of_a_replica_that_was_replaced_before_it_ended_are_not_lost(tmp_path: Path) -> None:
+    let_in = read_policy(policy(budgets={"tokensPerDay": 1000}), system_namespace="sekisho-system")
+    access, caller, order = Access(let_in.full_name, let_in.budgets), Caller(USER, USER), Order(MODEL, None, None, 400)
+
+    def count() -> int:
+        return int(json.loads((tmp_path / FILE).read_text())["accounts"][0][3])
+
+    ended = False
+    before = AccessGate(tmp_path, clock=lambda: 1_800_000_000.0)
+    after = AccessGate(tmp_path, clock=lambda: 1_800_000_000.0, is_ours=lambda: ended)
+    before.charge(access, caller, order)
+    before.save()
+    after.save()
+    assert count() == 100
+    ended = True
+    after.charge(access, caller, order)
+    after.save()
+    assert count() == 200
+
+
 async def test_what_reached_no_engine_costs_no_tokens_and_counts_as_a_request(tmp_path: Path, stopped: float) -> None:
     budgets = {"requestsPerMinute": 3, "tokensPerDay": 1, "cost": {"perDay": "0.000001", "currency": "USD"}}
     async with build_house(
