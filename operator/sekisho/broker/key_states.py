@@ -148,6 +148,8 @@ class KeyStates:
             message = f"{error.reason}: {error.message}"
         except TimeoutError:
             message = f"no answer within {_ASK_SECONDS:.0f} s"
+        except RuntimeError as error:  # no thread can be had now
+            message = f"{Reason.INTERNAL_ERROR}: {error}"
         except KeyError:
             message = f"{Reason.KEY_NOT_FOUND}: there is no kind of key service {kms[:32]!r}"
         return KeyFacts(kms=kms, key_id=key_id, state="Unknown", message=message[:MAX_MESSAGE], checked_at=at)

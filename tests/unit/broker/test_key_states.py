@@ -193,6 +193,21 @@ async def test_key_services_that_hang_for_ever_take_neither_the_process_nor_each
         house.states.close()
 
 
+async def test_a_process_without_a_thread_to_be_had_ends_no_job(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.register.add("m")
+
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        assert await house.states.look() == 1
+    assert house.register.key()["message"] == "InternalError: can't start new thread"
+    assert await house.states.look() == 1
+    assert house.register.key()["state"] == "Enabled"
+    house.states.close()
+
+
 async def test_what_a_client_library_throws_ends_no_job_and_is_told_by_its_kind_alone(house: House) -> None:
     house.register.add("m")
 
