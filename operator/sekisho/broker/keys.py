@@ -12,7 +12,7 @@ from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.kms import failures, unsafe_development
 from sekisho.kms.choose import KINDS, open_key_service, parse_key_address, read_key_settings
 from sekisho.kms.service import KeyService, KeyState
-from sekisho.kube.clock import read_boot_seconds
+from sekisho.kube.boot import read_boot_seconds
 from sekisho.seal.keys import KeyContext, WrappedKey
 
 T = TypeVar("T")

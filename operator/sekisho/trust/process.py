@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from sekisho import telemetry
+from sekisho.kube.boot import read_boot_seconds
 from sekisho.kube.client import KubeClient
-from sekisho.kube.clock import read_boot_seconds
 from sekisho.kube.collateral import CollateralStore
 from sekisho.kube.probes import Readiness, build_health
 from sekisho.kube.serving import end_jobs, serve_app, start_jobs
