@@ -165,6 +165,8 @@ class Keys:
         except TimeoutError:
             text = f"none came within {self._limits.seconds:g} s"
             raise failures.unavailable(kms, text) from None
+        except RuntimeError as error:  # no thread can be had, or they end with the process
+            raise UnavailableError(Reason.OVERLOADED, f"key services of {kind} cannot be asked: {error}") from error
         finally:
             self._waiting[kind] -= 1
 

@@ -191,7 +191,7 @@ async def test_who_was_answered_waits_no_more_and_the_threads_end() -> None:
         await check(service, keys=keys, key_id=str(number))
     assert sum(keys._waiting.values()) == 0
     keys.close()
-    with pytest.raises(RuntimeError, match="the threads keys-openbao are closed"):
+    with pytest.raises(UnavailableError, match="cannot be asked: the threads keys-openbao are closed"):
         await check(service, keys=keys, key_id="another")
 
 
