@@ -16,6 +16,7 @@ from sekisho.kube.resources import (
     ACCESS_POLICIES,
     DATA_GRANTS,
     EVIDENCE_POLICIES,
+    GRANT_KINDS,
     KEY_RELEASE_POLICIES,
     MODELS,
     NAMESPACES,
@@ -63,7 +64,8 @@ class FactsLoop:
     async def reconcile(self, resource: Resource, name: Name) -> Outcome:
         """Publish the status of one object."""
         raw = self._cluster.stores[resource].get(name)
-        if raw is None or "deletionTimestamp" in raw["metadata"]:
+        # Of what releases keys it is told that it counts no more.
+        if raw is None or ("deletionTimestamp" in raw["metadata"] and resource not in GRANT_KINDS):
             return Outcome()
         planned = self._plans[resource](raw)
         if planned.accepted is not None:

@@ -41,6 +41,7 @@ Raw = Mapping[str, Any]
 SpecT = TypeVar("SpecT", bound=BaseModel)
 _REASONS: Final[Mapping[Resource, Reason]] = {POLICIES: Reason.POLICY_INVALID}
 _MOST_PROBLEMS: Final = 3
+_ENDING: Final = "it is being deleted and counts for nothing any more; where it stays, its metadata.finalizers keep it"
 
 
 class Reader:
@@ -93,15 +94,15 @@ class Reader:
 
     def evidence_policy(self, raw: Raw) -> EvidencePolicyObject:
         """Read an EvidencePolicy."""
-        return self._cluster_object(raw, self.spec(EVIDENCE_POLICIES, raw, EvidencePolicySpec))
+        return self._cluster_object(raw, _standing(raw, self.spec(EVIDENCE_POLICIES, raw, EvidencePolicySpec)))
 
     def key_release(self, raw: Raw) -> KeyReleaseObject:
         """Read a KeyReleasePolicy."""
-        return _grant_object(raw, self.spec(KEY_RELEASE_POLICIES, raw, KeyReleasePolicySpec))
+        return _grant_object(raw, _standing(raw, self.spec(KEY_RELEASE_POLICIES, raw, KeyReleasePolicySpec)))
 
     def data_grant(self, raw: Raw) -> DataGrantObject:
         """Read a DataGrant."""
-        return _grant_object(raw, self.spec(DATA_GRANTS, raw, DataGrantSpec))
+        return _grant_object(raw, _standing(raw, self.spec(DATA_GRANTS, raw, DataGrantSpec)))
 
     def access_policy(self, raw: Raw) -> GrantObject[AccessPolicySpec]:
         """Read an AccessPolicy."""
@@ -120,6 +121,11 @@ class Reader:
 
     def _cluster_object(self, raw: Raw, spec: SpecT | Rejection) -> ClusterObject[SpecT]:
         return ClusterObject(raw["metadata"]["name"], _generation(raw), spec, raw.get("status") or {})
+
+
+def _standing(raw: Raw, spec: SpecT | Rejection) -> SpecT | Rejection:
+    """Return the spec while it counts: the broker takes what is being deleted for gone, whatever finalizer keeps it."""
+    return Rejection(Reason.TERMINATING, _ENDING) if "deletionTimestamp" in raw["metadata"] else spec
 
 
 def _grant_object(raw: Raw, spec: SpecT | Rejection) -> GrantObject[SpecT]:

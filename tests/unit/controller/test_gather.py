@@ -113,3 +113,26 @@ async def test_every_kind_of_grant_gets_its_status(stores: Stores) -> None:
         if condition["type"] == "Ready"
     ]
     assert reasons == ["GrantExpired", "PolicyMissing"]
+
+
+async def test_a_grant_that_is_being_deleted_counts_no_more_and_says_so(stores: Stores) -> None:
+    service = stores.reader.service(stores.put(INFERENCE_SERVICES, "chat", SERVICE, namespace="legal"))
+    told = Told()
+    loop = FactsLoop(
+        stores.cluster, stores.gatherer, told, stores.reader, ledger=LEDGER, wake_namespace=lambda _: None  # type: ignore[arg-type]
+    )  # fmt: skip
+    for resource, name in (
+        (KEY_RELEASE_POLICIES, ("model-owners", "ours")),
+        (DATA_GRANTS, ("legal", "ours")),
+        (EVIDENCE_POLICIES, ("", "genoa")),
+    ):
+        raw = stores.cluster.stores[resource].get(name)
+        assert raw is not None
+        ending = {"deletionTimestamp": "2026-12-01T00:00:00Z", "resourceVersion": "99"}
+        stores.cluster.note(stores.cluster.stores[resource].put({**raw, "metadata": {**raw["metadata"], **ending}}))
+        await loop.reconcile(resource, name)
+    world = stores.gatherer.world_of(service)
+    assert (world.owners, world.tenants) == ((), ())
+    assert stores.gatherer.grant_world().evidence == {}
+    reasons = {status["conditions"][0]["reason"] for status in told.statuses.values()}
+    assert (len(told.statuses), reasons) == (3, {"Terminating"})
