@@ -146,7 +146,7 @@ def export(given: dict[str, Any]) -> tuple[dict[str, Any], str]:
     # The files that were verified, as they were then: their writer may go on meanwhile.
     logs = found.files
     sizes = {log.checkpoint.origin: log.checkpoint for log in found.logs}
-    meter.start("exporting", sum(measure(source) for source in given["sources"]))
+    meter.start("exporting", left := sum(measure(source) for source in given["sources"]))
     partial = out.with_name(f"{out.name}.partial")
     # What an export that was interrupted left may be of other logs.
     shutil.rmtree(partial, ignore_errors=True)
@@ -154,7 +154,10 @@ def export(given: dict[str, Any]) -> tuple[dict[str, Any], str]:
         for log in logs:
             for path, data in _files(log, sizes[log.head.origin], cosigned):
                 put(f"{_spell_folder(log.head.origin)}/{path}", data)
-                meter.advance(len(data))
+                # Of a journal more is written than there is: its hashes become tiles.
+                meter.advance(done := min(len(data), left))
+                left -= done
+    meter.advance(left)
     meter.finish()
     partial.rename(out)
     facts = {"file": str(out), "records": found.records, "logs": len(logs)}

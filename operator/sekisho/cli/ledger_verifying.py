@@ -109,7 +109,7 @@ def verify_sources(
     marks = _read_marks(kept, keys, logs)
     _check_receipts(kept.receipts, keys, logs)
     found, verified = Found(tuple(logs)), list[VerifiedLog]()
-    meter.start("verifying", sum(measure(source) for source in sources))
+    meter.start("verifying", left := sum(measure(source) for source in sources))
     for log in logs:
         key = keys.find(log.head.origin, parse_note(log.read("checkpoint") or b""))
         mine = [mark for mark, _ in marks if mark.origin == key.name]
@@ -117,6 +117,9 @@ def verify_sources(
         visit = _Visitor(key.name, meter, look)
         verified.append(verify_log(log.read, key, marks=mine, promised=promised, visit=visit))
         _stretch(found, visit)
+        left -= visit.seen_bytes
+    # Hashes and signatures, which were read beside the entries.
+    meter.advance(max(0, left))
     meter.finish()
     found.chains = verify_chains(verified)
     found.cosigned = _gather_cosignatures(found.chains, marks, kept.witnesses)
@@ -131,10 +134,12 @@ class _Visitor:
         self._meter = meter
         self._look = look
         self.first = self.last = b""
+        self.seen_bytes = 0
 
     def __call__(self, index: int, entry: bytes) -> None:
         self.first = self.first or entry
         self.last = entry
+        self.seen_bytes += len(entry)
         self._meter.advance(len(entry))
         if self._look is not None:
             self._look(self._origin, index, entry)

@@ -517,6 +517,14 @@ def test_a_word_that_stands_nowhere_is_told_since_it_may_be_misspelt(desk: Desk)
     )
 
 
+def test_progress_ends_with_all_that_there_was(desk: Desk) -> None:
+    desk.lay()
+    for words in (("verify", desk.logs), ("export", desk.logs, "-o", desk.folder / "ledger.tar")):
+        told = [json.loads(line) for line in desk.run(*words, "--key", desk.key, "--json").stderr.splitlines()]
+        assert [item["doneBytes"] / item["totalBytes"] for item in told] == [1.0] * len(told)
+        assert told[-1]["totalBytes"] > 0
+
+
 def test_what_an_entry_does_not_say_is_shown_as_a_dash(desk: Desk) -> None:
     desk.lay([BEGIN, request(1, **{"class": None, "model": None, "backend": None})])
     shown = search(desk, "--decision", "relayed").stdout.splitlines()[0]
