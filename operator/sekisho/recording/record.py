@@ -164,7 +164,10 @@ class Record:
             self._wake.notify()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, self._limits.commit_seconds)
-        await asyncio.to_thread(self._keeper.close, self._logs.active if self._logs is not None else None)
+        if self._thread is None or not self._thread.is_alive():
+            await asyncio.to_thread(self._keeper.close, self._active())
+            # Last of all: until then nobody else seals or copies what is here.
+            self._claim.release()
 
     def digest_body(self, body: bytes) -> str:
         """Return a keyed digest of a body: equal bodies can be found by who holds the key, none can be guessed.
@@ -407,7 +410,6 @@ class Record:
                 with contextlib.suppress(OSError):
                     self._logs.publish()
             self._logs.close()
-        self._claim.release()
 
     def _start_over(self, failure: Exception) -> None:
         """Believe nothing that is known of the log but what the disk says, after what nobody foresaw."""

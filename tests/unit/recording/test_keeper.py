@@ -11,6 +11,7 @@ import pytest
 from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.ledger.notes import parse_key
 from sekisho.ledger.verify import VerifiedLog, name_key, verify_chains, verify_log
+from sekisho.recording.claim import Claim
 from sekisho.recording.journal import JOURNAL
 from sekisho.recording.keeper import Keeper, Keeping, Lag, seal
 from sekisho.recording.logs import LOGS, list_logs
@@ -175,6 +176,38 @@ async def test_a_process_ends_without_its_copy_and_says_what_that_lacks(
         await append_many(record, 7)
     (lost,) = (item for item in caplog.records if item.getMessage() == "what was recorded last is not in the copy")
     assert lost.__dict__["entries"] == 7
+
+
+async def test_a_process_that_never_had_its_logs_leaves_them_as_they_are_when_it_ends(tmp_path: Path) -> None:
+    bucket = Bucket(tmp_path / "bucket")
+    async with kept(tmp_path, never(tmp_path)):
+        pass
+    (place,) = list_logs(tmp_path / LOGS)
+    (tmp_path / "log.key").unlink()
+    waiting = Record(tmp_path, Identity("gateway-0"), keeping=never(tmp_path, store=bucket))
+    waiting.open()
+    await until(lambda: "no signature is by" in (waiting.problem or ""), what="the logs to be refused")
+    await waiting.close()
+    assert (place / JOURNAL).exists()
+    assert not bucket.puts
+
+
+async def test_nobody_else_writes_there_before_the_last_copy_is_made(tmp_path: Path) -> None:
+    class Slow(Bucket):
+        def put(self, path: str, data: bytes) -> None:
+            super().put(path, data)
+            other = Claim(tmp_path)
+            with pytest.raises(OSError, match="another process still writes"):
+                other.take()
+
+    bucket = Slow(tmp_path / "bucket")
+    async with kept(tmp_path, never(tmp_path, store=bucket)) as (record, _):
+        await append_many(record, 3)
+    assert bucket.puts
+    assert record.lag.problem == ""
+    free = Claim(tmp_path)
+    free.take()
+    free.release()
 
 
 async def test_no_text_of_a_bundle_that_grew_is_left_in_the_copy_when_its_time_is_over(tmp_path: Path) -> None:
