@@ -23,6 +23,7 @@ _FETCHES_AT_ONCE: Final = 4
 _FETCHES_OF_ONE: Final = 3
 """How many fetches for one namespace run at once."""
 _LIST_SECONDS: Final = 900.0
+_SOURCES_SECONDS: Final = 5.0
 _FILES_AT_ONCE: Final = 3
 _ATTEMPTS: Final = 5
 _FRESH_SECONDS: Final = 60.0
@@ -97,17 +98,23 @@ class Fetches:
     anonymous: bool = False
     clock: Callable[[], float] = time.monotonic
     outcome: Callable[[Reason], None] = lambda _reason: None
+    _entries: tuple[float, Sequence[SourceEntry]] | None = None
     _jobs: dict[str, _Job] = field(default_factory=dict)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_FETCHES_AT_ONCE))
     _turns: "WeakValueDictionary[str, asyncio.Semaphore]" = field(default_factory=WeakValueDictionary)
 
-    async def admit(self, uri: str, *, namespace: str) -> None:
+    def admit(self, uri: str, *, namespace: str) -> None:
         """Let a namespace pass that may have what a URI names, whatever is in the cache already.
 
+        The small list of sources is read here now and then, not in a thread: those may all be at work on large files.
+
         Raises:
-            RefusedError: SourceNotAllowed or StorageUriInvalid.
+            RefusedError: SourceNotAllowed or StorageUriInvalid; InvalidSpec where the sources cannot be read.
         """
-        choose_source(uri, await asyncio.to_thread(self.sources), anonymous=self.anonymous, namespace=namespace)
+        now = self.clock()
+        if self._entries is None or now - self._entries[0] > _SOURCES_SECONDS:
+            self._entries = (now, self.sources())
+        choose_source(uri, self._entries[1], anonymous=self.anonymous, namespace=namespace)
 
     def ask(self, wish: WeightsWish, *, namespace: str = "") -> WeightsSet | FetchProgress:
         """Return the files of a model, or how far they are; begins a fetch where none runs.

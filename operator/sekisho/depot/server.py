@@ -119,7 +119,7 @@ class DepotApi:
         self.proofs.require_fresh(pod)
         try:
             wish = replace(await self._read_wish(pod), sealed=await self.proofs.unseals(pod))
-            await self.fetches.admit(wish.uri, namespace=pod.namespace)
+            self.fetches.admit(wish.uri, namespace=pod.namespace)
             answer = self.fetches.ask(wish, namespace=pod.namespace)
         except SekishoError as error:
             await self._tell(pod, error.reason, error.message)

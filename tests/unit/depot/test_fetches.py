@@ -558,13 +558,13 @@ async def test_a_namespace_is_admitted_or_not_whatever_another_has_fetched(tmp_p
     with serve_files(FileServer({"/models/a.gguf": DATA}), keys) as server:
         uri = f"https://{server.host}/models/a.gguf"
         depot = Depot(tmp_path, entry(keys, server.host, namespaces=("a",)))
-        await depot.fetches.admit(uri, namespace="a")
+        depot.fetches.admit(uri, namespace="a")
         error = await depot.refuse(uri, digest=DIGEST)
         assert error.reason is Reason.SOURCE_NOT_ALLOWED, "nobody asks"
         wish = WeightsWish(uri, DIGEST, LIMIT)
         await settle(lambda: isinstance(depot.now_or_later(wish, "a"), WeightsSet))
         with pytest.raises(RefusedError, match="is not for namespace b"):
-            await depot.fetches.admit(uri, namespace="b")
+            depot.fetches.admit(uri, namespace="b")
 
 
 async def test_who_states_the_digest_of_a_file_that_others_brought_has_to_bring_it_too(tmp_path: Path) -> None:
@@ -619,3 +619,14 @@ async def test_half_a_file_of_one_origin_spoils_nothing_for_another(tmp_path: Pa
         assert (await depot.get(f"oci://{owner.host}/legal/m:1")).files[0].digest == DIGEST
         assert [line for line in owner.requests if "bytes=" in line] == []
         await depot.fetches.close()
+
+
+async def test_whom_a_source_is_for_is_read_anew_within_seconds(tmp_path: Path) -> None:
+    uri, entries = "oci://r.test/m:1", [SourceEntry(prefix="oci://r.test/")]
+    depot = Depot(tmp_path)
+    depot.fetches.sources = lambda: tuple(entries)
+    depot.fetches.admit(uri, namespace="b")
+    entries[0] = SourceEntry(prefix="oci://r.test/", namespaces=("a",))
+    depot.now += 6
+    with pytest.raises(RefusedError, match="is not for namespace b"):
+        depot.fetches.admit(uri, namespace="b")

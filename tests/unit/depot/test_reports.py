@@ -30,7 +30,7 @@ SET = WeightsSet(f"sha256:{'1' * 64}", 5 << 20, (StoredFile("sekisho.json", 5 <<
 class There:
     """Fetches that are done."""
 
-    async def admit(self, _uri: str, *, namespace: str) -> None:
+    def admit(self, _uri: str, *, namespace: str) -> None:
         pass
 
     def ask(self, _wish: WeightsWish, *, namespace: str) -> WeightsSet:
@@ -202,7 +202,7 @@ async def test_a_leak_takes_the_word_of_the_pod_back(depot: Depot) -> None:
 async def test_what_is_in_the_cache_for_one_namespace_is_given_to_no_other(depot: Depot) -> None:
     asked: list[tuple[str, str]] = []
 
-    async def refuse(uri: str, *, namespace: str) -> None:
+    def refuse(uri: str, *, namespace: str) -> None:
         asked.append((uri, namespace))
         raise RefusedError(Reason.SOURCE_NOT_ALLOWED, f"{uri} is not for namespace {namespace}")
 
