@@ -79,7 +79,7 @@ def test_metrics_speak_the_profiles_dialect(engine: tuple[RunningImage, int]) ->
 def test_a_terminated_engine_finishes_its_answer_first(engine: tuple[RunningImage, int]) -> None:
     running, port = engine
     answers: list[tuple[int, str]] = []
-    question = ask("demo", tokens=1500, stream=True)
+    question = ask("demo", tokens=300, stream=True)
     caller = threading.Thread(target=lambda: answers.append(fetch(port, "/v1/chat/completions", body=question)))
     caller.start()
     while "processing task" not in running.printed and caller.is_alive():
@@ -87,5 +87,5 @@ def test_a_terminated_engine_finishes_its_answer_first(engine: tuple[RunningImag
     running.terminate()
     caller.join(timeout=240)
     assert running.process.wait(timeout=240) == 0
-    assert read_stream(answers[0][1])[-1]["usage"]["completion_tokens"] == 1500
+    assert read_stream(answers[0][1])[-1]["usage"]["completion_tokens"] == 300
     assert "drained" in running.printed
