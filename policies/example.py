@@ -35,7 +35,7 @@ class Example:
 
     @classmethod
     def read(cls, path: Path) -> "Example":
-        documents = list(yaml.safe_load_all(path.read_text()))
+        documents = list(yaml.load_all(path.read_text(), Loader=yaml.CSafeLoader))
         return cls(path, documents[0], documents[1] if len(documents) > 1 else None)
 
     def prepare(self, server: ApiServer, room: str) -> None:

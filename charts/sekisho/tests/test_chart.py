@@ -110,7 +110,7 @@ def render(helm: str, values: dict[str, Any], *flags: str, namespace: str = "sek
     done = subprocess.run(command, input=yaml.safe_dump(values), capture_output=True, text=True, check=False)
     if done.returncode:
         raise ValueError(done.stderr)
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return [document for document in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if document]
 
 
 def own(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:

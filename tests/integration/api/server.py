@@ -158,7 +158,7 @@ def _file(folder: Path, section: Mapping[str, str], key: str) -> str:
 
 def install_crds(server: ApiServer, folder: Path) -> None:
     """Apply every CRD of a folder and return once all of them are served."""
-    definitions = [yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*.yaml"))]
+    definitions = [yaml.load(path.read_text(), Loader=yaml.CSafeLoader) for path in sorted(folder.glob("*.yaml"))]
     for definition in definitions:
         server.must(server.apply(definition))
     wait_until(lambda: all(_is_served(server.get(item).body) for item in definitions), what="CRDs to be served")

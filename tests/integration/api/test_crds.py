@@ -117,7 +117,7 @@ def test_an_example_is_taken_by_the_server_and_read_by_the_models(
     path: Path, server: ApiServer, namespace: str
 ) -> None:
     text = Template(path.read_text()).substitute(PLACEHOLDERS)
-    documents: list[dict[str, Any]] = [item for item in yaml.safe_load_all(text) if item]
+    documents: list[dict[str, Any]] = [item for item in yaml.load_all(text, Loader=yaml.CSafeLoader) if item]
     assert documents, "an example holds at least one object"
     for document in documents:
         if "namespace" in document["metadata"]:
