@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class Vault:
         uri: Of version 2, sealed and signed by the release signer.
         sealed: The folder of version 2 at the owner's desk.
         mark: Bytes of its plaintext.
+        drawn: When those were drawn, Unix seconds.
     """
 
     installation: Installation
@@ -36,6 +38,7 @@ class Vault:
     uri: str
     sealed: Path
     mark: bytes
+    drawn: float
 
 
 @pytest.fixture(scope="package")
@@ -48,6 +51,7 @@ def vault(quickstart: Quickstart, cluster: Cluster, tmp_path_factory: pytest.Tem
     for file in make_model("tiny-gguf"):
         shutil.copy(file, plain / file.name)
     (file,) = plain.iterdir()
+    drawn = time.time()
     mark = mark_model(file)
     owner = Owner(folder, plain, quickstart.registry)
     owner.prepare()
@@ -61,7 +65,7 @@ def vault(quickstart: Quickstart, cluster: Cluster, tmp_path_factory: pytest.Tem
     installation.images |= load_images(cluster, ["unsafe-release"])
     installation.values = {**before, "unsafeDevelopmentRelease": {"enabled": True, "keySecret": SECRET}}
     installation.upgrade(installation.values)
-    yield Vault(installation, owner, uri, sealed, mark)
+    yield Vault(installation, owner, uri, sealed, mark, drawn)
     installation.leave(before)
     cluster.kubectl("delete", "secret", SECRET, "-n", NAMESPACE)
     cluster.kubectl("patch", "classificationpolicy", "default", "--type=json", "-p", json.dumps(

@@ -11,6 +11,8 @@ from pathlib import Path
 from e2e.cluster.local import LocalCluster
 
 MARK_BYTES = 64
+CLOCK_SECONDS = 1.0
+"""How far a file system's clock may be behind; it ticks some hundred times a second."""
 
 
 def mark_model(file: Path) -> bytes:
@@ -24,19 +26,26 @@ def mark_model(file: Path) -> bytes:
     return mark
 
 
-def find_on_disk(cluster: LocalCluster, mark: bytes) -> list[Path]:
-    """Return the files of nodes, registries and control plane that hold the mark; memory-backed volumes are none."""
-    return [path for path in _files(cluster.directory) if _holds(path, mark)]
+def find_on_disk(cluster: LocalCluster, mark: bytes, *, since: float = 0.0) -> list[Path]:
+    """Return the files of nodes, registries and control plane that hold the mark; memory-backed volumes are none.
+
+    Args:
+        cluster: Whose disks.
+        mark: What is looked for.
+        since: Unix seconds at which nothing held it yet: a file whose status has not changed from then on, such as the
+            gigabytes of an image, is not read. No process can set that time.
+    """
+    return [path for path in _files(cluster.directory, since - CLOCK_SECONDS) if _holds(path, mark)]
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, since: float) -> Iterator[Path]:
     """Yield every file below a folder, but one of several names once: nodes share the layers of their images."""
     seen = set[tuple[int, int]]()
     for place, _, names in os.walk(folder):  # passes over what vanishes meanwhile
         for name in names:
             path = Path(place, name)
             status = _status(path)
-            if status is None or not stat.S_ISREG(status.st_mode):
+            if status is None or not stat.S_ISREG(status.st_mode) or status.st_ctime < since:
                 continue
             same = (status.st_dev, status.st_ino)
             if status.st_nlink == 1 or same not in seen:

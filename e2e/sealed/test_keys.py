@@ -96,9 +96,9 @@ def test_an_agent_that_is_killed_leaves_nothing_on_a_disk_and_starts_clean(vault
 
     wait_for(kill, "the agent is killed three times, or was quicker", pause=0)
     assert sum(kills), "the agent was never caught"
-    assert find_on_disk(cluster, vault.mark) == []
+    assert find_on_disk(cluster, vault.mark, since=vault.drawn) == []
     installation.wait_condition("killed", "Ready", "True", namespace=closed)
-    assert find_on_disk(cluster, vault.mark) == []
+    assert find_on_disk(cluster, vault.mark, since=vault.drawn) == []
     assert ask_engine(cluster, name, namespace=closed)
 
 

@@ -97,7 +97,8 @@ def test_a_volume_of_the_depot_that_was_tampered_with_opens_nowhere(vault: Vault
     serve(vault, closed, "sound", vault.uri)
     vault.installation.wait_condition("sound", "Ready", "True", namespace=closed)
     sealed = (vault.sealed / "files" / "00000.sealed").read_bytes()
-    (held,) = (path for path in find_on_disk(cluster, sealed[1024:1280]) if "kubelet" in str(path))
+    found = find_on_disk(cluster, sealed[1024:1280], since=vault.drawn)
+    (held,) = (path for path in found if "kubelet" in str(path))
     flip(held)
     try:
         serve(vault, closed, "tampered", vault.uri)

@@ -34,9 +34,11 @@ def test_a_sealed_model_is_served_and_no_plaintext_of_it_reaches_a_disk(vault: V
     volume = next(item for item in pod["spec"]["volumes"] if item["name"] == "weights")
     assert volume["emptyDir"]["medium"] == "Memory"
     assert ask_engine(cluster, pod["metadata"]["name"], namespace=closed)
-    assert find_on_disk(cluster, vault.mark) == []
+    assert find_on_disk(cluster, vault.mark, since=vault.drawn) == []
     ciphertext = (vault.sealed / "files" / "00000.sealed").read_bytes()[1024:1280]
-    assert any("kubelet" in str(path) for path in find_on_disk(cluster, ciphertext)), "the depot keeps ciphertext"
+    assert any("kubelet" in str(path) for path in find_on_disk(cluster, ciphertext, since=vault.drawn)), (
+        "the depot keeps ciphertext"
+    )
     assert_keys_are_told_to_nobody(vault, closed)
 
 
@@ -64,5 +66,5 @@ def test_the_search_finds_plaintext_where_there_is_some(vault: Vault, quickstart
     uri = f"oci://{quickstart.registry.host}/models/plain@{digest}"
     installation.apply(small_service("plain", namespace, {"storageUri": uri}))
     installation.wait_condition("plain", "Ready", "True", namespace=namespace)
-    found = [str(path) for path in find_on_disk(cluster, mark)]
+    found = [str(path) for path in find_on_disk(cluster, mark, since=vault.drawn)]
     assert any("kubernetes.io~empty-dir/weights" in path for path in found), found

@@ -1,5 +1,6 @@
 """The search for plaintext: it finds every copy, passes over what is none, and reads what nodes share once."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,3 +21,12 @@ def test_every_copy_is_found_and_one_with_several_names_once(tmp_path: Path) -> 
     (tmp_path / "n2/link").symlink_to(tmp_path / "n2/copy")
     cluster: Any = SimpleNamespace(directory=tmp_path)
     assert sorted(path.name for path in find_on_disk(cluster, MARK)) == ["copy", "layer"]
+
+
+def test_what_was_written_before_the_mark_was_drawn_is_not_read_whatever_it_calls_its_age(tmp_path: Path) -> None:
+    cluster: Any = SimpleNamespace(directory=tmp_path)
+    file = tmp_path / "old"
+    file.write_bytes(MARK)
+    assert find_on_disk(cluster, MARK, since=file.stat().st_ctime + 60) == []
+    os.utime(file, (0, 0))
+    assert find_on_disk(cluster, MARK, since=file.stat().st_ctime) == [file]
