@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from e2e.cluster.local import LocalCluster
 from e2e.cluster.patience import TIMEOUT
+from e2e.cluster.writing import Writer, writer_of
 from sekisho import telemetry
 from sekisho.errors import SekishoError
 from sekisho.gateway.facts import Facts
@@ -41,6 +42,7 @@ from tests.unit.gateway.house import (
 REPOSITORY = Path(__file__).parents[3]
 API = "inference.sekisho.dev/v1alpha1"
 GROUP = "inference.sekisho.dev"
+OWN_AUDIENCE = "https://kubernetes.default.svc.cluster.local"
 POLICY: dict[str, Any] = {
     "unlabelled": "internal",
     "levels": [
@@ -62,11 +64,12 @@ class Stage(House):
     def model(self) -> str:
         return f"{self.namespace}/chat"
 
-    def kubectl(self, *words: str, stdin: str | None = None) -> str:
-        return self.cluster.kubectl("-n", self.namespace, *words, stdin=stdin)
+    @property
+    def writer(self) -> Writer:
+        return writer_of(self.cluster.kubeconfig)
 
     def real_token(self, account: str = "app", audience: str = "sekisho-gateway") -> str:
-        return self.kubectl("create", "token", account, f"--audience={audience}").strip()
+        return self.writer.make_token(account, namespace=self.namespace, audience=audience)
 
     def bind(self, account: str, **rules: dict[str, Any]) -> None:
         """Let an account "use" things: its own namespace's services, and levels and compartments of the cluster."""
@@ -76,12 +79,10 @@ class Stage(House):
             name = f"{self.namespace}-{account}-{resource}"
             rule = {"apiGroups": [GROUP], "resources": [resource], "verbs": ["use"], **names}
             reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": f"{scope}Role", "name": name}
-            rbac = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": name}}
-            items = [
-                {**rbac, "kind": f"{scope}Role", "rules": [rule]},
-                {**rbac, "kind": f"{scope}RoleBinding", "roleRef": reference, "subjects": [subject]},
-            ]
-            self.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+            meta = {"name": name} if scope else {"name": name, "namespace": self.namespace}
+            rbac = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": meta}
+            self.writer.apply({**rbac, "kind": f"{scope}Role", "rules": [rule]})
+            self.writer.apply({**rbac, "kind": f"{scope}RoleBinding", "roleRef": reference, "subjects": [subject]})
 
     async def until(self, status: int, *, what: str, **how: Any) -> Any:
         """Ask until the authorizer, and what is remembered of it, has caught up."""
@@ -99,7 +100,7 @@ def render_rights(cluster: LocalCluster) -> list[dict[str, Any]]:
         "template", "sekisho", str(REPOSITORY / "charts/sekisho"), "--namespace", "sekisho-system",
         "--show-only", "templates/gateway.yaml",
     )  # fmt: skip
-    return [item for item in yaml.safe_load_all(text) if item["kind"] == "ClusterRole"]
+    return [item for item in yaml.load_all(text, Loader=yaml.CSafeLoader) if item["kind"] == "ClusterRole"]
 
 
 async def act_as(cluster: LocalCluster, namespace: str) -> Credentials:
@@ -118,27 +119,28 @@ async def act_as(cluster: LocalCluster, namespace: str) -> Credentials:
             "subjects": [{"kind": "ServiceAccount", "name": "gateway", "namespace": namespace}],
         },
     ]
-    cluster.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
-    token = cluster.kubectl("-n", namespace, "create", "token", "gateway").strip()
+    writer = writer_of(cluster.kubeconfig)
+    for item in items:
+        writer.apply(item)
+    token = writer.make_token("gateway", namespace=namespace, audience=OWN_AUDIENCE)
     admin = await read_kubeconfig(cluster.kubeconfig)
     return replace(admin, token=token, certificate_pem="", key_pem="")
 
 
-@pytest.fixture
-def law(control_plane: LocalCluster) -> Any:
+@pytest.fixture(scope="module")
+def law(control_plane: LocalCluster) -> Iterator[None]:
     """The policy of these tests; what others had applied comes back afterwards."""
     control_plane.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
     control_plane.kubectl("wait", "--for=condition=Established", TIMEOUT, "-f", str(REPOSITORY / "crds"))
-    before = control_plane.kubectl("get", "classificationpolicy", "default", "-o", "json", "--ignore-not-found")
-    policy = {"apiVersion": API, "kind": "ClassificationPolicy", "metadata": {"name": "default"}, "spec": POLICY}
-    control_plane.kubectl("replace" if before.strip() else "create", "-f", "-", stdin=json.dumps(policy))
+    writer = writer_of(control_plane.kubeconfig)
+    before = writer.get("classificationpolicy", "default")
+    writer.delete("classificationpolicy", "default")
+    policy = {"apiVersion": API, "kind": "ClassificationPolicy", "metadata": {"name": "default"}}
+    writer.apply(policy | {"spec": POLICY})
     yield
-    if before.strip():
-        old = json.loads(before)
-        policy["spec"] = old["spec"]
-        control_plane.kubectl("replace", "-f", "-", stdin=json.dumps(policy))
-    else:
-        control_plane.kubectl("delete", "classificationpolicy", "default")
+    writer.delete("classificationpolicy", "default")
+    if before is not None:
+        writer.apply(policy | {"spec": before["spec"]})
 
 
 @pytest.fixture
@@ -147,8 +149,9 @@ async def stage(control_plane: LocalCluster, namespace: str, tmp_path: Path, law
         engine = await stack.enter_async_context(Engine())
         runtime = f"{namespace}-engine"
         create_objects(control_plane, namespace, runtime, engine.port)
-        stack.callback(control_plane.kubectl, "delete", "runtime", runtime)
-        stack.callback(control_plane.kubectl, "delete", "site", f"{namespace}-closed")
+        writer = writer_of(control_plane.kubeconfig)
+        stack.callback(writer.delete, "runtime", runtime)
+        stack.callback(writer.delete, "site", f"{namespace}-closed")
         write_certificate(tmp_path / "tls")
         registry, resolver = CollectorRegistry(), Loopback()
         credentials = await act_as(control_plane, namespace)
@@ -173,9 +176,9 @@ async def stage(control_plane: LocalCluster, namespace: str, tmp_path: Path, law
         stage.token = stage.real_token()
         yield stage
         for kind in ("clusterrole", "clusterrolebinding"):
-            names = control_plane.kubectl("get", kind, "-o", "name").split()
-            mine = [name for name in names if f"/{namespace}-" in name]
-            control_plane.kubectl("delete", *mine)
+            for name in [item["metadata"]["name"] for item in writer.list(kind)]:
+                if name.startswith(f"{namespace}-"):
+                    writer.delete(kind, name)
 
 
 def create_objects(cluster: LocalCluster, namespace: str, runtime: str, port: int) -> None:
@@ -191,7 +194,9 @@ def create_objects(cluster: LocalCluster, namespace: str, runtime: str, port: in
         {"apiVersion": API, "kind": "InferenceService", "metadata": {"name": "chat", "namespace": namespace},
          "spec": {"predictor": predictor}},
     ]  # fmt: skip
-    cluster.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    writer = writer_of(cluster.kubeconfig)
+    for item in items:
+        writer.apply(item)
     service = build_service("chat", namespace, site=site)
     create_pod(cluster, service, port=port)
     status = service["status"]
@@ -199,10 +204,7 @@ def create_objects(cluster: LocalCluster, namespace: str, runtime: str, port: in
     status["runtime"] = runtime
     for item in status["conditions"]:
         item["lastTransitionTime"] = "2026-10-01T00:00:00Z"
-    patch = json.dumps({"status": status})
-    cluster.kubectl(
-        "-n", namespace, "patch", "isvc", "chat", "--subresource=status", "--type=merge", "-p", patch
-    )  # fmt: skip
+    writer.patch("isvc", "chat", {"status": status}, namespace=namespace, subresource="status")
 
 
 def create_pod(cluster: LocalCluster, service: dict[str, Any], *, port: int) -> None:
@@ -213,10 +215,10 @@ def create_pod(cluster: LocalCluster, service: dict[str, Any], *, port: int) -> 
     for container in pod["spec"]["containers"]:
         container["image"] = "registry.example/engine:1"
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-    cluster.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Pod", **pod}))
+    writer = writer_of(cluster.kubeconfig)
+    writer.apply({"apiVersion": "v1", "kind": "Pod", **pod})
     pod["status"]["podIPs"] = [{"ip": pod["status"]["podIP"]}]
-    patch = json.dumps({"status": pod["status"]})
-    cluster.kubectl("-n", namespace, "patch", "pod", name, "--subresource=status", "--type=merge", "-p", patch)
+    writer.patch("pod", name, {"status": pod["status"]}, namespace=namespace, subresource="status")
 
 
 async def test_rights_open_step_by_step_and_only_the_last_step_relays(stage: Stage) -> None:
@@ -264,7 +266,7 @@ async def test_real_tokens_of_other_audiences_and_callers_without_rights_are_ref
 
 async def test_a_token_of_an_account_that_was_deleted_is_refused_once_forgotten(stage: Stage) -> None:
     token = stage.real_token("other")
-    stage.kubectl("delete", "serviceaccount", "other")
+    stage.writer.delete("serviceaccount", "other", namespace=stage.namespace)
     answer = await stage.until(401, what="the account's token to be refused", token=token)
     assert "it is not valid" in answer.message
 
@@ -277,7 +279,7 @@ async def test_a_service_that_stops_being_isolated_is_no_longer_relayed_to(stage
         {"type": "Ready", "status": "False", "reason": "IsolationLeak", "message": "outside was reached by icmp"},
     ]
     patch = {"status": {"conditions": [item | {"lastTransitionTime": "2026-10-01T00:00:00Z"} for item in conditions]}}
-    stage.kubectl("patch", "isvc", "chat", "--subresource=status", "--type=merge", "-p", json.dumps(patch))
+    stage.writer.patch("isvc", "chat", patch, namespace=stage.namespace, subresource="status")
     answer = await stage.until(503, what="the change to arrive")
     assert answer.code == "model_not_ready"
     assert "Isolated is False: IsolationLeak: outside was reached by icmp" in answer.message
@@ -294,8 +296,8 @@ async def test_a_tenants_budget_is_spent_by_that_tenant_alone_and_ends_with_its_
         "models": [stage.model],
         "budgets": {"requestsPerMinute": 3},
     }
-    policy = {"apiVersion": API, "kind": "AccessPolicy", "metadata": {"name": "team"}, "spec": spec}
-    stage.kubectl("create", "-f", "-", stdin=json.dumps(policy))
+    meta = {"name": "team", "namespace": stage.namespace}
+    stage.writer.apply({"apiVersion": API, "kind": "AccessPolicy", "metadata": meta, "spec": spec})
     answer = await stage.until(429, what="the budget to be spent")
     assert answer.code == "budget_exhausted"
     named = f"your budget under AccessPolicy {stage.namespace}/team of 3 requests a minute is used up"
@@ -306,7 +308,7 @@ async def test_a_tenants_budget_is_spent_by_that_tenant_alone_and_ends_with_its_
     assert len(stage.engine.requests) == before + 1
     refused = [item for item in await stage.entries() if item.get("reason") == "BudgetExhausted"]
     assert {item["caller"]["username"] for item in refused} == {f"system:serviceaccount:{stage.namespace}:app"}
-    stage.kubectl("delete", "accesspolicy", "team")
+    stage.writer.delete("accesspolicy", "team", namespace=stage.namespace)
     await stage.until(200, what="the policy to be gone")
 
 
@@ -314,11 +316,12 @@ async def test_that_a_service_is_in_use_is_written_with_the_rights_of_the_chart_
     stage: Stage,
 ) -> None:
     stage.bind("app", inferenceservices={}, classificationlevels={}, compartments={})
-    stage.kubectl("patch", "isvc", "chat", "--type=merge", "-p", '{"spec": {"predictor": {"minReplicas": 0}}}')
+    stage.writer.patch("isvc", "chat", {"spec": {"predictor": {"minReplicas": 0}}}, namespace=stage.namespace)
     await stage.until(200, what="the rights")
 
     async def read() -> dict[str, Any]:
-        text = await asyncio.to_thread(stage.kubectl, "get", "isvc", "chat", "--show-managed-fields", "-o", "json")
+        words = ("-n", stage.namespace, "get", "isvc", "chat", "--show-managed-fields", "-o", "json")
+        text = await asyncio.to_thread(stage.cluster.kubectl, *words)
         found: dict[str, Any] = json.loads(text)
         return found
 
@@ -378,7 +381,8 @@ async def test_replicas_that_tell_together_tell_no_more_than_it_takes_and_one_go
         "apiVersion": API, "kind": "InferenceService", "metadata": {"name": "chat", "namespace": namespace},
         "spec": {"predictor": predictor},
     }  # fmt: skip
-    control_plane.kubectl("create", "-f", "-", stdin=json.dumps(rests))
+    writer = writer_of(control_plane.kubeconfig)
+    writer.apply(rests)
     me, mark, began = f"system:serviceaccount:{namespace}:gateway", control_plane.audit.mark(), time.monotonic()
 
     def told() -> list[int]:
@@ -397,10 +401,9 @@ async def test_replicas_that_tell_together_tell_no_more_than_it_takes_and_one_go
             one[2].cancel()  # as a replica ends that is killed: its use is never over
             before = len(told())
             await until(lambda: len(told()) >= before + 2, what="the other to go on")
-            live = json.loads(control_plane.kubectl("-n", namespace, "get", "isvc", "chat", "-o", "json"))
-            assert live["status"]["demand"]["by"] == "second"
+            assert writer.need("isvc", "chat", namespace=namespace)["status"]["demand"]["by"] == "second"
         at_its_end = len(told())
         await until(lambda: not other[1]._uses, what="the last use to be forgotten")
         assert len(told()) <= at_its_end + 1
     for kind in ("clusterrole", "clusterrolebinding"):
-        control_plane.kubectl("delete", kind, f"{namespace}-gateway")
+        writer.delete(kind, f"{namespace}-gateway")
