@@ -212,6 +212,7 @@ def api_server_flags(directory: Path, addressing: Addressing, options: ControlPl
         "--requestheader-extra-headers-prefix=X-Remote-Extra-",
         "--enable-aggregator-routing=true",
         "--profiling=false",
+        "--feature-gates=APIResponseCompression=false",  # nothing here is far away
     ]
     if options.audit_level != "off":
         flags += [

@@ -142,6 +142,8 @@ def render_kubelet(paths: NodePaths, addressing: Addressing, cgroup_root: str) -
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
         "nodeStatusUpdateFrequency": "4s",
+        # Unless told, it sends what is unchanged as often as it looks; a node's life is told by its Lease.
+        "nodeStatusReportFrequency": "5m",
         "shutdownGracePeriod": "0s",
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
         "allowedUnsafeSysctls": [],
