@@ -26,10 +26,15 @@ from pydantic_core import CoreSchema
 MAX_COMPARTMENTS = 31
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _SUFFIXES = {
-    "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15,
-    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50,
+    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1),
+    "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12), "P": Decimal(10**15),
+    "E": Decimal(10**18), "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40),
+    "Pi": Decimal(2**50), "Ei": Decimal(2**60),
 }  # fmt: skip
 _QUANTITY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
+_ANY_QUANTITY = re.compile(
+    r"\+?([0-9]{1,19}\.?[0-9]{0,19}|\.[0-9]{1,19})(?:([numkMGTPE]|[KMGTPE]i)|[eE](\+?[0-9]{1,2}|-[0-9]{1,2}))?"
+)
 _MOST = 2**63 - 1  # what the API server can count
 
 
@@ -67,8 +72,19 @@ def parse_quantity(value: str | int) -> Decimal:
     match = _QUANTITY.fullmatch(str(value))
     if match is None:
         raise ValueError(f'"{str(value)[:40]}" is not a quantity such as 4Gi, 500m or 2')
-    number, suffix = match.group(1), match.group(2) or ""
-    return Decimal(number) / 1000 if suffix == "m" else Decimal(number) * _SUFFIXES[suffix]
+    return Decimal(match[1]) * _SUFFIXES[match[2] or ""]
+
+
+def read_quantity(value: object) -> Decimal:
+    """Read a quantity as the API server writes it in objects of others: also 1e3, 100n, 2E; see `parse_quantity`.
+
+    Raises:
+        ValueError: It is none, or negative.
+    """
+    match = _ANY_QUANTITY.fullmatch(str(value))
+    if match is None:
+        raise ValueError(f'"{str(value)[:40]}" is not a quantity')
+    return Decimal(match[1]) * (Decimal(f"1e{match[3]}") if match[3] else _SUFFIXES[match[2] or ""])
 
 
 def _check_quantity(value: Any) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from sekisho.api.meta import parse_quantity
+from sekisho.api.meta import read_quantity
 from sekisho.api.names import CLASS_LABEL, GPU_MEMORY_LABEL, GPU_RESOURCE, MANAGED_BY_LABEL, SERVICE_LABEL
 from sekisho.kube.ownership import CREATED, is_created
 from sekisho.kube.resources import INFERENCE_SERVICES
@@ -173,14 +173,14 @@ def _bound(amount: int) -> int:
 def _amount(value: object) -> int:
     """Read a quantity of whole items or bytes; what cannot be read counts as nothing."""
     try:
-        return int(parse_quantity(str(value)))
+        return int(read_quantity(value))
     except ValueError:
         return 0
 
 
 def _millis(value: object) -> int:
     try:
-        return int(parse_quantity(str(value)) * 1000)
+        return int(read_quantity(value) * 1000)
     except ValueError:
         return 0
 

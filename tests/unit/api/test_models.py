@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from sekisho.api.meta import ApiModel, Condition, Quantity, parse_quantity
+from sekisho.api.meta import ApiModel, Condition, Quantity, parse_quantity, read_quantity
 from sekisho.api.names import name_child, trust_label
 from sekisho.api.v1alpha1 import KINDS
 from sekisho.api.v1alpha1.inferenceservice import InferenceServiceSpec, InferenceServiceStatus
@@ -105,6 +105,30 @@ def test_a_quantity_that_the_api_server_cannot_count_is_refused(value: str) -> N
     with pytest.raises(ValidationError, match=r"the most that an amount may be|is not a quantity"):
         TypeAdapter(Quantity).validate_python(value)
     assert TypeAdapter(Quantity).validate_python("9223P") == "9223P"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e3", "1000"), ("1E3", "1000"), ("1e+3", "1000"), ("5e-1", "0.5"), ("2E", "2e18"), ("1Ei", 2**60),
+        ("100n", "1e-7"), ("3u", "0.000003"), ("1.", "1"), (".5", "0.5"), ("+2", "2"), ("1152921504606846976", 2**60),
+        (4, "4"), ("500m", "0.5"), ("4Gi", 2**32),
+    ],
+)  # fmt: skip
+def test_what_the_api_server_writes_is_read(text: str | int, value: str | int) -> None:
+    assert read_quantity(text) == Decimal(value)
+
+
+@pytest.mark.parametrize("text", ["", ".", "-1", "1e", "1e999", "1 Gi", "1gi", "Ki", "1eE", "0x1", "\u0663", None])
+def test_what_nobody_could_count_is_no_quantity(text: object) -> None:
+    with pytest.raises(ValueError, match="is not a quantity"):
+        read_quantity(text)
+
+
+@given(st.decimals(min_value=0, max_value=10**17, places=3), st.sampled_from(["", "m", "k", "Ki", "Gi"]))
+def test_what_users_may_write_is_read_alike(number: Decimal, suffix: str) -> None:
+    text = f"{number.normalize():f}"[:15].rstrip(".") + suffix
+    assert read_quantity(text) == parse_quantity(text)
 
 
 @given(text=st.text(max_size=40))

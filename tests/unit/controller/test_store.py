@@ -237,6 +237,18 @@ def test_a_finished_or_unbound_pod_uses_nothing(phase: str, node_name: str) -> N
     assert project_usage(pod(1, phase=phase, node_name=node_name)) is None
 
 
+@pytest.mark.parametrize(("cpu", "memory"), [("2e0", "1e9"), ("2.", "1E9"), ("2000000u", "1000000000000000000n")])
+def test_a_pod_uses_as_much_however_the_api_server_spells_it(cpu: str, memory: str) -> None:
+    usages = []
+    for requests in ({"cpu": cpu, "memory": memory}, {"cpu": "2", "memory": "1G"}):
+        raw = pod(1)
+        raw["spec"]["containers"][0]["resources"]["requests"] = requests
+        usages.append(project_usage(raw))
+    assert usages[0] == usages[1]
+    assert usages[0] is not None
+    assert usages[0].cpu_millis == 2000
+
+
 def test_a_pod_uses_what_the_scheduler_counts() -> None:
     def asks(cpu: str, **more: Any) -> dict[str, Any]:
         return {"resources": {"requests": {"cpu": cpu, "memory": "100Mi"}}, **more}
