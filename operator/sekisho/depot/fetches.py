@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
-from weakref import WeakValueDictionary
 
 from sekisho.depot.cache import BlobCache, SlowSourceError
 from sekisho.depot.cluster import WeightsWish
@@ -15,6 +14,7 @@ from sekisho.depot.settings import SourceEntry
 from sekisho.depot.sources.choice import choose_source
 from sekisho.depot.sources.listing import Listing, RemoteFile, Source, check_listing, digest_of_list
 from sekisho.depot.sources.opening import open_source
+from sekisho.depot.turns import Turns
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.seal.facts import MANIFEST_NAME
 
@@ -100,8 +100,7 @@ class Fetches:
     outcome: Callable[[Reason], None] = lambda _reason: None
     _entries: tuple[float, Sequence[SourceEntry]] | None = None
     _jobs: dict[str, _Job] = field(default_factory=dict)
-    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_FETCHES_AT_ONCE))
-    _turns: "WeakValueDictionary[str, asyncio.Semaphore]" = field(default_factory=WeakValueDictionary)
+    _turns: Turns = field(default_factory=lambda: Turns(_FETCHES_AT_ONCE, of_one=_FETCHES_OF_ONE))
 
     def admit(self, uri: str, *, namespace: str) -> None:
         """Let a namespace pass that may have what a URI names, whatever is in the cache already.
@@ -166,7 +165,7 @@ class Fetches:
 
     async def _run(self, job: _Job) -> None:
         try:
-            async with self._turn_of(job.namespace), self._slots:
+            async with self._turns.take(job.namespace):
                 job.result = await self._fetch(job)
             job.error, job.failures = None, 0
             self.outcome(Reason.WEIGHTS_AVAILABLE)
@@ -185,13 +184,6 @@ class Fetches:
         finally:
             job.task, job.finished_at = None, self.clock()
             self.cache.unpin(f"fetch {job.name}")
-
-    def _turn_of(self, namespace: str) -> asyncio.Semaphore:
-        """Return the turns of a namespace, so that its slow sources never hold all places."""
-        turn = self._turns.get(namespace)
-        if turn is None:
-            turn = self._turns[namespace] = asyncio.Semaphore(_FETCHES_OF_ONE)
-        return turn
 
     async def _fetch(self, job: _Job) -> WeightsSet:
         wish = job.wish

@@ -12,7 +12,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
-from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
 
@@ -21,6 +20,7 @@ from sekisho.api.v1alpha1.model import Inspection, ModelSpec
 from sekisho.depot.following import Name, Raw
 from sekisho.depot.inspection import Question, refuse_source
 from sekisho.depot.register import Register
+from sekisho.depot.turns import Turns
 from sekisho.errors import Reason, SekishoError, UnavailableError
 from sekisho.plan.inspection import explain_wait, read_inspection
 from sekisho.plan.signers import digest_signers, read_signers
@@ -67,8 +67,7 @@ class Inspector:
     clock: Callable[[], float] = time.monotonic
     settle_seconds: float = 0.2
     _jobs: dict[Name, _Job] = field(default_factory=dict)
-    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
-    _turns: "WeakValueDictionary[str, asyncio.Semaphore]" = field(default_factory=WeakValueDictionary)
+    _turns: Turns = field(default_factory=lambda: Turns(_AT_ONCE, of_one=_OF_ONE))
 
     async def run(self) -> None:
         """Work until cancelled; what is under way is cancelled with it."""
@@ -130,7 +129,7 @@ class Inspector:
     async def _inspect(self, name: Name, job: _Job, question: Question, signers: Signers) -> None:
         again = _AGAIN_SECONDS
         try:
-            async with self._turn_of(name[0]), self._slots:
+            async with self._turns.take(name[0]):
                 found = await self._ask(name, question, signers)
                 if found is not None:
                     await self._publish(name, job, found)
@@ -144,13 +143,6 @@ class Inspector:
         finally:
             job.task, job.lost_at = None, None
             job.due_at = self.clock() + again * random.uniform(0.8, 1.2)  # noqa: S311
-
-    def _turn_of(self, namespace: str) -> asyncio.Semaphore:
-        """Return the turns of a namespace: whoever has many Models with slow sources holds up its own alone."""
-        turn = self._turns.get(namespace)
-        if turn is None:
-            turn = self._turns[namespace] = asyncio.Semaphore(_OF_ONE)
-        return turn
 
     async def _ask(self, name: Name, question: Question, signers: Signers) -> Inspection | None:
         """Return what is there; None where the source cannot be read and what was found before stays."""
