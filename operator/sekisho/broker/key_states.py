@@ -142,7 +142,7 @@ class KeyStates:
         at = self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         try:
             async with self._slots[kms], asyncio.timeout(_ASK_SECONDS):
-                state = await self._threads[kms].run(lambda: self._describe(kms, key_id))
+                state = await self._threads[kms].run(lambda: failures.guarded(kms, lambda: self._describe(kms, key_id)))
             return spell_state(state, key, at=at)
         except SekishoError as error:
             message = f"{error.reason}: {error.message}"
@@ -155,12 +155,7 @@ class KeyStates:
         return KeyFacts(kms=kms, key_id=key_id, state="Unknown", message=message[:MAX_MESSAGE], checked_at=at)
 
     def _describe(self, kms: str, key_id: str) -> KeyState:
-        try:
-            return self.open_service(kms, key_id).describe(key_id)
-        except SekishoError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a client library; what it says may hold secrets
-            raise failures.unforeseen(kms, error) from None
+        return self.open_service(kms, key_id).describe(key_id)
 
     def _is_news(self, model: Raw, facts: KeyFacts) -> bool:
         """Tell whether a status says something else, or says the same since so long that it looks forgotten."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from sekisho.broker.threads import Threads
-from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
+from sekisho.errors import Reason, RefusedError, UnavailableError
 from sekisho.kms import failures, unsafe_development
 from sekisho.kms.choose import KINDS, open_key_service, parse_key_address, read_key_settings
 from sekisho.kms.service import KeyService, KeyState
@@ -161,7 +161,7 @@ class Keys:
         self._waiting[kind] += 1
         try:
             async with asyncio.timeout(self._limits.seconds):
-                return await self._threads[kind].run(lambda: _guard(kms, work))
+                return await self._threads[kind].run(lambda: failures.guarded(kms, work))
         except TimeoutError:
             text = f"none came within {self._limits.seconds:g} s"
             raise failures.unavailable(kms, text) from None
@@ -169,12 +169,3 @@ class Keys:
             raise UnavailableError(Reason.OVERLOADED, f"key services of {kind} cannot be asked: {error}") from error
         finally:
             self._waiting[kind] -= 1
-
-
-def _guard(kms: str, work: Callable[[], T]) -> T:
-    try:
-        return work()
-    except SekishoError:
-        raise
-    except Exception as error:  # noqa: BLE001 - a client library; what it says may hold secrets
-        raise failures.unforeseen(kms, error) from None

@@ -1,12 +1,15 @@
 """The refusals of key services in one wording. Nothing that a service answered is repeated: it may hold secrets."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from sekisho.errors import Reason, RefusedError, UnavailableError
+from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 
 MAX_SECRET_FILE_BYTES = 64 * 1024
 _LOG = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 
 def not_found(kms: str, key_id: str) -> RefusedError:
@@ -52,8 +55,22 @@ def unavailable(kms: str, text: str) -> UnavailableError:
     return UnavailableError(Reason.KMS_UNAVAILABLE, f"the key service {kms} gave no usable answer: {text}")
 
 
-def unforeseen(kms: str, error: Exception) -> UnavailableError:
-    """Say that a client library threw what nobody expects of it; its kind and place are logged, its words are not."""
+def guarded(kms: str, work: Callable[[], _T]) -> _T:
+    """Ask a key service by work of its client.
+
+    Raises:
+        SekishoError: As the work does; KmsUnavailable where a client library throws what nobody expects of it.
+    """
+    try:
+        return work()
+    except SekishoError:
+        raise
+    except Exception as error:  # noqa: BLE001 - what it says may hold secrets
+        raise _unforeseen(kms, error) from None
+
+
+def _unforeseen(kms: str, error: Exception) -> UnavailableError:
+    """Log kind and place of what a client library threw, and none of its words."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
