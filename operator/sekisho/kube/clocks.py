@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 
 _log = logging.getLogger(__name__)
@@ -27,9 +28,8 @@ class Clocks:
             headers: Of the answer.
             now: Unix seconds here.
         """
-        try:
-            told = parsedate_to_datetime(headers.get("Date", "")).timestamp()
-        except (ValueError, OverflowError):
+        told = _read_seconds(headers.get("Date", ""))
+        if told is None:
             return
         self.ahead_seconds = now - told
         if (apart := abs(self.ahead_seconds) > MOST_APART_SECONDS) == self._apart:
@@ -42,3 +42,11 @@ class Clocks:
             )
         else:
             _log.info("this machine's clock and the API server's agree again", extra=extra)
+
+
+@lru_cache(maxsize=1)  # all answers of a second bear the same
+def _read_seconds(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
+        return None
