@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -70,6 +70,16 @@ class House:
         if kms != "unsafe-development":
             raise RefusedError(Reason.KMS_UNAVAILABLE, f"no key service {kms} is configured")
         return UnsafeDevelopmentKeys(UnsafeDevelopmentSettings(file=self.file, allow_unsafe=True))
+
+    def hang(self, is_hung: Callable[[str, str], bool], enough: threading.Event) -> None:
+        """Have some key services, by kind and key, answer nothing before it is enough."""
+
+        def open_late(kms: str, key_id: str) -> KeyService:
+            if is_hung(kms, key_id):
+                enough.wait()
+            return self.open(kms, key_id)
+
+        self.states.open_service = open_late
 
 
 @pytest.fixture
@@ -151,14 +161,7 @@ async def test_a_key_service_that_hangs_does_not_hold_the_others_up(
     house.register.add("m")
     house.register.add("n")
     house.register.models["n"]["status"]["inspection"].update(keyId="slow")
-    original = house.open
-
-    def hang(kms: str, key_id: str) -> KeyService:
-        if key_id == "slow":
-            enough.wait()
-        return original(kms, key_id)
-
-    house.states.open_service = hang
+    house.hang(lambda _, key_id: key_id == "slow", enough)
     assert await house.states.look() == 2
     enough.set()
     assert house.register.key("m")["state"] == "Enabled"
@@ -175,14 +178,7 @@ async def test_key_services_that_hang_for_ever_take_neither_the_process_nor_each
     for number in range(40):
         house.register.add(f"hung-{number}")
         house.register.models[f"hung-{number}"]["status"]["inspection"].update(kms="pkcs11", keyId=f"key-{number}")
-    original = house.open
-
-    def hang(kms: str, key_id: str) -> KeyService:
-        if kms == "pkcs11":
-            enough.wait()
-        return original(kms, key_id)
-
-    house.states.open_service = hang
+    house.hang(lambda kms, _: kms == "pkcs11", enough)
     assert await house.states.look() == 41
     try:
         assert await asyncio.wait_for(asyncio.to_thread(lambda: 7), 10) == 7

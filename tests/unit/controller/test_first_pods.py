@@ -19,8 +19,6 @@ from sekisho.controller.settings import Settings
 from sekisho.controller.store import Change
 from sekisho.controller.versions import VersionLedger
 from sekisho.errors import UnavailableError
-from sekisho.kube.client import KubeClient
-from sekisho.kube.credentials import Credentials
 from sekisho.kube.resources import (
     DEPLOYMENTS,
     INFERENCE_SERVICES,
@@ -33,6 +31,7 @@ from sekisho.kube.resources import (
     Resource,
 )
 from sekisho.plan.inferenceservice import plan
+from tests.unit.controller.api_server import answering
 from tests.unit.plan.seals import AT, URI, plain_inspection
 from tests.unit.plan.worlds import POLICY, SITE_KEY
 
@@ -123,14 +122,8 @@ class Rig:
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
     made = Rig()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", made.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
     settings = Settings(namespace="system", agent_image="sekisho.local/agent:1", depot_host="10.0.0.9", api_host="::1")
-    credentials = Credentials(f"http://127.0.0.1:{runner.addresses[0][1]}", token="t")
-    async with KubeClient(credentials, process="test") as client:
+    async with answering(made.answer) as client:
         reader = Reader()
         gatherer = Gatherer(made.cluster, reader, settings, ledger=VersionLedger(client, "system"))
         gatherer.ca_pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
@@ -139,7 +132,6 @@ async def rig() -> AsyncIterator[Rig]:
             client, made.cluster, gatherer, publisher, reader, route=made.routed.append, settle_seconds=0
         )
         yield made
-    await runner.cleanup()
 
 
 async def test_a_label_of_the_namespace_that_the_watch_has_not_shown_yet_is_seen(rig: Rig) -> None:

@@ -14,11 +14,10 @@ from sekisho.controller.reading import Reader
 from sekisho.controller.settings import Settings
 from sekisho.controller.versions import VersionLedger
 from sekisho.errors import Reason
-from sekisho.kube.client import KubeClient
-from sekisho.kube.credentials import Credentials
 from sekisho.kube.resources import DEPLOYMENTS, INFERENCE_SERVICES, NETWORK_POLICIES, Resource
 from sekisho.plan.world import Eviction, Plan
 from tests.unit.api.cases import SERVICE
+from tests.unit.controller.api_server import answering
 
 MARK = {"app.kubernetes.io/managed-by": "sekisho", "sekisho.dev/service": "chat"}
 
@@ -52,13 +51,7 @@ class Rig:
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
     made = Rig()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", made.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    credentials = Credentials(f"http://127.0.0.1:{runner.addresses[0][1]}", token="t")
-    async with KubeClient(credentials, process="test") as client:
+    async with answering(made.answer) as client:
         reader = Reader()
         settings = Settings(namespace="system", agent_image="sekisho.local/agent:1")
         gatherer = Gatherer(made.cluster, reader, settings, ledger=VersionLedger(client, "system"))
@@ -68,7 +61,6 @@ async def rig() -> AsyncIterator[Rig]:
         )
         made.show(INFERENCE_SERVICES, build("chat", 1, spec=SERVICE))
         yield made
-    await runner.cleanup()
 
 
 async def reconcile(rig: Rig) -> list[str]:

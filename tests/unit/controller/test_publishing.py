@@ -13,10 +13,9 @@ from sekisho.controller.announce import render_event
 from sekisho.controller.cluster import Cluster
 from sekisho.controller.publishing import Publisher
 from sekisho.controller.store import Change
-from sekisho.kube.client import KubeClient
-from sekisho.kube.credentials import Credentials
 from sekisho.kube.resources import MODELS
 from sekisho.plan.conditions import Announcement
+from tests.unit.controller.api_server import answering
 
 STATUS = {"observedGeneration": 1, "conditions": []}
 
@@ -55,17 +54,9 @@ class Rig:
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
     made = Rig()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", made.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    credentials = Credentials(f"http://127.0.0.1:{runner.addresses[0][1]}", token="t")
-    async with KubeClient(credentials, process="test") as client:
+    async with answering(made.answer) as client:
         made.publisher = Publisher(client, made.cluster, instance="test", route=made.routed.append)
         yield made
-    await runner.cleanup()
 
 
 @pytest.mark.parametrize("part", ["inspection", "key", "demand"])

@@ -12,9 +12,8 @@ from aiohttp import web
 from sekisho.controller import versions
 from sekisho.controller.versions import VersionLedger
 from sekisho.errors import Reason, RefusedError, UnavailableError
-from sekisho.kube.client import KubeClient
-from sekisho.kube.credentials import Credentials
 from sekisho.plan.versions import Accepted, Versions
+from tests.unit.controller.api_server import answering
 
 SYSTEM = "sekisho-system"
 SEVEN = Accepted("legal/reviewer", ("board", "release"), 7)
@@ -63,19 +62,10 @@ class Server:
     @asynccontextmanager
     async def ledger(self) -> AsyncIterator[VersionLedger]:
         """Start a ledger as another leader would."""
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self.answer)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        credentials = Credentials(f"http://127.0.0.1:{runner.addresses[0][1]}", token="t")
-        try:
-            async with KubeClient(credentials, process="test") as client:
-                made = VersionLedger(client, SYSTEM)
-                await made.load()
-                yield made
-        finally:
-            await runner.cleanup()
+        async with answering(self.answer) as client:
+            made = VersionLedger(client, SYSTEM)
+            await made.load()
+            yield made
 
 
 async def test_what_was_noted_is_known_to_the_next_leader() -> None:
