@@ -21,17 +21,17 @@ _DECIDING_MODULES = ("builders.py", "debian.py", "oci.py", "roots.py", "site.py"
 _PROCESSES = ("controller", "gateway", "depot", "agent", "attester", "broker", "cli", "trust", "unsafe_release")
 _PARTS = {
     "agent": (
-        "__init__.py", "py.typed", "errors.py", "attest", "devices", "seal", "agent",
+        "__init__.py", "py.typed", "errors.py", "kernel.py", "attest", "devices", "seal", "agent",
         *(f"loader/{name}.py" for name in ("__init__", "handover", "mapping", "opening", "reading")),
     ),
     "attester": (
-        "__init__.py", "py.typed", "errors.py", "telemetry.py", "api", "attest", "devices", "kube", "attester",
+        "__init__.py", "py.typed", "errors.py", "kernel.py", "telemetry.py", "api", "attest", "devices", "kube",
+        "attester",
     ),
     # of the key services only the one that is none: the image holds no client of another
     "unsafe_release": (
-        "__init__.py", "py.typed", "errors.py", "telemetry.py", "api", "seal", "kube", "unsafe_release",
+        "__init__.py", "py.typed", "errors.py", "kernel.py", "telemetry.py", "api", "seal", "kube", "unsafe_release",
         *(f"kms/{name}.py" for name in ("__init__", "envelope", "failures", "service", "unsafe_development")),
-        *(f"loader/{name}.py" for name in ("__init__", "mapping")),
     ),
 }  # fmt: skip
 """What a process has of the sekisho package where it has not all but the other processes."""

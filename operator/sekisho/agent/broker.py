@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from sekisho.agent.attesters.collect import Attester, collect_evidence
 from sekisho.agent.lease import Terms
 from sekisho.agent.release import KeyRequest, convert_refusal
-from sekisho.agent.state import read_boot_seconds
 from sekisho.agent.transport import ServerAccess, Session, open_session
 from sekisho.agent.waiting import jitter
 from sekisho.attest.binding import Binding, digest_bytes
 from sekisho.attest.evidence import KINDS, encode_evidence
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
+from sekisho.kernel import read_boot_seconds
 from sekisho.seal.canonical import encode_canonical
 from sekisho.seal.facts import KEY_BYTES
 from sekisho.seal.fields import DIGEST, Fields

@@ -15,7 +15,7 @@ from sekisho.agent.loop import Agent, AgentPaths
 from sekisho.agent.server import build_server
 from sekisho.agent.state import AgentState
 from sekisho.errors import SekishoError
-from sekisho.loader.mapping import forbid_dumps
+from sekisho.kernel import forbid_dumps
 
 USAGE = "usage: sekisho-agent fence|run"
 DEFAULT_PORT = 8181

@@ -7,11 +7,7 @@ from dataclasses import dataclass, field
 
 from sekisho.agent.lease import Lease, Phase
 from sekisho.errors import Reason, UnavailableError
-
-
-def read_boot_seconds() -> float:
-    """Return seconds since the boot of the machine; a clock that is never set, and that a suspension does not stop."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+from sekisho.kernel import read_boot_seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from sekisho.errors import Reason, RefusedError, UnavailableError
-from sekisho.kube.boot import read_boot_seconds
+from sekisho.kernel import read_boot_seconds
 
 NONCE_BYTES: Final = 32
 MAX_SECONDS: Final = 60.0

@@ -10,7 +10,7 @@ from typing import Final
 from sekisho.attest.claims import Claims
 from sekisho.broker.jwe import GuestKey
 from sekisho.errors import Reason, RefusedError, UnavailableError
-from sekisho.kube.boot import read_boot_seconds
+from sekisho.kernel import read_boot_seconds
 
 NONCE_BYTES: Final = 32
 _ID_BYTES: Final = 32

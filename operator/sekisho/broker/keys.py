@@ -9,10 +9,10 @@ from typing import Final, TypeVar
 
 from sekisho.broker.threads import Threads
 from sekisho.errors import Reason, RefusedError, UnavailableError
+from sekisho.kernel import read_boot_seconds
 from sekisho.kms import failures, unsafe_development
 from sekisho.kms.choose import KINDS, open_key_service, parse_key_address, read_key_settings
 from sekisho.kms.service import KeyService, KeyState
-from sekisho.kube.boot import read_boot_seconds
 from sekisho.seal.keys import KeyContext, WrappedKey
 
 T = TypeVar("T")

@@ -20,7 +20,7 @@ from sekisho.api.v1alpha1.keyreleasepolicy import KeyReleasePolicySpec
 from sekisho.api.v1alpha1.site import SiteSpec
 from sekisho.broker.releasefacts import OwnerPolicy, ReleaseRules, TenantGrant
 from sekisho.errors import Reason, UnavailableError
-from sekisho.kube.boot import read_boot_seconds
+from sekisho.kernel import read_boot_seconds
 from sekisho.kube.client import KubeClient
 from sekisho.kube.reflecting import Freshness, Reflector
 from sekisho.kube.resources import DATA_GRANTS, EVIDENCE_POLICIES, KEY_RELEASE_POLICIES, POLICIES, SITES, Resource

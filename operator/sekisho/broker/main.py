@@ -12,10 +12,10 @@ from sekisho.broker.keys import ConfiguredServices
 from sekisho.broker.knowledge import Knowledge
 from sekisho.broker.process import Surface, run_broker
 from sekisho.broker.settings import BrokerSettings
+from sekisho.kernel import forbid_dumps
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import find_credentials
 from sekisho.kube.serving import run_process, stop_on_signals
-from sekisho.loader.mapping import forbid_dumps
 from sekisho.telemetry import setup_metrics
 
 PROCESS: Final = "broker"

@@ -38,8 +38,8 @@ from sekisho.cli.signing import list_signatures, sign_folder
 from sekisho.cli.signing_commands import PASSPHRASE, TRUST, approve, open_key, sign
 from sekisho.cli.verify_command import read_vouched, verify
 from sekisho.errors import Reason, RefusedError
+from sekisho.kernel import forbid_dumps
 from sekisho.kms.choose import parse_key_address
-from sekisho.loader.mapping import forbid_dumps
 from sekisho.seal.facts import ModelIdentity, SealedManifest
 from sekisho.seal.manifest import read_identity
 

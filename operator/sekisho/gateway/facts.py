@@ -21,7 +21,7 @@ from sekisho.errors import Reason, UnavailableError
 from sekisho.gateway.choosing.filtering import Place
 from sekisho.gateway.choosing.replicas import Replica, read_proofs, read_replica
 from sekisho.gateway.decide import Law, ServiceFacts, read_law, read_service
-from sekisho.kube.boot import read_boot_seconds
+from sekisho.kernel import read_boot_seconds
 from sekisho.kube.client import KubeClient
 from sekisho.kube.reflecting import Freshness, Reflector
 from sekisho.kube.resources import ACCESS_POLICIES, INFERENCE_SERVICES, NODES, PODS, POLICIES, RUNTIMES, SITES

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from sekisho.errors import Reason, RefusedError, UnavailableError
-from sekisho.kube.boot import read_boot_seconds
+from sekisho.kernel import read_boot_seconds
 from sekisho.kube.pods import PodFacts, PodIdentity, check_pod
 
 MAX_TOKEN: Final = 16 * 1024

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sekisho.errors import Reason, UnavailableError
-from sekisho.kube.boot import read_boot_seconds
+from sekisho.kernel import read_boot_seconds
 from sekisho.kube.client import KubeClient, Object
 from sekisho.kube.failures import ApiConflictError
 from sekisho.kube.resources import LEASES

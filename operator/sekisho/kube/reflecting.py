@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from sekisho.errors import SekishoError
-from sekisho.kube.boot import read_boot_seconds
+from sekisho.kernel import read_boot_seconds
 from sekisho.kube.client import KubeClient
 from sekisho.kube.resources import Resource
 

@@ -7,8 +7,6 @@ pages. Shared anonymous memory, Python's default, gets none.
 import contextlib
 import ctypes
 import mmap
-import os
-import sys
 from types import TracebackType
 from typing import Final, Self
 
@@ -17,7 +15,6 @@ from sekisho.errors import Reason, RefusedError
 HUGE_PAGE_BYTES: Final = 2 * 1024 * 1024
 MAX_BYTES: Final = 1 << 46
 _POPULATE_WRITE: Final = 23  # MADV_POPULATE_WRITE; older kernels refuse it
-_SET_DUMPABLE: Final = 4  # linux/prctl.h
 _ZEROS: Final = bytes(1 << 20)
 
 
@@ -90,22 +87,6 @@ def wipe(view: memoryview) -> None:
     for start in range(0, flat.nbytes, len(_ZEROS)):
         part = flat[start : start + len(_ZEROS)]
         part[:] = _ZEROS[: part.nbytes]
-
-
-def forbid_dumps() -> None:
-    """Have the kernel write no core dump of this process, and let no other process of its user look into its memory.
-
-    See prctl(2), PR_SET_DUMPABLE. On other systems than Linux nothing is done.
-
-    Raises:
-        OSError: The kernel does not do it.
-    """
-    if sys.platform != "linux":
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
 
 
 def _address_of(memory: mmap.mmap) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from sekisho import telemetry
-from sekisho.kube.boot import read_boot_seconds
+from sekisho.kernel import read_boot_seconds
 from sekisho.kube.client import KubeClient
 from sekisho.kube.collateral import CollateralStore
 from sekisho.kube.probes import Readiness, build_health

@@ -5,10 +5,10 @@ import os
 import sys
 from typing import Final
 
+from sekisho.kernel import forbid_dumps
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import find_credentials
 from sekisho.kube.serving import run_process, stop_on_signals
-from sekisho.loader.mapping import forbid_dumps
 from sekisho.telemetry import setup_metrics
 from sekisho.unsafe_release.process import run_release
 from sekisho.unsafe_release.server import KubePods

@@ -19,8 +19,9 @@ from sekisho.agent.lease import DRAIN_SECONDS, Lease, Phase
 from sekisho.agent.lease_record import read_boot_id, read_record
 from sekisho.agent.loop import Agent
 from sekisho.agent.server import build_server
-from sekisho.agent.state import Health, read_boot_seconds
+from sekisho.agent.state import Health
 from sekisho.errors import Reason
+from sekisho.kernel import read_boot_seconds
 from tests.simulators.broker import RefusedAnswerError, SimulatedBroker, serve_broker
 from tests.unit.agent.sealed import PLAIN, RELEASE, RELEASE_TOKEN, SILENT, SealedStage, run_stage
 from tests.unit.agent.test_broker import ChipAttester

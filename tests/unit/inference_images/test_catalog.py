@@ -25,7 +25,7 @@ def test_an_unknown_image_is_refused_and_the_known_ones_are_named(capsys: pytest
 def test_the_agents_image_holds_no_other_process_and_what_unseals() -> None:
     paths = {path.relative_to(REPOSITORY).as_posix() for path in find_image("agent").inputs}
     loader = (f"loader/{name}.py" for name in ("__init__", "handover", "mapping", "opening", "reading"))
-    parts = ("__init__.py", "py.typed", "errors.py", "attest", "devices", "seal", "agent", *loader)
+    parts = ("__init__.py", "py.typed", "errors.py", "kernel.py", "attest", "devices", "seal", "agent", *loader)
     assert paths == {"operator/locks/agent.txt", *(f"operator/sekisho/{part}" for part in parts)}
 
 
