@@ -1,5 +1,5 @@
-// Command kubebins holds every Kubernetes program of the test cluster in one executable: they share nearly all of
-// their code, so one link replaces seven and every running copy shares its pages. argv[0] chooses the program, or
+// Command kubebins holds every Kubernetes program of the test cluster that runs on in one executable: they share nearly
+// all of their code, so one link replaces seven and every running copy shares its pages. argv[0] chooses the program, or
 // else argv[1].
 package main
 
@@ -15,7 +15,6 @@ import (
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
-	kubectl "k8s.io/kubectl/pkg/cmd"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
@@ -30,21 +29,11 @@ var programs = map[string]func() int{
 	"kube-scheduler":          func() int { return cli.Run(scheduler.NewSchedulerCommand()) },
 	"kubelet":                 func() int { return cli.Run(kubelet.NewKubeletCommand(context.Background())) },
 	"kube-proxy":              func() int { return cli.Run(proxy.NewProxyCommand()) },
-	"kubectl":                 runKubectl,
 	"netpol":                  runNetpol,
 }
 
 func runEtcd() int {
 	etcdmain.Main(os.Args)
-	return 0
-}
-
-// runKubectl prints errors as the upstream program does: once, without usage.
-func runKubectl() int {
-	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	return 0
 }
 
