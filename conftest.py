@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -48,6 +49,11 @@ LONGEST = (
     "cluster",
     "policies",
 )
+
+# What the tests start shares few cores with all else. Programs in Go (API servers, kubelets, containerd) look for work
+# on as many threads as there are cores, a tenth of what an API server takes at rest, and for garbage too often.
+os.environ.setdefault("GOMAXPROCS", "1")
+os.environ.setdefault("GOGC", "400")
 
 # A property is judged by its answer: beside other workers any example may take long.
 settings.register_profile("patient", deadline=None)
@@ -96,7 +102,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouping:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the longest groups begin first; within a group the order stays random.
+    """Let the longest groups begin first, and units last; within a group the order stays random.
 
     Folders that share a cluster come one after the other: what one installs for all its tests, it installs once.
     """
@@ -106,7 +112,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     keys = {}
     for item, file in zip(items, files, strict=True):
         folder = file.rpartition("/")[0]
-        keys[item] = (ranks.get(group_of(file), len(ranks)), turns[folder] if folder in SHARING else 0)
+        rank = ranks.get(group_of(file), len(ranks) + file.startswith("tests/unit/"))
+        keys[item] = (rank, turns[folder] if folder in SHARING else 0)
     items.sort(key=keys.__getitem__)
     for item in items:
         if isinstance(item, pytest.Function) and asyncio.iscoroutinefunction(item.obj):
