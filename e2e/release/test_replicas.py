@@ -28,7 +28,7 @@ def test_no_request_fails_while_the_brokers_replicas_are_killed_one_by_one(groun
                 answers.append(ask_engine_at(place))
             except Exception as error:  # noqa: BLE001 - whatever it is, a request failed
                 failures.append(repr(error))
-            time.sleep(0.2)
+            time.sleep(0.5)
 
     threads = [threading.Thread(target=ask) for _ in range(2)]
     for thread in threads:

@@ -9,6 +9,7 @@ from imagebuild.debian import RUN_AS
 from imagebuild.main import build_image
 from imagebuild.probing import wait_until_healthy
 from imagebuild.sandbox import RunningImage, run_image
+from imagebuild.store import cache_folder
 from imagebuild.unpacked import lend_root
 from models.shelf import make_model
 
@@ -24,13 +25,14 @@ def archive(need_root: None) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="package")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the cache that every start finds, as in a pod whose container starts again; the first finds it empty.
+def cache(archive: Path) -> Path:
+    """Return the cache that every start of this image finds, as in a pod whose container starts again; runs share it.
 
     vLLM keeps facts about classes of models there, by the digest of their source, and asks a process of its own where
-    it has none: a quarter of a start. Of weights, keys and answers it keeps nothing.
+    it has none: a quarter of a start. These are kilobytes; of weights, keys and answers it keeps nothing.
     """
-    folder = tmp_path_factory.mktemp("cache")
+    folder = cache_folder() / "vllm" / archive.stem
+    folder.mkdir(parents=True, exist_ok=True)
     os.chown(folder, RUN_AS, RUN_AS)
     return folder
 
