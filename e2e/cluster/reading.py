@@ -56,6 +56,7 @@ class Reader:
             pair.flush()
             self._context.load_cert_chain(pair.name)
         self._resources: dict[str, Resource] = {}
+        self._resting: list[http.client.HTTPSConnection] = []
 
     def get(self, kind: str, name: str, *, namespace: str = "") -> dict[str, Any] | None:
         """Return an object; None where there is none of the name.
@@ -147,7 +148,27 @@ class Reader:
         return found
 
     def _ask(self, path: str, *, accept: str = "application/json") -> tuple[int, bytes]:
-        return self._exchange("GET", path, headers={"Accept": accept})
+        """Ask on a connection that rests, where one does: to meet the API anew is most of what a question costs."""
+        with _told("GET", path):
+            while self._resting:
+                try:
+                    return self._ask_on(self._resting.pop(), path, accept)
+                except TimeoutError:
+                    raise
+                except (IndexError, OSError, http.client.HTTPException):
+                    continue  # another took it, or the API ended it meanwhile
+            return self._ask_on(self._connect(), path, accept)
+
+    def _ask_on(self, connection: http.client.HTTPSConnection, path: str, accept: str) -> tuple[int, bytes]:
+        with contextlib.ExitStack() as ending:
+            ending.callback(connection.close)
+            connection.request("GET", path, headers={"Accept": accept})
+            with connection.getresponse() as response:
+                answer = response.status, response.read()
+            if not response.will_close:
+                ending.pop_all()
+                self._resting.append(connection)
+        return answer
 
     def _exchange(
         self, method: str, path: str, *, headers: Mapping[str, str], body: str | None = None
@@ -159,17 +180,14 @@ class Reader:
     def _open(
         self, method: str, path: str, *, headers: Mapping[str, str], body: str | None = None
     ) -> Iterator[http.client.HTTPResponse]:
-        connection = http.client.HTTPSConnection(*self._address, context=self._context, timeout=SECONDS)
-        try:
+        """Say something once, on a connection of its own."""
+        with _told(method, path), contextlib.closing(self._connect()) as connection:
             connection.request(method, path, body, headers=dict(headers))
             with connection.getresponse() as response:
                 yield response
-        except (OSError, http.client.HTTPException) as error:
-            raise ClusterError(
-                f"the API does not answer {method} {path}: {error!r}", remedy="see whether it runs"
-            ) from error
-        finally:
-            connection.close()
+
+    def _connect(self) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(*self._address, context=self._context, timeout=SECONDS)
 
     def _checked(self, status: int, body: bytes) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self._body(status, body))
@@ -179,6 +197,17 @@ class Reader:
         if status != http.client.OK:
             raise ClusterError(f"the API says {status}: {body[:500]!r}", remedy="read what it says")
         return body
+
+
+@contextlib.contextmanager
+def _told(method: str, path: str) -> Iterator[None]:
+    """Tell in our words that there is no answer."""
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        raise ClusterError(
+            f"the API does not answer {method} {path}: {error!r}", remedy="see whether it runs"
+        ) from error
 
 
 def reader_of(kubeconfig: Path) -> Reader:
