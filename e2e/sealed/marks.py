@@ -1,10 +1,9 @@
 """Weights that can be recognised wherever they lie, and the search for them on every disk of a cluster."""
 
 import mmap
-import os
 import secrets
-import stat
 import struct
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,25 +38,17 @@ def find_on_disk(cluster: LocalCluster, mark: bytes, *, since: float = 0.0) -> l
 
 
 def _files(folder: Path, since: float) -> Iterator[Path]:
-    """Yield every file below a folder, but one of several names once: nodes share the layers of their images."""
-    seen = set[tuple[int, int]]()
-    for place, _, names in os.walk(folder):  # passes over what vanishes meanwhile
-        for name in names:
-            path = Path(place, name)
-            status = _status(path)
-            if status is None or not stat.S_ISREG(status.st_mode) or status.st_ctime < since:
-                continue
-            same = (status.st_dev, status.st_ino)
-            if status.st_nlink == 1 or same not in seen:
-                yield path
-            seen.add(same)
+    """Yield every file below a folder, but one of several names once: nodes share the layers of their images.
 
-
-def _status(path: Path) -> os.stat_result | None:
-    try:
-        return path.lstat()
-    except OSError:  # gone meanwhile
-        return None
+    `find` does it, since images have hundreds of thousands of files; what vanishes meanwhile it passes over.
+    """
+    chosen = ("-type", "f", "-newerct", f"@{since:.3f}", "-printf", "%D:%i %p\\0")
+    done = subprocess.run(("find", str(folder), *chosen), capture_output=True, check=False, env={"LC_ALL": "C"})
+    complaints = [line for line in done.stderr.splitlines() if not line.endswith(b": No such file or directory")]
+    assert not complaints, f"the search is not whole: {complaints[:5]}"
+    lines = done.stdout.decode(errors="surrogateescape").split("\0")[:-1]
+    seen = dict[str, str](line.split(" ", 1) for line in reversed(lines))
+    yield from map(Path, seen.values())
 
 
 def _holds(path: Path, mark: bytes) -> bool:
