@@ -36,7 +36,7 @@ _PLACED: Final = re.compile("[市郡区町村住所]")
 _NUMERAL: Final = r"(?:\d{1,5}|[〇一二三四五六七八九十百]{1,5})"
 _BLOCK: Final = re.compile(
     rf"(?:{_NUMERAL}条[東西南北]?(?={_NUMERAL}))?"
-    rf"{_NUMERAL}(?:(?:丁目|番地の?|番町|番耕地|地割|番|号|[-ー]|[のノ])\s?{_NUMERAL}){{0,4}}(?:丁目|番地|番町|番|号室?)?",
+    rf"{_NUMERAL}(?:(?:丁目|番地の?|番町|番耕地|地割|番|号|[-ー]|[のノ]) ?{_NUMERAL}){{0,4}}(?:丁目|番地|番町|番|号室?)?",
     re.ASCII,
 )
 _ROOM: Final = r"[A-Za-z]?-?\d{1,4}(?:号室|号館|号|室|階|F)"

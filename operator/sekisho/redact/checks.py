@@ -7,7 +7,7 @@ _ZERO: Final = ord("0")
 # Twice each digit, and the digits of that added up.
 _DOUBLED: Final = bytes.maketrans(b"0123456789", b"0246813579")
 _CARD_LENGTHS: Final = {
-    "3": frozenset({14, 15, 16}), "4": frozenset({13, 16, 19}), "5": frozenset({16}), "2": frozenset({16}),
+    "3": frozenset({14, 16}), "4": frozenset({13, 16, 19}), "5": frozenset({16}), "2": frozenset({16}),
     "6": frozenset({16, 17, 18, 19}),
 }  # fmt: skip
 # The register of ISO 13616: countries, and how long their numbers are.
@@ -69,7 +69,9 @@ def is_card(digits: str) -> bool:
     if digits[:2] in {"50", "56", "57", "58"} or digits[:2] in {"63", "67"}:
         fits = 12 <= length <= 19
     else:
-        fits = length in _CARD_LENGTHS.get(digits[0], ()) or (length == 15 and digits[:4] in {"2131", "1800"})
+        fits = length in _CARD_LENGTHS.get(digits[0], ()) or (
+            length == 15 and digits.startswith(("34", "37", "2131", "1800"))
+        )
     return fits and len(set(digits)) > 1 and is_luhn(digits)
 
 

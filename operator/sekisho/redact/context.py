@@ -37,7 +37,7 @@ class Topic(Enum):
 _WORDS: Final[dict[Topic, str]] = {
     Topic.MY_NUMBER: (
         "マイナンバー マイナンバーカード マイナ番号 マイナンバー通知書 通知カード 個人番号 個人番号カード 個人no my_number mynumber individual_number individualnumber "
-        "kojin_bango kojin_bangou my_number_card personal_number"
+        "kojin_bango kojin_bangou my_number_card personal_number 個人番号又は法人番号 個人番号または法人番号 個人番号・法人番号"
     ),
     Topic.CORPORATE: (
         "法人番号 登録番号 インボイス番号 インボイス 適格請求書発行事業者 t番号 corp_number corp_no hojin_no houjin_no corporate_number corporate_no corporatenumber registration_number registration_no "
@@ -50,15 +50,15 @@ _WORDS: Final[dict[Topic, str]] = {
     Topic.RESIDENCE: "在留カード 在留番号 在留 residence_card zairyu",
     Topic.PENSION: "基礎年金番号 基礎年金 年金番号 年金手帳 年金手帳の記号番号 年金手帳記号番号 年金定期便 ねんきん pension nenkin nenkin_no nenkin_bango",
     Topic.INSURANCE: (
-        "保険者番号 保険者 被保険者 保険証 健康保険 健保 国保 insurer insurance insurernumber hokensha hokensya hokensha_bango hokensya_bango hokensya_bangou hokenja_bango"
+        "保険者番号 保険者 被保険者 保険証 健康保険 健保 国保 insurer insurance insurernumber hokensha hokensya hokensha_bango hokensya_bango hokensya_bangou hokenja_bango hokensha_no hokensya_no"
     ),
     Topic.INSURED: (
-        "被保険者番号 被保険者証番号 被保険者証の番号 保険証番号 保険証の番号 被保険者記号番号 被保険者証記号番号 被保険者証の記号番号 insured_person_number insured_number insured_no insured "
+        "被保険者番号 健保番号 被保険者証番号 被保険者証の番号 保険証番号 保険証の番号 被保険者記号番号 被保険者証記号番号 被保険者証の記号番号 insured_person_number insured_number insured_no insured "
         "insuredno insurednumber health_insurance_number health_insurance_no health_insurance_id hihokensha_bango hihokensha hihokensya "
         "hokensho_no hokensho_bango hokensho"
     ),
     Topic.BANK: (
-        "口座 口座番号 普通預金 普通 当座 当座預金 預金 振込先 ゆうちょ 支店 bank_account account_number account_no account_# acct bankaccount "
+        "口座 口座番号 a/c 普通預金 普通 当座 当座預金 預金 振込先 ゆうちょ 支店 bank_account account_number account_no account_# acct bankaccount "
         "accountnumber accountno kouza koza kouza_bango kouza_bangou koza_bango koza_bangou"
     ),
     Topic.PHONE: (
@@ -70,13 +70,13 @@ _WORDS: Final[dict[Topic, str]] = {
     Topic.CARD: (
         "pan カード カード番号 クレジットカード クレカ デビットカード クレジット credit_card card cc visa mastercard jcb amex cardnumber creditcard"
     ),
-    Topic.SSN: "ssn social_security 社会保障番号 ソーシャルセキュリティ番号 ソーシャルセキュリティーナンバー",
+    Topic.SSN: "ssn social_security 社会保障番号 ソーシャルセキュリティ番号 ソーシャルセキュリティーナンバー ソーシャルセキュリティナンバー",
     Topic.NETWORK: "ipアドレス グローバルip 接続元 送信元 ip ip_address client_ip source_ip remote_addr src",
     Topic.OTHER: (
         "注文 注文番号 オーダー 伝票 伝票番号 追跡 追跡番号 問い合わせ番号 お問い合わせ番号 問合せ番号 品番 型番 部品番号 商品番号 "
         "商品コード 管理番号 受付番号 整理番号 予約番号 会員番号 社員番号 学籍番号 顧客番号 シリアル シリアル番号 製造番号 ロット "
         "ロット番号 契約番号 請求書番号 請求番号 見積番号 見積 取引番号 案件番号 申請番号 チケット番号 番組コード バーコード "
-        "型式 図番 バージョン ハッシュ タイムスタンプ jan isbn ean order tracking invoice serial sku lot version ticket timestamp build hash "
+        "型式 図番 バージョン 版数 ハッシュ タイムスタンプ jan isbn ean order tracking invoice serial sku lot version ticket timestamp build hash "
         "commit 送り状 宅配便 ヤマト運輸 佐川急便 機番 製番 ファームウェア ビルド リリース 部品 品名 バッチ 診察券 カルテ waybill awb barcode firmware release "
         "ver reference booking transaction batch 雇用保険被保険者番号 雇用保険 ヤマト ゆうパック 佐川 宅急便 普通郵便 普通自動車 普通車 model s/n"
     ),
@@ -173,8 +173,11 @@ _PRICED: Final = re.compile(r"(?:[¥$€£第]|\b(?:JPY|USD|EUR)) ?\Z", re.IGNOR
 _COUNTABLE: Final = frozenset({Topic.BANK, Topic.PHONE, Topic.CARD, Topic.PENSION, Topic.INSURANCE, Topic.LICENCE})
 _LABEL_AFTER: Final = re.compile(r"[ -](?i:office|fax|mobile|cell|phone|work|home|direct)\b")
 _LABEL_GAPS: Final = frozenset(" -")
-_AFTER_BEGINS: Final = frozenset(" ([<「【←と/")
-_AFTER: Final = re.compile(r"(?: ?[(\[<「【] ?| ?←+ ?| as |という|/)([^)\]>」】\n]{1,24})")
+_AFTER_BEGINS: Final = frozenset(" ([<「【←と/\"'")
+# 090-1234-5678 (携帯), and assertEquals("…", form.tel).
+_AFTER: Final = re.compile(
+    r"(?: ?[(\[<「【] ?| ?←+ ?|という|/|[\"'], ?[A-Za-z_]{1,16}\.)([^)\]>」】\n]{1,24})| as ([^)\]>」】\n]{1,32})"
+)
 # Turned round: a sign between a key and its value, which the number is in.
 _KEYED: Final = re.compile(r"[\"'`「(\[]?\s{0,3}[:=>]\s?[\"'`*\])】]{0,2}\s?[^\s\"'`:=>]")
 # Turned round: what may stand before a word of another line; no other cells, and no value that it stands behind in brackets.
@@ -198,11 +201,17 @@ _KEY_SIGNS: Final = frozenset(":=\"'>")
 _OF_THINGS: Final = frozenset({"edoc", "rebmun"})
 _AT_NUMBER: Final = re.compile(r"[.:]\s?\Z")
 _LAST_WORD: Final = re.compile(r"([a-z]{2,12}) ?\Z")
-_TAG_REACH: Final = 200
-# {"口座番号": {"type": "TEXT", "value": "1234567"}}: a value in an object of its own.
+TAG_REACH: Final = 200
+# {"口座番号": {"type": "TEXT", "value": "1234567"}}: a value in an object of its own; and
+# {"label": "口座番号", "type": "text", "required": true, "answer": "1234567"}.
+_ANSWERS: Final = re.compile(r'"(?:value|answer|text|content|response)"\s{0,4}:\s{0,4}"\Z')
+_MEMBER: Final = r'(?!"(?:label|name|title|question|key|field|item|id)")"[A-Za-z_]{1,24}"\s{0,4}:\s{0,4}(?:"[^"\n]{0,40}"|true|false|null|\d{1,6})\s{0,4},\s{0,16}'
 _WRAPPED: Final = re.compile(
-    r'\{\s{0,16}(?:"(?:type|kind|format)"\s{0,4}:\s{0,4}"[^"\n]{0,40}"\s{0,4},\s{0,16}){0,2}"value"\s{0,4}:\s{0,4}"\Z'
+    rf'(?:\{{\s{{0,16}}|(?<="),\s{{0,16}})(?:{_MEMBER}){{0,4}}"(?:value|answer|text|content|response)"\s{{0,4}}:\s{{0,4}}"\Z'
 )
+_CHAT: Final = re.compile(r"\n\d{1,2}:\d\d\t[^\t\n]{1,24}\t\Z")
+# The head of a part of a form: name="koza", a line of a type, an empty line.
+_PART: Final = re.compile(r'name="([^"\n]{1,64})"[^\n]{0,64}\n(?:[A-Za-z-]{1,32}:[^\n]{0,64}\n)?\n\Z')
 _LINE_ENDS: Final = re.compile(r"</(?:t[dr]|li|p|d[dl]|div)>|<br ?/?>", re.IGNORECASE)
 _TAG: Final = re.compile(
     r"</[^<>]{0,64}>|<(?:t[dhr]|t?body|table|span|div|p|b|i|strong|em|li|ul|ol|d[dtl]|label|a|font|h\d|code|small|section)(?:\s[^<>]{0,120})?>",
@@ -225,18 +234,27 @@ def read_topic(text: str, start: int, end: int, *, near: bool = False) -> Topic 
     if labelled and text[start - 1 : start] in {"", "\n"}:
         return Topic.PHONE
     before = text[max(0, start - REACH) : start]
-    quoted = before[-1:] in _QUOTES
+    last = before[-1:]
+    quoted = last in _QUOTES
     if ">" in before or "<" in before or (quoted and before[-2:-1] == "="):
-        before = _untag(text[max(0, start - _TAG_REACH) : start])[-REACH:]
-    elif quoted and '"value"' in before[-12:]:
-        before = _WRAPPED.sub("", text[max(0, start - _TAG_REACH) : start])[-REACH:]
+        before = _untag(text[max(0, start - TAG_REACH) : start])[-REACH:]
+    elif quoted and _ANSWERS.search(before, max(0, len(before) - 16)):
+        before = _WRAPPED.sub("", text[max(0, start - TAG_REACH) : start])[-REACH:]
+    elif last == "\n" and before[-2:] == "\n\n":
+        before = _PART.sub(r"\1: ", text[max(0, start - TAG_REACH) : start])[-REACH:]
+    elif last == "\t":
+        # The next line of a chat: a time and who says it.
+        before = _CHAT.sub("\n", before)
+    elif last == " " and before[-3:] == "\n| ":
+        # A cell of a wiki, below its heading.
+        before = before[:-2]
     topic, far = _read_last(before, near)
     if topic is not None and not far:
         return topic
     if topic is None and labelled:
         return Topic.PHONE
     after = _AFTER.match(text, end) if text[end : end + 1] in _AFTER_BEGINS else None
-    return (_read_last(after[1])[0] if after else None) or topic
+    return (_read_last(after[1] or after[2])[0] if after else None) or topic
 
 
 def read_heading(text: str) -> Topic | None:

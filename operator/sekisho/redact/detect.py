@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Protocol
 from sekisho.redact import numbered, tokens
 from sekisho.redact.addresses import find_address, find_lone_address
 from sekisho.redact.categories import BY_TAGGER, MEANINGS, Category
+from sekisho.redact.context import REACH, TAG_REACH, Topic, read_topic
 from sekisho.redact.custom import Custom
 from sekisho.redact.fold import Folded, fold
 from sekisho.redact.linear import Linear
@@ -22,7 +23,7 @@ from sekisho.redact.romanised import find_romanised
 from sekisho.redact.spans import Span, resolve
 from sekisho.redact.tables import tell_cells
 
-_RUN: Final = r"[+(]{0,2}[0-9](?:[-ー一・.() ~〜の]{0,3}[0-9]){6,}"
+_RUN: Final = r"[+(]{0,2}[0-9](?:(?:[-ー一・.() ~〜の]{0,3}|の、 ?|ハイフン)[0-9]){6,}"
 _PREFIXED: Final = "|".join((
     r"sk-[A-Za-z0-9_-]{20,}", r"sk_(?:live|test)_[A-Za-z0-9]{16,}", r"rk_live_[A-Za-z0-9]{16,}",
     r"gh[pousr]_[A-Za-z0-9]{30,}", r"github_pat_[A-Za-z0-9_]{30,}", r"glpat-[A-Za-z0-9_-]{20,}",
@@ -33,24 +34,29 @@ _PREFIXED: Final = "|".join((
     r"gsk_[A-Za-z0-9]{40,}", r"whsec_[A-Za-z0-9+/=]{24,}", r"xapp-[0-9]-[A-Za-z0-9-]{20,}", r"GOCSPX-[A-Za-z0-9_-]{20,}",
     r"shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}", r"tskey-[a-z]{2,12}-[A-Za-z0-9-]{16,}", r"dckr_pat_[A-Za-z0-9_-]{20,}", r"nvapi-[A-Za-z0-9_-]{40,}",
     r"xai-[A-Za-z0-9]{40,}", r"pplx-[A-Za-z0-9]{40,}", r"sntrys_[A-Za-z0-9+/=_-]{40,}", r"figd_[A-Za-z0-9_-]{30,}", r"lin_api_[A-Za-z0-9]{30,}",
-    r"rubygems_[a-f0-9]{40,}", r"AGE-SECRET-KEY-1[A-Z0-9]{58}", r"hooks\.slack\.com/services/T[A-Z0-9]{6,}/B[A-Z0-9]{6,}/[A-Za-z0-9]{20,}",
+    r"rubygems_[a-f0-9]{40,}", r"dapi[a-f0-9]{32}", r"sq0[a-z]{3}-[A-Za-z0-9_-]{22,}", r"ATATT3[A-Za-z0-9_=-]{60,}", r"NRAK-[A-Z0-9]{27}", r"glptt-[a-f0-9]{40}", r"phc_[A-Za-z0-9]{40,}", r"r8_[A-Za-z0-9]{37}", r"key-[a-f0-9]{32}", r"SK[a-f0-9]{32}", r"AGE-SECRET-KEY-1[A-Z0-9]{58}", r"hooks\.slack\.com/services/T[A-Z0-9]{6,}/B[A-Z0-9]{6,}/[A-Za-z0-9]{20,}",
 ))  # fmt: skip
 _CODES: Final = "|".join(sorted(meaning.code for meaning in MEANINGS.values()))
 _NUMERALS: Final = "〇一二三四五六七八九十百"
+_KANJI_DIGITS: Final = "〇一二三四五六七八九零"
 # In the order of precedence where two begin at one place. Both RE2 and the standard library read this.
 CANDIDATES: Final = {
     "placeholder": rf"\[\[(?:{_CODES})-[0-9A-Z]{{12}}\]\]",
     "pem": r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----",
     "key": _PREFIXED,
     "assigned": (
-        r"(?i:password|passwd|passphrase|secret|api[ _-]?key|access[_-]?key|private[_-]?key|account[_-]?key|token|authorization|bearer"
-        r"|\bpwd?\b|\bpass\b)|パ ?ス ?ワ ?ー ?ド|パスフレーズ|暗証番号|秘密鍵|APIキー|トークン|シークレット|パスは|アクセスキー"
+        r"(?i:password|passwd|passphrase|secret|api[ _-]?key|access[_-]?key|encryption[_-]?key|signing[_-]?key|private[_-]?key|account[_-]?key|token|authorization|bearer"
+        r"|\bpwd?\b|(?:\b|_)pass\b)|パ ?ス ?ワ ?ー ?ド|パスフレーズ|暗証番号|秘密鍵|APIキー|トークン|シークレット|パスは|アクセスキー"
     ),
     # The rest is read by the rule: bounded repetitions would slow the pass down.
     "credentials": r"://|-u(?:ser)?[ =]|(?:mysql|sshpass)[a-z]{0,8} ",
     "iban": r"[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]{4}){2,7}(?:[ -]?[A-Za-z0-9]{1,3})?",
     "ip6": tokens.IP6,
     "ip": r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}",
+    # 03/1234/5678 and 03、1234、5678, and digits in boxes of a form: |1|2|3|4|5|6|7|
+    "slashed": r"0[0-9]{1,4}(?:/[0-9]{1,4}[-/]|、[0-9]{1,4}、)[0-9]{3,4}|[0-9]{4}、[0-9]{4}、[0-9]{4}",
+    "boxed": r"[0-9](?: ?[|│] ?[0-9]){6,}",
+    "kanji": rf"[{_KANJI_DIGITS}](?:[-ー・.() ~〜の]{{0,2}}[{_KANJI_DIGITS}]){{6,}}",
     "block": (
         rf"(?:[0-9]{{1,5}}|[{_NUMERALS}]{{1,5}})(?:丁目|番地|番町|地割|番耕地)|[0-9]{{1,5}}番[0-9]{{1,4}}|(?:[0-9]{{1,3}}|[{_NUMERALS}]{{1,4}})条[東西南北][0-9{_NUMERALS}]"
         rf"|[0-9]{{1,4}}[-ー][0-9]{{1,4}}(?:[-ー][0-9]{{1,4}}){{0,2}}号室|[{_NUMERALS}]{{1,4}}[のノ-][0-9{_NUMERALS}]{{1,4}}"
@@ -70,7 +76,7 @@ def _name(kinds: Iterable[str]) -> "re.Pattern[str]":
 
 _KINDS: Final = _name(CANDIDATES)
 # Most candidates begin with a digit, and few kinds do.
-_KINDS_OF_DIGITS: Final = _name(("ip6", "ip", "block", "run", "short"))
+_KINDS_OF_DIGITS: Final = _name(("ip6", "ip", "slashed", "boxed", "block", "run", "short"))
 _BLOCK_INSIDE: Final = re.compile(f"{CANDIDATES['block']}|{CANDIDATES['short']}")
 _DIGITS: Final = frozenset("0123456789+(")
 _BEFORE_NAMES: Final = frozenset(" ,")
@@ -78,8 +84,14 @@ _BLOCK_SIGNS: Final = "0123456789-"
 _BEFORE_QUADS: Final = frozenset(" (")
 _QUAD: Final = re.compile(CANDIDATES["ip"])
 _ANY_RUN: Final = re.compile(_RUN)
+_JOINS: Final = frozenset("0123456789/-.")
+# A date in these groups has fewer digits than a telephone number: 01/02-2024.
+_LEAST_SLASHED: Final = 11
+_BOXES: Final = re.compile("[ |│]")
+_KANJI_ALONE: Final = frozenset(_KANJI_DIGITS)
+_DIGITS_OF_KANJI: Final = str.maketrans(_KANJI_DIGITS, "01234567890")
 # One of these stands in all other kinds that begin with a digit.
-_OTHERS: Final = frozenset(":.丁番条号")
+_OTHERS: Final = frozenset(":.丁番条号/|│、")
 _PASS: Final = Linear(UNION)
 
 
@@ -109,6 +121,45 @@ def _find_run(text: str, start: int, end: int) -> Iterable[Span]:
     return [*before, address, *(find_numbers(text, start, end) if start < end else ())]
 
 
+def _find_slashed(text: str, start: int, end: int) -> Iterable[Span]:
+    # 2024/01/02/0345 and 01/1234-5678-9 are something else.
+    if text[start - 1 : start] in _JOINS or text[end : end + 1] in _JOINS:
+        return ()
+    found = _find_as(text, start, end, text[start:end].replace("/", "-").replace("、", "-"))
+    told = found and read_topic(text, start, end) is Topic.MY_NUMBER
+    wanted = Category.JP_MY_NUMBER if told else Category.PHONE
+    return [span for span in found if span.category is wanted and end - start > _LEAST_SLASHED]
+
+
+def _find_boxed(text: str, start: int, end: int) -> Iterable[Span]:
+    if text[start - 1 : start].isdigit() or text[end : end + 1].isdigit():
+        return ()
+    digits = _BOXES.sub("", text[start:end])
+    before = text[max(0, start - REACH) : start].rstrip("|│ ")
+    if read_topic(f"{before} {digits}", len(before) + 1, len(before) + 1 + len(digits)) is None:
+        return ()
+    found = find_numbers(f"{before} {digits}", len(before) + 1, len(before) + 1 + len(digits))
+    return [Span(start, end, span.category) for span in found]
+
+
+def _find_kanji(text: str, start: int, end: int) -> Iterable[Span]:
+    # The signs of numbers in a row are a list of them, unless a word tells what they are.
+    told = not _KANJI_ALONE.issuperset(text[start:end]) or read_topic(text, start, end) is not None
+    found = _find_as(text, start, end, text[start:end].translate(_DIGITS_OF_KANJI)) if told else []
+    if found:
+        return found
+    block = _BLOCK_INSIDE.search(text, start, end + 8)
+    return _find_block(text, block.start(), end) if block and block.start() < end else ()
+
+
+def _find_as(text: str, start: int, end: int, digits: str) -> list[Span]:
+    """Return the numbers of a stretch that is spelt as digits otherwise, sign by sign."""
+    begin = max(0, start - TAG_REACH)
+    shifted = f"{text[begin:start]}{digits}{text[end : end + REACH]}"
+    found = find_numbers(shifted, start - begin, end - begin)
+    return [Span(span.start + begin, span.end + begin, span.category) for span in found]
+
+
 def _find_lone(text: str, start: int, end: int) -> Iterable[Span]:
     # 別所四ノ6: the sign of a city, names, and a block.
     block = _BLOCK_INSIDE.search(text, start, end + 8)
@@ -128,6 +179,9 @@ _RULES: Final[dict[str, Rule]] = {
     "iban": tokens.find_iban,
     "ip6": tokens.find_ip,
     "ip": tokens.find_ip,
+    "slashed": _find_slashed,
+    "boxed": _find_boxed,
+    "kanji": _find_kanji,
     "block": _find_block,
     "lone": _find_lone,
     "run": _find_run,
@@ -138,7 +192,7 @@ _RULES: Final[dict[str, Rule]] = {
     "numbered": numbered.find_numbered,
 }
 # Rules whose refused candidates may hide a run of digits.
-_MAY_HIDE: Final = frozenset({"iban", "ip6", "ip", "block", "key", "lone"})
+_MAY_HIDE: Final = frozenset({"iban", "ip6", "ip", "block", "key", "lone", "slashed", "boxed"})
 
 
 Fold = Callable[[str], Folded]

@@ -1,5 +1,9 @@
-"""One spelling for many: NFKC, one hyphen, ASCII digits, no signs that nobody sees; with a map back to the original."""
+"""One spelling for many: NFKC, one hyphen, ASCII digits, no signs that nobody sees; with a map back to the original.
 
+What JSON, HTML and URLs escape counts as what it stands for, as does + for a gap where a form is sent.
+"""
+
+import html
 import json
 import re
 import unicodedata
@@ -23,7 +27,8 @@ _INVISIBLE: Final = (
 # What is drawn over a sign: strokes, rings, and accents of which no letter is made.
 _DRAWN_OVER: Final = "\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
 _NOTHING: Final = re.compile(f"[{_INVISIBLE}{_DRAWN_OVER}]")
-_CONTROLS: Final = bytes([*range(9), *range(14, 32), 127])
+# Of ASCII, what may be no sign for itself: controls, what begins escapes, and what parts the fields of a form.
+_UNPLAIN: Final = bytes([*range(9), *range(14, 32), 127, *b"\\%&"])
 _TABLE: Final = dict.fromkeys(map(ord, _DASHES), "-")
 # What folding leaves as it is: ASCII, Latin-1 letters, kana, the usual punctuation, ideographs, Hangul.
 _KEPT: Final = (
@@ -31,20 +36,34 @@ _KEPT: Final = (
     r"\x{ac00}-\x{d7a3}"
 )
 _WIDE: Final = r"\x{ff01}-\x{ff5e}"
+# One character of UTF-8 as URLs escape it, and one of HTML.
+_IN_URL: Final = (
+    "%[0-7][0-9A-Fa-f]|%[c-dC-D][0-9A-Fa-f]%[89abAB][0-9A-Fa-f]|%[eE][0-9A-Fa-f](?:%[89abAB][0-9A-Fa-f]){2}"
+    "|%[fF][0-4](?:%[89abAB][0-9A-Fa-f]){3}"
+)
+_IN_HTML: Final = (
+    "&(?:#[0-9]{2,6}|#[xX][0-9A-Fa-f]{2,5}|nbsp|ensp|emsp|thinsp|shy|amp|lt|gt|quot|apos|commat|hyphen|dash|ndash|mdash"
+    "|minus|lpar|rpar|plus|period|colon|sol|num);"
+)
 # All that folds but ASCII in full width by itself. Both RE2 and, for comparison, the standard library read this.
 FOLDABLE: Final = (
     rf"[\x{{3041}}-\x{{30fe}}][\x{{3099}}\x{{309a}}]|[{_WIDE}]?[^{_KEPT}{_WIDE}]+"
-    rf'|\\u[0-9A-Fa-f]{{4}}(?:\\u[0-9A-Fa-f]{{4}})*|\\["\\/bfnrt]'
+    rf'|\\u[0-9A-Fa-f]{{4}}(?:\\u[0-9A-Fa-f]{{4}})*|\\["\\/bfnrt]|\+?(?:{_IN_URL})(?:\+?(?:{_IN_URL}))*\+?|{_IN_HTML}'
+    # The password of a URL stays as it is spelt: decoded, it may hold what ends it.
+    r"|://[!-.0-9;-?A-~]*:[!-.0-?A-~]*@"
+    # phone=03+1234+5678
+    r"|=[0-9A-Z]{2,4}(?:\+[0-9A-Z]{1,4}){1,9}"
 )
 _FOLDABLE: Final = Linear(FOLDABLE, memory_bytes=8 << 20)
 _CLUSTER: Final = re.compile(
     r"\\u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\."
-    "|.[\u0300-\u036f\u3099\u309a\uff9e\uff9f]?",
+    rf"|{_IN_URL}|{_IN_HTML}|.[\u0300-\u036f\u3099\u309a\uff9e\uff9f]?",
     re.DOTALL,
 )
 # What is written in full width becomes ASCII, sign by sign. It begins with one byte in UTF-8, as nothing kept does.
 _WIDE_BYTE: Final = b"\xef"
 _NARROWED: Final = {chr(code).encode()[1:]: chr(code - 0xFEE0).encode() for code in range(0xFF01, 0xFF5F)}
+_ESCAPES: Final = frozenset("\\%&+=")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
@@ -85,7 +104,7 @@ def fold(text: str) -> Folded:
     except UnicodeEncodeError:
         # RE2 reads UTF-8, where half a surrogate pair has no spelling.
         data = _SURROGATE.sub("\ufffd", text).encode()
-    if len(data) == len(text) and b"\\" not in data and len(data.translate(None, _CONTROLS)) == len(data):
+    if len(data) == len(text) and len(data.translate(None, _UNPLAIN)) == len(data):
         return Folded(text, data, (0,), (0,), (False,))
     found = _FOLDABLE.find(data)
     if not found:
@@ -100,7 +119,10 @@ def fold(text: str) -> Folded:
     for start, end in found:
         parts.append(_narrow(data[taken:start]))
         taken, at, run = end, start, data[start:end].decode()
-        odd = odd or run[0] != "\\"
+        if run[0] == ":":
+            parts.append(data[start:end])
+            continue
+        odd = odd or run[0] not in _ESCAPES
         for cluster in _CLUSTER.findall(run):
             became = _fold_cluster(cluster)
             if len(became) != len(cluster):
@@ -127,6 +149,12 @@ def _narrow(data: bytes) -> bytes:
 def _fold_cluster(cluster: str) -> str:
     if cluster.startswith("\\"):
         cluster = _SURROGATE.sub("\ufffd", json.loads(f'"{cluster}"'))
+    elif cluster[0] == "%" and len(cluster) > 2:
+        cluster = bytes.fromhex(cluster.replace("%", "")).decode(errors="replace")
+    elif cluster[0] == "&" and len(cluster) > 3:
+        cluster = _SURROGATE.sub("\ufffd", html.unescape(cluster))
+    elif cluster == "+":
+        return " "
     normal = _NOTHING.sub("", unicodedata.normalize("NFKC", cluster).translate(_TABLE))
     if normal.isascii():
         return normal

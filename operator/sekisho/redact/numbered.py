@@ -19,12 +19,13 @@ _SIGNS: Final = (
 # On the lines below the word no cells of a table.
 _BELOW: Final = r"(?:</?[a-z][^<>\n]{0,64}>|[ \t\"':=.・>)(\]】」「『*~/_]){0,40}"
 _FOLLOWING: Final = re.compile(
-    rf"{_NOTE}(?:[^\d\nA-Za-z,;]{{0,8}}?|{_SIGNS}(?:\n{_BELOW}){{0,2}}|[ _-]?(?:number|no\.?|bango|(?:on file )?(?:is|as)|[ :\"'=])*)(\d(?:[ -]?\d){{1,13}})(?![\d-])",
+    rf"{_NOTE}(?:[^\d\nA-Za-z,;]{{0,8}}?|{_SIGNS}(?:\n{_BELOW}){{0,2}}|[ _-]?(?:number|no\.?|bango|(?:on file )?(?:is|as|from|to)(?: now)?|[ :\"'=])*)(\d(?:[ -]?\d){{1,13}})(?![\d-])",
     re.ASCII | re.IGNORECASE,
 )
 _WORDS: Final = {
     "保険者番号": Category.JP_HEALTH_INSURANCE,
     "被保険者番号": Category.JP_HEALTH_INSURANCE,
+    "健保番号": Category.JP_HEALTH_INSURANCE,
     "被保険者証番号": Category.JP_HEALTH_INSURANCE,
     "保険証番号": Category.JP_HEALTH_INSURANCE,
     "保険証記号": Category.JP_HEALTH_INSURANCE,
@@ -40,7 +41,7 @@ _WORDS: Final = {
 }
 # The symbol and the number of an insured person: 1234, 12-34, 7538・73, 千代田12.
 _SYMBOL_OF: Final = r"((?:[ぁ-んァ-ヶ一-鿿]{1,4} ?)?\d{1,8}(?:[-・ー]\d{1,8})?)"
-_BETWEEN: Final = r"(?:</?[a-z][^<>\n]{0,64}>|は|[ \t:=「『(\[\"'|│>)】」]){0,24}"
+_BETWEEN: Final = r"(?:</?[a-z][^<>\n]{0,64}>|は|が|[ \t:=「『(\[\"'|│>)】」]){0,24}"
 _INSURED: Final = re.compile(
     rf"(?!の?保険者番号)[^\d\n]{{0,8}}?(?:記号|番号){_BETWEEN}{_SYMBOL_OF}(?:[^\d\n]{{0,6}}\n?[^\d\n]{{0,8}}番号{_BETWEEN}(\d{{1,8}}))?(?!\d)",
     re.ASCII,
@@ -54,7 +55,7 @@ _PAIR: Final = re.compile(
 _AROUND: Final = 80
 _OF_INSURED: Final = re.compile("保険|健保|国保|共済|組合員|枝番")
 _OF_BANK: Final = re.compile("ゆうちょ|郵便局|郵便貯金|口座|通帳|振込")
-_INSURER: Final = r"insurer[ _]?(?:number|no\b|\#)|hoken(?:sh|sy|j)a[ _]?bango|保険者no"
+_INSURER: Final = r"insurer[ _]?(?:number|no\b|\#)|hoken(?:sh|sy|j)a[ _]?(?:bango|no\b)|保険者no"
 _INSURED_PERSON: Final = (
     r"insured(?:[ _]person)?(?:'s)?[ _]?(?:number|no\b|id\b)|health[ _]insurance[ _](?:number|no\b|id\b)|hihokens[hy]a[ _]?(?:bango|no\b)"
     r"|hokensho[ _]?(?:bango|no\b)"

@@ -13,22 +13,24 @@ from sekisho.redact.phones import is_phone
 from sekisho.redact.spans import Span
 
 _GROUP: Final = re.compile(r"\d+", re.ASCII)
-_LETTERS_BEFORE: Final = re.compile(r"(?:^|[^A-Za-z0-9_]|__)([A-Za-z]{1,5})([-. ー]?)\Z")
+# Underscores of a form or of Markdown are no part of a word: 旅券番号__TK1234567, _TK1234567_.
+_LETTERS_BEFORE: Final = re.compile(r"(?:^|[^A-Za-z0-9_]|(?:^|[^A-Za-z0-9])_)([A-Za-z]{1,5})([-. ー]?)\Z")
 _LETTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-_TOKEN_SIGNS: Final = _LETTERS | frozenset("0123456789_")
+_ALNUM: Final = _LETTERS | frozenset("0123456789")
+_TOKEN_SIGNS: Final = _ALNUM | {"_"}
 _AFTER_LETTERS: Final = frozenset("-. ー")
 _HOLDS: Final = _TOKEN_SIGNS | {"-"}
-_LETTERS_AFTER: Final = re.compile(r"[A-Za-z_]{1,3}")
+_LETTERS_AFTER: Final = re.compile(r"[A-Za-z]{1,3}|_(?![_\s]|\Z)")
 _EXTENSION: Final = re.compile(
     r"(?:,? ?(?:ext\.?|extension|x|内線) ?:?|#)\d{1,6}(?![A-Za-z0-9])", re.IGNORECASE | re.ASCII
 )
 _EXTENDS: Final = frozenset(", eExX内#")
-_CARD_END: Final = re.compile(r"[ ー-]?[A-Za-z]{2}(?![A-Za-z0-9_])")
+_CARD_END: Final = re.compile(r"[ ー-]?[A-Za-z]{2}(?!_?[A-Za-z0-9])")
 _GLUED: Final = frozenset({"tel", "fax", "phone", "no", "card", "zip", "ssn"})
 _PLACE_AFTER: Final = re.compile(
     rf"[)\s]{{0,3}}[一-鿿々ぁ-んァ-ヶ]{{1,6}}[都道府県市区郡]|\s{{0,2}}{romanised.PREFECTURE}|,?\s?(?i:japan)\b"
 )
-_PREFECTURE_AFTER: Final = re.compile(rf"\s{{0,2}}(?:{PREFECTURE})[一-鿿]")
+_PREFECTURE_AFTER: Final = re.compile(rf"\s{{0,2}}(?:{PREFECTURE}) ?[一-鿿]")
 _PLACE_BEFORE: Final = re.compile(rf"(?:{romanised.PREFECTURE}|-(?:ku|shi|gun|cho)),?\s?\Z")
 _DATE: Final = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", re.ASCII)
 # In what groups digits may stand that begin with neither a trunk prefix nor a country's, and that no word is about.
@@ -56,6 +58,7 @@ _WHOLE: Final = frozenset(
 )
 # The letters of a country: DE89 3704 …, which is an IBAN, or none.
 _OF_IBAN: Final = re.compile(r"(?:\A|[^A-Za-z0-9])[A-Za-z]{2}\Z")
+_LICENCE: Final = 12
 MIN_DIGITS: Final = 5
 MAX_DIGITS: Final = 19
 MAX_GROUPS: Final = 6
@@ -93,6 +96,10 @@ def find_numbers(text: str, start: int, end: int) -> list[Span]:
     run = text[start:end]
     if run.isdigit():
         return _find_alone(text, start, end, run)
+    opened = run.rfind("(")
+    if opened > 0 and ")" not in run[opened:] and text[end : end + 1] != ")":
+        # 4111111111111111 (3回払い): what a bracket opens is another number.
+        end, run = start + opened, run[:opened]
     if " " in run:
         return _find_parted(text, start, end)
     # Nothing parts the groups: they are one number together, or none.
@@ -118,9 +125,16 @@ def _find_alone(text: str, start: int, end: int, digits: str) -> list[Span]:
         return []
     if _may_hang(text, start, end) and (_hangs_before(text, start) or _hangs_after(text, end)):
         return []
+    if end - start == _LICENCE and _is_ordinal(text, start, end) and checks.is_drivers_licence(digits):
+        return [Span(start, end, Category.JP_DRIVERS_LICENCE)]
     plus, topic = _has_plus(text, start), read_topic(text, start, end)
     category = _classify(Number(text, start, end, digits, (end - start,), plus, topic))
     return [] if category is None else [_cover(text, start, start, end, category)]
+
+
+def _is_ordinal(text: str, start: int, end: int) -> bool:
+    # 第301234567890号, as licences have it.
+    return text[max(0, start - 2) : start].rstrip().endswith("第") and text[end : end + 2].lstrip().startswith("号")
 
 
 def _ends_word(text: str, start: int, before: str) -> bool:
@@ -193,8 +207,8 @@ def _take_free(text: str, groups: list[tuple[int, int]]) -> list[tuple[int, int]
 
 def _hangs_before(text: str, begin: int) -> bool:
     sign = text[begin - 1 : begin]
-    # Leaders of a form: 口座番号____1234567.
-    if sign == "_" and text[begin - 2 : begin - 1] == "_":
+    # 口座番号____1234567, and _1234567_.
+    if sign == "_" and text[max(0, begin - 2) : begin - 1] not in _ALNUM:
         return False
     if sign not in _TOKEN_SIGNS and not (sign == "-" and text[max(0, begin - 2) : begin - 1] in _TOKEN_SIGNS):
         return False
@@ -265,6 +279,9 @@ def _classify(number: Number) -> Category | None:
         counted = topic in _UNCHECKED and is_counted(number.text, number.start, number.end)
         if named is not None and not counted and named[1](number):
             return named[0]
+        if topic is Topic.MY_NUMBER and checks.is_corporate_number(number.digits):
+            # 個人番号又は法人番号
+            return Category.JP_CORPORATE_NUMBER
         if topic is Topic.OTHER:
             return Category.PHONE if number.plus and _is_shaped_phone(number) else None
         # Written without gaps and with a check digit: one that is wrong there is no reason to call it something else.
@@ -306,8 +323,11 @@ def _is_account(number: Number) -> bool:
 
 
 def _is_named_phone(number: Number) -> bool:
-    dated = _DATE.fullmatch(number.digits) and number.sizes[0] in {4, 8}
-    if dated or _is_dotted(number):
+    # 20240102, and 2024-01-02 10:11.
+    dated = number.sizes[:3] == (4, 2, 2) or (len(number.digits) == 8 and number.sizes[0] in {4, 8})
+    if (dated and _DATE.match(number.digits)) or _is_dotted(number):
+        return False
+    if number.sizes == (3, 4) and _is_shaped_postal(number):
         return False
     return is_phone(number.digits, number.sizes, plus=number.plus, named=True)
 
@@ -353,7 +373,7 @@ def _is_shaped_postal(number: Number) -> bool:
     text, start, end = number.text, number.start, number.end
     if number.sizes == (7,):
         return _PREFECTURE_AFTER.match(text, end, end + 8) is not None
-    if number.sizes != (3, 4) or _read_between(number) not in {"-", "ー"}:
+    if number.sizes != (3, 4) or _read_between(number).strip() not in {"-", "ー"}:
         return False
     after = _PLACE_AFTER.match(text, end, end + 16)
     return after is not None or _PLACE_BEFORE.search(text[max(0, start - 20) : start]) is not None

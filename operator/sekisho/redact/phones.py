@@ -7,6 +7,8 @@ _FIXED: Final = frozenset({
     (10,), (2, 4, 4), (3, 3, 4), (4, 2, 4), (5, 1, 4), (4, 3, 3), (4, 6), (3, 7), (2, 8), (6, 4), (4, 4, 2), (1,) * 10,
 })  # fmt: skip
 _MOBILE: Final = frozenset({(11,), (3, 4, 4), (4, 3, 4), (3, 8), (7, 4), (5, 3, 3), (1,) * 11})
+# Prefixes that are dialled before Japan's own numbers, from most countries and from Japan.
+_FROM_ABROAD: Final = ("0081", "01081")
 _AMERICAN: Final = (3, 3, 4)
 
 
@@ -21,8 +23,9 @@ def is_phone(digits: str, sizes: tuple[int, ...], *, plus: bool, named: bool) ->
     """
     if plus:
         return _is_abroad(digits) if not digits.startswith("81") else _is_japanese(_nationalise(digits[2:]))
-    if digits.startswith("0081") and len(digits) >= 13:
-        return _is_japanese(_nationalise(digits[4:]))
+    dialled = next((len(prefix) for prefix in _FROM_ABROAD if digits.startswith(prefix)), 0)
+    if dialled and len(digits) >= dialled + 9:
+        return _is_japanese(_nationalise(digits[dialled:]))
     if digits.startswith("81") and sizes[0] == 2 and len(sizes) > 2:
         return _is_japanese(_nationalise(digits[2:]))
     if _is_japanese(digits):

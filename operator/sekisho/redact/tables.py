@@ -1,7 +1,8 @@
 """Columns under a heading: what a cell holds is told by the first line of its table, however far that is.
 
-Tables are lines with the same number of cells, with commas, semicolons, tabs or bars between: CSV, TSV and Markdown. The columns
-that a statement of SQL inserts into are headings as well.
+Tables are lines with the same number of cells, with commas, semicolons, tabs, bars, ampersands or wide gaps between (CSV, TSV,
+Markdown, LaTeX, what programs print), and rows of HTML. The columns that a statement of SQL inserts into or copies to are headings
+as well, of a dump by the statement that creates its table.
 """
 
 # ruff: noqa: E501 - a Japanese sign counts as two columns
@@ -26,16 +27,22 @@ _LATIN: Final = (
     r"(?i:name|phone|tel|mobile|fax|zip|postal[ _]?code|account|card|passport|licen[cs]e|my[ _]?number|pension|ssn|insurer|insured|insurance"
     r"|pass|password|passwd|pwd|secret|token|api[ _]?key|access[ _]?key|social[ _]security|corporate|individual|residence|invoice|pan|registration|nenkin|kou?za|hokens[hy]?a|code|number|[_ ]no|[_ ]id|juu?sho|ip|post)"
 )
-_HEADING: Final = re.compile(rf"(?:{_NAMED}|{_NUMBERED}|\b{_LATIN}\b|{_LATIN}(?=[_ A-Z]))")
+_HEADING: Final = re.compile(
+    rf"(?:{_NAMED}|{_NUMBERED}|\b{_LATIN}\b|{_LATIN}(?=[_ A-Z])|(?:(?<=_)|(?<=[a-z])(?=[A-Z])){_LATIN}\b)", re.ASCII
+)
 _OF_PEOPLE: Final = re.compile(rf"(?:{_NAMED}|(?:^|[ _])(?i:(?:full|first|last|customer|user|employee)?[ _]?name))$")
 # A heading beside a sign between cells; in most texts there is none.
-_BESIDE: Final = rf"(?:{_NAMED}|{_NUMBERED}|{_LATIN})[^\n,;\t|]{{0,12}}[,;\t|]|[,;\t|] ?\"?[^\n,;\t|]{{0,6}}(?:{_NAMED}|{_NUMBERED}|{_LATIN})"
-_SIGNS: Final = "\t|,;"
+_BESIDE: Final = rf"(?:{_NAMED}|{_NUMBERED}|{_LATIN})[^\n,;\t|&]{{0,12}}[,;\t|&]|(?:[,;\t|&]|[^\s]  ) ?\"?[^\n,;\t|&]{{0,6}}(?:{_NAMED}|{_NUMBERED}|{_LATIN})"
+_SIGNS: Final = "\t|,;&"
+# Between cells of which no sign stands between.
+_GAP: Final = "  "
 _CELL: Final = {
     ",": re.compile(r'\s*(?:"([^"\n]*)"|([^,"\n]*))[^,\n]*(?:,|$)'),
     ";": re.compile(r'\s*(?:"([^"\n]*)"|([^;"\n]*))[^;\n]*(?:;|$)'),
     "\t": re.compile(r"()([^\t]*)(?:\t|$)"),
     "|": re.compile(r"()([^|]*)(?:\||$)"),
+    "&": re.compile(r"()([^&]*)(?:&|$)"),
+    _GAP: re.compile(r" *()((?:[^ ]| (?! ))*)(?: {2,}|$)"),
 }
 # 口座残高 and card type are told by nothing below.
 _NO_HEADING: Final = re.compile(
@@ -43,7 +50,7 @@ _NO_HEADING: Final = re.compile(
 )
 _DIGIT: Final = re.compile("[0-9]")
 _MAY_TELL: Final = re.compile("[0-9]|[A-Z][a-z]|[a-z][A-Z]")
-_RULER: Final = re.compile(r"[-:| ]+")
+_RULER: Final = re.compile(r"(?=[:| +]*[-=])[-:| +=]+")
 _NOTE: Final = re.compile(r"\([^()]{1,12}\)$")
 _LONGEST_HEADING: Final = 28
 _MAX_COLUMNS: Final = 64
@@ -52,7 +59,21 @@ _MAX_LINE: Final = 4096
 
 _SEARCH: Final = Linear(_BESIDE, memory_bytes=16 << 20)
 _INSERT: Final = re.compile(
-    r"insert\s{1,4}into\s{1,4}[^\s(]{1,128}\s{0,4}\(([^()]{1,4096})\)\s{0,4}values\s{0,4}", re.IGNORECASE
+    r"insert\s{1,4}into\s{1,4}([^\s(]{1,128})\s{0,4}(?:\(([^()]{1,4096})\)\s{0,4})?values\s{0,4}", re.IGNORECASE
+)
+_CREATE: Final = re.compile(
+    r"create\s{1,4}table\s{1,4}(?:if\s{1,4}not\s{1,4}exists\s{1,4})?([^\s(]{1,128})\s{0,4}\(([^;]{1,4096})",
+    re.IGNORECASE,
+)
+_CREATED: Final = re.compile(r"(?:\A|,)\s{0,16}[`\"\[]?([^\W\d][^\s`\"\],()']{0,63})")
+_COPY: Final = re.compile(
+    r"copy\s{1,4}[^\s(]{1,128}\s{0,4}\(([^()]{1,4096})\)\s{0,4}from\s{1,4}stdin[^\n]{0,80}\n", re.IGNORECASE
+)
+_QUOTES: Final = '`"[] '
+# A row of HTML, a cell with what stands first in it, or the end of a table.
+_HTML: Final = re.compile(
+    r"<tr\b|<(t[hd])\b[^<>]{0,160}>(?:\s{0,32}<(?:span|p|div|b|strong|em|a|font|small|code)\b[^<>]{0,160}>){0,4}\s{0,32}([^<]{0,512})|</?(?:table)\b",
+    re.IGNORECASE,
 )
 _COLUMN: Final = re.compile(r"[^,\s`\"\[\]][^,]{0,62}")
 _NEXT_ROW: Final = re.compile(r"[\s,]{0,8}\(")
@@ -98,10 +119,14 @@ def tell_cells(text: str, data: bytes, *, people: bool) -> Told | None:
     """
     lines = b"\n" in data
     # The bracket is looked for first, since one byte is found many times faster than a word.
-    inserts = b"(" in data and (b"NSERT" in data or b"nsert" in data)
-    if not lines and not inserts:
+    inserts = b"(" in data and (b"NSERT" in data or b"nsert" in data or b"COPY" in data or b"copy" in data)
+    html = b"<" in data and (b"</t" in data or b"</T" in data)
+    if not lines and not inserts and not html:
         return None
-    rows = list(_read_inserts(text)) if inserts else []
+    rows = list(_read_html(text)) if html else []
+    if inserts:
+        rows.extend(_read_inserts(text))
+        rows.extend(_read_copies(text))
     if lines:
         rows.extend(_read_tables(text, data))
     parts: list[str] = []
@@ -119,8 +144,17 @@ def tell_cells(text: str, data: bytes, *, people: bool) -> Told | None:
 
 def _read_inserts(text: str) -> Iterator[tuple[str, int, int]]:
     """Yield the values of statements that insert rows, with the names of their columns."""
+    created: dict[str, list[str]] | None = None
     for statement in _INSERT.finditer(text):
-        names = [name.strip('`"[] ') for name in _COLUMN.findall(statement[1])][:_MAX_COLUMNS]
+        if statement[2] is not None:
+            names = [name.strip(_QUOTES) for name in _COLUMN.findall(statement[2])][:_MAX_COLUMNS]
+        else:
+            if created is None:
+                created = {
+                    table[1].strip(_QUOTES): _CREATED.findall(table[2])[:_MAX_COLUMNS]
+                    for table in _CREATE.finditer(text)
+                }
+            names = created.get(statement[1].strip(_QUOTES), [])
         row = _NEXT_ROW.match(text, statement.end())
         while row is not None:
             at = row.end()
@@ -129,6 +163,59 @@ def _read_inserts(text: str) -> Iterator[tuple[str, int, int]]:
                 if _is_heading(name):
                     yield name, *value.span(1 if value[1] is not None else 2)
             row = _NEXT_ROW.match(text, at)
+
+
+def _read_copies(text: str) -> Iterator[tuple[str, int, int]]:
+    """Yield the cells of lines that a statement copies to a table, with the names of its columns."""
+    start = 0
+    for statement in _COPY.finditer(text):
+        if statement.start() < start:
+            # A row of the one before.
+            continue
+        names = [name.strip(_QUOTES) for name in _COLUMN.findall(statement[1])][:_MAX_COLUMNS]
+        headings = _choose(names)
+        start = statement.end()
+        while start < len(text):
+            end = _find_end(text, start)
+            row = list(_split(text[start:end], "\t")) if end - start <= _MAX_LINE else []
+            if len(row) != len(names):
+                break
+            yield from _tell_row(text[start:end], start, row, headings)
+            start = end + 1
+
+
+def _read_html(text: str) -> Iterator[tuple[str, int, int]]:
+    """Yield the cells of tables in HTML; headings are the cells of a first row that say what stands below."""
+    headings: dict[int, str] | None = None
+    row: list[tuple[int, int]] = []
+    width = 0
+    for found in (*_HTML.finditer(text), None):
+        if found is not None and found[1]:
+            row.append((found.start(2), found.start(2) + len(found[2].rstrip())))
+            continue
+        if headings is None and row:
+            width, headings = len(row), _choose([text[start:end] for start, end in row]) if len(row) > 1 else {}
+        elif headings and len(row) == width:
+            yield from _tell_row(text, 0, row, headings)
+        if found is None or "table" in found[0].lower():
+            headings = None
+        row = []
+
+
+def _choose(cells: Iterable[str]) -> dict[int, str]:
+    """Return those of the first cells of columns that are headings, by their places."""
+    return {at: cell for at, cell in enumerate(cells) if at < _MAX_COLUMNS and _is_heading(cell)}
+
+
+def _tell_row(
+    line: str, start: int, row: list[tuple[int, int]], headings: dict[int, str]
+) -> Iterator[tuple[str, int, int]]:
+    """Yield the cells of a row below headings, which begins at `start`."""
+    yield from (
+        (headings[at], start + low, start + high)
+        for at, (low, high) in enumerate(row)
+        if at in headings and high - low > 1 and not _is_heading(line[low:high])
+    )
 
 
 def _match_values(text: str, at: int, names: list[str]) -> Iterator[tuple[str, "re.Match[str]"]]:
@@ -161,25 +248,25 @@ def _read_table(text: str, place: int) -> Generator[tuple[str, int, int], None, 
     end = _find_end(text, place)
     line = text[place:end]
     sign = max(_SIGNS, key=line.count)
+    if sign not in line:
+        sign = _GAP
     # Rows of a name and a value have words of headings as well: a heading is the first line of its table.
     before = text[max(0, text.rfind("\n", max(0, place - _MAX_LINE), place - 1)) : max(0, place - 1)]
     first = before.count(sign) != line.count(sign)
     columns = list(_split(line, sign)) if first and len(line) <= _MAX_LINE else []
-    headings = {at: line[start:stop] for at, (start, stop) in enumerate(columns) if _is_heading(line[start:stop])}
+    headings = _choose(line[start:stop] for start, stop in columns)
     while headings and end < len(text):
         start = end + 1
         stop = _find_end(text, start)
         line = text[start:stop]
+        if stop - start <= _MAX_LINE and _RULER.fullmatch(line):
+            end = stop
+            continue
         row = list(_split(line, sign)) if stop - start <= _MAX_LINE and sign in line else []
         if len(row) != len(columns):
             break
         end = stop
-        if not _RULER.fullmatch(line):
-            yield from (
-                (headings[at], start + low, start + high)
-                for at, (low, high) in enumerate(row)
-                if at in headings and high - low > 1 and not _is_heading(line[low:high])
-            )
+        yield from _tell_row(line, start, row, headings)
     return end
 
 

@@ -13,14 +13,31 @@ from sekisho.redact.context import Topic, read_topic
 from sekisho.redact.spans import Span
 
 # Read backwards from the sign, since a search for what ends there would begin anew at every sign.
-_LOCAL: Final = re.compile(r"[A-Za-z0-9_%+'~-](?:\.?[A-Za-z0-9_%+'~-]){0,63}", re.ASCII)
-_DOMAIN: Final = re.compile(
-    r"@(?:[ぁ-んァ-ヶー一-鿿々]{1,32}\.)?(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){0,8}(?<=\.)[A-Za-z]{2,24}",
-    re.ASCII,
-)
+_LETTERS: Final = "A-Za-z"
+# And those of Latin, Greek and Cyrillic; kana and kanji stand before an address without a gap.
+_ALL_LETTERS: Final = f"{_LETTERS}À-ÖØ-öø-ɏͰ-ӿ"
+_FAR_LETTER: Final = re.compile("[À-ÖØ-öø-ɏͰ-ӿ]")
+
+
+def _spell_local(letters: str) -> "re.Pattern[str]":
+    return re.compile(rf"[{letters}0-9_%+'~-](?:\.?[{letters}0-9_%+'~-]){{0,63}}", re.ASCII)
+
+
+def _spell_domain(letters: str) -> "re.Pattern[str]":
+    return re.compile(
+        rf"@(?:[ぁ-んァ-ヶー一-鿿々]{{1,32}}\.)?(?:[{letters}0-9](?:[{letters}0-9-]{{0,61}}[{letters}0-9])?\.){{0,8}}(?<=\.)[{letters}]{{2,24}}",
+        re.ASCII,
+    )
+
+
+_LOCAL: Final = _spell_local(_LETTERS)
+_DOMAIN: Final = _spell_domain(_LETTERS)
+_FAR_LOCAL: Final = _spell_local(_ALL_LETTERS)
+_FAR_DOMAIN: Final = _spell_domain(_ALL_LETTERS)
 # logo@2x.png is a file; none of these is a top-level domain.
 _FILES: Final = frozenset({"png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", "html"})
 _PLUS_TOKEN: Final = re.compile(r"[A-Za-z0-9_]")
+_GOES_ON: Final = re.compile("_?[A-Za-z0-9]")
 MAX_PEM: Final = 16384
 _PEM_END: Final = re.compile(r"-----END [A-Z0-9 ]{0,40}-----")
 _PEM_LINES: Final = re.compile(r"[A-Za-z0-9+/=\s:,-]*")
@@ -28,13 +45,19 @@ _VALUE: Final = r"(?:[!#-%(-+\--:=-\[\]-~]|&(?![A-Za-z_]\w{0,40}=)){6,256}"
 _TAGS: Final = r"\s?(?:<[^<>\n]{1,64}>\s{0,8}){1,4}"
 # What may stand between a word like "password" and its value: a note, closing signs, and one that tells what follows.
 _ASSIGNED: Final = re.compile(
-    rf"(?:[ _-]?(?:access )?(?:(?i:key)|キー|鍵|番号|コード))?(?:\s?\([^()\n]{{1,14}}\)|\s?※[^\s:]{{1,6}})?[\"'`\])】」』》*]{{0,3}}(?:\s?\([^()\n]{{1,14}}\))?"
-    rf"(?P<sign>(?:</[a-z]{{1,8}}>)?\s{{0,8}}(?:[:=|│→⇒>—/]|[-.・_]{{2,40}}|は、?|に関しては|って|です→|には|こちらです|として|が|(?: [a-z]{{1,8}}){{0,3}} (?:is|to)\b)\s{{0,4}}(?:{_TAGS})?|(?:{_TAGS})?<input[^<>\n]{{0,160}}value=|{_TAGS}|\n[>\s]{{0,4}}|[ \t]{{1,20}}|を ?|)"
+    rf"(?:[ _-]?(?:access )?(?:(?i:key(?:_base)?)|キー|鍵|番号|コード))?(?:\s?\([^()\n]{{1,14}}\)|\s?※[^\s:]{{1,6}})?[\"'`\])】」』》*]{{0,3}}(?:\s?\([^()\n]{{1,14}}\))?"
+    rf"(?P<sign>(?:</[a-z]{{1,8}}>)?\s{{0,8}}(?:::?|:=|=>?|[|│→⇒>—/]|[-.・_]{{2,40}}|は、?|に関しては|って|です→|には|こちらです|として|が|(?: [a-z]{{1,8}}){{0,3}} (?:is|to)\b)\s{{0,4}}(?:{_TAGS})?|(?:{_TAGS})?<input[^<>\n]{{0,160}}value=|{_TAGS}|\n[>\s]{{0,4}}|[ \t]{{1,20}}|を ?|)"
     rf"[\"'`「『(\[]{{0,2}}(?:(?i:bearer|basic) )?(?P<value>{_VALUE})",
 )
 _CELLS: Final = re.compile(r"[,\t|;]")
 _OPENING: Final = frozenset("「『【】」』》]")
 _BRACKETS: Final = frozenset("([)*'\"`")
+# ID/PASS: admin / …
+_PAIRS: Final = frozenset("/・")
+_OF_PAIR: Final = re.compile(rf"\s?[:=]\s?[^\s/]{{1,64}}\s?[/・]\s?({_VALUE})")
+_QUOTES: Final = frozenset("\"'")
+# How what sets a password is called.
+_SETTER: Final = re.compile(r"set_?[A-Za-z]{0,16}\Z")
 _ENDS_LABEL: Final = frozenset("\n :】」』》]>(")
 # Behind these a gap is enough: PW abc12345.
 _CLOSING_TAG: Final = re.compile(r"</[A-Za-z_]{0,24}\Z")
@@ -48,7 +71,8 @@ _CAMEL: Final = re.compile(r"[A-Z]?[a-z]{2,}|[^A-Za-z]")
 _WORD_AND_NUMBER: Final = re.compile(r"[A-Z]?[a-z]+\d{0,5}", re.ASCII)
 # ${NAME}, {{ name }}, <name>, a call, or a path in a program: the value stands elsewhere.
 _ELSEWHERE: Final = re.compile(
-    r"[$%]?[{(<\[]|[A-Za-z_][\w.]*[(\[]|(?:os|process|self|config|settings|env|ENV|var|secrets)\.", re.ASCII
+    r"sha\d{1,3}[:-]|[$%]?[{(<\[]|[A-Za-z_][\w.]*[(\[]|(?:os|process|self|config|settings|env|ENV|var|secrets)\.",
+    re.ASCII,
 )
 # scheme://user:value@host, curl -u user:value, mysql -pvalue.
 _CREDENTIALS: Final = re.compile(
@@ -58,9 +82,14 @@ _CREDENTIALS: Final = re.compile(
 )
 _URL_REACH: Final = 240
 _IN_URL: Final = re.compile(r"://[^\s:/@]{0,64}:[^\s/@]{0,160}\Z")
-_VERSION: Final = re.compile(r"(?:v|ver\.?|version|バージョン|版)\s?:?\Z", re.IGNORECASE)
+_VERSION: Final = re.compile(r"(?:(?<![a-z])(?:v|ver\.?|version)|バージョン|版数?)\s?:?\Z", re.IGNORECASE)
+# Behind the first of two: バージョン1.2.3.4から1.2.3.5へ.
+_FIRST_VERSION: Final = re.compile(
+    r"(?:バージョン|版数?|version)\s?:?[\d.]{5,20}\s?(?:から|→|->|to)\s?\Z", re.IGNORECASE
+)
+_FIRST_ENDS: Final = frozenset({"ら", "→", ">", "o"})
 _INSIDE_BEFORE: Final = re.compile(r"[A-Za-z0-9_.]")
-_INSIDE_AFTER: Final = re.compile(r"[A-Za-z0-9_]|\.\d", re.ASCII)
+_INSIDE_AFTER: Final = re.compile(r"[A-Za-z0-9]|_[A-Za-z0-9]|\.\d", re.ASCII)
 _GLUED: Final = re.compile(r"(?:\A|[^A-Za-z0-9_])(?:ip|host|from)\Z", re.IGNORECASE)
 # 7.6.3.3 はじめに, at the beginning of a line: a heading.
 _SECTION: Final = re.compile(r"(?:\d{1,2}\.){3}\d{1,2} [A-Zぁ-んァ-ヶ一-鿿]", re.ASCII)
@@ -78,8 +107,14 @@ _HARMLESS: Final = frozenset({"127.0.0.1", "0.0.0.0", "255.255.255.255", "::1", 
 def find_email(text: str, start: int, end: int) -> Iterator[Span]:
     """Yield the mail address whose sign `@` stands at `start`."""
     del end
-    local = _LOCAL.match(text[max(0, start - 64) : start][::-1])
+    # Most are of ASCII, which is read faster alone.
+    name = text[max(0, start - 64) : start][::-1]
+    local = _LOCAL.match(name)
+    if not name.isascii() and _FAR_LETTER.match(name, local.end() if local else 0):
+        local = _FAR_LOCAL.match(name)
     domain = _DOMAIN.match(text, start)
+    if domain is None or not text[domain.end() : domain.end() + 1].isascii():
+        domain = _FAR_DOMAIN.match(text, start)
     if local is None or domain is None or domain[0].rpartition(".")[2].lower() in _FILES:
         return
     before = text[max(0, start - _URL_REACH) : start]
@@ -90,11 +125,13 @@ def find_email(text: str, start: int, end: int) -> Iterator[Span]:
 
 def find_iban(text: str, start: int, end: int) -> Iterator[Span]:
     """Yield the IBAN that begins at `start`: the longest of its groups for which the sum holds."""
-    if start and _PLUS_TOKEN.match(text, start - 1) and text[max(0, start - 2) : start] != "__":
+    lead = text[max(0, start - 2) : start - 1]
+    filled = text[start - 1 : start] == "_" and not (lead.isascii() and lead.isalnum())
+    if start and not filled and _PLUS_TOKEN.match(text, start - 1):
         return
     for stop in range(end, start + 14, -1):
         plain = text[start:stop].replace(" ", "").replace("-", "")
-        whole = text[stop - 1].isalnum() and not _PLUS_TOKEN.match(text, stop)
+        whole = text[stop - 1].isalnum() and not _GOES_ON.match(text, stop)
         if whole and (plain[:2].isupper() or " " not in text[start:stop]) and checks.is_iban(plain.upper()):
             yield Span(start, stop, Category.IBAN)
             return
@@ -109,8 +146,9 @@ def find_ip(text: str, start: int, end: int) -> Iterator[Span]:
         end = whole.end() if whole else end
     plain = text[start:end]
     before = text[max(0, start - 1) : start]
-    # Leaders of a form: IP......1.2.3.4
-    if before in {".", "_"} and text[max(0, start - 2) : start - 1] == before:
+    # Leaders of a form: IP......1.2.3.4, IP _1.2.3.4_
+    lead = text[max(0, start - 2) : start - 1]
+    if (before == "." and lead == ".") or (before == "_" and not (lead.isascii() and lead.isalnum())):
         before = ""
     inside = _INSIDE_BEFORE.match(before) or (before == ":" and ":" in plain and start > 1 and text[start - 2] in _HEX)
     if (inside and not _GLUED.search(text[max(0, start - 5) : start])) or _INSIDE_AFTER.match(text, end):
@@ -119,6 +157,10 @@ def find_ip(text: str, start: int, end: int) -> Iterator[Span]:
         return
     if ":" not in plain and (
         _VERSION.search(text[max(0, start - 12) : start])
+        or (
+            text[max(0, start - 2) : start].rstrip()[-1:] in _FIRST_ENDS
+            and _FIRST_VERSION.search(text[max(0, start - 40) : start])
+        )
         or (text[end : end + 1] in _BEFORE_TITLES and _is_section(text, start, end))
         or (before == "/" and _PRODUCT.fullmatch(text, max(0, start - 4), start) is not None)
     ):
@@ -169,13 +211,19 @@ def find_assigned(text: str, start: int, end: int) -> Iterator[Span]:
         if before is not None and apart and _is_secret(before[1][::-1]):
             yield Span(start - before.end(1), start - before.start(1), Category.SECRET_KEY)
             return
+    paired = _OF_PAIR.match(text, end) if text[max(0, start - 1) : start] in _PAIRS else None
+    if paired is not None and _is_secret(paired[1]):
+        yield Span(*paired.span(1), Category.SECRET_KEY)
+        return
     found = _ASSIGNED.match(text, end)
     if found is None or text[start - 2 : start] == "</" or _CLOSING_TAG.search(text[max(0, start - 32) : start]):
         return
     # 「…(value)」
     value, sign = found["value"].rstrip("()[]{}.;"), found["sign"]
-    if _suits(text, start, end, sign, value) and _is_secret(value):
-        begin = found.start("value")
+    begin = found.start("value")
+    # 'password' => '…', and not what a program names there.
+    suits = text[begin - 1] in _QUOTES if "=>" in sign else _suits(text, start, end, sign, value)
+    if suits and _is_secret(value):
         yield Span(begin, begin + len(value), Category.SECRET_KEY)
 
 
@@ -191,7 +239,11 @@ def _suits(text: str, start: int, end: int, sign: str, value: str) -> bool:
     if sign.strip() not in {"", "を"}:
         return True
     if not sign:
-        return behind in _OPENING or (not word.isascii() and (behind in _BRACKETS or not text[start].isascii()))
+        return (
+            behind in _OPENING
+            or (not word.isascii() and (behind in _BRACKETS or not text[start].isascii()))
+            or (behind == "(" and _is_given(text, start, end, told=told))
+        )
     if sign[0] == "を":
         return told and _WORD_AND_NUMBER.fullmatch(value) is None
     if "\n" in sign:
@@ -201,6 +253,13 @@ def _suits(text: str, start: int, end: int, sign: str, value: str) -> bool:
     if text[max(0, start - 1) : start] in {".", "_"} and "." in text[max(0, start - 8) : start]:
         return False
     return told or (word != "pass" and (len(sign) > 1 or sign == "\t")) or behind in _OPENING
+
+
+def _is_given(text: str, start: int, end: int, *, told: bool) -> bool:
+    """Tell whether the bracket behind a word opens its value: in ログインPW(…), and where a string is set."""
+    if told and start and not text[start - 1].isascii():
+        return True
+    return text[end + 1 : end + 2] in _QUOTES and _SETTER.search(text[max(0, start - 24) : start]) is not None
 
 
 def _is_secret(value: str) -> bool:

@@ -90,3 +90,9 @@ def test_one_digit_makes_a_my_number_of_any_eleven(digits: str) -> None:
     weighed = sum(int(digit) * weight for digit, weight in zip(digits, (6, 5, 4, 3, 2, 7, 6, 5, 4, 3, 2), strict=True))
     right = 0 if weighed % 11 <= 1 else 11 - weighed % 11
     assert [digit for digit in range(10) if checks.is_my_number(f"{digits}{digit}")] == [right]
+
+
+@pytest.mark.parametrize("digits", ["358094101234566", "353288112345677", "300000000000007"])
+def test_numbers_of_devices_are_no_cards(digits: str) -> None:
+    assert checks.is_luhn(digits)
+    assert not checks.is_card(digits)

@@ -67,7 +67,8 @@ def test_a_word_that_has_its_number_says_nothing_of_the_next(before: str) -> Non
         ('<label for="i0">口座番号</label>\n<input id="i0" class="form-control" value="', Topic.BANK), ("保険証番号 1234 と ", None), ("口座番号 1 と 2\nA1. ", None),
         ("マイナ ンバー：", Topic.MY_NUMBER), ('"accountNumber": "', Topic.BANK), ("memberNo=", Topic.OTHER), ('<input type="text" name="tel" value="', Topic.PHONE), ("<td>口座番号</td><td>", Topic.BANK),
         ("<label>口座番号</label><input type='text' class='wide' value='", Topic.BANK), ("passport_id: ", Topic.PASSPORT), ("No. ", Topic.OTHER), ("No.", Topic.OTHER), ("Order number ", Topic.OTHER), ("zip code ", Topic.POSTAL),
-        ("item code ", Topic.OTHER), ("the number ", None), ("the code ", None), ("普通 ", Topic.BANK), ("普通で", Topic.BANK), ("( 口座)\n", Topic.BANK), ("コ(税番号) ", Topic.OTHER), ("(税番号)", Topic.OTHER),
+        ("item code ", Topic.OTHER), ("the number ", None), ("the code ", None), ('{"label": "口座番号", "type": "text", "required": true, "answer": "', Topic.BANK), ('{"label": "TEL", "note": "口座番号", "answer": "', Topic.PHONE), ('form-data; name="koza_bango"\n\n', Topic.BANK),
+        ('form-data; name="tel"\nContent-Type: text/plain\n\n', Topic.PHONE), ("口座番号教えて\n16:45\t片山\t", Topic.BANK), ("! 口座番号\n| ", Topic.BANK), ("健保番号：", Topic.INSURED), ("版数 ", Topic.OTHER), ("普通 ", Topic.BANK), ("普通で", Topic.BANK), ("( 口座)\n", Topic.BANK), ("コ(税番号) ", Topic.OTHER), ("(税番号)", Topic.OTHER),
     ],
 )  # fmt: skip
 def test_labels_are_read_through_notes_tags_gaps_and_keys(before: str, topic: Topic | None) -> None:

@@ -101,3 +101,31 @@ def test_a_run_of_full_width_comes_to_what_its_signs_come_to(run: str) -> None:
 
 def test_a_full_width_sign_with_a_mark_stays_one_sign() -> None:
     assert fold("Ａ\u0301").text == "Á"
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        ("50%", "50%"), ("%zz %E3%81", "%zz %E3%81"), ("R&D; &amp &#1; &foo;", "R&D; &amp &#1; &foo;"), ("1 + 2 = 3+4", "1 + 2 = 3+4"), ("a=b+c", "a=b+c"), ("https://u:a%40b%2Fc@h/x%40y", "https://u:a%40b%2Fc@h/x@y"),
+        ("taro%40example.jp", "taro@example.jp"), ("%E6%9D%B1%E4%BA%AC+%EF%BC%91", "東京 1"), ("03&#45;1234&#x2D;5678&nbsp;&hyphen;", "03-1234-5678 -"), ("&#xD800;&#65;", "\ufffdA"),
+        ("a&tel=03+1234+5678", "a&tel=03 1234 5678"), ("%F0%9F%98%80%00", "😀"), ("&#65313;", "A"),
+    ],
+)  # fmt: skip
+def test_escapes_of_urls_forms_and_html_become_what_they_stand_for(text: str, folded: str) -> None:
+    assert fold(text).text == folded
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "was"),
+    [
+        ("a%40b.jp", "@", "%40"),
+        ("é%E6%9D%B1x1", "東x", "%E6%9D%B1x"),
+        ("0&#45;1", "-1", "&#45;1"),
+        ("://a:%41@%41z", "Az", "%41z"),
+    ],
+)
+def test_a_part_of_an_escaped_text_maps_to_its_escapes(text: str, part: str, was: str) -> None:
+    folded = fold(text)
+    at = folded.text.rindex(part)
+    start, end = folded.span(at, at + len(part))
+    assert text[start:end] == was

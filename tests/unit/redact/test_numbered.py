@@ -59,3 +59,9 @@ def test_an_account_of_the_post_bank_is_found_without_its_words_for_symbol_and_n
 def test_below_the_heading_of_another_column_stands_no_number_of_an_insured() -> None:
     text = "|生年月日|被保険者番号|\n|:--|:--|\n|2001-01-11|300336|"
     assert found(text) == [("300336", INSURANCE)]
+
+
+def test_words_said_between_the_insured_and_their_numbers_are_passed_over() -> None:
+    assert [value for value, _ in found("保険証は記号が08-28、番号が50913です。")] == ["08-28", "50913"]
+    assert found("Her insured number is now 629949.") == [("629949", "jp-health-insurance")]
+    assert found("hokensha_no=06139992") == [("06139992", "jp-health-insurance")]

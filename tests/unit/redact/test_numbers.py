@@ -247,3 +247,22 @@ def test_what_is_behind_the_groups_of_an_iban_is_looked_at() -> None:
 def test_three_letters_begin_no_number() -> None:
     assert found("passport ABC1234567") == []
     assert found("passport No TK1234567") == [("TK1234567", "jp-passport")]
+
+
+@pytest.mark.parametrize(
+    "text", ["0123456789_x", "id_0312345678", "x_TK1234567_", "緊急連絡先\n2025-06-02 10:11:12 started", "IMEI 358094101234566", "353288112345677", "第301234567890号", "携帯 2024-01-02 10"]
+)  # fmt: skip
+def test_tokens_moments_and_devices_pass(text: str) -> None:
+    assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "category"),
+    [
+        ("電話 ＿０３－１２３４－５６７８＿＿", "０３－１２３４－５６７８", "phone"), ("*電話* _03-1234-5678_", "03-1234-5678", "phone"), ("旅券番号 _TK1234567_ ", "TK1234567", "jp-passport"), ("在留カード _AB-12345678-CD__", "AB-12345678-CD", "jp-residence-card"),
+        ("クレジットカード 4111111111111111（3回払い）", "4111111111111111", "card"), (f"番号 第 {LICENCE} 号", LICENCE, "jp-drivers-licence"), ("個人番号又は法人番号　123456789018", "123456789018", "jp-my-number"), ("個人番号又は法人番号　7000012050002", "7000012050002", "jp-corporate-number"),
+        ("office 272-2480 大阪府吹田市", "272-2480", "jp-postal-code"), ("100 - 0001 東京都港区", "100 - 0001", "jp-postal-code"), ("1000001 東京都 港区", "1000001", "jp-postal-code"), ("A/C No. 1234567", "1234567", "bank-account"),
+    ],
+)  # fmt: skip
+def test_numbers_are_found_where_forms_and_cards_print_them(text: str, value: str, category: str) -> None:
+    assert found(text) == [(value, category)]

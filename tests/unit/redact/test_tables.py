@@ -175,3 +175,32 @@ def test_a_statement_that_ends_too_soon_tells_nothing(text: str) -> None:
 
 def test_values_of_names_are_told_by_their_columns_in_a_statement() -> None:
     assert told("insert into t (name, age) values ('Ana', 3)", people=True) == ["氏名:Ana"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<table><tr><th>口座番号</th><th>店</th></tr></table><table><tr><td>1234567</td><td>本店</td></tr></table>", "<tr><th>口座番号</th></tr><tr><td>1234567</td></tr>", "<tr><th>口座番号</th><th>x</th></tr><tr><td>1234567</td></tr>",
+        "<tr><th>備考</th><th>数量</th></tr><tr><td>1234567</td><td>1</td></tr>", "copy t (account_no, x) from stdin;\n1234567\n", "COPY t (account_no) TO stdout;\n1234567\n", "insert into t values ('1234567');",
+        "create table u (account_no text);\ninsert into t values ('1234567');", "    password  = x\n    1234567  = y\n", "口座番号  店\n\n1234567  本店\n",
+    ],
+)  # fmt: skip
+def test_what_is_below_no_heading_is_told_by_none(text: str) -> None:
+    assert told(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("<table><thead><tr><th>品名</th><th>口座番号</th></tr></thead><tbody><tr><td>みかん</td><td class='n'><span>1234567 </span></td></tr></tbody></table>", "1234567"), ("<TR><TD>店</TD><TD>口座番号</TD></TR>\n<TR>\n<TD>本店</TD>\n<TD>\n1234567\n</TD></TR>", "1234567"),
+        (" name | account_no \n------+------------\n ana  | 1234567\n(1 row)\n", "1234567"), ("COPY public.t (name, account_no) FROM stdin;\nana\t1234567\n\\.\n", "1234567"),
+        ("CREATE TABLE IF NOT EXISTS `t` (\n `id` int(10,2),\n `account_no` varchar(7),\n PRIMARY KEY (`id`)\n);\nINSERT INTO `t` VALUES (1,NULL);\nINSERT INTO `t` VALUES (2,'1234567'),(3,NULL);", "1234567"),
+        ("\\\\begin{tabular}\n店 & 口座番号 \\\\\\\\ \\\\hline\n本店 & 1234567 \\\\\\\\\n", "1234567"), ("NAME  ACCOUNT NUMBER   AGE\nana   1234567          3 y\n", "1234567"), ("id\tdbPassword\n1\tabc12345\n", "abc12345"), ("店,ログインPW\n本店,abc12345\n", "abc12345"),
+    ],
+)  # fmt: skip
+def test_columns_of_html_of_dumps_and_of_what_programs_print_are_told(text: str, value: str) -> None:
+    assert [text[span.start : span.end] for span in DETECTOR.detect(text)] == [value]
+
+
+def test_a_row_that_begins_a_statement_is_read_once() -> None:
+    assert told("copy t (account_no) from stdin;\ncopy t (account_no) from stdin;\n1234567\n") == ["account_no:1234567"]

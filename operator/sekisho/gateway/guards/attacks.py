@@ -4,6 +4,7 @@ They catch what is plain, and are never the only gate: what a model may reach is
 """
 
 import base64
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -165,8 +166,11 @@ def _look(text: Text, fold: Fold) -> Iterator[Verdict]:
         yield from _tell_hidden(text, hidden)
         if may_be and _CARRIED.stands_in(data):
             yield from _judge_carried(text, folded.text)
-    if encoded:
-        for offset, inner in _decode(folded.text):
+    # Folding reads per cent signs, so that what they encode is looked for in what came.
+    escaped = "%" in text.value
+    if encoded or escaped:
+        inside = [*(_decode(folded.text) if encoded else ()), *(_decode_percent(text.value) if escaped else ())]
+        for offset, inner in inside:
             found = _match(_set_close(fold(inner).text))
             yield from (Verdict(f"encoded-{rule}", text.path, offset) for rule, _ in found)
     if strange and _DISGUISED.stands_in(data):
@@ -289,8 +293,8 @@ def _search_around(text: str, about: Any, pattern: Any) -> int | None:
 
 
 def _decode(text: str) -> Iterator[tuple[int, str]]:
-    """Yield what stands encoded in a text: base64, hexadecimal and per cent signs, a bounded number of each."""
-    for pattern, decode in ((_BASE64, _from_base64), (_HEX, _from_hex), (_PERCENT, _from_percent)):
+    """Yield what stands encoded in a text: base64 and hexadecimal, a bounded number of each."""
+    for pattern, decode in ((_BASE64, _from_base64), (_HEX, _from_hex)):
         for count, match in enumerate(pattern.finditer(text)):
             if count >= _MAX_ENCODED:
                 break
@@ -299,6 +303,13 @@ def _decode(text: str) -> Iterator[tuple[int, str]]:
             # Encoded twice.
             if decode is _from_base64 and (again := _BASE64.fullmatch(inner.strip())):
                 yield match.start(), _from_base64(again[0])
+
+
+def _decode_percent(text: str) -> Iterator[tuple[int, str]]:
+    """Yield what per cent signs encode in a text, a bounded number of stretches."""
+    # Half a surrogate pair has no spelling that RE2 reads.
+    for match in itertools.islice(_PERCENT.finditer(text.encode(errors="replace").decode()), _MAX_ENCODED):
+        yield match.start(), _from_percent(match[0][:_MAX_ENCODED_LENGTH])
 
 
 def _from_base64(text: str) -> str:

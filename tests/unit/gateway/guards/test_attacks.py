@@ -84,6 +84,7 @@ def test_what_is_encoded_is_looked_into_within_bounds() -> None:
 
 def test_a_text_that_is_no_unicode_can_be_judged() -> None:
     assert judge(f"\ud800 {OVERRIDE} {'A' * 30}\udfff") == {"instruction-override"}
+    assert "encoded-instruction-override" in judge(f"\ud800 {quote(OVERRIDE)}")
 
 
 def test_what_is_cut_in_the_middle_of_a_sign_is_read_as_far_as_it_goes() -> None:
