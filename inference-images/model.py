@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from imagebuild.failure import ImageBuildError
+from imagebuild.failure import ImageBuildError, told_failures
 from models.shelf import MODEL_NAMES, make_model, place_model
 
 
@@ -23,7 +23,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("out", metavar="OUT", type=Path, nargs="?")
     options = parser.parse_args(arguments)
     try:
-        found = place_model(options.name, options.out) if options.out else [make_model(options.name)]
+        with told_failures():
+            found = place_model(options.name, options.out) if options.out else [make_model(options.name)]
     except ImageBuildError as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1

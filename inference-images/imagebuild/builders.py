@@ -5,17 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from imagebuild.failure import ImageBuildError, ensure_program, run_program
 from imagebuild.oci import name_archive
-from imagebuild.store import cache_folder
-
-_STALE_SECONDS = 24 * 3600
+from imagebuild.working import work_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +42,8 @@ class Buildah:
 
     def build(self, order: BuildOrder) -> str:
         """Build by buildah (see the Protocol)."""
-        work = Path(tempfile.mkdtemp(prefix="buildah-", dir=work_folder()))
-        try:
+        with work_folder("buildah") as work:
             return self._build_in(work, order)
-        finally:
-            _remove_work(work)
 
     def _build_in(self, work: Path, order: BuildOrder) -> str:
         policy = work / "policy.json"
@@ -97,8 +90,8 @@ class Docker:
             ],
             environment=environment,
         )
-        with tempfile.TemporaryDirectory(dir=work_folder()) as work:
-            raw = Path(work) / "raw.tar"
+        with work_folder("docker") as work:
+            raw = work / "raw.tar"
             run_program(["docker", "save", "-o", raw, order.tag])
             return name_archive(raw, order.archive, tag=order.tag)
 
@@ -130,28 +123,12 @@ def has_docker() -> bool:
 
 def _storage_driver() -> str:
     """Overlay where this kernel and file system can, else plain copies, which are slower."""
-    with tempfile.TemporaryDirectory(dir=work_folder()) as probe:
+    with work_folder("probe") as probe:
         for name in ("lower", "upper", "work", "merged"):
-            (Path(probe) / name).mkdir()
+            (probe / name).mkdir()
         options = f"lowerdir={probe}/lower,upperdir={probe}/upper,workdir={probe}/work"
         mount = ["mount", "-t", "overlay", "overlay", "-o", options, f"{probe}/merged"]
         if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
             return "vfs"
         subprocess.run(["umount", f"{probe}/merged"], check=True)
         return "overlay"
-
-
-def work_folder() -> Path:
-    """Return the folder for what a build needs while it runs; what killed builds left there a day ago is removed."""
-    folder = cache_folder() / "work"
-    folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.iterdir():
-        if time.time() - left.stat().st_mtime > _STALE_SECONDS:
-            _remove_work(left)
-    return folder
-
-
-def _remove_work(work: Path) -> None:
-    # overlay storage of buildah leaves a private mount of itself behind
-    subprocess.run(["umount", "-q", work / "storage/overlay"], check=False, capture_output=True)
-    shutil.rmtree(work, ignore_errors=True)

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from imagebuild.failure import ImageBuildError, run_program
+from imagebuild.failure import ImageBuildError, find_remedy, run_program
 from imagebuild.store import cache_folder, locked, say
 
 RUN_AS = 65532
@@ -98,8 +98,9 @@ def _find_package(folder: Path, name: str) -> Path | None:
 
 
 def _download(names: Sequence[str], folder: Path) -> None:
+    for left in folder.glob(".part-*"):  # of killed builds: whoever is here holds the lock
+        shutil.rmtree(left)
     part = folder / f".part-{os.getpid()}"
-    shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
     try:
         if is_release_here():
@@ -172,12 +173,25 @@ def lay_root(root: Path, packages: Sequence[Path]) -> None:
 
 def _unpack(package: Path, root: Path) -> None:
     command = ["tar", "-x", "-C", str(root), "--keep-directory-symlink", "--no-same-owner"]
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as reader:
-        run_from = subprocess.run(
-            [*command, *(f"--exclude={pattern}" for pattern in _SKIPPED)], stdin=reader.stdout, check=False
-        )
-    if reader.returncode != 0 or run_from.returncode != 0:
-        raise ImageBuildError(f"{package.name} could not be unpacked; remove it from the cache and try again")
+    try:
+        with subprocess.Popen(
+            ["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as reader:
+            laid = subprocess.run(
+                [*command, *(f"--exclude={pattern}" for pattern in _SKIPPED)],
+                stdin=reader.stdout, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert reader.stdout is not None
+            assert reader.stderr is not None
+            reader.stdout.close()
+            said = reader.stderr.read().decode(errors="replace")
+    except FileNotFoundError as missing:
+        raise ImageBuildError(f"{missing.filename} is not installed. Install the packages dpkg and tar.") from missing
+    if laid.returncode != 0 and (remedy := find_remedy(laid.stderr)):
+        raise ImageBuildError(f"{package.name} could not be unpacked: {laid.stderr.strip()[-500:]}. {remedy}")
+    if reader.returncode != 0 or laid.returncode != 0:
+        why = (said or laid.stderr).strip()[-500:]
+        raise ImageBuildError(f"{package.name} could not be unpacked: {why}. Remove {package} and try again.")
 
 
 def _trim(root: Path) -> None:

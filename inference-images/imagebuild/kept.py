@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from imagebuild import debian
+from imagebuild.aging import drop_unused, half_of, lock_of
 from imagebuild.store import cache_folder, hash_inputs, locked
-
-_UNUSED_SECONDS = 7 * 24 * 3600
 
 
 def fill_once(
@@ -27,22 +25,15 @@ def fill_once(
         fill: fills it.
     """
     kept = cache_folder() / "kept" / f"{name}-{hash_inputs(words, inputs)}"
-    with locked(kept.with_suffix(".lock"), name):
+    with locked(lock_of(kept), name):
         if kept.is_dir():
             os.utime(kept)
             shutil.copytree(kept, folder, symlinks=True, dirs_exist_ok=True)
             return
         fill()
-        part = kept.with_suffix(".part")
+        part = half_of(kept)
         debian.remove(part)
         shutil.copytree(folder, part, symlinks=True)
         os.utime(part)
         part.replace(kept)
-        _drop_unused(kept)
-
-
-def _drop_unused(kept: Path) -> None:
-    stem = kept.name.rpartition("-")[0]
-    for other in kept.parent.glob(f"{stem}-*"):
-        if other.is_dir() and other != kept and time.time() - other.stat().st_mtime > _UNUSED_SECONDS:
-            debian.remove(other)
+        drop_unused(path for path in kept.parent.glob(f"{name}-*") if path.is_dir())

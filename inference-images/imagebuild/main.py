@@ -9,15 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 from imagebuild import debian, store
-from imagebuild.builders import Builder, BuildOrder, choose_builder, work_folder
+from imagebuild.builders import Builder, BuildOrder, choose_builder
 from imagebuild.catalog import REGISTRY, Image, find_image, list_names, render_profiles
-from imagebuild.failure import ImageBuildError
+from imagebuild.failure import ImageBuildError, told_failures
 from imagebuild.roots import prepare_root
+from imagebuild.working import work_folder
 
 _ATTEMPTS = 3
 
@@ -48,16 +47,16 @@ def _build(image: Image, inputs: str, builder: Builder) -> store.BuiltImage | No
     store.say(f"{image.name}: building ({image.about})")
     tag = f"{REGISTRY}/{image.name}:{inputs}"
     archive = store.archive_path(image.name, inputs)
-    work = work_folder()
-    with tempfile.TemporaryDirectory(prefix=f"{image.name}-", dir=work) as context:
-        packages = prepare_root(Path(context) / "root", packages=image.debian, fill=image.fill, bytecode=image.bytecode)
+    store.drop_halves(image.name)
+    with work_folder(image.name) as context:
+        packages = prepare_root(context / "root", packages=image.debian, fill=image.fill, bytecode=image.bytecode)
         if find_image(image.name).input_hash != inputs:
             return None
         store.say(f"{image.name}: root is ready, packing it")
         order = BuildOrder(
             containerfile=image.containerfile,
             target=image.target,
-            context=Path(context),
+            context=context,
             tag=tag,
             archive=archive,
             zstd=image.zstd,
@@ -86,9 +85,10 @@ def main(arguments: list[str]) -> int:
     try:
         if unknown := sorted(set(names) - set(list_names())):
             raise ImageBuildError(f"no image is called {', '.join(unknown)}; there are: {', '.join(list_names())}")
-        if options.refresh:
-            debian.forget_packages()
-        built = [build_image(name, builder_name=options.builder) for name in names]
+        with told_failures():
+            if options.refresh:
+                debian.forget_packages()
+            built = [build_image(name, builder_name=options.builder) for name in names]
     except ImageBuildError as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1

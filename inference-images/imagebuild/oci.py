@@ -8,10 +8,12 @@ import json
 import os
 import subprocess
 import tarfile
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
-from imagebuild.failure import ImageBuildError
+from imagebuild.failure import ImageBuildError, find_remedy
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
@@ -122,10 +124,15 @@ def _unpack_layer(blob: Any, media_type: str, root: Path) -> None:
     options = ["--zstd"] if media_type.endswith("zstd") else []
     stream = gzip.GzipFile(fileobj=blob) if media_type.endswith("gzip") else blob
     command = ["tar", "-x", "-C", str(root), "--keep-directory-symlink", *options]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as tar:
-        assert tar.stdin is not None
-        while chunk := stream.read(1 << 20):
-            tar.stdin.write(chunk)
-        tar.stdin.close()
+    with tempfile.TemporaryFile() as log:
+        tar = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=log)
+        with suppress(BrokenPipeError), tar:  # it may end before its input does: what it says tells why
+            assert tar.stdin is not None
+            while chunk := stream.read(1 << 20):
+                tar.stdin.write(chunk)
+        log.seek(0)
+        said = log.read().decode(errors="replace").strip()[-500:]
     if tar.returncode != 0:
-        raise ImageBuildError(f"a layer of type {media_type} could not be unpacked (tar code {tar.returncode})")
+        raise ImageBuildError(
+            f"a layer of type {media_type} could not be unpacked: {said} {find_remedy(said)}".rstrip()
+        )

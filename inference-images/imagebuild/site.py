@@ -117,10 +117,11 @@ def copy_sources(root: Path, repository: Path, *, parts: Sequence[str], entry_po
     metadata.parent.mkdir(parents=True)
     metadata.write_text(f"Metadata-Version: 2.1\nName: sekisho\nVersion: {version}\nLicense: Apache-2.0\n")
     if entry_points:
-        metadata.with_name("entry_points.txt").write_text(_spell_entry_points(repository, entry_points))
+        metadata.with_name("entry_points.txt").write_text(spell_entry_points(repository, entry_points))
 
 
-def _spell_entry_points(repository: Path, group: str) -> str:
+def spell_entry_points(repository: Path, group: str) -> str:
+    """Return a group of the project's entry points as packages carry them."""
     project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
     lines = (f"{name} = {target}\n" for name, target in sorted(project["entry-points"][group].items()))
     return f"[{group}]\n" + "".join(lines)

@@ -86,23 +86,44 @@ def locked(path: Path, what: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def locked_if_free(path: Path) -> Iterator[bool]:
+    """Hold an exclusive lock unless somebody has it; yield whether it is held."""
+    with path.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
 def archive_path(name: str, inputs: str) -> Path:
     """Return where the archive of an image with these inputs lies."""
     return cache_folder() / "images" / f"{name}-{inputs}.tar"
 
 
 def find_built(name: str, inputs: str) -> BuiltImage | None:
-    """Return the finished image of these inputs, or None where it must be built."""
+    """Return the finished image of these inputs, or None where it must be built; what is found counts as used now."""
     archive = archive_path(name, inputs)
     try:
         image = BuiltImage(**json.loads(archive.with_suffix(".json").read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
-    return image if archive.is_file() and archive.stat().st_size == image.bytes else None
+    if not (archive.is_file() and archive.stat().st_size == image.bytes):
+        return None
+    os.utime(archive)  # the least used go first: another checkout that shares the cache builds images of its own
+    return image
+
+
+def drop_halves(name: str) -> None:
+    """Remove what builders of an image that were killed left of its archives. Call it under the image's lock."""
+    for half in (cache_folder() / "images").glob(f".{name}-{'?' * 16}.*"):
+        half.unlink(missing_ok=True)
 
 
 def keep_built(image: BuiltImage, inputs: str) -> None:
-    """Write the sidecars of a finished archive and drop the oldest archives of that name."""
+    """Write the sidecars of a finished archive and drop the archives of that name that were not used for longest."""
     archive = archive_path(image.name, inputs)
     write_whole(archive.with_suffix(".json"), json.dumps(asdict(image), indent=1))
     point_at(image)

@@ -17,6 +17,8 @@ _LIBRARIES = ("libstdc++6", "libgomp1", "libnuma1", "libsqlite3-0", "libcrypt1",
 _STRIPPED = ("vllm/*.so", "torch/lib/libtorch_cpu.so", "torch/lib/libtorch_python.so")
 _LOADER = ("__init__.py", "py.typed", "errors.py", "formats", "seal", "loader")
 """Of the sekisho package: what vLLM's load format for sealed weights is made of."""
+_PLUGINS = "vllm.general_plugins"
+"""The group of entry points by which vLLM finds that load format."""
 _UNUSED = ("torch/include", "torch/share", "torch/test", "vllm/third_party/flashmla", "triton")
 
 
@@ -35,14 +37,15 @@ def describe(folder: Path) -> Image:
             words=sorted(file.name for file in files), fill=lambda: _install_engine(root, lock),
         )  # fmt: skip
         _install_plugin(plugin, root / site.SITE)
-        site.copy_sources(root, REPOSITORY, parts=_LOADER, entry_points="vllm.general_plugins")
+        site.copy_sources(root, REPOSITORY, parts=_LOADER, entry_points=_PLUGINS)
         shutil.copyfile(entry, root / "app/serve.py")
 
     return Image(
         name="vllm",
         containerfile=folder / "Containerfile",
         debian=(*debian.PYTHON, *_LIBRARIES),
-        inputs=(lock, entry, plugin, *making, *loader, REPOSITORY / "pyproject.toml"),
+        words=(site.read_version(REPOSITORY), site.spell_entry_points(REPOSITORY, _PLUGINS)),
+        inputs=(lock, entry, plugin, *making, *loader),
         fill=fill,
         bytecode=(f"{site.SITE}/sekisho",),
         zstd=True,

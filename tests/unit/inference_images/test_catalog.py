@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,15 @@ def test_every_locked_package_has_a_hash_and_no_address(path: Path) -> None:
     blocks = re.split(r"^(?=\S)", text, flags=re.MULTILINE)[1:]
     assert blocks
     assert [block for block in blocks if "==" not in block or "--hash=sha256:" not in block] == []
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the vLLM test image is built for x86_64 only")
+def test_a_setting_of_a_test_runner_is_no_input_of_an_engine() -> None:
+    vllm = find_image("vllm")
+    assert REPOSITORY / "pyproject.toml" not in vllm.inputs
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    points = "".join(f"{name} = {to}\n" for name, to in sorted(project["entry-points"]["vllm.general_plugins"].items()))
+    assert vllm.words == (project["version"], f"[vllm.general_plugins]\n{points}")
 
 
 def test_a_process_has_no_profile() -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,19 @@ from imagebuild.oci import name_archive, read_config, unpack_archive
 TAG = "sekisho.local/demo:0123"
 
 
-def build_archive(path: Path, *, mtime: int = 0, manifests: int = 1) -> str:
+def build_archive(path: Path, *, mtime: int = 0, manifests: int = 1, content: bytes = b"world") -> str:
     blobs: dict[str, bytes] = {}
 
-    def keep(content: bytes) -> dict[str, Any]:
-        digest = hashlib.sha256(content).hexdigest()
-        blobs[f"blobs/sha256/{digest}"] = content
-        return {"digest": f"sha256:{digest}", "size": len(content)}
+    def keep(blob: bytes) -> dict[str, Any]:
+        digest = hashlib.sha256(blob).hexdigest()
+        blobs[f"blobs/sha256/{digest}"] = blob
+        return {"digest": f"sha256:{digest}", "size": len(blob)}
 
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         info = tarfile.TarInfo("hello")
-        info.size = 5
-        tar.addfile(info, io.BytesIO(b"world"))
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
     layers = [keep(layer.getvalue()) | {"mediaType": "application/vnd.oci.image.layer.v1.tar"}]
     found = []
     for number in range(manifests):
@@ -36,10 +37,10 @@ def build_archive(path: Path, *, mtime: int = 0, manifests: int = 1) -> str:
     blobs["index.json"] = json.dumps({"manifests": found}).encode()
     blobs["blobs/sha256/unused"] = b"left over"
     with tarfile.open(path, "w") as tar:
-        for name, content in blobs.items():
+        for name, blob in blobs.items():
             info = tarfile.TarInfo(name)
-            info.size, info.mtime = len(content), mtime
-            tar.addfile(info, io.BytesIO(content))
+            info.size, info.mtime = len(blob), mtime
+            tar.addfile(info, io.BytesIO(blob))
     return str(found[0]["digest"])
 
 
@@ -81,3 +82,13 @@ def test_a_finished_archive_unpacks_to_its_files(tmp_path: Path) -> None:
     unpack_archive(tmp_path / "out.tar", tmp_path / "root")
     assert (tmp_path / "root/hello").read_text() == "world"
     assert read_config(tmp_path / "out.tar")["config"]["User"] == "0"
+
+
+def test_a_layer_that_finds_no_room_is_told_with_what_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_archive(tmp_path / "in.tar", content=b"x" * (4 << 20))  # more than a pipe holds: tar ends before its input
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/tar").write_text("#!/bin/sh\necho 'tar: hello: No space left on device' >&2\nexit 2\n")
+    (tmp_path / "bin/tar").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    with pytest.raises(ImageBuildError, match=r"No space left on device Make room, or choose another folder"):
+        unpack_archive(tmp_path / "in.tar", tmp_path / "root")

@@ -8,6 +8,7 @@ from imagebuild.store import (
     BuiltImage,
     archive_path,
     cache_folder,
+    drop_halves,
     find_built,
     hash_inputs,
     keep_built,
@@ -61,6 +62,26 @@ def test_only_the_newest_three_archives_of_a_name_are_kept(cache: Path) -> None:
     kept = sorted(p.stem for p in (cache / "images").glob("agent-0*.tar"))
     assert kept == [f"agent-{number:016x}" for number in (2, 3, 4)]
     assert archive_path("agent-x", "f" * 16).is_file()
+
+
+def test_the_archive_that_another_checkout_still_uses_is_not_dropped_for_newer_ones(cache: Path) -> None:
+    for number in range(3):
+        finish("agent", f"{number:016x}")
+        os.utime(archive_path("agent", f"{number:016x}"), (number, number))
+    assert find_built("agent", "0" * 16)
+    finish("agent", "f" * 16)
+    kept = sorted(p.stem[-1] for p in (cache / "images").glob("agent-*.tar"))
+    assert kept == ["0", "2", "f"]
+
+
+def test_halves_of_archives_that_killed_builds_left_are_dropped_and_no_others(cache: Path) -> None:
+    finish("agent", "0" * 16)
+    mine, other = f".agent-{'1' * 16}.tar.77", f".agent-x-{'1' * 16}.tar.78"
+    for name in (mine, other):
+        (cache / "images" / name).touch()
+    drop_halves("agent")
+    assert sorted(p.name for p in (cache / "images").glob(".*")) == [other]
+    assert find_built("agent", "0" * 16)
 
 
 def test_inputs_change_with_a_name_a_content_and_a_word_but_not_with_byte_code(tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""What a machine refuses is told with what to do about it; what nobody foresaw stays as it is."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from imagebuild import main as building
+from imagebuild.failure import ImageBuildError, run_program, told_failures
+from imagebuild.main import main
+
+FULL, CLOSED = os.strerror(errno.ENOSPC), os.strerror(errno.EROFS)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEKISHO_CACHE", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (OSError(errno.ENOSPC, FULL, "/cache/x"), ("/cache/x", "Make room, or choose another folder than")),
+        (OSError(errno.EROFS, CLOSED, "/cache/x"), ("/cache/x", "Choose a folder that this user may write to")),
+        (shutil.Error([("/from", "/to", f"[Errno 28] {FULL}")]), ("/to could not be written", "Make room")),
+    ],
+)
+def test_a_disk_that_is_full_or_closed_is_told_with_the_variable_that_helps(
+    failure: OSError, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(ImageBuildError) as told, told_failures():
+        raise failure
+    assert [word for word in (*words, str(tmp_path), "SEKISHO_CACHE") if word not in str(told.value)] == []
+
+
+@pytest.mark.parametrize("failure", [OSError(errno.ENOENT, "gone"), shutil.Error([("/from", "/to", "odd")])])
+def test_anything_else_is_not_taken_for_a_full_disk(failure: OSError) -> None:
+    with pytest.raises(type(failure)) as seen, told_failures():
+        raise failure
+    assert seen.value is failure
+
+
+def test_a_program_that_meets_a_full_disk_is_told_with_what_helps() -> None:
+    with pytest.raises(ImageBuildError, match="Make room, or choose another folder"):
+        run_program(["sh", "-c", f"echo 'write: {FULL}' >&2; exit 1"], remedy="Is the mirror reachable?")
+
+
+def test_the_command_line_ends_with_one_line_where_the_cache_is_closed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def build(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, CLOSED, "/cache/images")
+
+    monkeypatch.setattr(building, "build_image", build)
+    assert main(["agent"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: [Errno 30]")
+    assert said.count("\n") == 1
