@@ -10,6 +10,7 @@ from e2e.cluster import state
 from e2e.cluster.build import ensure_binaries
 from e2e.cluster.choose import new_cluster
 from e2e.cluster.errors import ClusterError
+from e2e.cluster.paths import cache_dir
 from e2e.cluster.progress import Timed
 from e2e.cluster.provider import NodeSpec, Options
 
@@ -70,8 +71,24 @@ def show_status() -> None:
         print("no cluster of the local provider")
     for record in records:
         nodes = ", ".join(name for name, _ in record.nodes) or "control plane only"
-        note = " (left by a crash; the next `up` or `down` removes it)" if record.is_orphan() else ""
-        print(f"{record.name}: {nodes}; https://127.0.0.1:{record.api_port}; {record.directory}/kubeconfig{note}")
+        print(
+            f"{record.name}: {nodes}; https://127.0.0.1:{record.api_port}; {record.directory}/kubeconfig"
+            f"{note_on(record)}"
+        )
+    for namespace in state.unrecorded():
+        print(
+            f"{namespace.name}: a network namespace of no cluster in {cache_dir()}. If no other SEKISHO_CACHE has it: "
+            f"`ip netns pids {namespace.name} | xargs -r kill -9; ip netns del {namespace.name}`"
+        )
+
+
+def note_on(record: state.Record) -> str:
+    """Return what is not as it should be about a cluster that is written down."""
+    if record.is_orphan():
+        return " (left by a crash; the next `up` or `down` removes it)"
+    if not record.has_networks():
+        return " (not running: gone with the last start of the machine; `up` replaces it, `down` removes it)"
+    return "" if record.owner is None else f" (in the hands of process {record.owner.pid})"
 
 
 def run_command(asked: argparse.Namespace) -> None:
@@ -101,9 +118,12 @@ def run_command(asked: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run_command(parse_arguments(arguments))
-    except ClusterError as error:
+    except (ClusterError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; `python -m e2e.cluster status` shows what is left", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -116,6 +116,8 @@ def ensure_tool(package: str, report: Report) -> Path:
 
 
 def _build_into(target: Path) -> None:
+    for left in target.parent.glob(".bin-*"):  # of builds that were killed: whoever is here holds the lock
+        shutil.rmtree(left, ignore_errors=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         for step in STEPS:
@@ -131,8 +133,7 @@ def _build_into(target: Path) -> None:
 
 
 def _build(step: Step, directory: Path) -> None:
-    own = {name: value for name, value in os.environ.items() if name != "GOMAXPROCS"}  # compilers may have all cores
-    environment = own | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local"}
+    environment = _environment() | {"GOFLAGS": "-mod=readonly -buildvcs=false"}
     if "@" in step.package:
         environment |= {"GOBIN": str(directory), "GOFLAGS": "-buildvcs=false"}
         command = ["go", "install", "-trimpath", "-ldflags", "-s -w", step.package]
@@ -155,9 +156,17 @@ def _build(step: Step, directory: Path) -> None:
         )
 
 
+def _environment() -> dict[str, str]:
+    """Return ours for Go, which needs a home even where a service or a cron job has none."""
+    own = {name: value for name, value in os.environ.items() if name != "GOMAXPROCS"}  # compilers may have all cores
+    return {"HOME": str(Path.home())} | own | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
+
+
 def _kwok_stages() -> str:
     command = ["go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok"]
-    done = subprocess.run(command, cwd=GO_SOURCES, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=GO_SOURCES, env=_environment(), check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise ClusterError(f"kwok's sources are not found: {done.stderr[-4000:]}", remedy="run the command again")
     return simulated.stages_of_module(Path(done.stdout.strip()))
 
 

@@ -109,7 +109,13 @@ class ControlPlane:
         """Relay 127.0.0.1:`port` of the host to an address inside; `port` 0 is not allowed."""
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("127.0.0.1", port))
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise ClusterError(
+                    f"port {port} of 127.0.0.1 cannot be had: {error.strerror}",
+                    remedy=f"end what listens there (`ss -ltnp 'sport = :{port}'` shows it) and try again",
+                ) from error
             listener.listen(512)
             log, pid_file = self.directory / "log" / f"{name}.log", self.directory / "pid" / name
             command = (*self.netns.prefix, str(self.binaries / "probe"), "forward", "-fd", "3", target)

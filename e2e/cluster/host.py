@@ -3,16 +3,17 @@
 import errno
 import fcntl
 import os
+import re
 import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from e2e.cluster.errors import ClusterError
-from e2e.cluster.paths import cache_dir
+from e2e.cluster.paths import GO_SOURCES, cache_dir
 from e2e.cluster.progress import Report
 
 CNI_PLUGINS = Path("/usr/lib/cni")
@@ -30,17 +31,28 @@ NODE_PACKAGES = CONTROL_PLANE_PACKAGES | {
     "/bin/busybox": "busybox-static",
     "modprobe": "kmod",
 }
+SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")
+POLICY = "#!/bin/sh\n# sekisho's test cluster installs packages whose services must not start\nexit 101\n"
+LEAST_ROOM_BYTES = 3 << 30
+LEAST_ROOM_SHARE = 0.02
+"""A kubelet puts pods out when one part in a hundred of the disk is left."""
 MODULES = ("overlay", "br_netfilter", "nf_tables", "ip_set", "veth")
 
 
 def missing_packages(wanted: dict[str, str], *, path: str | None = None) -> list[str]:
     """Return the Debian packages whose program or file is not there, sorted."""
-    search = path if path is not None else f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    search = path if path is not None else ":".join((os.environ.get("PATH", ""), *SYSTEM_FOLDERS))
     return sorted(
         package
         for name, package in wanted.items()
         if not (Path(name).exists() if name.startswith("/") else shutil.which(name, path=search))
     )
+
+
+def search_system_folders() -> None:
+    """Let programs of the system be found from now on: who became root by `su` alone has a user's PATH."""
+    folders = os.environ.get("PATH", "").split(":")
+    os.environ["PATH"] = ":".join([*folders, *(folder for folder in SYSTEM_FOLDERS if folder not in folders)])
 
 
 def require_root(uid: int | None = None) -> None:
@@ -95,10 +107,10 @@ def install_packages(packages: Iterable[str]) -> None:
 @contextmanager
 def _no_services(policy: Path = Path("/usr/sbin/policy-rc.d")) -> Iterator[None]:
     """Keep packages from starting daemons that would listen on every interface: Debian asks this file."""
-    if policy.exists():
+    if policy.exists() and policy.read_text() != POLICY:  # ours is left where we were killed, and goes after this
         yield
         return
-    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.write_text(POLICY)
     policy.chmod(0o755)
     try:
         yield
@@ -123,12 +135,29 @@ def _apt_install(packages: list[str]) -> None:
 
 
 def require_go(program: str = "go") -> None:
-    """Refuse a machine without a Go toolchain: the cluster's programs are built from source."""
+    """Refuse a machine without a Go toolchain that is new enough: the cluster's programs are built from source."""
+    needed = wanted_go()
+    remedy = f"install Go {needed} or newer (Debian 12 itself has 1.19) and put its `bin` into PATH"
     if shutil.which(program) is None:
-        raise ClusterError(
-            "the cluster's programs are built from Go modules and no `go` is in PATH",
-            remedy="install Go 1.26 or newer",
-        )
+        raise ClusterError("the cluster's programs are built from Go modules and no `go` is in PATH", remedy=remedy)
+    environment = os.environ | {"GOTOOLCHAIN": "local"}
+    done = subprocess.run([program, "env", "GOVERSION"], env=environment, capture_output=True, text=True, check=False)
+    found = _read_version(done.stdout)
+    if found is None:
+        raise ClusterError(f"`go env GOVERSION` says: {(done.stderr or done.stdout).strip()}", remedy=remedy)
+    if found < (_read_version(needed) or ()):
+        raise ClusterError(f"`go` in PATH is {done.stdout.strip()} and too old", remedy=remedy)
+
+
+def wanted_go(sources: Path = GO_SOURCES) -> str:
+    """Return the oldest version of Go that the cluster's programs are built with."""
+    lines = (line.split() for line in (sources / "go.mod").read_text().splitlines())
+    return next(words[1] for words in lines if words[:1] == ["go"])
+
+
+def _read_version(text: str) -> tuple[int, ...] | None:
+    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
+    return tuple(int(part or 0) for part in found.groups()) if found else None
 
 
 def require_overlayfs(directory: Path, *, mount: Sequence[str] = ("unshare", "--mount", "mount")) -> None:
@@ -152,6 +181,17 @@ def require_overlayfs(directory: Path, *, mount: Sequence[str] = ("unshare", "--
             f"overlayfs cannot be mounted on {directory}: {done.stderr.strip()}",
             remedy="set SEKISHO_CACHE to a directory on ext4 or xfs (not on an overlay or a network file system), "
             "and load the kernel module `overlay`",
+        )
+
+
+def require_room(directory: Path, *, usage: Callable[[Path], tuple[int, int, int]] = shutil.disk_usage) -> None:
+    """Refuse a disk on which nodes would put out their pods, or never be ready, for want of room."""
+    total, _, free = usage(directory)
+    needed = max(LEAST_ROOM_BYTES, int(total * LEAST_ROOM_SHARE))
+    if free < needed:
+        raise ClusterError(
+            f"{free / 1e9:.1f} GB are free at {directory}, and nodes need {needed / 1e9:.1f} GB",
+            remedy="make room, or set SEKISHO_CACHE to a directory on a larger disk",
         )
 
 
@@ -203,16 +243,25 @@ def load_modules() -> None:
 
 def check_control_plane(report: Report) -> None:
     """Check, and where possible mend, what a control plane alone needs."""
+    search_system_folders()
     require_root()
     require_packages(CONTROL_PLANE_PACKAGES, report)
     require_network_namespaces()
 
 
-def check_nodes(report: Report, directory: Path) -> None:
-    """Check, and where possible mend, what real nodes need."""
+def check_nodes(report: Report, make_directory: Callable[[], Path]) -> None:
+    """Check, and where possible mend, what real nodes need.
+
+    Args:
+        report: Hears what is installed.
+        make_directory: Makes the folder where nodes lie; not called for anyone who may not have them.
+    """
+    search_system_folders()
     require_root()
     require_packages(NODE_PACKAGES, report)
     require_network_namespaces()
     load_modules()
+    directory = make_directory()
+    require_room(directory)
     require_overlayfs(directory)
     require_cgroups()

@@ -4,6 +4,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -18,7 +19,7 @@ from e2e.cluster.images import ensure_images
 from e2e.cluster.internet import LocalInternet
 from e2e.cluster.netns import NetworkNamespace, Place
 from e2e.cluster.node import LocalNode, PodNetwork, start_nodes
-from e2e.cluster.paths import MANIFESTS, run_dir
+from e2e.cluster.paths import MANIFESTS, make_run_dir, run_dir
 from e2e.cluster.patience import TIMEOUT
 from e2e.cluster.progress import Report, silent
 from e2e.cluster.provider import Node, Options
@@ -83,7 +84,7 @@ class LocalCluster:
         if self.options.control_plane_only:
             host.check_control_plane(self.report)
         else:
-            host.check_nodes(self.report, self.directory)
+            host.check_nodes(self.report, make_run_dir)
         binaries = ensure_binaries(self.report)
         self._claim(binaries)
         try:
@@ -93,9 +94,28 @@ class LocalCluster:
             if not self.options.control_plane_only:
                 self._start_nodes()
         except BaseException:
-            if "SEKISHO_KEEP_CLUSTER" not in os.environ:
-                self.stop()
+            if "SEKISHO_KEEP_CLUSTER" in os.environ:
+                self._hand_over()
+            else:
+                self._stop_own()
             raise
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Let a cluster that is to stay be nobody's; until now it was ours, and an orphan had we been killed."""
+        if not self.options.keep:
+            return
+        with state.lock():
+            record = state.Record.read(self.name)
+            if record is not None and record.owner == state.current_owner():
+                replace(record, owner=None).write()
+
+    def _stop_own(self) -> None:
+        """Remove what we began; another process may have removed it, and have one of the same name by now."""
+        with state.lock():
+            record = state.Record.read(self.name)
+            if record is not None and record.owner == state.current_owner():
+                remove(record)
 
     def stop(self) -> None:
         with state.lock():
@@ -242,7 +262,6 @@ class LocalCluster:
                     remove(record)
             number, port = state.allocate(self.options.api_port)
             nodes = () if self.options.control_plane_only else self.options.nodes
-            owner = None if self.options.keep else state.current_owner()
             state.Record(
                 name=self.name,
                 number=number,
@@ -250,7 +269,7 @@ class LocalCluster:
                 binaries=str(binaries),
                 control_plane_only=self.options.control_plane_only,
                 nodes=tuple((f"n{index}", dict(node.labels)) for index, node in enumerate(nodes, start=1)),
-                owner=owner,
+                owner=state.current_owner(),
                 audit_level=self.options.audit_level,
                 api_server_flags=self.options.api_server_flags,
             ).write()

@@ -37,15 +37,21 @@ def run(
     Raises:
         ClusterError: It failed and `check` is on; carries what it wrote.
     """
-    done = subprocess.run(
-        list(command),
-        check=False,
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **(environment or {})},
-    )
+    try:
+        done = subprocess.run(
+            list(command),
+            check=False,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
+    except (FileNotFoundError, PermissionError) as error:
+        raise ClusterError(
+            f"{command[0]} cannot be run: {error.strerror}",
+            remedy="if it lies in the cache, start the cluster anew; else install what it belongs to",
+        ) from error
     if check and done.returncode != 0:
         raise ClusterError(
             f"`{' '.join(command)}` failed with {done.returncode}: {(done.stderr or done.stdout).strip()}",

@@ -45,6 +45,7 @@ def succeeds(command: list[str]) -> bool:
 def main() -> None:
     config = json.loads(Path(sys.argv[1]).read_text())
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    os.umask(0o022)  # as a machine's own init has it: pods read files of the kubelet and of containerd as other users
     mount_everything(config["binds"], config["cgroups"])
     for step in config["steps"]:
         if "start" in step:

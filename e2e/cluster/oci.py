@@ -100,6 +100,20 @@ def read_reference(archive: Path) -> ArchiveReference:
     return ArchiveReference(name if is_whole else None, manifests[0]["digest"])
 
 
+def is_undamaged(archive: Path) -> bool:
+    """Tell whether every blob of an archive has the digest that it is called by."""
+    try:
+        with tarfile.open(archive) as content:
+            for member in content:
+                algorithm, _, digest = member.name.removeprefix("./blobs/").removeprefix("blobs/").partition("/")
+                file = content.extractfile(member) if algorithm == "sha256" else None
+                if file is not None and hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                    return False
+    except (OSError, tarfile.TarError):
+        return False
+    return True
+
+
 def _layer(content: ImageContent) -> bytes:
     buffer, made = io.BytesIO(), set[str]()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as layer:

@@ -19,3 +19,11 @@ def cache_dir() -> Path:
 def run_dir() -> Path:
     """Return the directory that holds one folder for each running cluster."""
     return cache_dir() / "run"
+
+
+def make_run_dir() -> Path:
+    """Return the same, made where it is missing and closed to everybody else: keys of administrators lie there."""
+    run_dir().mkdir(parents=True, exist_ok=True, mode=0o700)
+    if run_dir().stat().st_mode & 0o077:
+        run_dir().chmod(0o700)
+    return run_dir()

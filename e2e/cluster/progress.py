@@ -52,9 +52,11 @@ def ticking(what: str, *, expected: str) -> Iterator[None]:
     print(f"  building {what} ({expected})", file=sys.stderr, flush=True)
     clock = threading.Thread(target=show, daemon=True)
     clock.start()
+    end = "gave up building"
     try:
         yield
+        end = "built"
     finally:
         done.set()
         clock.join()
-        print(f"{chr(13) * terminal}  built {what} in {elapsed()}   ", file=sys.stderr, flush=True)
+        print(f"{chr(13) * terminal}  {end} {what} in {elapsed()}   ", file=sys.stderr, flush=True)

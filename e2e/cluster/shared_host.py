@@ -45,6 +45,12 @@ def _read() -> dict[str, Any]:
     return content if content.get("boot") == _boot() else {}  # another boot has its settings from itself
 
 
+def _write(content: dict[str, Any]) -> None:
+    unfinished = _file().with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(content))
+    unfinished.replace(_file())  # half of it would be taken for none, and the machine's own settings be lost
+
+
 def _boot() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
@@ -71,7 +77,7 @@ def acquire(name: str, others: set[str]) -> None:
             "made": [path for path in MOUNT_POINTS if not Path(path).exists()],
         }
     state["users"] = sorted(remaining | {name})
-    _file().write_text(json.dumps(state))
+    _write(state)
     for key, least in WANTED.items():
         setting = Path("/proc/sys", key)
         if int(setting.read_text()) < least:
@@ -88,7 +94,7 @@ def release(name: str, others: set[str]) -> None:
         return
     if remaining:
         state["users"] = sorted(remaining)
-        _file().write_text(json.dumps(state))
+        _write(state)
         return
     for key, value in state["sysctls"].items():
         Path("/proc/sys", key).write_text(value)

@@ -6,15 +6,15 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from e2e.cluster import host
 from e2e.cluster.addressing import NUMBERS, Addressing
 from e2e.cluster.audit import AuditLevel
 from e2e.cluster.errors import ClusterError
-from e2e.cluster.netns import NetworkNamespace
-from e2e.cluster.paths import run_dir
+from e2e.cluster.netns import NetworkNamespace, existing
+from e2e.cluster.paths import make_run_dir, run_dir
 from e2e.cluster.processes import ProcessId
 
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -32,7 +32,7 @@ class Record:
     nodes: tuple[tuple[str, dict[str, str]], ...] = ()
     """Name and labels of each real node, n1 first."""
     owner: ProcessId | None = None
-    """The process whose end makes the cluster an orphan; None for one that is to stay."""
+    """The process whose end makes the cluster an orphan: who uses it, or starts it; None for one that is to stay."""
 
     audit_level: AuditLevel = "writes"
     api_server_flags: tuple[str, ...] = ()
@@ -53,17 +53,36 @@ class Record:
 
     @classmethod
     def read(cls, name: str) -> "Record | None":
+        """Return what is written down; what another commit wrote beside what is known here is left out.
+
+        Raises:
+            ClusterError: Another commit wrote it, and without what is needed here.
+        """
+        file = run_dir() / name / "cluster.json"
         try:
-            content = json.loads((run_dir() / name / "cluster.json").read_text())
+            content = json.loads(file.read_text())
         except (FileNotFoundError, ValueError):
             return None
-        owner = content.pop("owner")
-        nodes = tuple((node, labels) for node, labels in content.pop("nodes"))
+        known = {field.name for field in fields(cls)}
+        content = {key: value for key, value in content.items() if key in known}
+        owner = content.pop("owner", None)
+        nodes = tuple((node, labels) for node, labels in content.pop("nodes", ()))
         flags = tuple(content.pop("api_server_flags", ()))
-        return cls(**content, api_server_flags=flags, nodes=nodes, owner=None if owner is None else ProcessId(**owner))
+        try:
+            owner = None if owner is None else ProcessId(**owner)
+            return cls(**content, api_server_flags=flags, nodes=nodes, owner=owner)
+        except TypeError as error:
+            raise ClusterError(
+                f"{file} was written by another version of the sources: {error}",
+                remedy=f"remove cluster {name} with that version; after a restart of the machine, remove its folder",
+            ) from error
 
     def is_orphan(self) -> bool:
         return self.owner is not None and not self.owner.is_alive()
+
+    def has_networks(self) -> bool:
+        """Whether anything of it is there: a restart of the machine leaves only what is written down."""
+        return bool(existing(self.addressing.netns_prefix))
 
 
 def require_valid_name(name: str) -> None:
@@ -77,8 +96,7 @@ def require_valid_name(name: str) -> None:
 @contextlib.contextmanager
 def lock() -> Iterator[None]:
     """Serialize changes to the set of clusters among the processes of this machine."""
-    run_dir().mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (run_dir() / ".lock").open("w") as handle:
+    with (make_run_dir() / ".lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -89,6 +107,17 @@ def records() -> list[Record]:
         return []
     found = (Record.read(entry.name) for entry in sorted(run_dir().iterdir()) if entry.is_dir())
     return [record for record in found if record is not None]
+
+
+def unrecorded() -> list[NetworkNamespace]:
+    """Return namespaces like ours of no cluster here: one of another cache, or one whose folder somebody removed."""
+    prefixes = tuple(record.addressing.netns_prefix for record in records())
+    return [
+        namespace
+        for number in NUMBERS
+        for namespace in existing(Addressing(number).netns_prefix)
+        if not namespace.name.startswith(prefixes or ("\0",))
+    ]
 
 
 def allocate(wanted_port: int | None) -> tuple[int, int]:

@@ -12,8 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from e2e.cluster.errors import ClusterError
+from e2e.cluster.netns import run
 from e2e.cluster.node_config import CONTAINERD_SOCKET, UNUSED_PLUGINS
-from e2e.cluster.oci import read_reference, split_name
+from e2e.cluster.oci import is_undamaged, read_reference, split_name
 from e2e.cluster.paths import SOURCES, cache_dir
 from e2e.cluster.processes import tail
 from e2e.cluster.progress import Report
@@ -56,7 +57,7 @@ def is_stocked(folder: Path, name: str, by_digest: str) -> bool:
 def link_stock(stock: Path, folder: Path) -> None:
     """Copy a stock but for what nobody changes: that is linked, and costs neither disk nor memory."""
     folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["cp", "--archive", "--link", f"{stock}/.", str(folder)], check=True, capture_output=True)
+    run(("cp", "--archive", "--link", f"{stock}/.", str(folder)))
     for place, folders, files in os.walk(folder):
         here = Path(place)
         folders[:] = [name for name in folders if str((here / name).relative_to(folder)) not in UNCHANGING]
@@ -101,7 +102,10 @@ def _fill(stock: Path, images: Sequence[tuple[Path, str, str]]) -> None:
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False,
         )  # fmt: skip
     if done.returncode != 0:
-        raise ClusterError(f"images cannot be unpacked; the last words:\n{tail(log)}", remedy=f"read {log}")
+        shutil.rmtree(root, ignore_errors=True)
+        damaged = [archive for archive, _, _ in images if not is_undamaged(archive)]
+        remedy = f"remove {' '.join(map(str, damaged))}, which is damaged, and try again" if damaged else f"read {log}"
+        raise ClusterError(f"images cannot be unpacked; the last words:\n{tail(log)}", remedy=remedy)
     (root / INDEX).write_text("".join(f"{name} {by_digest}\n" for _, name, by_digest in images))
     os.utime(root)
     root.rename(stock)

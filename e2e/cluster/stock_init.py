@@ -5,6 +5,7 @@ commands need containerd. Standard library only.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -30,6 +31,7 @@ def wait_for(containerd: "subprocess.Popen[bytes]") -> None:
 
 def main() -> None:
     config = json.loads(Path(sys.argv[1]).read_text())
+    os.umask(0o022)  # who is first may be anyone with any umask; others run what it unpacks
     mount_everything(config["root"])
     containerd = subprocess.Popen(["containerd", "-c", config["configuration"]])
     wait_for(containerd)

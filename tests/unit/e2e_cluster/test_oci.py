@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from e2e.cluster.errors import ClusterError
-from e2e.cluster.oci import ImageContent, read_reference, split_name, write_archive
+from e2e.cluster.oci import ImageContent, is_undamaged, read_reference, split_name, write_archive
 
 
 @pytest.fixture
@@ -78,3 +78,14 @@ def test_what_is_written_reads_back_with_its_name_and_is_the_same_twice(tmp_path
 )
 def test_a_port_is_not_taken_for_a_tag(name: str, parts: tuple[str, str]) -> None:
     assert split_name(name) == parts
+
+
+def test_an_archive_with_a_changed_blob_or_cut_short_is_found_damaged(tmp_path: Path, content: ImageContent) -> None:
+    archive = tmp_path / "x.tar"
+    write_archive(archive, "tests.local/x:1", content)
+    assert is_undamaged(archive)
+    whole = archive.read_bytes()
+    archive.write_bytes(whole.replace(b"/bin/program", b"/bin/changed", 1))
+    assert not is_undamaged(archive)
+    archive.write_bytes(whole[: len(whole) // 2])
+    assert not is_undamaged(archive)

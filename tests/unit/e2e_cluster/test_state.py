@@ -1,14 +1,17 @@
 """What is written down about clusters."""
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from e2e.cluster import state
+from e2e.cluster import netns, state
+from e2e.cluster.__main__ import note_on, show_status
 from e2e.cluster.addressing import NUMBERS, Addressing
 from e2e.cluster.errors import ClusterError
+from e2e.cluster.paths import make_run_dir
 from e2e.cluster.processes import ProcessId
 
 RECORD = state.Record(
@@ -72,3 +75,65 @@ def test_no_number_left_is_refused_with_the_clusters_that_hold_them() -> None:
     names = ", ".join(sorted(f"c{number}" for number in NUMBERS))
     assert f"{len(NUMBERS)} clusters run ({names})" in refusal.value.problem
     assert "down --name NAME" in refusal.value.remedy
+
+
+def write_fields(**changes: object) -> Path:
+    """Write a record down and change it as another commit would have it; None takes a field away."""
+    RECORD.write()
+    file = RECORD.directory / "cluster.json"
+    content = json.loads(file.read_text()) | changes
+    file.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+    return file
+
+
+def test_a_record_that_lacks_what_is_needed_is_refused_with_its_file() -> None:
+    file = write_fields(number=None)
+    with pytest.raises(ClusterError) as refusal:
+        state.Record.read("one")
+    assert f"{file} was written by another version" in refusal.value.problem
+    assert "remove cluster one with that version" in refusal.value.remedy
+
+
+def test_a_record_of_another_commit_is_read_as_far_as_it_is_known() -> None:
+    write_fields(colour="blue")
+    assert state.Record.read("one") == RECORD
+
+
+@pytest.mark.parametrize(
+    ("owner", "has_networks", "words"),
+    [
+        (ProcessId(pid=1, started=1, boot="another"), True, "left by a crash"),
+        (None, False, "not running: gone with the last start of the machine"),
+        (None, True, ""),
+    ],
+)
+def test_the_status_says_what_is_not_as_it_should_be(
+    owner: ProcessId | None, has_networks: bool, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(netns, "NETNS_DIR", tmp_path / "netns")
+    (tmp_path / "netns").mkdir()
+    if has_networks:
+        (tmp_path / "netns/sekisho1-cp").touch()
+    note = note_on(replace(RECORD, owner=owner))
+    assert words in note
+    assert bool(note) == bool(words)
+
+
+def test_namespaces_of_no_cluster_here_are_shown_with_what_removes_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(netns, "NETNS_DIR", tmp_path / "netns")
+    (tmp_path / "netns").mkdir()
+    for name in ("sekisho1-cp", "sekisho11-cp", "other"):
+        (tmp_path / "netns" / name).touch()
+    RECORD.write()
+    show_status()
+    said = capsys.readouterr().out
+    assert "ip netns del sekisho11-cp" in said
+    assert "del sekisho1-cp" not in said
+    assert "other:" not in said
+
+
+def test_the_folder_of_clusters_is_closed_to_others_even_if_it_was_open(cache: Path) -> None:
+    (cache / "run").mkdir(mode=0o755)
+    assert make_run_dir().stat().st_mode & 0o777 == 0o700
