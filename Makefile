@@ -17,6 +17,10 @@ export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)
 # Bytecode is kept, beside the packages and not in the tree: without it each process that a test starts compiles all it imports.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 export PYTHONDONTWRITEBYTECODE :=
+# Files of the tree and of the cache are UTF-8, whatever the locale says.
+export PYTHONUTF8 := 1
+# Who became root by `su` alone has a user's PATH.
+export PATH := $(PATH):/usr/sbin:/sbin
 
 .PHONY: help
 help: ## List the targets
@@ -25,7 +29,7 @@ help: ## List the targets
 $(STAMP): operator/locks/dev.txt pyproject.toml
 	@echo "==> Python packages into $(VENV) (about 30 s cold)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it by PYTHON=…" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r operator/locks/bootstrap.txt
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes operator/locks/dev.txt operator/locks/bootstrap.txt
 	@touch $@
@@ -59,7 +63,7 @@ images: $(STAMP) ## Build every image into the cache
 	$(BIN)/python inference-images/build.py agent attester controller gateway depot broker trust unsafe-release llamacpp
 
 .PHONY: test
-test: $(STAMP) binaries images ## Run every test: units, control plane, real nodes, real engines
+test: $(STAMP) images binaries ## Run every test: units, control plane, real nodes, real engines
 	$(PYTEST) -n $(WORKERS) --no-loadscope-reorder
 
 .PHONY: test-quick
@@ -77,7 +81,7 @@ mutants: $(STAMP) ## Try mutants of what appraises evidence and releases keys ag
 	nice -n 19 $(BIN)/python -m tests.mutation.decision $(ONLY)
 
 .PHONY: demo
-demo: $(STAMP) binaries ## Bring up a cluster, install sekisho, serve models, show what is refused
+demo: $(STAMP) ## Bring up a cluster, install sekisho, serve models, show what is refused
 	$(BIN)/python -m e2e.demo up
 
 .PHONY: demo-down
@@ -86,7 +90,7 @@ demo-down: $(STAMP) ## Remove the demo and everything it made
 
 .PHONY: bench
 bench: $(STAMP) ## Run the benchmarks (ONLY=B3,C1 for some) into build/bench.json
-	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python -m bench $(if $(ONLY),--only "$(ONLY)")
 
 .PHONY: lock
 lock: $(STAMP) ## Lock the dependencies anew, by version and hash

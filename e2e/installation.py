@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from e2e.cluster.errors import ClusterError
 from e2e.cluster.patience import PATIENCE_SECONDS, TIMEOUT
 from e2e.cluster.progress import Report, silent
 from e2e.cluster.provider import Cluster
@@ -40,9 +41,21 @@ class Image:
 
 def build_images(names: Iterable[str]) -> dict[str, Path]:
     """Build images, or find them built, and return their archives."""
-    command = [sys.executable, str(ROOT / "inference-images" / "build.py"), "--json", *names]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return {item["name"]: Path(item["archive"]) for item in json.loads(done.stdout)}
+    return {item["name"]: Path(item["archive"]) for item in json.loads(_run_builder("build.py", "--json", *names))}
+
+
+def _run_builder(script: str, *arguments: str) -> str:
+    """Run a program of the image builder; what it says of its progress and failures goes to standard error.
+
+    Raises:
+        ClusterError: It failed.
+    """
+    command = [sys.executable, str(ROOT / "inference-images" / script), *arguments]
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        words = " ".join((f"inference-images/{script}", *arguments))
+        raise ClusterError(f"{words} ended with {done.returncode}", remedy="read what it says above")
+    return done.stdout
 
 
 def load_images(
@@ -62,9 +75,7 @@ def load_images(
 
 def make_model(name: str) -> list[Path]:
     """Make a model, or find it made, and return its files."""
-    command = [sys.executable, str(ROOT / "inference-images" / "model.py"), name]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    folder = Path(done.stdout.strip().splitlines()[-1])
+    folder = Path(_run_builder("model.py", name).strip().splitlines()[-1])
     return sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else [folder]
 
 

@@ -11,10 +11,16 @@ def main() -> int:
     """Run the demo, or remove it."""
     parser = argparse.ArgumentParser(prog="python -m e2e.demo", description=__doc__)
     parser.add_argument("command", choices=["up", "down"])
+    command = parser.parse_args().command
     try:
-        return tell() if parser.parse_args().command == "up" else tear_down()
-    except ClusterError as error:
+        return tell() if command == "up" else tear_down()
+    except KeyboardInterrupt:
+        print("\ninterrupted; `make demo-down` removes what there is, `make demo` begins anew", file=sys.stderr)
+        return 130
+    except (ClusterError, OSError) as error:  # what is waited for in vain is an OSError, too
         print(f"\nerror: {error}", file=sys.stderr)
+        if command == "up":
+            print("  what there is stays to be looked at; `make demo-down` removes it", file=sys.stderr)
         return 1
 
 

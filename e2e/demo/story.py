@@ -1,11 +1,16 @@
 """The demo's steps, in the order in which they are told."""
 
+import fcntl
 import os
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from e2e.calls import ask, gateway_open, make_token
 from e2e.cluster.choose import new_cluster, new_registry
+from e2e.cluster.errors import ClusterError
+from e2e.cluster.paths import make_run_dir
 from e2e.cluster.progress import Timed
 from e2e.cluster.provider import Cluster, NodeSpec, Options
 from e2e.demo import screen
@@ -29,8 +34,31 @@ def options() -> Options:
     return Options(name=NAME, nodes=(closed, cloud), keep=True)
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Refuse to begin while another process tells the demo: it would lose its cluster in the middle.
+
+    Raises:
+        ClusterError: One does.
+    """
+    with (make_run_dir() / f".{NAME}.telling").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ClusterError(
+                f"another `make demo` is at the cluster {NAME}",
+                remedy="wait for its end, or tell one of your own: SEKISHO_DEMO_NAME=mine make demo",
+            ) from None
+        yield
+
+
 def tell() -> int:
     """Run the whole demo; return 0 only if everything that should work did, and everything else was stopped."""
+    with alone():
+        return _tell()
+
+
+def _tell() -> int:
     begin = time.monotonic()
     screen.title("1. A real Kubernetes cluster of two nodes")
     cluster = new_cluster(options(), report=Timed())

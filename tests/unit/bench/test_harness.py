@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -181,6 +181,56 @@ def test_an_unknown_id_on_the_command_line_measures_nothing(tmp_path: Path, caps
     assert main(["--only", "X9"], build=tmp_path) == 2
     assert "no benchmark is called X9; there are B3, B6" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """The benchmarks that the command line knows: none yet, and no picture is drawn of them."""
+    registry = Registry()
+    monkeypatch.setattr("bench.__main__.build_registry", lambda: registry)
+    monkeypatch.setattr("bench.__main__.draw", lambda *_: None)
+    return registry
+
+
+def fail_to_open() -> AbstractContextManager[Subject]:
+    raise OSError("the reference does not start")
+
+
+def test_a_benchmark_that_is_wrong_or_breaks_has_no_figure_and_costs_no_others_theirs(
+    tmp_path: Path, known: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known.register(build_benchmark(build_pair([1.0], [0.1], candidate=lambda: (1, "wrong")), name="X1"))
+    known.register(Benchmark("X2", "x", "y", 1, "min", fail_to_open))
+    known.register(build_benchmark(Count(lambda: 3), name="X3"))
+    assert main([], build=tmp_path) == 1
+    assert [record["id"] for record in json.loads((tmp_path / "bench.json").read_text())] == ["X3"]
+    said = capsys.readouterr()
+    assert "X1: WRONG: answer is not wrong" in said.err
+    assert "OSError: the reference does not start" in said.err
+    assert "no figure for X1, X2" in said.out
+
+
+def test_nothing_of_an_earlier_run_is_left_for_one_that_ends_early(tmp_path: Path, known: Registry) -> None:
+    def interrupt() -> AbstractContextManager[Subject]:
+        assert json.loads((tmp_path / "bench.json").read_text()) == []
+        assert list((tmp_path / "bench").iterdir()) == []
+        raise KeyboardInterrupt
+
+    write_json([build_outcome()], tmp_path / "bench.json")
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench/ratios.png").touch()
+    known.register(Benchmark("X1", "x", "y", 1, "min", interrupt))
+    with pytest.raises(KeyboardInterrupt):
+        main([], build=tmp_path)
+    assert json.loads((tmp_path / "bench.json").read_text()) == []
+
+
+def test_a_choice_without_an_id_does_not_run_everything(
+    tmp_path: Path, known: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known.register(build_benchmark(Count(lambda: pytest.fail("it ran"))))
+    assert main(["--only", " , "], build=tmp_path) == 2
+    assert "' , ' names no benchmark" in capsys.readouterr().err
 
 
 def build_outcome(*, holds: bool | None = True, name: str = "X1", ratio: float = 40.12) -> Outcome:
