@@ -95,17 +95,6 @@ def test_helm_installs_and_removes_a_release(control_plane: LocalCluster) -> Non
     assert json.loads(control_plane.helm("list", "--all-namespaces", "--output", "json")) == []
 
 
-def test_a_second_start_after_a_stop_works_and_leaves_nothing() -> None:
-    cluster = LocalCluster(Options(name="it-twice", control_plane_only=True))
-    for _ in range(2):
-        with cluster:
-            prefix = cluster.addressing.netns_prefix
-            assert cluster.kubectl("get", "--raw", "/readyz") == "ok"
-            assert netns.existing(prefix)
-        assert netns.existing(prefix) == []
-        assert not cluster.directory.exists()
-
-
 def test_a_start_removes_what_a_crashed_run_of_the_same_name_left() -> None:
     options = Options(name="it-crashed", control_plane_only=True)
     crashed = LocalCluster(options)
@@ -135,7 +124,7 @@ def test_a_command_on_a_cluster_that_does_not_run_says_how_to_start_it() -> None
     assert refusal.value.remedy == "python -m e2e.cluster up --name it-absent"
 
 
-def test_a_cluster_that_is_to_stay_is_not_replaced_by_another_of_its_name() -> None:
+def test_a_cluster_that_is_to_stay_is_not_replaced_and_holds_what_it_held_when_its_api_server_crashed() -> None:
     staying = LocalCluster(Options(name="it-stays", control_plane_only=True, keep=True))
     staying.start()
     try:
@@ -144,17 +133,15 @@ def test_a_cluster_that_is_to_stay_is_not_replaced_by_another_of_its_name() -> N
         assert refusal.value.problem == "a cluster called it-stays runs already and is to stay"
         assert "down --name it-stays" in refusal.value.remedy
         assert staying.is_running()
+
+        staying.kubectl("create", "namespace", "kept")
+        assert reader_of(staying.kubeconfig).get("namespace", "kept")
+        staying.control_plane.kill("apiserver")
+        assert not staying.is_running()
+        with pytest.raises(ClusterError, match="the API does not answer GET"):
+            reader_of(staying.kubeconfig).get("namespace", "kept")
+        staying.control_plane.start_api_server()
+        assert reader_of(staying.kubeconfig).get("namespace", "kept")
     finally:
         staying.stop()
     assert not staying.is_running()
-
-
-def test_an_api_server_that_crashed_comes_back_with_what_it_held() -> None:
-    with LocalCluster(Options(name="it-api", control_plane_only=True)) as cluster:
-        cluster.kubectl("create", "namespace", "kept")
-        cluster.control_plane.kill("apiserver")
-        assert not cluster.is_running()
-        with pytest.raises(ClusterError, match="the API does not answer GET"):
-            reader_of(cluster.kubeconfig).get("namespace", "kept")
-        cluster.control_plane.start_api_server()
-        assert cluster.kubectl("get", "namespace", "kept", "-o", "name") == "namespace/kept\n"
