@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 
 from sekisho.redact.sounds import STEPS, cut
@@ -76,22 +77,29 @@ def sort_words(words: Iterable[str], parts: Mapping[str, set[tuple[str, ...]]]) 
 
 def train(words: list[tuple[str, bool]], least: int = LEAST) -> tuple[float, dict[str, float]]:
     """Return a bias and a weight for each piece: logistic regression, with a rate of its own for each."""
-    counts = Counter(piece for word, _ in words for piece in cut(word))
-    weights = {piece: 0.0 for piece, count in counts.items() if count >= least}
-    squares = dict.fromkeys(weights, 1e-6)
-    examples = [(sorted(piece for piece in cut(word) if piece in weights), name) for word, name in words]
+    cuts = [cut(word) for word, _ in words]
+    counts = Counter(chain.from_iterable(cuts))
+    pieces = [piece for piece, count in counts.items() if count >= least]
+    places = {piece: at for at, piece in enumerate(pieces)}
+    weights, squares = [0.0] * len(pieces), [1e-6] * len(pieces)
+    examples = [
+        ([places[piece] for piece in sorted(places.keys() & own)], name)
+        for own, (_, name) in zip(cuts, words, strict=True)
+    ]
     bias, order = 0.0, random.Random(SEED)  # noqa: S311 - the same order each time
+    weigh, exp, sqrt = weights.__getitem__, math.exp, math.sqrt
     for _ in range(ROUNDS):
         order.shuffle(examples)
-        for pieces, name in examples:
-            total = bias + sum(weights[piece] for piece in pieces)
-            wrong = 1 / (1 + math.exp(-max(-30.0, min(30.0, total)))) - name
+        for own, name in examples:
+            total = bias + sum(map(weigh, own))
+            wrong = 1 / (1 + exp(-max(-30.0, min(30.0, total)))) - name
             bias -= 0.01 * wrong
-            for piece in pieces:
-                slope = wrong + DECAY * weights[piece]
-                squares[piece] += slope * slope
-                weights[piece] -= RATE * slope / math.sqrt(squares[piece])
-    return bias, weights
+            for at in own:
+                weight = weights[at]
+                slope = wrong + DECAY * weight
+                squares[at] = square = squares[at] + slope * slope
+                weights[at] = weight - RATE * slope / sqrt(square)
+    return bias, dict(zip(pieces, weights, strict=True))
 
 
 def write(bias: float, weights: Mapping[str, float], source: str) -> str:
