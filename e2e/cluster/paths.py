@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from e2e.cluster.errors import ClusterError
+
 SOURCES = Path(__file__).parent
 GO_SOURCES = SOURCES / "go"
 MANIFESTS = SOURCES / "manifests"
@@ -22,8 +24,18 @@ def run_dir() -> Path:
 
 
 def make_run_dir() -> Path:
-    """Return the same, made where it is missing and closed to everybody else: keys of administrators lie there."""
-    run_dir().mkdir(parents=True, exist_ok=True, mode=0o700)
-    if run_dir().stat().st_mode & 0o077:
-        run_dir().chmod(0o700)
+    """Return the same, made where it is missing and closed to everybody else: keys of administrators lie there.
+
+    Raises:
+        ClusterError: It cannot be made.
+    """
+    try:
+        run_dir().mkdir(parents=True, exist_ok=True, mode=0o700)
+        if run_dir().stat().st_mode & 0o077:
+            run_dir().chmod(0o700)
+    except OSError as error:
+        raise ClusterError(
+            f"{run_dir()} cannot be made: {error.strerror}",
+            remedy="set SEKISHO_CACHE to a directory that this user may write to",
+        ) from error
     return run_dir()

@@ -1,5 +1,6 @@
 """What nodes begin with: images unpacked once into a stock, and linked from there into the containerd of each node."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -103,13 +104,18 @@ def _fill(stock: Path, images: Sequence[tuple[Path, str, str]]) -> None:
         )  # fmt: skip
     if done.returncode != 0:
         shutil.rmtree(root, ignore_errors=True)
-        damaged = [archive for archive, _, _ in images if not is_undamaged(archive)]
-        remedy = f"remove {' '.join(map(str, damaged))}, which is damaged, and try again" if damaged else f"read {log}"
-        raise ClusterError(f"images cannot be unpacked; the last words:\n{tail(log)}", remedy=remedy)
+        raise ClusterError(f"images cannot be unpacked; the last words:\n{tail(log)}", remedy=_find_remedy(images, log))
     (root / INDEX).write_text("".join(f"{name} {by_digest}\n" for _, name, by_digest in images))
     os.utime(root)
     root.rename(stock)
     shutil.rmtree(part)
+
+
+def _find_remedy(images: Sequence[tuple[Path, str, str]], log: Path) -> str:
+    if os.strerror(errno.ENOSPC).lower() in log.read_text(errors="replace").lower():
+        return "make room, or set SEKISHO_CACHE to a directory on a larger disk"
+    damaged = [str(archive) for archive, _, _ in images if not is_undamaged(archive)]
+    return f"remove {' '.join(damaged)}, which is damaged, and try again" if damaged else f"read {log}"
 
 
 def _describe(archive: Path) -> tuple[Path, str, str]:

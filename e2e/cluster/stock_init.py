@@ -36,7 +36,8 @@ def main() -> None:
     containerd = subprocess.Popen(["containerd", "-c", config["configuration"]])
     wait_for(containerd)
     for command in config["commands"]:
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        if (code := subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode) != 0:
+            sys.exit(f"`{' '.join(command)}` ended with {code}")
     containerd.terminate()
     sys.exit(containerd.wait())
 

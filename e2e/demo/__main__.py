@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from e2e.cluster.errors import ClusterError
-from e2e.demo.story import tear_down, tell
+from e2e.demo.story import is_there, tear_down, tell
 
 
 def main() -> int:
@@ -15,12 +15,13 @@ def main() -> int:
     try:
         return tell() if command == "up" else tear_down()
     except KeyboardInterrupt:
-        print("\ninterrupted; `make demo-down` removes what there is, `make demo` begins anew", file=sys.stderr)
+        left = "the cluster is still there: `make demo-down` removes it" if is_there() else "nothing of it is left"
+        print(f"\ninterrupted; {left}", file=sys.stderr)
         return 130
     except (ClusterError, OSError) as error:  # what is waited for in vain is an OSError, too
         print(f"\nerror: {error}", file=sys.stderr)
-        if command == "up":
-            print("  what there is stays to be looked at; `make demo-down` removes it", file=sys.stderr)
+        if is_there():
+            print("  the cluster stays to be looked at; `make demo-down` removes it", file=sys.stderr)
         return 1
 
 

@@ -119,6 +119,11 @@ def _tell() -> int:
     return 0
 
 
+def is_there() -> bool:
+    """Tell whether anything of the demo's cluster is there, running or not."""
+    return new_cluster(options()).kubeconfig.parent.exists()
+
+
 def tear_down() -> int:
     """Remove the demo's cluster and everything it made."""
     cluster = new_cluster(options(), report=Timed())

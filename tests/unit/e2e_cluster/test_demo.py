@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from e2e.cluster.errors import ClusterError
+from e2e.cluster.paths import run_dir
 from e2e.demo import __main__ as demo
 from e2e.demo import story
 from e2e.installation import build_images
@@ -29,25 +30,34 @@ def test_a_second_demo_does_not_begin_while_one_is_told(
     assert "another `make demo` is at the cluster demo" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("is_left", [True, False])
 @pytest.mark.parametrize(
     ("failure", "code", "words"),
     [
-        (KeyboardInterrupt(), 130, "interrupted; `make demo-down` removes what there is"),
+        (KeyboardInterrupt(), 130, "interrupted; "),
         (TimeoutError("legal/contract-review: Ready is not True"), 1, "error: legal/contract-review: Ready is not"),
         (ClusterError("no room", remedy="make some"), 1, "what to do: make some"),
     ],
 )
-def test_a_demo_that_ends_early_says_what_removes_it(
-    failure: BaseException, code: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_demo_that_ends_early_says_what_removes_what_is_left_and_only_then(
+    failure: BaseException,
+    code: int,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    is_left: bool,
 ) -> None:
     def fail() -> int:
+        if is_left:
+            (run_dir() / "demo").mkdir()
         raise failure
 
     monkeypatch.setattr(story, "_tell", fail)
     assert demo.main() == code
     said = capsys.readouterr().err
     assert words in said
-    assert "make demo-down" in said
+    assert ("make demo-down" in said) == is_left
 
 
 def test_an_image_that_cannot_be_built_is_told_after_the_builders_own_words(

@@ -137,3 +137,14 @@ def test_namespaces_of_no_cluster_here_are_shown_with_what_removes_them(
 def test_the_folder_of_clusters_is_closed_to_others_even_if_it_was_open(cache: Path) -> None:
     (cache / "run").mkdir(mode=0o755)
     assert make_run_dir().stat().st_mode & 0o777 == 0o700
+
+
+def test_a_cache_that_cannot_be_made_is_refused_with_the_variable_that_moves_it(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cache / "file").touch()
+    monkeypatch.setenv("SEKISHO_CACHE", str(cache / "file"))
+    with pytest.raises(ClusterError) as refusal:
+        make_run_dir()
+    assert refusal.value.problem == f"{cache}/file/run cannot be made: Not a directory"
+    assert "SEKISHO_CACHE" in refusal.value.remedy

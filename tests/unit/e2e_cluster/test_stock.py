@@ -144,3 +144,29 @@ def test_an_image_comes_under_its_tag_and_under_its_digest() -> None:
     take, tag = import_commands(Path("/a.tar"), "host:5000/one:1", "host:5000/one@sha256:ab")
     assert take[-5:] == ["import", "--digests", "--base-name", "host:5000/one", "/a.tar"]
     assert tag[-2:] == ["host:5000/one@sha256:ab", "host:5000/one:1"]
+
+
+@pytest.mark.parametrize(
+    ("said", "is_damaged", "remedy"),
+    [
+        ("write /x: no space left on device: unknown", True, "make room, or set SEKISHO_CACHE"),
+        ("content digest sha256:1: not found", True, "which is damaged, and try again"),
+        ("odd", False, "read "),
+    ],
+)
+def test_images_that_cannot_be_unpacked_are_told_with_what_helps(
+    said: str, is_damaged: bool, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEKISHO_CACHE", str(tmp_path / "cache"))
+    archive = pack(tmp_path, "one", b"content")
+    if is_damaged:
+        archive.write_bytes(archive.read_bytes().replace(b"content", b"changed"))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/setpriv").write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    (tmp_path / "bin/setpriv").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    with pytest.raises(ClusterError) as refusal:
+        lay_stock([archive], [], silent)
+    assert said in refusal.value.problem
+    assert remedy in refusal.value.remedy
+    assert not any((tmp_path / "cache/stocks").rglob("root"))
