@@ -1,5 +1,6 @@
 """D1: seconds from `make demo` to the first answer, with everything built."""
 
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from bench.harness import Count, WrongAnswerError
 _REPO: Final = Path(__file__).resolve().parents[2]
 _TOLD: Final = re.compile(r"first answer ([0-9]+(?:\.[0-9]+)?) s after `make demo` began")
 _DEMO_SECONDS: Final = 900.0
+# Not the demo that somebody looks at just now: it would be replaced, and removed.
+_NAME: Final = "demo-bench"
 
 
 def build_demo() -> Count:
@@ -24,13 +27,15 @@ def time_demo() -> float:
     Raises:
         WrongAnswerError: It failed, or told of no answer.
     """
-    command = [sys.executable, "-m", "e2e.demo"]
+    command, environ = [sys.executable, "-m", "e2e.demo"], {**os.environ, "SEKISHO_DEMO_NAME": _NAME}
     try:
         done = subprocess.run(
-            [*command, "up"], cwd=_REPO, capture_output=True, text=True, timeout=_DEMO_SECONDS, check=False
+            [*command, "up"], cwd=_REPO, env=environ, capture_output=True, text=True, timeout=_DEMO_SECONDS, check=False
         )
     finally:
-        subprocess.run([*command, "down"], cwd=_REPO, capture_output=True, timeout=_DEMO_SECONDS, check=False)
+        subprocess.run(
+            [*command, "down"], cwd=_REPO, env=environ, capture_output=True, timeout=_DEMO_SECONDS, check=False
+        )
     if done.returncode != 0:
         raise WrongAnswerError(f"the demo ended with {done.returncode}: {(done.stderr or done.stdout)[-500:]}")
     return parse_seconds(done.stdout)

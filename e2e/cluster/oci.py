@@ -67,12 +67,15 @@ def write_archive(out: Path, name: str, content: ImageContent) -> None:
     described["annotations"] = {NAME_ANNOTATION: name, TAG_ANNOTATION: split_name(name)[1]}
     # Two workers may write the same image at once; each writes its own, and either will do.
     unfinished = out.with_suffix(f".unfinished-{os.getpid()}")
-    with tarfile.open(unfinished, "w") as archive:
-        _add(archive, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-        _add(archive, "index.json", json.dumps({"schemaVersion": 2, "manifests": [described]}).encode())
-        for blob in (layer, config, manifest):
-            _add(archive, f"blobs/sha256/{_digest(blob)[7:]}", blob)
-    unfinished.rename(out)
+    try:
+        with tarfile.open(unfinished, "w") as archive:
+            _add(archive, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+            _add(archive, "index.json", json.dumps({"schemaVersion": 2, "manifests": [described]}).encode())
+            for blob in (layer, config, manifest):
+                _add(archive, f"blobs/sha256/{_digest(blob)[7:]}", blob)
+        unfinished.rename(out)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def read_reference(archive: Path) -> ArchiveReference:

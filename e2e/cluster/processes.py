@@ -57,6 +57,9 @@ def spawn(
 ) -> ProcessId:
     """Start a detached process in a session of its own, and note who it is.
 
+    It has no file of ours: what we were given, a lock or a pipe of whoever started us, would be held for as long as it
+    lives.
+
     Args:
         command: Program and arguments; the program is looked up in PATH.
         log: Gets what the process writes, appended.
@@ -68,6 +71,7 @@ def spawn(
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
+        *((os.POSIX_SPAWN_CLOSE, number) for number in _inherited()),
     ]
     if inherit_fd is not None:
         actions.append((os.POSIX_SPAWN_DUP2, inherit_fd, 3))
@@ -81,6 +85,17 @@ def spawn(
     identity = ProcessId.of(pid) or ProcessId(pid, 0, "")
     identity.write(pid_file)
     return identity
+
+
+def _inherited() -> list[int]:
+    """Return the descriptors beyond the standard ones that a process of ours would have."""
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        number = int(entry.name)
+        with contextlib.suppress(OSError):  # the one that read the folder is closed by now
+            if number > 2 and os.get_inheritable(number):
+                found.append(number)
+    return found
 
 
 def end(pid_file: Path, *, first: signal.Signals = signal.SIGTERM, grace_seconds: float = 5.0) -> None:

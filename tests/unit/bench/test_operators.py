@@ -28,7 +28,7 @@ from bench.operators.benchmarks import (
     spell_restart,
 )
 from bench.operators.burst import Burst, Restart, Tape, measure_seconds
-from bench.operators.demo import parse_seconds
+from bench.operators.demo import parse_seconds, time_demo
 from bench.operators.idle import Idle, measure_latencies
 from bench.operators.lab import CANDIDATE, REFERENCE, SharedLab, _little_garbage
 from bench.operators.manifests import (
@@ -472,6 +472,19 @@ def test_the_demo_must_tell_its_time() -> None:
     with pytest.raises(WrongAnswerError, match="did not say"):
         parse_seconds("both services are ready 12.0 s after they were applied")
     assert parse_seconds("  first answer 41.5 s after `make demo` began\n") == 41.5
+
+
+def test_the_demo_that_somebody_looks_at_is_neither_replaced_nor_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[tuple[str, str]] = []
+
+    def run(command: list[str], *, env: dict[str, str], **_: Any) -> subprocess.CompletedProcess[str]:
+        ran.append((command[-1], env["SEKISHO_DEMO_NAME"]))
+        return subprocess.CompletedProcess(command, 0, "first answer 41.5 s after `make demo` began", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setenv("SEKISHO_DEMO_NAME", "mine")
+    assert time_demo() == 41.5
+    assert ran == [("up", "demo-bench"), ("down", "demo-bench")]
 
 
 def test_the_demo_runs_only_where_it_is_asked_for() -> None:

@@ -80,6 +80,19 @@ def test_a_port_is_not_taken_for_a_tag(name: str, parts: tuple[str, str]) -> Non
     assert split_name(name) == parts
 
 
+def test_an_archive_that_cannot_be_written_leaves_nothing(
+    tmp_path: Path, content: ImageContent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr(tarfile.TarFile, "close", fail)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(OSError, match="no room"):
+        write_archive(tmp_path / "x.tar", "tests.local/x:1", content)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_an_archive_with_a_changed_blob_or_cut_short_is_found_damaged(tmp_path: Path, content: ImageContent) -> None:
     archive = tmp_path / "x.tar"
     write_archive(archive, "tests.local/x:1", content)

@@ -19,6 +19,18 @@ def sleeper(tmp_path: Path) -> Iterator[ProcessId]:
     end(tmp_path / "cleanup")
 
 
+def test_a_process_that_stays_holds_nothing_that_whoever_started_us_gave_us(tmp_path: Path) -> None:
+    given = os.open(tmp_path / "lock", os.O_CREAT | os.O_WRONLY)
+    os.set_inheritable(given, True)
+    identity = spawn(("sleep", "1000"), log=tmp_path / "log", pid_file=tmp_path / "pid")
+    try:
+        held = {str(entry.readlink()) for entry in Path(f"/proc/{identity.pid}/fd").iterdir()}
+        assert held == {os.devnull, str(tmp_path / "log")}
+    finally:
+        end(tmp_path / "pid")
+        os.close(given)
+
+
 def test_a_pid_file_of_another_start_time_does_not_end_the_process_that_has_its_pid(
     sleeper: ProcessId, tmp_path: Path
 ) -> None:
