@@ -72,18 +72,20 @@ class Writer(Reader):
         if wait and not poll(is_gone, seconds=PATIENCE_SECONDS, interval=0.05):
             raise ClusterError(f"{kind} {name} is still there after {PATIENCE_SECONDS} s", remedy="see who holds it")
 
-    def delete_all(self, kind: str, *, namespace: str, grace_seconds: int | None = None) -> None:
+    def delete_all(self, kind: str, *, namespace: str, labels: str = "", grace_seconds: int | None = None) -> None:
         """Delete all objects of a kind in a namespace, and wait for nothing.
 
         Args:
             kind: See `Reader.get`.
             namespace: Where they are.
+            labels: Selector of those that are meant.
             grace_seconds: How long they are given to end; 0 removes pods whether their node knows or not.
         """
         body: dict[str, object] = {"propagationPolicy": "Background"}
         if grace_seconds is not None:
             body["gracePeriodSeconds"] = grace_seconds
-        self._send("DELETE", self._find(kind).path(namespace), body)
+        chosen = f"?{urlencode({'labelSelector': labels})}" if labels else ""
+        self._send("DELETE", self._find(kind).path(namespace) + chosen, body)
 
     def make_token(self, account: str, *, namespace: str, audience: str) -> str:
         """Have a token of a ServiceAccount made, for one audience."""

@@ -444,7 +444,8 @@ def test_the_controller_writes_children_statuses_and_what_is_its_own_alone(helm:
     assert {right for right in rights if right[1] not in ("get", "list", "watch")} == {
         *((kind, verb) for kind in children for verb in ("create", "patch", "delete")),
         *((f"{kind}/status", "patch") for kind in own_kinds),
-        ("inferenceservices/finalizers", "update"), ("events", "create"), ("pods/eviction", "create"),
+        ("inferenceservices/finalizers", "update"), ("networkpolicies/finalizers", "update"),
+        ("events", "create"), ("pods/eviction", "create"),
         ("pods", "delete"), ("secrets", "create"), ("secrets", "patch", "sekisho-ca"),
         ("leases", "create"), ("leases", "update", "sekisho-controller"),
     }  # fmt: skip

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sekisho.api.names import APPLIED_DIGEST_ANNOTATION, name_child
@@ -71,6 +71,11 @@ class _Changes:
     def count(self) -> int:
         return len(self.isolation) + len(self.workload) + len(self.leftovers)
 
+    @property
+    def isolates_first(self) -> bool:
+        """Whether what isolates is made for pods to come, which are to name it as their owner."""
+        return bool(self.workload) and any(change.live is None for change in self.isolation)
+
 
 class ServiceLoop:
     """Reconciles InferenceServices.
@@ -134,16 +139,23 @@ class ServiceLoop:
                 return Outcome(again_after_seconds=FRESH_SECONDS)
             if self._gatherer.mark_of(obj) != known:
                 obj, planned, changes = self._plan(raw)
+        isolated = 0
+        if changes.isolates_first:
+            first = replace(changes, workload=(), leftovers=())
+            await self._apply_or_tell(obj, raw, planned, changes=first)
+            isolated = first.count
+            obj, planned, changes = self._plan(raw)
         await self._apply_or_tell(obj, raw, planned, changes=changes)
         await self._evict(obj, planned)
-        if changes.count and name not in self._settling:
+        written = isolated + changes.count
+        if written and name not in self._settling:
             self._settling.add(name)
-            return _sum_up(changes, writes=changes.count, again=self._settle_seconds)
+            return _sum_up(changes, writes=written, again=self._settle_seconds)
         self._settling.discard(name)
         told = await self._publisher.publish(
             INFERENCE_SERVICES, raw, planned.status, announcements=planned.announcements
         )
-        return _sum_up(changes, writes=changes.count + told, again=planned.check_after_seconds)
+        return _sum_up(changes, writes=written + told, again=planned.check_after_seconds)
 
     def _starts_first_pods(self, obj: ServiceObject, planned: Plan) -> bool:
         """Tell whether a plan makes pods where none are wanted so far: of a new service, or of one that wakes."""

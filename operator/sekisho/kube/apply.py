@@ -62,7 +62,17 @@ def find_difference(desired: Manifest, live: Manifest | None) -> str | None:
         return f"metadata.annotations: digest {_short(wanted)} wanted, {_short(have)} there"
     rest = {key: value for key, value in desired.items() if key not in {"apiVersion", "kind", "metadata"}}
     meta = {key: desired["metadata"].get(key) for key in ("labels", "ownerReferences", "annotations")}
-    return _differ(meta, live["metadata"], "metadata") or _differ(rest, live, "")
+    return (
+        _lack_finalizer(desired["metadata"], live["metadata"])
+        or _differ(meta, live["metadata"], "metadata")
+        or _differ(rest, live, "")
+    )
+
+
+def _lack_finalizer(desired: Manifest, live: Manifest) -> str | None:
+    """Say which finalizer is missing; others may add theirs."""
+    missing = sorted(set(desired.get("finalizers") or ()) - set(live.get("finalizers") or ()))
+    return f"metadata.finalizers: {missing[0]} is missing" if missing else None
 
 
 def _short(digest: object) -> str:
@@ -178,7 +188,7 @@ async def write(client: KubeClient, desired: Manifest, live: Manifest | None) ->
                 raise
     _refuse_foreign(desired, live)
     if live["metadata"].get("deletionTimestamp"):
-        raise ApiConflictError(f"{_name(desired)} is being deleted; it is written again when it is gone")
+        raise ApiConflictError(f"{_name(desired)} is being deleted; it is written again when it is gone, which waits for its pods")
     if is_created(live):
         await _count_as_applied(client, desired, live)
     stored = await client.apply({**desired, "metadata": {**desired["metadata"], "uid": live["metadata"]["uid"]}})
@@ -225,7 +235,8 @@ def _refuse_foreign(desired: Manifest, live: Manifest) -> None:
     if namesakes:
         raise ApiConflictError(
             f"{_name(desired)} belongs to an earlier {' '.join(namesakes.pop())}, which is gone; it is made anew once "
-            "the garbage collector has taken it"
+            "the garbage collector has taken it, which waits for the earlier pods; see why one of them does not end "
+            "where this lasts for minutes"
         )
     whose = (
         f"belongs to {owners[0].get('kind')} {owners[0].get('name')}" if owners else "does not carry sekisho's labels"

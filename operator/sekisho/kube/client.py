@@ -346,13 +346,18 @@ class KubeClient:
         body = json.dumps(manifest, separators=(",", ":")).encode()
         return await self._send(_Call("update", "PUT", resource, path, {"fieldManager": FIELD_MANAGER}, body))
 
-    async def delete(self, resource: Resource, name: str, *, namespace: str = "", uid: str) -> bool:
+    async def delete(
+        self, resource: Resource, name: str, *, namespace: str = "", uid: str, after_owned: bool = False
+    ) -> bool:
         """Delete the object that has this `uid`; return False where it is gone already.
+
+        With `after_owned` it stays, as one that is being deleted, until what it owns is gone.
 
         Raises:
             ApiConflictError: Another object has the name by now.
         """
-        body = json.dumps({"propagationPolicy": "Background", "preconditions": {"uid": uid}}).encode()
+        policy = "Foreground" if after_owned else "Background"
+        body = json.dumps({"propagationPolicy": policy, "preconditions": {"uid": uid}}).encode()
         try:
             await self._send(_Call("delete", "DELETE", resource, resource.path(namespace, name), {}, body))
         except ApiRefusedError as error:

@@ -5,7 +5,7 @@ from typing import Any
 
 from sekisho.api.names import MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL
 from sekisho.kube.client import KubeClient
-from sekisho.kube.resources import Resource
+from sekisho.kube.resources import DEPLOYMENTS, Resource
 
 Manifest = Mapping[str, Any]
 
@@ -40,9 +40,13 @@ def find_leftovers(children: Iterable[tuple[Resource, Manifest]], owner_uid: str
 
 
 async def prune(client: KubeClient, leftovers: Iterable[tuple[Resource, Manifest]]) -> int:
-    """Delete each object by its uid, so that a namesake made meanwhile stays; return how many were there."""
+    """Delete each object by its uid, so that a namesake made meanwhile stays; return how many were there.
+
+    A Deployment stays until its pods are gone: what isolates them waits for it.
+    """
     count = 0
     for resource, live in leftovers:
         meta = live["metadata"]
-        count += await client.delete(resource, meta["name"], namespace=meta.get("namespace", ""), uid=meta["uid"])
+        where = {"namespace": meta.get("namespace", ""), "uid": meta["uid"]}
+        count += await client.delete(resource, meta["name"], **where, after_owned=resource == DEPLOYMENTS)
     return count

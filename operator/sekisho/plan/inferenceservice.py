@@ -202,6 +202,7 @@ def _draw(outcome: Outcome, design: Design, spec: InferenceServiceSpec, *, runti
         agent_image=outcome.world.settings.agent_image,
         settings=outcome.world.settings,
         sealed=weights.sealed,
+        isolation_uid=str((outcome.world.children.get("NetworkPolicy") or {}).get("metadata", {}).get("uid") or ""),
         yields=_serves_nobody_while_it_changes(outcome.pods),
     )
 

@@ -26,6 +26,7 @@ class Blueprint:
         by_digest: Whether every image must be named by digest.
         agent_image: Image of fence and agent, as settings name it or as the running pods have it.
         sealed: What the pod unseals; None where the weights are plain.
+        isolation_uid: Of the NetworkPolicy on the server; empty while there is none.
         yields: Whether pods may go before those that follow them serve, because none of them serves either.
     """
 
@@ -48,6 +49,7 @@ class Blueprint:
     agent_image: str
     settings: RenderSettings
     sealed: SealedFacts | None = None
+    isolation_uid: str = ""
     yields: bool = False
 
     @property

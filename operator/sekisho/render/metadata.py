@@ -1,9 +1,11 @@
 """Metadata that every child carries."""
 
-from typing import Any
+from typing import Any, Final
 
 from sekisho.api import names
 from sekisho.render.blueprint import Blueprint
+
+ISOLATION_API: Final = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
 
 
 def selector_labels(name: str) -> dict[str, str]:
@@ -41,3 +43,11 @@ def render_metadata(blueprint: Blueprint, labels: dict[str, str]) -> dict[str, A
         "labels": dict(labels),
         "ownerReferences": [owner],
     }
+
+
+def render_isolation_owner(blueprint: Blueprint) -> list[dict[str, Any]]:
+    """Render the NetworkPolicy as an owner of what starts pods: it is not gone before them. None without its uid."""
+    if not blueprint.isolation_uid:
+        return []
+    named = {"name": blueprint.child, "uid": blueprint.isolation_uid}
+    return [{**ISOLATION_API, **named, "controller": False, "blockOwnerDeletion": True}]

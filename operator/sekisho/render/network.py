@@ -5,9 +5,11 @@ from typing import Any, Final
 from sekisho.api import names
 from sekisho.render.blueprint import Blueprint
 from sekisho.render.digest import stamp
-from sekisho.render.metadata import isolation_labels, render_metadata, selector_labels
+from sekisho.render.metadata import ISOLATION_API, isolation_labels, render_metadata, selector_labels
 
 NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
+# Of Kubernetes itself: the garbage collector, which takes it off, lets the policy go after what it owns: the pods.
+_OUTLIVES: Final = "foregroundDeletion"
 
 
 def render_network_policy(blueprint: Blueprint) -> dict[str, Any]:
@@ -15,11 +17,11 @@ def render_network_policy(blueprint: Blueprint) -> dict[str, Any]:
 
     Every default is spelled out, so that what the server shows equals what is rendered.
     """
+    metadata = {**render_metadata(blueprint, isolation_labels(blueprint)), "finalizers": [_OUTLIVES]}
     return stamp(
         {
-            "apiVersion": "networking.k8s.io/v1",
-            "kind": "NetworkPolicy",
-            "metadata": render_metadata(blueprint, isolation_labels(blueprint)),
+            **ISOLATION_API,
+            "metadata": metadata,
             "spec": {
                 "podSelector": {"matchLabels": selector_labels(blueprint.name)},
                 "policyTypes": ["Ingress", "Egress"],

@@ -9,7 +9,7 @@ from sekisho.render.blueprint import Blueprint
 from sekisho.render.containers import render_agent, render_engine, render_fence
 from sekisho.render.digest import digest_of, stamp
 from sekisho.render.images import has_digest, repository_of
-from sekisho.render.metadata import render_labels, render_metadata, selector_labels
+from sekisho.render.metadata import render_isolation_owner, render_labels, render_metadata, selector_labels
 from sekisho.render.storage import BESIDE_BYTES, render_handover_volumes, render_weights_volume
 
 TEMPLATE_DIGEST_ANNOTATION: Final = "sekisho.dev/template-digest"
@@ -33,6 +33,7 @@ def render_deployment(blueprint: Blueprint, *, template: Mapping[str, Any] | Non
     scarce = blueprint.needs.gpus > 0 or blueprint.tenancy == "Dedicated"
     template = template or render_template(blueprint)
     metadata = render_metadata(blueprint, render_labels(blueprint))
+    metadata["ownerReferences"] += render_isolation_owner(blueprint)
     metadata["annotations"] = {TEMPLATE_DIGEST_ANNOTATION: digest_without_agent(template)}
     return stamp(
         {

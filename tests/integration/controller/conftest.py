@@ -60,6 +60,18 @@ class World:
         """Remove all pods: no kubelet of a simulated node ends any."""
         self.hand.delete_all("pods", namespace=self.namespace, grace_seconds=0)
 
+    def runs(self, service: str) -> bool:
+        """Tell whether a service has a Deployment that is to stay; one that is being deleted waits for its pods."""
+        found = self.children(service).get("Deployment")
+        return found is not None and "deletionTimestamp" not in found["metadata"]
+
+    def drop_ending_pods(self, service: str) -> None:
+        """Remove the pods of a service once all of them are being deleted."""
+        labels = f"sekisho.dev/service={service}"
+        pods = self.all("pods", labels=labels)
+        if pods and all("deletionTimestamp" in pod["metadata"] for pod in pods):
+            self.hand.delete_all("pods", namespace=self.namespace, labels=labels, grace_seconds=0)
+
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         return self.cluster.kubectl("-n", self.namespace, *arguments, stdin=stdin)
 
@@ -75,8 +87,13 @@ class World:
         return {item["kind"]: item for item in found}
 
     def await_end(self, service: str) -> None:
-        """Wait for the garbage collector."""
-        wait_for(lambda: not self.children(service), what=f"the end of the children of {service}")
+        """Wait for the garbage collector; pods that are to end end, as a kubelet would see to."""
+
+        def is_empty() -> bool:
+            self.drop_ending_pods(service)
+            return not self.children(service)
+
+        wait_for(is_empty, what=f"the end of the children of {service}")
 
     def condition(self, name: str, kind: str = "Ready", *, of: str = "isvc") -> dict[str, Any]:
         status = (self.get(of, name) or {}).get("status") or {}

@@ -45,9 +45,11 @@ class FaultyClient(KubeClient):
         self._end()
         return stored
 
-    async def delete(self, resource: Resource, name: str, *, namespace: str = "", uid: str) -> bool:
+    async def delete(
+        self, resource: Resource, name: str, *, namespace: str = "", uid: str, after_owned: bool = False
+    ) -> bool:
         self._begin()
-        done = await super().delete(resource, name, namespace=namespace, uid=uid)
+        done = await super().delete(resource, name, namespace=namespace, uid=uid, after_owned=after_owned)
         self._end()
         return done
 

@@ -41,9 +41,10 @@ def test_a_service_gets_its_children_policy_first_and_a_status(world: World, con
     children = await_children(world, "chat")
     owner = world.get("isvc", "chat")
     assert owner is not None
-    for child in children.values():
+    for kind, child in children.items():
         assert child["metadata"]["name"] == "chat-predictor"
-        assert [o["uid"] for o in child["metadata"]["ownerReferences"]] == [owner["metadata"]["uid"]]
+        owners = [owner] if kind != "Deployment" else [owner, children["NetworkPolicy"]]
+        assert [o["uid"] for o in child["metadata"]["ownerReferences"]] == [o["metadata"]["uid"] for o in owners]
     placed = await_condition(world, "chat", "Placed", "Placed")
     assert (placed["status"], placed["observedGeneration"]) == ("True", 1)
     controller.await_idle()
@@ -107,7 +108,15 @@ def test_a_refused_class_prunes_what_ran(world: World, controller: ControllerPro
     world.apply(service("chat", world.namespace, classification={"level": "unheard-of"}))
     refused = await_condition(world, "chat", "UnknownLevel")
     assert "unheard-of" in refused["message"]
-    wait_for(lambda: "Deployment" not in world.children("chat"), what="the Deployment's end")
+    wait_for(lambda: world.all("pods") and is_ending(world, "pods"), what="the pods' end")
+    # No kubelet ends the pods of a simulated node; what isolates them stays, and nothing new begins.
+    assert is_ending(world, "deployment")
+    assert not is_ending(world, "networkpolicy")
+    world.await_end("chat")
+
+
+def is_ending(world: World, kind: str) -> bool:
+    return all("deletionTimestamp" in item["metadata"] for item in world.all(kind, labels="sekisho.dev/service=chat"))
 
 
 def test_what_a_service_no_longer_asks_for_is_taken_back(world: World, controller: ControllerProcess) -> None:
@@ -153,16 +162,25 @@ def test_a_foreign_policy_that_selects_the_pods_is_noticed(world: World, control
     await_condition(world, "chat", "ForeignNetworkPolicy", "Isolated")
 
 
-def test_deleting_the_service_leaves_nothing(world: World, controller: ControllerProcess) -> None:
+@pytest.mark.parametrize("way", ["background", "foreground"])
+def test_deleting_the_service_leaves_nothing_and_its_pods_never_without_their_network_policy(
+    world: World, controller: ControllerProcess, way: str
+) -> None:
     world.apply(service("chat", world.namespace))
     await_children(world, "chat")
-    world.delete("isvc", "chat")
+    wait_for(lambda: any(pod["spec"].get("nodeName") for pod in world.all("pods")), what="a pod on a node")
+    world.kubectl("delete", "isvc", "chat", f"--cascade={way}", "--wait=false")
+    wait_for(lambda: is_ending(world, "pods"), what="the pods' end")
+    wait_for(lambda: [*world.children("chat")] == ["NetworkPolicy", "Deployment"], what="the end of all others")
+    time.sleep(2.0)  # long after the garbage collector took the others
+    assert world.all("pods")
+    policy = world.children("chat")["NetworkPolicy"]
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    world.drop_ending_pods("chat")
 
     def is_empty() -> bool:
-        # No kubelet ends the pods of a simulated node; that they are to end is what counts.
-        left = [item["metadata"]["name"] for kind in (*CHILDREN, "replicasets") for item in world.all(kind)]
-        pods = [item["metadata"] for item in world.all("pods")]
-        return {*left} <= {"default", "kube-root-ca.crt"} and all("deletionTimestamp" in pod for pod in pods)
+        left = [item["metadata"]["name"] for kind in (*CHILDREN, "replicasets", "pods") for item in world.all(kind)]
+        return {*left} <= {"default", "kube-root-ca.crt"}
 
     # The garbage collector of a new control plane takes its time to learn of our kinds.
     wait_for(is_empty, what="an empty namespace")
@@ -179,10 +197,9 @@ def test_a_service_that_a_finalizer_keeps_runs_no_more(world: World, controller:
     try:
         ending = await_condition(world, "chat", "Terminating")
         assert ending["status"] == "False"
-        wait_for(lambda: "Deployment" not in world.children("chat"), what="the Deployment's end")
-        wait_for(lambda: all("deletionTimestamp" in pod["metadata"] for pod in world.all("pods")), what="the pods' end")
+        wait_for(lambda: is_ending(world, "deployment"), what="the Deployment's end")
+        wait_for(lambda: is_ending(world, "pods"), what="the pods' end")
         assert world.all("pods") == [] or "NetworkPolicy" in world.children("chat")
-        world.drop_pods()
         world.await_end("chat")
     finally:
         world.patch("isvc", "chat", {"metadata": {"finalizers": None}})

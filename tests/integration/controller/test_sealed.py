@@ -186,7 +186,7 @@ def test_nothing_starts_before_a_depot_has_looked(house: House) -> None:
     assert "the depot has not inspected oci://" in house.await_service("WeightsPending")["message"]
     assert house.await_service("WeightsPending", "WeightsAvailable")["status"] == "Unknown"
     assert "see whether the depot runs" in house.await_model("WeightsPending")["message"]
-    assert "Deployment" not in house.world.children("chat")
+    assert not house.world.runs("chat")
 
 
 @pytest.mark.usefixtures("depot")
@@ -224,7 +224,7 @@ def test_plain_weights_are_refused_where_sealed_ones_are_demanded_and_serve_else
     house.serve(classification={"level": "confidential"})
     told = house.await_service("SealedWeightsRequired")["message"]
     assert "class confidential demands weights.sealed: true; the weights of model reviewer are plain" in told
-    wait_for(lambda: "Deployment" not in house.world.children("chat"), what="the end of the Deployment")
+    wait_for(lambda: not house.world.runs("chat"), what="the end of the Deployment")
 
 
 @pytest.mark.usefixtures("running")
@@ -238,7 +238,7 @@ def test_an_older_version_is_refused_and_what_ran_ends(house: House) -> None:
     told = house.await_service("VersionRolledBack")["message"]
     assert "legal/reviewer version 6 is older than version 7, which was accepted before" in told
     assert house.status()["acceptedVersion"] == 7
-    wait_for(lambda: "Deployment" not in house.world.children("chat"), what="the end of the Deployment")
+    wait_for(lambda: not house.world.runs("chat"), what="the end of the Deployment")
 
 
 @pytest.mark.usefixtures("running")
@@ -256,7 +256,7 @@ def test_an_older_version_is_refused_after_the_model_was_deleted_and_made_anew_a
     assert "version 6 is older than version 7" in house.await_model("VersionRolledBack")["message"]
     house.serve()
     house.await_service("VersionRolledBack")
-    assert "Deployment" not in house.world.children("chat")
+    assert not house.world.runs("chat")
     house.register(house.push(blobs, tag="7"), approvals=[approval])
     house.await_model("Ready")
     house.register(uri, name="second", approvals=[older_approval])
@@ -282,7 +282,7 @@ def test_a_signer_that_is_trusted_no_more_ends_what_it_signed(house: House) -> N
     told = house.await_service("SignerNotTrusted")["message"]
     assert "a signature by one of these is needed: board" in told
     assert house.await_model("SignerNotTrusted", "Signed")["status"] == "False"
-    wait_for(lambda: "Deployment" not in house.world.children("chat"), what="the end of the Deployment")
+    wait_for(lambda: not house.world.runs("chat"), what="the end of the Deployment")
     house.world.apply(policy("board", "release"))
     house.await_deployment()
 
@@ -305,7 +305,7 @@ def test_what_was_tampered_with_is_refused_in_every_class(
     house.await_model(reason)
     house.serve()
     house.await_service(reason)
-    assert "Deployment" not in house.world.children("chat")
+    assert not house.world.runs("chat")
 
 
 @pytest.mark.usefixtures("running")
@@ -319,7 +319,7 @@ def test_an_approval_opens_what_waited_for_it_and_its_end_closes_it(house: House
     house.await_deployment()
     house.register(uri, approvals=[])
     house.await_service("ApprovalMissing")
-    wait_for(lambda: "Deployment" not in house.world.children("chat"), what="the end of the Deployment")
+    wait_for(lambda: not house.world.runs("chat"), what="the end of the Deployment")
 
 
 @pytest.mark.usefixtures("running")
@@ -332,7 +332,7 @@ def test_a_registry_that_does_not_answer_is_told_and_waited_for(house: House, sp
     house.serve()
     assert "status 503" in house.await_service("SourceUnreachable")["message"]
     assert not house.world.condition("chat", "Stalled")
-    assert "Deployment" not in house.world.children("chat")
+    assert not house.world.runs("chat")
     house.server.status = 0
     house.await_deployment()
 
@@ -380,7 +380,7 @@ def test_a_service_waits_for_a_release_of_keys_and_starts_once_there_is_one(
     with new_controller(env={"SEKISHO_RELEASE_HOST": "", "SEKISHO_UNSAFE_DEVELOPMENT_RELEASE": "true"}):
         told = house.await_service("KmsUnavailable", "WeightsAvailable")["message"]
         assert "install a release of keys in namespace sekisho-system" in told
-        assert "Deployment" not in house.world.children("chat")
+        assert not house.world.runs("chat")
         release()
         house.await_deployment()
         children = house.world.children("chat")

@@ -1,7 +1,7 @@
 """The first pods of a service have the class they will keep: what raises it is read anew before they are made."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from sekisho.kube.resources import (
     INFERENCE_SERVICES,
     MODELS,
     NAMESPACES,
+    NETWORK_POLICIES,
     NODES,
     POLICIES,
     RUNTIMES,
@@ -78,6 +79,7 @@ class Rig:
     shown_late: list[tuple[Resource, dict[str, Any]]] = field(default_factory=list)
     loop: ServiceLoop | None = None
     failing: str = ""
+    on_policy: Callable[[], None] = lambda: None
 
     def show(self, resource: Resource, raw: dict[str, Any]) -> None:
         self.cluster.note(self.cluster.stores[resource].put(raw))
@@ -100,10 +102,14 @@ class Rig:
                 self.cluster.note(self.cluster.stores[resource].show("MODIFIED", raw))
             found = self.live.get(key)
             return web.json_response(found or {"message": "not there"}, status=200 if found else 404)
+        if request.method == "DELETE":
+            return web.json_response({})
         body = await request.json()
         if self.failing and body["kind"] == DEPLOYMENTS.kind:
             return web.json_response({"message": self.failing}, status=500)
         self.applied.append(body)
+        if body["kind"] == NETWORK_POLICIES.kind:
+            self.on_policy()
         stored = {**body, "metadata": {**body["metadata"], "uid": "u", "resourceVersion": str(100 + len(self.applied))}}
         return web.json_response(stored)
 
@@ -221,7 +227,7 @@ async def test_first_pods_are_planned_anew_only_where_the_live_reads_took_time_e
 
     monkeypatch.setattr(controller_loop, "plan", count)
     await rig.reconcile()
-    assert len(planned) == 1 + late
+    assert len(planned) == 2 + late  # once more with the policy that was made
     assert rig.class_of_pods() == "internal"
 
 
@@ -262,3 +268,24 @@ async def test_what_the_api_server_fails_at_again_and_again_is_told_once(rig: Ri
     rig.failing = ""
     await rig.reconcile()
     assert rig.deployment()["metadata"]["name"] == "chat-predictor"
+
+
+async def test_what_starts_pods_is_owned_by_the_policy_that_was_just_made_and_made_in_one_go(rig: Rig) -> None:
+    rig.show_all(DIRECT)
+    outcome = await rig.reconcile()
+    made = [item["kind"] for item in rig.applied]
+    assert made[0] == "NetworkPolicy"
+    assert made[-1] == "Deployment"
+    assert len(made) == len(set(made)) == outcome.writes
+    service, policy = rig.deployment()["metadata"]["ownerReferences"]
+    assert (service["uid"], policy["kind"], policy["uid"]) == ("uid-chat", "NetworkPolicy", "u")
+
+
+async def test_nothing_starts_where_the_law_has_changed_while_the_policy_was_made(
+    rig: Rig,
+) -> None:
+    rig.show_all(DIRECT)
+    changed = build("default", 9, generation=2, spec={**POLICY, "unlabelled": "gone"})
+    rig.on_policy = lambda: rig.show(POLICIES, changed)
+    await rig.reconcile()
+    assert DEPLOYMENTS.kind not in [item["kind"] for item in rig.applied]

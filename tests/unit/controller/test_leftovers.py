@@ -33,6 +33,7 @@ class Rig:
     def __init__(self) -> None:
         self.cluster = Cluster()
         self.deleted: list[str] = []
+        self.policies: list[str] = []
         self.loop: ServiceLoop | None = None
 
     def show(self, resource: Resource, raw: dict[str, Any]) -> None:
@@ -41,6 +42,7 @@ class Rig:
     async def answer(self, request: web.Request) -> web.Response:
         if request.method == "DELETE":
             self.deleted.append(request.path.rpartition("/api")[2].removeprefix("s/"))
+            self.policies.append((await request.json())["propagationPolicy"])
             return web.json_response({})
         if request.path.endswith("/eviction"):
             return web.json_response({"message": "This pod has more than one PodDisruptionBudget"}, status=500)
@@ -76,6 +78,7 @@ async def test_what_an_earlier_service_left_without_an_owner_goes_where_the_new_
         "apps/v1/namespaces/a/deployments/chat-predictor",
         "networking.k8s.io/v1/namespaces/a/networkpolicies/chat-predictor",
     ]
+    assert rig.policies == ["Foreground", "Background"]  # a Deployment waits for its pods
 
 
 @pytest.mark.parametrize(

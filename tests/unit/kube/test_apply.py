@@ -93,6 +93,13 @@ def test_a_removed_owner_is_a_difference_and_another_beside_it_is_none() -> None
     assert "u1 is missing" in (find_difference(desired, live_of(desired, {}, ownerReferences=[{"uid": "u2"}])) or "")
 
 
+def test_a_finalizer_of_ours_that_is_gone_is_a_difference_and_one_of_others_is_none() -> None:
+    desired = build({}, finalizers=["ours"])
+    assert find_difference(desired, live_of(desired, {}, finalizers=["theirs", "ours"])) is None
+    told = find_difference(desired, live_of(desired, {}, finalizers=["theirs"]))
+    assert told == "metadata.finalizers: ours is missing"
+
+
 KEY = st.text("abc", min_size=1, max_size=2)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),

@@ -21,6 +21,10 @@ def test_nothing_leaves_but_to_the_depot_and_no_name_is_looked_up() -> None:
     assert rule["ports"] == [{"protocol": "TCP", "port": 8443}]
 
 
+def test_the_garbage_collector_takes_the_policy_after_what_it_owns() -> None:
+    assert render_network_policy(build_blueprint())["metadata"]["finalizers"] == ["foregroundDeletion"]
+
+
 def test_only_a_pod_that_unseals_reaches_the_release_of_keys() -> None:
     for plain in (build_blueprint(settings=RELEASED), build_blueprint(sealed=SEALED)):
         assert len(render_network_policy(plain)["spec"]["egress"]) == 1

@@ -35,6 +35,18 @@ def container(template: dict[str, Any], name: str) -> dict[str, Any]:
     return next(item for item in containers(template) if item["name"] == name)
 
 
+def test_what_isolates_pods_owns_what_starts_them_and_waits_for_its_end() -> None:
+    service, policy = render_deployment(build_blueprint(isolation_uid="uid-np"))["metadata"]["ownerReferences"]
+    assert (service["kind"], service["controller"]) == ("InferenceService", True)
+    assert (policy["kind"], policy["name"], policy["uid"]) == ("NetworkPolicy", "review-predictor", "uid-np")
+    assert (policy["controller"], policy["blockOwnerDeletion"]) == (False, True)
+
+
+def test_a_policy_that_nobody_has_seen_owns_nothing() -> None:
+    owners = render_deployment(build_blueprint())["metadata"]["ownerReferences"]
+    assert [owner["kind"] for owner in owners] == ["InferenceService"]
+
+
 def test_no_container_but_the_agent_holds_a_token_and_that_one_is_for_the_depot_alone() -> None:
     template = render_template(build_blueprint())
     spec = template["spec"]
