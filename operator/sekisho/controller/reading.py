@@ -41,7 +41,10 @@ Raw = Mapping[str, Any]
 SpecT = TypeVar("SpecT", bound=BaseModel)
 _REASONS: Final[Mapping[Resource, Reason]] = {POLICIES: Reason.POLICY_INVALID}
 _MOST_PROBLEMS: Final = 3
-_ENDING: Final = "it is being deleted and counts for nothing any more; where it stays, its metadata.finalizers keep it"
+_ENDING: Final = (
+    "it is being deleted and counts for nothing any more; where it stays, its metadata.finalizers keep it: take them "
+    "off, and create it anew if it is to count"
+)
 
 
 class Reader:
@@ -82,11 +85,11 @@ class Reader:
 
     def policy(self, raw: Raw) -> ClusterObject[ClassificationPolicySpec]:
         """Read a ClassificationPolicy."""
-        return self._cluster_object(raw, self.spec(POLICIES, raw, ClassificationPolicySpec))
+        return self._cluster_object(raw, _standing(raw, self.spec(POLICIES, raw, ClassificationPolicySpec)))
 
     def site(self, raw: Raw) -> ClusterObject[SiteSpec]:
         """Read a Site."""
-        return self._cluster_object(raw, self.spec(SITES, raw, SiteSpec))
+        return self._cluster_object(raw, _standing(raw, self.spec(SITES, raw, SiteSpec)))
 
     def runtime(self, raw: Raw) -> ClusterObject[RuntimeSpec]:
         """Read a Runtime."""
@@ -124,7 +127,7 @@ class Reader:
 
 
 def _standing(raw: Raw, spec: SpecT | Rejection) -> SpecT | Rejection:
-    """Return the spec while it counts: the broker takes what is being deleted for gone, whatever finalizer keeps it."""
+    """Return the spec while it counts: every process takes what is being deleted for gone, whatever keeps it."""
     return Rejection(Reason.TERMINATING, _ENDING) if "deletionTimestamp" in raw["metadata"] else spec
 
 

@@ -190,6 +190,8 @@ def _mark(raw: Raw, signers: str) -> Mark:
 
 
 def _read_policy(raw: Raw | None) -> ClassificationPolicySpec | None:
+    if ((raw or {}).get("metadata") or {}).get("deletionTimestamp"):
+        return None
     try:
         return ClassificationPolicySpec.model_validate((raw or {}).get("spec") or {})
     except ValidationError:

@@ -30,6 +30,10 @@ from sekisho.render.digest import digest_of
 
 Raw = Mapping[str, Any]
 _heard_at: Final = attrgetter("heard_at")
+_ENDING: Final = (
+    f'ClassificationPolicy "{DEFAULT_POLICY_NAME}" is being deleted, and without one nothing is relayed; an '
+    "administrator creates it anew once its metadata.finalizers let it go"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,8 @@ class Facts:
         return read_boot_seconds() - oldest
 
     def _keep_policy(self, raw: Raw) -> Law | UnavailableError:
+        if raw["metadata"].get("deletionTimestamp"):
+            return UnavailableError(Reason.POLICY_MISSING, _ENDING)
         try:
             spec = raw.get("spec") or {}
             return read_law(spec, digest_of(spec), self._names, key=os.urandom(32))
@@ -162,7 +168,8 @@ class Facts:
         if law is None:
             raise UnavailableError(
                 Reason.POLICY_MISSING,
-                f'there is no ClassificationPolicy "{DEFAULT_POLICY_NAME}"; without one nothing is relayed',
+                f'there is no ClassificationPolicy "{DEFAULT_POLICY_NAME}", and without one nothing is relayed; an '
+                "administrator creates it",
             )
         if isinstance(law, UnavailableError):
             raise UnavailableError(law.reason, law.message)

@@ -38,8 +38,10 @@ def require_policy(policy: ClassificationPolicySpec | Rejection | None) -> Class
             "create it",
         )
     if isinstance(policy, Rejection):
+        ending = policy.reason is Reason.TERMINATING
         raise RefusedError(
-            Reason.POLICY_INVALID, f'ClassificationPolicy "{names.DEFAULT_POLICY_NAME}" cannot be used: {policy.detail}'
+            Reason.POLICY_MISSING if ending else Reason.POLICY_INVALID,
+            f'ClassificationPolicy "{names.DEFAULT_POLICY_NAME}" cannot be used: {policy.detail}',
         )
     return policy
 

@@ -9,7 +9,7 @@ from sekisho.controller.reading import Reader
 from sekisho.errors import Reason, RefusedError, Rejection, UnavailableError
 from sekisho.kube.resources import INFERENCE_SERVICES
 from sekisho.plan.conditions import Announcement
-from tests.unit.api.cases import EVIDENCE, GRANT, RELEASE
+from tests.unit.api.cases import EVIDENCE, GRANT, POLICY, RELEASE, SITE
 
 
 def build(spec: Any, *, generation: int = 1) -> dict[str, Any]:
@@ -32,6 +32,19 @@ def test_a_policy_that_cannot_be_read_is_told_as_such() -> None:
     spec = Reader().policy(build({"levels": []})).spec
     assert isinstance(spec, Rejection)
     assert spec.reason == Reason.POLICY_INVALID
+
+
+def test_a_policy_and_a_site_that_are_being_deleted_count_for_nothing_whatever_keeps_them() -> None:
+    reader = Reader()
+    for read, spec in ((reader.policy, POLICY), (reader.site, SITE)):
+        raw = build(spec)
+        assert not isinstance(read(raw).spec, Rejection)
+        raw["metadata"]["deletionTimestamp"] = "2026-12-01T00:00:00Z"
+        ended = read(raw).spec
+        assert isinstance(ended, Rejection)
+        assert ended.reason == Reason.TERMINATING
+        assert "take them off, and create it anew" in ended.detail
+        raw["metadata"]["uid"] = "another"
 
 
 def test_many_problems_are_counted_and_the_message_is_bounded() -> None:

@@ -142,6 +142,8 @@ async def test_nothing_is_inspected_before_models_and_a_policy_are_known(rig: Ri
     rig.register.items, rig.register.rules = items, None  # type: ignore[assignment]
     rig.register.changed.set()
     await rig.rest()
+    rig.register.rules = {**POLICY, "metadata": {**POLICY["metadata"], "deletionTimestamp": AT}}
+    await rig.rest()
     assert rig.asked == []
     rig.register.rules = POLICY
     rig.register.changed.set()

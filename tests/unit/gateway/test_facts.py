@@ -13,6 +13,7 @@ from sekisho.gateway.facts import Facts
 from sekisho.kube.client import KubeClient
 from sekisho.kube.credentials import Credentials
 from sekisho.kube.reflecting import Freshness
+from tests.unit.api.cases import POLICY
 from tests.unit.gateway.house import MODEL, House, build_house, build_service
 
 
@@ -93,6 +94,16 @@ def test_a_service_that_is_being_deleted_serves_nothing() -> None:
     raw = build_service()
     raw["metadata"]["deletionTimestamp"] = "now"
     assert read_service(raw).unmet == "it is being deleted"
+
+
+def test_a_law_that_is_being_deleted_is_none_whatever_keeps_it() -> None:
+    facts = Facts(KubeClient(Credentials(server="http://127.0.0.1:1"), process="test"), Freshness(max_age_seconds=5))
+    kept = facts._keep_policy({"metadata": {"name": "default"}, "spec": POLICY})
+    assert not isinstance(kept, UnavailableError)
+    ended = facts._keep_policy({"metadata": {"name": "default", "deletionTimestamp": "now"}, "spec": POLICY})
+    assert isinstance(ended, UnavailableError)
+    assert ended.reason is Reason.POLICY_MISSING
+    assert "an administrator creates it anew" in ended.message
 
 
 @settings(deadline=None, max_examples=60)

@@ -265,7 +265,9 @@ async def test_without_a_policy_nothing_is_relayed_and_the_gateway_still_answers
     assert answer.status == 503
     assert (await house.ready())[0] == 200
     assert not house.engine.requests
-    assert answer.message == 'there is no ClassificationPolicy "default"; without one nothing is relayed'
+    assert answer.message == (
+        'there is no ClassificationPolicy "default", and without one nothing is relayed; an administrator creates it'
+    )
 
 
 async def test_a_policy_that_cannot_be_read_refuses(house: House) -> None:

@@ -42,6 +42,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], Reason, str]] = {
         Reason.POLICY_INVALID,
         "cannot be used: levels: too short",
     ),
+    "policy that is being deleted": (
+        {},
+        {"policy": refused("Terminating", "it is being deleted")},
+        Reason.POLICY_MISSING,
+        'ClassificationPolicy "default" cannot be used: it is being deleted',
+    ),
     "unknown level": (
         classed("secret"),
         {},
