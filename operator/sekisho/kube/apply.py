@@ -21,7 +21,7 @@ from sekisho.errors import Reason, RefusedError
 from sekisho.kube.client import KubeClient, Object
 from sekisho.kube.failures import ApiConflictError
 from sekisho.kube.ownership import count_as_applied, is_created
-from sekisho.kube.resources import resource_of
+from sekisho.kube.resources import DEPLOYMENTS, resource_of
 
 Manifest = Mapping[str, Any]
 # Lists that others may add to; every other list of ours must be exactly what we asked for.
@@ -161,9 +161,13 @@ def is_ours(live: Manifest, desired: Manifest) -> bool:
     wanted = {owner.get("uid") for owner in desired["metadata"].get("ownerReferences") or ()}
     if owners & wanted:
         return True
+    return _is_marked(live, desired) and not owners
+
+
+def _is_marked(live: Manifest, desired: Manifest) -> bool:
+    """Tell whether a live object carries our labels, which admission keeps for us."""
     labels, ours = live.get("metadata", {}).get("labels") or {}, desired["metadata"].get("labels") or {}
-    marked = labels.get(MANAGED_BY_LABEL) == MANAGED_BY and labels.get(SERVICE_LABEL) == ours.get(SERVICE_LABEL)
-    return marked and not owners
+    return bool(labels.get(MANAGED_BY_LABEL) == MANAGED_BY and labels.get(SERVICE_LABEL) == ours.get(SERVICE_LABEL))
 
 
 async def write(client: KubeClient, desired: Manifest, live: Manifest | None) -> Object:
@@ -188,7 +192,12 @@ async def write(client: KubeClient, desired: Manifest, live: Manifest | None) ->
                 raise
     _refuse_foreign(desired, live)
     if live["metadata"].get("deletionTimestamp"):
-        raise ApiConflictError(f"{_name(desired)} is being deleted; it is written again when it is gone, which waits for its pods")
+        raise ApiConflictError(
+            f"{_name(desired)} is being deleted; it is written again when it is gone, which waits for its pods"
+        )
+    # Of Deployments admission keeps the labels of their pods too, and a spec written anew would begin a rollout.
+    if not _is_marked(live, desired) and resource_of(desired) != DEPLOYMENTS:
+        live = await _empty(client, desired, live)
     if is_created(live):
         await _count_as_applied(client, desired, live)
     stored = await client.apply({**desired, "metadata": {**desired["metadata"], "uid": live["metadata"]["uid"]}})
@@ -197,6 +206,24 @@ async def write(client: KubeClient, desired: Manifest, live: Manifest | None) ->
             resource_of(desired), desired["metadata"]["name"], lists, namespace=desired["metadata"].get("namespace", "")
         )
     return _observed(desired, stored)
+
+
+async def _empty(client: KubeClient, desired: Manifest, live: Manifest) -> Object:
+    """Take out of an object that names our owner, but was not made by us, all that the manifest does not ask for.
+
+    Whoever made it beforehand may have put in anything: annotations by which a cloud gives pods an identity, Secrets.
+    """
+    fresh = await _read_same(client, desired, live)
+    kept = {"apiVersion", "kind", "metadata", "status"}
+    change = [{"op": "replace", "path": "/metadata/resourceVersion", "value": fresh["metadata"]["resourceVersion"]}]
+    change += [{"op": "add", "path": "/metadata/annotations", "value": {}}]
+    for field in sorted(set(fresh) - kept):
+        change.append({"op": "remove", "path": f"/{field}"})
+    change += [{"op": "add", "path": f"/{field}", "value": desired[field]} for field in sorted(set(desired) - kept)]
+    meta = desired["metadata"]
+    return await client.patch(
+        resource_of(desired), meta["name"], change, namespace=meta.get("namespace", ""), kind="json"
+    )
 
 
 async def _count_as_applied(client: KubeClient, desired: Manifest, live: Manifest) -> None:
@@ -216,14 +243,20 @@ async def _count_as_applied(client: KubeClient, desired: Manifest, live: Manifes
 
 async def _rewrite_record(client: KubeClient, desired: Manifest, live: Manifest) -> None:
     resource, meta = resource_of(desired), desired["metadata"]
-    fresh = await client.get(resource, meta["name"], namespace=meta.get("namespace", ""))
-    if fresh is None or fresh["metadata"]["uid"] != live["metadata"]["uid"]:
-        raise ApiConflictError(f"{_name(desired)} is not the object any more that was shown; it is looked at again")
+    fresh = await _read_same(client, desired, live)
     if is_created(fresh):
         rewritten = {"managedFields": count_as_applied(fresh["metadata"]["managedFields"])}
         same = {"resourceVersion": fresh["metadata"]["resourceVersion"]}  # refused where it was written since
         change = [{"op": "replace", "path": f"/metadata/{k}", "value": v} for k, v in {**rewritten, **same}.items()]
         await client.patch(resource, meta["name"], change, namespace=meta.get("namespace", ""), kind="json")
+
+
+async def _read_same(client: KubeClient, desired: Manifest, live: Manifest) -> Object:
+    meta = desired["metadata"]
+    fresh = await client.get(resource_of(desired), meta["name"], namespace=meta.get("namespace", ""))
+    if fresh is None or fresh["metadata"]["uid"] != live["metadata"]["uid"]:
+        raise ApiConflictError(f"{_name(desired)} is not the object any more that was shown; it is looked at again")
+    return fresh
 
 
 def _refuse_foreign(desired: Manifest, live: Manifest) -> None:

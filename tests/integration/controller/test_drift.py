@@ -112,3 +112,64 @@ def test_a_status_written_by_a_hand_is_put_back(settled: World) -> None:
     wait_for(
         lambda: settled.condition("chat").get("message") == before["message"], seconds=REPAIR_SECONDS, what="the truth"
     )
+
+
+FORGED: dict[str, tuple[str, dict[str, Any]]] = {
+    "serviceaccount": (
+        "v1",
+        {
+            "metadata": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/admin"}},
+            "secrets": [{"name": "theirs"}],
+            "imagePullSecrets": [{"name": "theirs"}],
+        },
+    ),
+    "configmap": ("v1", {"data": {"theirs": "1"}, "binaryData": {"more": "eA=="}}),
+    "service": (
+        "v1",
+        {
+            "metadata": {"annotations": {"external-dns.alpha.kubernetes.io/hostname": "chat.example"}},
+            "spec": {
+                "type": "NodePort",
+                "externalIPs": ["203.0.113.7"],
+                "ports": [{"name": "theirs", "port": 9}],
+                "selector": {"app": "theirs"},
+            },
+        },
+    ),
+    "poddisruptionbudget": ("policy/v1", {"spec": {"maxUnavailable": 1, "selector": {}}}),
+    "networkpolicy": (
+        "networking.k8s.io/v1",
+        {"spec": {"podSelector": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}, "egress": [{}]}},
+    ),
+}
+KINDS = {
+    "serviceaccount": "ServiceAccount", "configmap": "ConfigMap", "service": "Service",
+    "poddisruptionbudget": "PodDisruptionBudget", "networkpolicy": "NetworkPolicy",
+}  # fmt: skip
+
+
+def test_what_somebody_made_beforehand_in_the_services_name_brings_nothing_along(settled: World) -> None:
+    wanted = {kind: facts(settled.get(kind, "chat-predictor")) for kind in FORGED}
+    settled.apply(service("early", settled.namespace, classification={"level": "unheard-of"}))
+    wait_for(lambda: settled.condition("early").get("reason") == "UnknownLevel", what="a refusal")
+    uid = (settled.get("isvc", "early") or {})["metadata"]["uid"]
+    owner = {"apiVersion": "inference.sekisho.dev/v1alpha1", "kind": "InferenceService", "name": "early", "uid": uid}
+    for kind, (version, body) in FORGED.items():
+        meta = {"name": "early-predictor", "namespace": settled.namespace, "ownerReferences": [owner]}
+        meta.update(body.get("metadata", {}))
+        settled.apply({"apiVersion": version, "kind": KINDS[kind], **body, "metadata": meta})
+    settled.apply(service("early", settled.namespace))
+    await_children(settled, "early")
+    for kind, (kept, *_) in wanted.items():
+        live = settled.get(kind, "early-predictor")
+        assert live is not None
+        assert set(live["metadata"].get("annotations", {})) == {"sekisho.dev/applied-digest"}, kind
+        found = facts(live)[0]
+        for field in ("spec", "data"):
+            if field in kept and kind != "configmap":
+                assert set(found[field]) == set(kept[field]), kind
+        assert set(found) == set(kept), kind
+    assert set((settled.get("configmap", "early-predictor") or {})["data"]) == {"agent.json", "ca.crt"}
+    exposed = (settled.get("service", "early-predictor") or {})["spec"]
+    assert (exposed["type"], exposed.get("externalIPs", []), len(exposed["ports"])) == ("ClusterIP", [], 1)
+    assert "nodePort" not in exposed["ports"][0]

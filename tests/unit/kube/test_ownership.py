@@ -131,6 +131,37 @@ async def test_what_somebody_else_made_meanwhile_is_not_written_over(client: tup
     assert stand.verbs == ["POST json", "GET octet-stream"]
 
 
+async def test_what_somebody_made_beforehand_in_our_owners_name_is_emptied_before_it_is_ours(
+    client: tuple[Stand, KubeClient],
+) -> None:
+    stand, api = client
+    stand.live = {
+        **there(OF_OTHERS, labels={}, annotations={"cloud.example/role": "admin"}),
+        "binaryData": {"x": "eA=="},
+    }
+    await write(api, WANTED, None)
+    assert stand.verbs == [
+        "POST json", "GET octet-stream", "GET octet-stream", "PATCH json-patch+json", "PATCH apply-patch+yaml",
+    ]  # fmt: skip
+    assert stand.asked[3][1] == [
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
+        {"op": "add", "path": "/metadata/annotations", "value": {}},
+        {"op": "remove", "path": "/binaryData"},
+        {"op": "remove", "path": "/data"},
+        {"op": "add", "path": "/data", "value": {"k": "v"}},
+    ]
+
+
+async def test_a_deployment_that_lost_its_labels_is_not_emptied_for_that_would_begin_a_rollout(
+    client: tuple[Stand, KubeClient],
+) -> None:
+    stand, api = client
+    wanted = stamp({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": META, "spec": {"replicas": 1}})
+    stand.live = {**wanted, "metadata": {**META, "labels": {}, "uid": "x", "resourceVersion": "7"}}
+    await write(api, wanted, None)
+    assert stand.verbs == ["POST json", "GET octet-stream", "PATCH apply-patch+yaml"]
+
+
 async def test_what_an_owner_of_the_same_name_left_is_waited_for(client: tuple[Stand, KubeClient]) -> None:
     stand, api = client
     stand.live = there(ownerReferences=[{**OWNER, "uid": "of-the-one-before"}])
