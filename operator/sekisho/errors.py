@@ -63,6 +63,7 @@ class Reason(StrEnum):
     DEPOT_UNREACHABLE = "DepotUnreachable"
     FENCE_FAILED = "FenceFailed"
     FOREIGN_NETWORK_POLICY = "ForeignNetworkPolicy"
+    POD_ALTERED = "PodAltered"
     NETWORK_POLICY_NOT_OBSERVED = "NetworkPolicyNotObserved"
 
     # Weights

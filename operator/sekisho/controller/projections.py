@@ -8,6 +8,8 @@ from sekisho.api.names import CLASS_LABEL, GPU_MEMORY_LABEL, GPU_RESOURCE, MANAG
 from sekisho.kube.ownership import CREATED, is_created
 from sekisho.kube.resources import INFERENCE_SERVICES
 from sekisho.placement.snapshot import MOST_AMOUNT, NodeFacts, PodUsage, Taint
+from sekisho.plan.pods import ADDITIONS
+from sekisho.render.additions import list_additions
 from sekisho.render.digest import encode_canonical
 
 Raw = Mapping[str, Any]
@@ -63,9 +65,13 @@ def project_pod(raw: Raw) -> Raw:
     """Keep of a pod of ours what its service's status is made from; the times of its proofs, which only tick, too."""
     status = dict(raw.get("status") or {})
     spec = raw.get("spec") or {}
+    added = list_additions(spec)
     return {
         "metadata": _trim(raw["metadata"]),
-        "spec": {key: spec[key] for key in ("nodeName", "schedulingGates") if key in spec},
+        "spec": {
+            **{key: spec[key] for key in ("nodeName", "schedulingGates") if key in spec},
+            **({ADDITIONS: added} if added else {}),
+        },
         "status": status,
     }
 

@@ -11,6 +11,7 @@ from sekisho.render.digest import encode_canonical
 
 KIND = "Isolated"
 _CLOCK_SKEW_SECONDS = 60
+_MOST_TOLD = 4
 
 
 def observe_isolation(outcome: Outcome) -> Aspect:
@@ -50,6 +51,8 @@ def _failures(outcome: Outcome) -> Iterator[Rejection]:
 
 
 def _judge_pod(pod: Pod, outcome: Outcome) -> Rejection | None:
+    if pod.additions:
+        return Rejection(Reason.POD_ALTERED, _describe_additions(pod.additions))
     fence = pod.container("fence")
     if fence is not None and fence.exit_code not in (None, 0):
         return Rejection(Reason.FENCE_FAILED, _describe_end("fence", fence))
@@ -67,6 +70,15 @@ def _judge_pod(pod: Pod, outcome: Outcome) -> Rejection | None:
     if proof.status != "True" and agent is not None and agent.waiting == "CrashLoopBackOff":
         return Rejection(Reason.ISOLATION_NOT_PROVEN, _describe_end("agent", agent))
     return None
+
+
+def _describe_additions(additions: tuple[str, ...]) -> str:
+    named, more = ", ".join(additions[:_MOST_TOLD]), len(additions) - _MOST_TOLD
+    return (
+        f"a pod of the service has {named}{f' and {more} more' if more > 0 else ''}, which the operator did not write; "
+        f"exclude pods with the label {names.SERVICE_LABEL} from what adds it to pods (a webhook, as a rule), and "
+        "delete the pod"
+    )
 
 
 def _describe_end(name: str, state: ContainerState) -> str:

@@ -11,6 +11,7 @@ from sekisho.plan.world import Manifest
 
 MAX_TEXT: Final = 512
 MAX_CONDITION: Final = 1024  # what the depot writes ends with what to do
+ADDITIONS: Final = "additions"  # in the spec of a pod as it is kept: what `list_additions` found in the whole of it
 _REASONS: Final = frozenset(Reason)
 
 
@@ -47,7 +48,12 @@ class ContainerState:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """One pod; `created_at` in Unix seconds, 0 where it is not known."""
+    """One pod.
+
+    Attributes:
+        created_at: In Unix seconds; 0 where it is not known.
+        additions: Containers and volumes that the operator did not write, named with their fields.
+    """
 
     name: str
     node: str
@@ -59,6 +65,7 @@ class Pod:
     containers: tuple[ContainerState, ...]
     uid: str = ""
     created_at: float = 0.0
+    additions: tuple[str, ...] = ()
 
     def condition(self, kind: str) -> PodCondition:
         """Return a condition; one that is Unknown where the pod has none of that type."""
@@ -104,6 +111,7 @@ def _read_pod(raw: Manifest) -> Pod:
         containers=tuple(_read_container(item) for item in states),
         uid=str(raw["metadata"].get("uid") or ""),
         created_at=parse_time_or_zero(raw["metadata"].get("creationTimestamp")),
+        additions=tuple((raw.get("spec") or {}).get(ADDITIONS) or ()),
     )
 
 

@@ -8,11 +8,12 @@ import pytest
 
 from sekisho.api.names import SERVICE_LABEL
 from sekisho.controller.cluster import Cluster
-from sekisho.controller.projections import project_node, project_usage
+from sekisho.controller.projections import project_node, project_pod, project_usage
 from sekisho.controller.store import Change
 from sekisho.kube.resources import DEPLOYMENTS, DISRUPTION_BUDGETS, NETWORK_POLICIES, NODES, PODS
 from sekisho.placement.snapshot import MOST_AMOUNT
 from sekisho.plan.foreign import find_foreign
+from sekisho.plan.pods import read_pods
 
 OWNER = {"kind": "InferenceService", "name": "chat", "uid": "u1"}
 
@@ -319,3 +320,12 @@ def test_what_a_watch_has_reached_counts_as_shown_and_never_goes_back(cluster: C
     store.reach(7)
     store.reach(5)
     assert store.shown_version == 7
+
+
+def test_of_a_pods_spec_nothing_is_kept_but_where_it_is_and_what_was_added_to_it() -> None:
+    spec = {"nodeName": "n", "containers": [{"name": "engine"}], "volumes": [{"name": "tmp"}]}
+    raw = {"metadata": {"name": "p"}, "spec": spec, "status": {}}
+    assert project_pod(raw)["spec"] == {"nodeName": "n"}
+    spec["volumes"] = [{"name": "tmp"}, {"name": "vault"}]
+    (kept,) = read_pods([project_pod(raw)])
+    assert kept.additions == ("volume vault (spec.volumes)",)

@@ -9,6 +9,7 @@ from sekisho.api.times import format_time
 from sekisho.errors import Reason
 from sekisho.plan.inferenceservice import plan
 from sekisho.plan.world import Plan
+from sekisho.render.additions import list_additions
 from tests.unit.plan.worlds import (
     NOW,
     SETTINGS,
@@ -24,6 +25,12 @@ from tests.unit.plan.worlds import (
 )
 
 ISOLATED, WEIGHTS = "sekisho.dev/isolated", "sekisho.dev/weights"
+
+
+def altered(*names: str) -> dict[str, Any]:
+    """Return a pod that proves its isolation as others do, with containers beside the engine, as the store keeps it."""
+    pod = build_pod()
+    return {**pod, "spec": {**pod["spec"], "additions": list_additions({"containers": [{"name": n} for n in names]})}}
 
 
 def look(*pods: dict[str, Any], ready: int = 0, **world: Any) -> Plan:
@@ -63,6 +70,12 @@ def ended(exit_code: int, reason: str = "Error", message: str = "") -> dict[str,
             Reason.ISOLATION_LEAK,
             "canary outside answered by tcp",
         ),
+        (
+            altered("engine", "istio-proxy"),
+            Reason.POD_ALTERED,
+            "container istio-proxy (spec.containers), which the operator did not write; exclude pods",
+        ),
+        (altered(*"abcdef"), Reason.POD_ALTERED, "container d (spec.containers) and 2 more, which"),
         (build_pod(**proof("False", "Invented", "")), Reason.ISOLATION_NOT_PROVEN, "no message"),
         (build_pod(**proof("True", at=NOW - 241)), Reason.ISOLATION_PROOF_STALE, "older than 240 s"),
         (build_pod(**proof("True", at=None)), Reason.ISOLATION_PROOF_STALE, "older than 240 s"),
