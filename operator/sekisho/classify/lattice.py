@@ -9,6 +9,8 @@ from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
 from sekisho.errors import Reason, RefusedError
 
 MAX_LABEL = 63
+UNLABELLED_SOURCE: Final = "policy, for what nobody labelled"
+"""Source of the floor of what has no other."""
 _MAX_KNOWN: Final = 256
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from sekisho.access.references import list_references
 from sekisho.api.names import CLASS_LABEL
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
-from sekisho.classify.lattice import DataClass, Floor, Lattice, join_floors
+from sekisho.classify.lattice import UNLABELLED_SOURCE, DataClass, Floor, Lattice, join_floors
 from sekisho.classify.rules import rules_of
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.gateway.guards.inspect import explain
@@ -41,13 +41,15 @@ class ServiceFacts:
 
     Attributes:
         cleared: Level and compartments that the operator placed it for; None before it did.
-        floors: What the object itself asks for by now: (source, level, compartments).
+        floors: What the object itself asks for by now, and whatever else its class was joined of: (source, level,
+            compartments). Under another policy they may come to more.
         unmet: Why none of its pods may be asked, None where they may.
         waits: Why not all of its pods serve, None where they do; each of them is looked at by itself.
         users: Whom it answers, by its spec; empty: whomever RBAC lets use it.
         granted: Of these, whom the grants of a guarded key name; None where no key is guarded.
         site: Where the operator placed it; empty before it did.
         brokered: Whether a broker releases the key of its weights.
+        unlabelled: Whether it was placed for what the policy says of what nobody labelled; another may say more.
         rest: How it stands with a service that runs while it is asked for; None for any other.
     """
 
@@ -64,6 +66,7 @@ class ServiceFacts:
     waits: str | None = None
     brokered: bool = False
     uid: str = ""
+    unlabelled: bool = False
     rest: Rest | None = None
 
     @property
@@ -174,6 +177,12 @@ def read_service(raw: Mapping[str, Any]) -> ServiceFacts:
         level, *compartments = str(label).split(".")
         floors.append((f"label {CLASS_LABEL}", level, tuple(compartments)))
     decided = status.get("class") or {}
+    found = decided.get("from") or ()
+    floors += [
+        (str(item.get("source")), str(item.get("level")), tuple(map(str, item.get("compartments") or ())))
+        for item in found
+        if item.get("source") != UNLABELLED_SOURCE
+    ]
     cleared = (str(decided["level"]), tuple(map(str, decided.get("compartments") or ()))) if decided else None
     unmet, waits = _find_unmet(status)
     return ServiceFacts(
@@ -186,6 +195,7 @@ def read_service(raw: Mapping[str, Any]) -> ServiceFacts:
         unmet="it is being deleted" if meta.get("deletionTimestamp") else unmet,
         waits=waits,
         uid=str(meta.get("uid") or ""),
+        unlabelled=any(item.get("source") == UNLABELLED_SOURCE for item in found),
         rest=read_rest(spec, status),
         brokered=any(item.get("type") == _BROKERED for item in status.get("conditions") or ()),
         users=frozenset(map(str, spec.get("users") or ())),
@@ -304,7 +314,7 @@ def _resolve_cleared(law: Law, service: ServiceFacts) -> DataClass:
         asked = [law.lattice.resolve(level, names, source=source) for source, level, names in service.floors]
     except RefusedError as error:
         raise not_ready(service, error.message) from None
-    for item in asked:
+    for item in [*asked, law.lattice.unlabelled] if service.unlabelled else asked:
         if not cleared.dominates(item):
             raise not_ready(service, f"its class is being raised from {cleared} to {cleared.join(item)}")
     return cleared

@@ -7,7 +7,7 @@ from typing import Final
 from sekisho.api import names
 from sekisho.api.meta import ClassRef
 from sekisho.api.v1alpha1.classificationpolicy import ClassificationPolicySpec
-from sekisho.classify.lattice import DataClass, Floor, Lattice, join_floors
+from sekisho.classify.lattice import UNLABELLED_SOURCE, DataClass, Floor, Lattice, join_floors
 from sekisho.classify.rules import EffectiveRules, rules_of
 from sekisho.errors import Reason, RefusedError, Rejection
 from sekisho.plan.inspection import read_inspection
@@ -106,5 +106,5 @@ def _floors(lattice: Lattice, who: str, spec: ClassRef | None, labels: Mapping[s
 def _join(policy: ClassificationPolicySpec, lattice: Lattice, floors: list[Floor]) -> Classing:
     data_class = join_floors(lattice, floors)
     if not floors:
-        floors = [Floor("policy, for what nobody labelled", data_class)]
+        floors = [Floor(UNLABELLED_SOURCE, data_class)]
     return Classing(data_class, rules_of(policy, data_class), tuple(floors))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sekisho.classify.lattice import DataClass, Floor
+from sekisho.classify.lattice import UNLABELLED_SOURCE, DataClass, Floor
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 from sekisho.gateway.decide import (
     Backend,
@@ -90,6 +90,32 @@ def test_a_label_above_the_decided_class_is_waited_for() -> None:
         decide_class(LAW, read_service(raw), None)
     assert refusal.value.reason is Reason.MODEL_NOT_READY
     assert "its class is being raised from internal to confidential+gdpr" in refusal.value.message
+
+
+def test_what_nobody_labelled_is_waited_for_where_the_policy_says_more_of_it_by_now() -> None:
+    raw = build_service(level="internal", compartments=())
+    raw["status"]["class"]["from"] = [{"source": "label of the namespace", "level": "internal"}]
+    stricter = read_law({**POLICY, "unlabelled": "confidential"}, "sha256:new")
+    assert decide_class(stricter, read_service(raw), None).value.level == "internal"
+    raw["status"]["class"]["from"] = [{"source": UNLABELLED_SOURCE, "level": "internal"}]
+    assert decide_class(LAW, read_service(raw), None).value.level == "internal"
+    with pytest.raises(SekishoError) as refusal:
+        decide_class(stricter, read_service(raw), None)
+    assert refusal.value.reason is Reason.MODEL_NOT_READY
+    assert "its class is being raised from internal to confidential" in refusal.value.message
+
+
+def test_floors_that_come_to_more_under_another_policy_are_waited_for() -> None:
+    raw = build_service(level="confidential", compartments=())
+    raw["status"]["class"]["from"] = [
+        {"source": "spec of the service", "level": "confidential"},
+        {"source": "label of the namespace", "level": "internal"},
+    ]
+    assert decide_class(LAW, read_service(raw), None).value.level == "confidential"
+    order = {item["name"]: item for item in POLICY["levels"]}
+    swapped = [*(item for name, item in order.items() if name != "internal"), order["internal"]]
+    with pytest.raises(SekishoError, match="its class is being raised from confidential to internal"):
+        decide_class(read_law({**POLICY, "levels": swapped}, "sha256:new"), read_service(raw), None)
 
 
 def test_an_address_is_spelt_as_urls_have_it() -> None:
