@@ -1,8 +1,9 @@
 """The life of the agent beside the engine: prove, fetch, keep proving; take everything away when proof fails."""
 
+import os
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +26,7 @@ from sekisho.agent.state import AgentState
 from sekisho.agent.transport import DEPOT_SECONDS, ServerAccess, post_proof, post_report
 from sekisho.agent.waiting import jitter
 from sekisho.agent.weights import wipe_weights
-from sekisho.attest.isolation import IsolationProof, appraise_isolation, encode_proof
+from sekisho.attest.isolation import CANARY_KEY_BYTES, IsolationProof, appraise_isolation, encode_proof
 from sekisho.attest.unsealing import REPORTABLE, UnsealReport
 from sekisho.errors import Reason, RefusedError, SekishoError, UnavailableError
 
@@ -71,6 +72,7 @@ class Agent:
     _fetch: "Fetch | None" = None
     _changing: threading.Lock = field(default_factory=threading.Lock)
     _keeping: threading.Thread | None = None
+    _canary_key: bytes = field(default_factory=lambda: os.urandom(CANARY_KEY_BYTES), repr=False)
 
     def __post_init__(self) -> None:
         self.keeper = LeaseKeeper(
@@ -111,13 +113,13 @@ class Agent:
 
     def _prove(self, config: AgentConfig) -> None:
         started_at = time.time()
-        results = probe_canaries(config.canaries, own_node=find_own_node(self.host_ip))
+        results = probe_canaries(config.canaries, own_node=find_own_node(self.host_ip), key=self._canary_key)
         proof = IsolationProof(at=started_at, results=results)
         verdict = appraise_isolation(proof, config.canaries, now_at=time.time(), max_age_seconds=_ROUND_SECONDS)
         if verdict.ok:
             self.state.keep_proof(encode_proof(proof))
         try:
-            post_proof(self._access(config.depot), proof)
+            post_proof(self._access(config.depot), replace(proof, canary_key=self._canary_key))
         except SekishoError as error:
             if verdict.ok and (error.retry or error.reason is Reason.ISOLATION_PROOF_INCOMPLETE):
                 # Incomplete by the depot's word but clean by our own list: the list here may be a minute behind.

@@ -4,7 +4,8 @@ What counts as *reached* is anything that proves that a packet passed and was an
 datagram, an echo reply, or an ICMP error of any host but the pod's own node. *Blocked* is silence, a refusal by the
 kernel before the packet left (the fence answers sendto with EPERM), or an ICMP error by the pod's own node, which is
 how some enforcers reject; where the canary is the node itself, its errors count as reached too. What the kernel cannot
-attribute counts as reached. An attempt that cannot be made at all is an *error* and proves nothing.
+attribute counts as reached. An attempt that cannot be made at all is an *error* and proves nothing; so is one to which
+only datagrams came that do not hold what was sent: anybody can send those in a canary's name.
 """
 
 import contextlib
@@ -18,9 +19,16 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from sekisho.attest.isolation import CanaryResult, ExpectedCanary, Outcome, Protocol
+from sekisho.attest.isolation import (
+    CANARY_NONCE_BYTES,
+    CanaryResult,
+    ExpectedCanary,
+    Outcome,
+    Protocol,
+    seal_datagram,
+)
 
 ATTEMPT_SECONDS: Final = 1.0
 _MAX_THREADS: Final = 32
@@ -38,7 +46,11 @@ _Answer = tuple[Outcome, str]
 
 
 def probe_canaries(
-    canaries: Sequence[ExpectedCanary], *, own_node: frozenset[str], seconds: float = ATTEMPT_SECONDS
+    canaries: Sequence[ExpectedCanary],
+    *,
+    own_node: frozenset[str],
+    seconds: float = ATTEMPT_SECONDS,
+    key: bytes = b"",
 ) -> tuple[CanaryResult, ...]:
     """Try every canary by every protocol it names; results come in the order of the canaries.
 
@@ -46,12 +58,13 @@ def probe_canaries(
         canaries: What to try.
         own_node: Addresses of the pod's node as the pod sees them; see `find_own_node`.
         seconds: How long to wait for an answer.
+        key: Of the agent, by which the depot's canary knows that a datagram is its own; empty: of nobody.
     """
     attempts = [(canary, protocol) for canary in canaries for protocol in canary.protocols]
     if not attempts:
         return ()
     with ThreadPoolExecutor(max_workers=min(_MAX_THREADS, len(attempts))) as pool:
-        return tuple(pool.map(lambda item: _attempt(*item, own_node=own_node, seconds=seconds), attempts))
+        return tuple(pool.map(lambda item: _attempt(*item, own_node=own_node, seconds=seconds, key=key), attempts))
 
 
 def find_own_node(host_ip: str, *, routes: Path = Path("/proc/net/route")) -> frozenset[str]:
@@ -65,11 +78,16 @@ def find_own_node(host_ip: str, *, routes: Path = Path("/proc/net/route")) -> fr
     return frozenset(found)
 
 
-def _attempt(canary: ExpectedCanary, protocol: Protocol, *, own_node: frozenset[str], seconds: float) -> CanaryResult:
+def _attempt(
+    canary: ExpectedCanary, protocol: Protocol, *, own_node: frozenset[str], seconds: float, key: bytes
+) -> CanaryResult:
     started = time.monotonic()
-    probe = _PROBES[protocol]
+    nodes = own_node - {canary.host}
     try:
-        outcome, detail = probe(canary.host, canary.port, own_node - {canary.host}, seconds)
+        if protocol == "udp":
+            outcome, detail = _probe_udp(canary.host, canary.port, nodes, seconds, key)
+        else:
+            outcome, detail = _PROBES[protocol](canary.host, canary.port, nodes, seconds)
     except OSError as error:
         outcome, detail = "error", f"the attempt failed: {error.strerror or type(error).__name__}"
     elapsed = (time.monotonic() - started) * 1000
@@ -91,11 +109,13 @@ def _probe_tcp(host: str, port: int, own_node: frozenset[str], seconds: float) -
         return _judge_error(sock, code, own_node)
 
 
-def _probe_udp(host: str, port: int, own_node: frozenset[str], seconds: float) -> _Answer:
-    nonce = os.urandom(16)
-    payload = _dns_question(nonce) if port == _DNS_PORT else b"sekisho " + nonce
+def _probe_udp(host: str, port: int, own_node: frozenset[str], seconds: float, key: bytes) -> _Answer:
+    nonce = os.urandom(CANARY_NONCE_BYTES)
+    dns = port == _DNS_PORT
+    payload = _dns_question(nonce) if dns else seal_datagram(key, nonce)
     with _open(host, socket.SOCK_DGRAM, 0) as sock:
-        return _exchange(sock, (host, port), payload, own_node, seconds)
+        answers = _Answers(sock, lambda data: data[:2] == nonce[:2] if dns else nonce in data, own_node)
+        return _exchange(answers, (host, port), payload, seconds)
 
 
 def _probe_icmp(host: str, port: int, own_node: frozenset[str], seconds: float) -> _Answer:
@@ -106,13 +126,21 @@ def _probe_icmp(host: str, port: int, own_node: frozenset[str], seconds: float) 
     except PermissionError:
         return "error", "a ping socket may not be opened: net.ipv4.ping_group_range must contain the agent's group"
     with sock:
-        echo = struct.pack("!BBHHH", 128 if v6 else 8, 0, 0, 0, 1) + os.urandom(16)
-        return _exchange(sock, (host, 0), echo, own_node, seconds)
+        nonce = os.urandom(CANARY_NONCE_BYTES)
+        echo = struct.pack("!BBHHH", 128 if v6 else 8, 0, 0, 0, 1) + nonce
+        return _exchange(_Answers(sock, lambda data: nonce in data, own_node), (host, 0), echo, seconds)
 
 
-def _exchange(
-    sock: socket.socket, address: tuple[str, int], payload: bytes, own_node: frozenset[str], seconds: float
-) -> _Answer:
+class _Answers(NamedTuple):
+    """What comes back at a socket; an answer holds what nobody knows who did not see what was sent."""
+
+    sock: socket.socket
+    is_answer: Callable[[bytes], bool]
+    own_node: frozenset[str]
+
+
+def _exchange(answers: _Answers, address: tuple[str, int], payload: bytes, seconds: float) -> _Answer:
+    sock, _, own_node = answers
     code = sock.connect_ex(address)
     if code:
         return _judge_local(code)
@@ -124,21 +152,29 @@ def _exchange(
             if error.errno in _REFUSED_LOCALLY or error.errno in _NO_ROUTE:
                 return _judge_sent(sock, error.errno, own_node)
             raise
-        verdict = _await_answer(sock, own_node, seconds / _SENDS)
+        said = _await_answer(answers, seconds / _SENDS)
+        verdict = said if verdict[0] != "error" or said[0] == "reached" else verdict
         if verdict[0] == "reached":
             break
     return verdict
 
 
-def _await_answer(sock: socket.socket, own_node: frozenset[str], seconds: float) -> _Answer:
-    readable, _, _ = select.select([sock], [], [], seconds)
-    if not readable:
-        return "blocked", "no answer"
-    try:
-        sock.recv(2048)
-    except OSError as error:
-        return _judge_error(sock, error.errno or 0, own_node)
-    return "reached", "an answer came back"
+def _await_answer(answers: _Answers, seconds: float) -> _Answer:
+    sock, is_answer, own_node = answers
+    verdict: _Answer = ("blocked", "no answer")
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        readable, _, _ = select.select([sock], [], [], left)
+        if not readable:
+            break
+        try:
+            answer = sock.recv(2048)
+        except OSError as error:
+            return _judge_error(sock, error.errno or 0, own_node)
+        if is_answer(answer):
+            return "reached", "an answer came back"
+        verdict = "error", "something came that is no answer to what was sent"
+    return verdict
 
 
 def _judge_local(code: int) -> _Answer:
@@ -211,6 +247,5 @@ def _dns_question(nonce: bytes) -> bytes:
 
 _PROBES: Final[dict[Protocol, Callable[[str, int, frozenset[str], float], _Answer]]] = {
     "tcp": _probe_tcp,
-    "udp": _probe_udp,
     "icmp": _probe_icmp,
 }

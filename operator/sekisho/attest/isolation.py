@@ -5,10 +5,12 @@ only while its own agent keeps showing that every configured canary stayed silen
 agent writes proofs, the depot appraises them.
 """
 
+import hmac
 import ipaddress
 import json
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
 from sekisho.errors import Reason, RefusedError
@@ -23,6 +25,10 @@ MAX_RESULTS: Final = MAX_CANARIES * len(PROTOCOLS)
 MAX_PROOF_BYTES: Final = 64 * 1024
 MAX_TEXT: Final = 256
 CLOCK_SKEW_SECONDS: Final = 60.0
+CANARY_KEY_BYTES: Final = 16
+CANARY_NONCE_BYTES: Final = 16
+_GREETING: Final = b"sekisho "
+_TAG_BYTES: Final = 16
 HOST_IP_VARIABLE: Final = "$HOST_IP"
 _MAX_MILLISECONDS: Final = 3_600_000.0
 _MOST_TOLD: Final = 8
@@ -68,10 +74,12 @@ class IsolationProof:
 
     Attributes:
         at: Unix seconds when the round began, by the clock of the pod's node.
+        canary_key: By which the depot's canary knows datagrams of this agent, 16 bytes; empty where it has none.
     """
 
     at: float
     results: tuple[CanaryResult, ...]
+    canary_key: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,22 @@ class Verdict:
     ok: bool
     reason: Reason
     message: str
+
+
+def seal_datagram(key: bytes, nonce: bytes) -> bytes:
+    """Return what the agent sends to a canary by UDP: only who has its key could have; without a key it has no tag."""
+    return _GREETING + nonce + (_tag(key, nonce) if key else b"")
+
+
+def is_sealed_datagram(key: bytes, data: bytes) -> bool:
+    """Tell whether a datagram was sent by who has this key."""
+    nonce, tag = data[len(_GREETING) : -_TAG_BYTES], data[-_TAG_BYTES:]
+    whole = data.startswith(_GREETING) and len(nonce) == CANARY_NONCE_BYTES
+    return whole and hmac.compare_digest(tag, _tag(key, nonce))
+
+
+def _tag(key: bytes, nonce: bytes) -> bytes:
+    return hmac.digest(key, nonce, "sha256")[:_TAG_BYTES]
 
 
 def appraise_isolation(
@@ -173,7 +197,8 @@ def encode_proof(proof: IsolationProof) -> bytes:
         }
         for r in proof.results
     ]
-    return json.dumps({"at": proof.at, "results": results}, separators=(",", ":")).encode()
+    known = {"canaryKey": proof.canary_key.hex()} if proof.canary_key else {}
+    return json.dumps({"at": proof.at, "results": results, **known}, separators=(",", ":")).encode()
 
 
 def parse_proof(data: bytes) -> IsolationProof:
@@ -195,7 +220,15 @@ def parse_proof(data: bytes) -> IsolationProof:
         raise _invalid(f"results is not a list of at most {MAX_RESULTS} items")
     parsed = tuple(_parse_result(item) for item in results)
     _refuse_duplicates(parsed)
-    return IsolationProof(_number(raw.get("at"), "at", most=1e11), parsed)
+    return IsolationProof(_number(raw.get("at"), "at", most=1e11), parsed, _parse_key(raw.get("canaryKey", "")))
+
+
+def _parse_key(raw: Any) -> bytes:
+    if raw == "":
+        return b""
+    if not isinstance(raw, str) or not re.fullmatch(f"[0-9a-f]{{{2 * CANARY_KEY_BYTES}}}", raw):
+        raise _invalid(f"canaryKey is not {CANARY_KEY_BYTES} bytes in lower hexadecimal digits")
+    return bytes.fromhex(raw)
 
 
 def _parse_result(raw: Any) -> CanaryResult:

@@ -120,6 +120,7 @@ class ProofBook:
         now = self.clock()
         session = self._sessions.get(pod.uid) or _resume(pod, now)
         session.pod = pod
+        self.canary.know(pod.addresses, proof.canary_key)
         try:
             config = await self._read_config(pod)
             verdict = self._appraise(session, config, proof, now=now)
@@ -215,7 +216,8 @@ class ProofBook:
             return Verdict(
                 ok=False,
                 reason=Reason.ISOLATION_LEAK,
-                message=f"the depot's own canary was reached from {hit[0]} {now - hit[1]:.0f} s ago",
+                message=f"the depot's own canary was reached from {hit[0]} {now - hit[1]:.0f} s ago; find what lets "
+                "packets of the pod pass, or who sends them in its name",
             )
         expected = read_expected(config, session.pod)
         return appraise_isolation(proof, expected, now_at=now, max_age_seconds=self.max_age_seconds)

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,8 +16,10 @@ from sekisho.attest.isolation import (
     IsolationProof,
     appraise_isolation,
     encode_proof,
+    is_sealed_datagram,
     parse_canaries,
     parse_proof,
+    seal_datagram,
 )
 from sekisho.errors import Reason, RefusedError
 
@@ -293,3 +296,27 @@ def test_a_canary_may_be_tried_by_every_protocol() -> None:
 def test_the_address_of_the_node_is_filled_in_for_each_pod() -> None:
     parsed = parse_canaries([canary()], host_ip="10.9.0.2")
     assert parsed == (ExpectedCanary("node", "10.9.0.2", 10250, ("tcp", "icmp")),)
+
+
+def test_the_key_of_an_agent_is_told_with_its_proof_and_shown_nowhere() -> None:
+    proof = replace(GOOD, canary_key=bytes(range(16)))
+    assert parse_proof(encode_proof(proof)) == proof
+    assert b"canaryKey" not in encode_proof(GOOD)
+    assert "canary_key" not in repr(proof)
+
+
+@pytest.mark.parametrize("key", [7, None, "0" * 31, "0" * 33, "G" * 32, "A" * 32, ["0" * 32]])
+def test_a_key_that_is_none_is_refused(key: Any) -> None:
+    data = json.dumps({**json.loads(encode_proof(GOOD)), "canaryKey": key}).encode()
+    with pytest.raises(RefusedError, match="canaryKey is not 16 bytes in lower hexadecimal digits"):
+        parse_proof(data)
+
+
+def test_a_datagram_is_known_by_its_key_alone() -> None:
+    key, nonce = b"k" * 16, b"n" * 16
+    sealed = seal_datagram(key, nonce)
+    assert is_sealed_datagram(key, sealed)
+    assert seal_datagram(key, b"m" * 16) != sealed
+    for other in (sealed[:-1], sealed + b"x", b"x" + sealed, sealed[:8] + b"m" * 16 + sealed[24:], sealed[8:], b""):
+        assert not is_sealed_datagram(key, other)
+    assert not is_sealed_datagram(b"o" * 16, sealed)

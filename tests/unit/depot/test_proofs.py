@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sekisho.api.names import ISOLATED_POD_CONDITION
-from sekisho.attest.isolation import CanaryResult, IsolationProof
+from sekisho.attest.isolation import CanaryResult, IsolationProof, seal_datagram
 from sekisho.depot.canary import CanaryListener
 from sekisho.depot.proofs import ProofBook
 from sekisho.errors import Reason, RefusedError, UnavailableError
@@ -32,9 +32,9 @@ class Stage:
     def pod(self):
         return self.cluster.pods[NAMESPACE, "chat-0"]
 
-    async def prove(self, outcome: str = "blocked"):
+    async def prove(self, outcome: str = "blocked", *, key: bytes = b""):
         result = CanaryResult("out", "192.0.2.1", 1, "tcp", outcome)  # type: ignore[arg-type]
-        return await self.book.submit(self.pod, IsolationProof(self.now, (result,)))
+        return await self.book.submit(self.pod, IsolationProof(self.now, (result,), key))
 
     def status(self) -> tuple[str, str]:
         condition = self.cluster.condition(ISOLATED_POD_CONDITION)
@@ -175,3 +175,51 @@ async def test_a_leak_is_written_at_once_and_a_visit_at_the_canary_counts_from_t
     older.canary.note("10.8.0.5")  # a pod that had the address before
     older.now = START
     assert (await older.prove()).ok
+
+
+KEY = b"k" * 16
+
+
+async def test_what_others_send_in_the_name_of_a_pod_is_no_leak_of_it_once_its_agent_is_known() -> None:
+    stage = Stage()
+    assert (await stage.prove(key=KEY)).ok
+    for data in (
+        b"",
+        b"x",
+        b"sekisho " + bytes(32),
+        seal_datagram(b"o" * 16, bytes(16)),
+        seal_datagram(b"", bytes(16)),
+    ):
+        stage.canary.note_datagram("10.8.0.5", data)
+    stage.now += 1
+    assert (await stage.prove(key=KEY)).ok
+    stage.canary.note_datagram("10.8.0.5", seal_datagram(KEY, bytes(16)))
+    leak = await stage.prove(key=KEY)
+    assert leak.reason is Reason.ISOLATION_LEAK
+    assert "find what lets packets of the pod pass" in leak.message
+    stage.now += 1
+    stage.canary.note("10.8.0.5")  # a connection is nobody's who does not have the address
+    assert (await stage.prove(key=KEY)).reason is Reason.ISOLATION_LEAK
+
+
+async def test_a_datagram_counts_whoever_sent_it_while_no_agent_is_known_by_a_key() -> None:
+    stage = Stage()
+    stage.canary.note_datagram("10.8.0.5", b"x")
+    assert (await stage.prove(key=KEY)).reason is Reason.ISOLATION_LEAK
+    stage.now += 1
+    assert (await stage.prove(key=KEY)).ok
+    stage.now += 1
+    assert (await stage.prove()).ok  # an agent of before
+    stage.canary.note_datagram("10.8.0.5", b"x")
+    assert (await stage.prove()).reason is Reason.ISOLATION_LEAK
+
+
+async def test_a_datagram_of_an_agent_that_started_anew_counts_once_its_key_is_told() -> None:
+    stage = Stage()
+    assert (await stage.prove(key=b"o" * 16)).ok
+    stage.now += 1
+    stage.canary.note_datagram("::ffff:10.8.0.5", seal_datagram(KEY, bytes(16)))
+    assert (await stage.prove(key=b"o" * 16)).ok
+    assert (await stage.prove(key=KEY)).reason is Reason.ISOLATION_LEAK
+    stage.now += 1
+    assert (await stage.prove(key=KEY)).ok
