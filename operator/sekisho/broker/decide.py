@@ -97,7 +97,9 @@ def _read_law(facts: ReleaseFacts) -> tuple[Case, EffectiveRules]:
     law, workload, question = facts.rules.once(_read_spec), facts.workload, facts.question
     if law is None:
         raise RefusedError(
-            Reason.POLICY_MISSING, "there is no ClassificationPolicy that can be read, so no key is released"
+            Reason.POLICY_MISSING,
+            "there is no ClassificationPolicy that can be read, so no key is released; an "
+            "administrator creates or corrects it",
         )
     lattice = law.lattice
     cleared = lattice.resolve_label(workload.service_class, source=f"class of {workload.full_name}")
@@ -105,7 +107,8 @@ def _read_law(facts: ReleaseFacts) -> tuple[Case, EffectiveRules]:
     if not cleared.dominates(sealed):
         raise RefusedError(
             Reason.CLASS_MISMATCH,
-            f'model "{question.model}" is sealed for class {sealed}, {workload.full_name} is of class {cleared}',
+            f'model "{question.model}" is sealed for class {sealed}, {workload.full_name} is of class {cleared}; '
+            "raise the class of the service, or seal the model anew for this one",
         )
     case = Case(question, workload, lattice, law.spec.key_owners, cleared, facts.now)
     return case, facts.rules.once(_read_rules, law, cleared)
@@ -134,7 +137,8 @@ def _check_template(workload: Workload) -> None:
         raise RefusedError(
             Reason.WORKLOAD_MISMATCH,
             f"pod {workload.pod} has template {workload.template_digest}, the operator made {expected} for "
-            f"{workload.full_name}",
+            f"{workload.full_name}; something changes pods on their way (a webhook, as a rule): exclude these from it, "
+            "and delete the pod",
         )
 
 
@@ -142,23 +146,30 @@ def _check_site(facts: ReleaseFacts, rules: EffectiveRules) -> None:
     """Hold the site against the law once more: placement held it when the pod was made."""
     workload, site = facts.workload, facts.rules.sites.get(facts.workload.site)
     if site is None or site.nodes is None:
-        raise RefusedError(Reason.NO_SITE, f'pod {workload.pod} runs at site "{workload.site}", which has no nodes')
+        raise RefusedError(
+            Reason.NO_SITE,
+            f'pod {workload.pod} runs at site "{workload.site}", which has no nodes; '
+            "correct the Site, or delete the pod so that it is placed anew",
+        )
     if not is_met(requirements_of_selector(site.nodes), workload.node_labels):
         raise RefusedError(
             Reason.WORKLOAD_MISMATCH,
-            f'node {workload.node} of pod {workload.pod} does not have the labels of site "{workload.site}"',
+            f'node {workload.node} of pod {workload.pod} does not have the labels of site "{workload.site}"; '
+            "label the node, or delete the pod so that it is placed anew",
         )
     if site.tier not in rules.tiers:
         allowed = ", ".join(sorted(rules.tiers)) or "no site"
         raise RefusedError(
             Reason.TIER_NOT_ALLOWED,
-            f'class {workload.service_class} allows {allowed}, site "{workload.site}" is {site.tier}',
+            f'class {workload.service_class} allows {allowed}, site "{workload.site}" is {site.tier}; '
+            "the service is placed anew",
         )
     if rules.jurisdictions is not None and not is_covered(rules.jurisdictions, site.jurisdiction):
         allowed = ", ".join(sorted(rules.jurisdictions)) or "none"
         raise RefusedError(
             Reason.JURISDICTION_NOT_ALLOWED,
-            f'class {workload.service_class} allows {allowed}, site "{workload.site}" is in {site.jurisdiction}',
+            f'class {workload.service_class} allows {allowed}, site "{workload.site}" is in {site.jurisdiction}; '
+            "the service is placed anew",
         )
 
 

@@ -75,7 +75,9 @@ def _owner_model(policy: OwnerPolicy, case: Case) -> Rejection | None:
 def _owner_workload(policy: OwnerPolicy, case: Case) -> Rejection | None:
     if names_workload(policy.spec, case.workload.namespace, case.workload.service):
         return None
-    return Rejection(Reason.RELEASE_NOT_GRANTED, f"workloads does not name {case.workload.full_name}")
+    return Rejection(
+        Reason.RELEASE_NOT_GRANTED, f"workloads does not name {case.workload.full_name}; its owner adds it"
+    )
 
 
 def _owner_key(policy: OwnerPolicy, case: Case) -> Rejection | None:
@@ -106,12 +108,14 @@ def _owner_version(policy: OwnerPolicy, case: Case) -> Rejection | None:
     model, asked = policy.spec.model, case.question
     if model.digest is not None and model.digest != asked.manifest_digest:
         return Rejection(
-            Reason.DIGEST_MISMATCH, f"model.digest is {model.digest}, the pod holds manifest {asked.manifest_digest}"
+            Reason.DIGEST_MISMATCH,
+            f"model.digest is {model.digest}, the pod holds manifest {asked.manifest_digest}; "
+            "its owner names that one, or the pod is to serve the other",
         )
     if asked.version < (model.min_version or 1):
         return Rejection(
             Reason.VERSION_ROLLED_BACK,
-            f"model.minVersion is {model.min_version}, the pod holds version {asked.version}",
+            f"model.minVersion is {model.min_version}, the pod holds version {asked.version}; serve a newer one",
         )
     return None
 
@@ -122,7 +126,8 @@ def _owner_key_version(policy: OwnerPolicy, case: Case) -> Rejection | None:
     if not (said.isascii() and said.isdigit()) or int(said) >= least:
         return None
     return Rejection(
-        Reason.KEY_VERSION_REVOKED, f"key.minVersion is {least}, the data key was wrapped under version {said}"
+        Reason.KEY_VERSION_REVOKED,
+        f"key.minVersion is {least}, the data key was wrapped under version {said}; wrap it anew (`sekisho rewrap`)",
     )
 
 

@@ -315,7 +315,9 @@ class HttpRelay:
         if status in _BUSY:
             way.outcome.untouched = True
             return UnavailableError(Reason.OVERLOADED, f"{who} is overloaded (status {status}); try again shortly")
-        return UnavailableError(Reason.UPSTREAM_FAILED, f"{who} answered with status {status}")
+        return UnavailableError(
+            Reason.UPSTREAM_FAILED, f"{who} answered with status {status}; try again, or tell who answers for the model"
+        )
 
     async def _carry_answer(self, way: _Way) -> None:
         """Carry an answer that is one JSON text: whole or not at all."""
@@ -344,7 +346,8 @@ class HttpRelay:
             if len(data) > most:
                 raise UnavailableError(
                     Reason.UPSTREAM_FAILED,
-                    f"the engine of {backend.served_name} answered with more than {most} bytes",
+                    f"the engine of {backend.served_name} answered with more than {most} bytes; "
+                    "ask for a shorter answer",
                 )
         return bytes(data)
 
@@ -437,9 +440,11 @@ class HttpRelay:
                 Reason.UPSTREAM_TIMEOUT, f"{who} could not be reached within {self._limits.connect_seconds:g} s"
             )
         if isinstance(error, TimeoutError):
-            return UnavailableError(Reason.UPSTREAM_TIMEOUT, f"{who} was silent for too long")
+            return UnavailableError(
+                Reason.UPSTREAM_TIMEOUT, f"{who} was silent for too long; try again, or ask for a shorter answer"
+            )
         if isinstance(error, NotReachedError):
-            return UnavailableError(Reason.UPSTREAM_FAILED, f"{who} could not be reached")
+            return UnavailableError(Reason.UPSTREAM_FAILED, f"{who} could not be reached; try again shortly")
         if isinstance(error, WireError):
             return UnavailableError(Reason.UPSTREAM_FAILED, f"{who} answered with what is not HTTP: {error}")
         return UnavailableError(Reason.UPSTREAM_FAILED, f"{who} ended in the middle of its answer")

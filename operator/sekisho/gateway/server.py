@@ -109,7 +109,9 @@ class _HttpCall:
 
 
 def _too_large(most: int) -> RefusedError:
-    return RefusedError(Reason.REQUEST_TOO_LARGE, f"the body is larger than {most} bytes, which is what may be sent")
+    return RefusedError(
+        Reason.REQUEST_TOO_LARGE, f"the body is larger than {most} bytes, which is what may be sent; send less"
+    )
 
 
 class _Clock:

@@ -39,5 +39,7 @@ def judge_force(spec: KeyReleasePolicySpec | DataGrantSpec | AccessPolicySpec, n
     if spec.suspended:
         return Rejection(Reason.GRANT_SUSPENDED, "it is suspended; set suspended to false to put it in force")
     if spec.expires_at is not None and now >= datetime.fromisoformat(spec.expires_at):
-        return Rejection(Reason.GRANT_EXPIRED, f"it ended at {spec.expires_at}, now is {now:%FT%TZ}")
+        return Rejection(
+            Reason.GRANT_EXPIRED, f"it ended at {spec.expires_at}, now is {now:%FT%TZ}; set a later expiresAt"
+        )
     return None

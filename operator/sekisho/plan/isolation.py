@@ -38,7 +38,8 @@ def _find_policy_gap(outcome: Outcome) -> Rejection | None:
     if encode_canonical(seen.get("spec")) != encode_canonical(outcome.isolation.get("spec")):
         return Rejection(
             Reason.NETWORK_POLICY_NOT_OBSERVED,
-            f"NetworkPolicy {name} on the server is not the one that is wanted; it is put right",
+            f"NetworkPolicy {name} on the server is not the one that is wanted; it is put right, "
+            "and where that goes on, find what changes it",
         )
     return None
 

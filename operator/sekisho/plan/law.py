@@ -66,7 +66,8 @@ def check_egress(
     if egress and rules.egress != "Declared":
         raise RefusedError(
             Reason.EGRESS_NOT_ALLOWED,
-            f"the service declares egress to {egress[0].cidr}; class {data_class} says egress {rules.egress}",
+            f"the service declares egress to {egress[0].cidr}; class {data_class} says egress {rules.egress}; "
+            "take spec.egress out, or ask who answers for the policy",
         )
     for rule in egress:
         network = ipaddress.ip_network(rule.cidr)

@@ -57,7 +57,7 @@ def tell_misplaced(misplaced: tuple[Misplaced, ...]) -> Rejection | None:
     if not misplaced:
         return None
     pod, why = misplaced[0].pod, misplaced[0].why
-    return Rejection(why.reason, f"pod {pod.name} is on node {pod.node} and may not be: {why.detail}")
+    return Rejection(why.reason, f"pod {pod.name} is on node {pod.node} and may not be, so it is evicted: {why.detail}")
 
 
 def plan_evictions(

@@ -86,7 +86,10 @@ def resolve_runtime(
     if name is not None:
         if name not in runtimes:
             known = ", ".join(sorted(runtimes)) or "none"
-            raise RefusedError(Reason.RUNTIME_NOT_FOUND, f"the service names runtime {name}; there are: {known}")
+            raise RefusedError(
+                Reason.RUNTIME_NOT_FOUND,
+                f"the service names runtime {name}; there are: {known}; name one of these, or create it",
+            )
         misfit = _find_misfit(name, runtimes[name], predictor, wanted)
         if misfit is not None:
             raise RefusedError.of(misfit)
@@ -96,7 +99,13 @@ def resolve_runtime(
         misfit = _find_misfit(candidate, runtimes[candidate], predictor, wanted)
         if misfit is None and runtimes[candidate].auto_select:
             return candidate, runtimes[candidate]
-        misfits.append(misfit or Rejection(Reason.RUNTIME_NOT_FOUND, f"runtime {candidate} must be named to be used"))
+        misfits.append(
+            misfit
+            or Rejection(
+                Reason.RUNTIME_NOT_FOUND,
+                f"runtime {candidate} must be named to be used; name it in spec.predictor.model.runtime",
+            )
+        )
     raise _refuse_all(wanted, misfits)
 
 
@@ -108,7 +117,8 @@ def _refuse_all(wanted: ModelFormat, misfits: list[Rejection]) -> RefusedError:
         return RefusedError(near[0].reason, "; ".join(item.detail for item in near[:4]))
     return RefusedError(
         Reason.FORMAT_NOT_SERVED,
-        f"no runtime serves format {_spell(wanted)}: {'; '.join(item.detail for item in misfits[:4])}",
+        f"no runtime serves format {_spell(wanted)}: {'; '.join(item.detail for item in misfits[:4])}; create one that "
+        "does",
     )
 
 
@@ -119,10 +129,16 @@ def _find_misfit(name: str, runtime: RuntimeSpec, predictor: Predictor, wanted: 
     gpus = wanted_gpus(predictor)
     if runtime.accelerators and gpus == 0:
         needs = ", ".join(runtime.accelerators)
-        return Rejection(Reason.ACCELERATOR_MISSING, f"runtime {name} needs {needs}, the service asks for 0 GPUs")
+        return Rejection(
+            Reason.ACCELERATOR_MISSING,
+            f"runtime {name} needs {needs}, the service asks for 0 GPUs; ask for some in spec.predictor.resources",
+        )
     if not runtime.accelerators and (gpus or wants_gpu_memory(predictor)):
         asked = gpus or f"{predictor.resources.gpu_memory} of GPU memory"
-        return Rejection(Reason.ACCELERATOR_MISSING, f"runtime {name} uses no GPU, the service asks for {asked}")
+        return Rejection(
+            Reason.ACCELERATOR_MISSING,
+            f"runtime {name} uses no GPU, the service asks for {asked}; name a runtime that does, or ask for none",
+        )
     return None
 
 

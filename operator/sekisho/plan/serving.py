@@ -109,7 +109,11 @@ def _find_refused(pods: Sequence[Pod]) -> Rejection | None:
     for pod in pods:
         if pod.phase == "Failed":
             told = ": ".join(item for item in (pod.reason, pod.message) if item) or "no message"
-            return Rejection(Reason.POD_REFUSED, f"a pod was ended by its node: {told}")
+            return Rejection(
+                Reason.POD_REFUSED,
+                f"a pod was ended by its node: {told}; it is made anew, and where that goes on, see kubectl describe "
+                f"node {pod.node or 'NAME'}",
+            )
     return None
 
 
@@ -118,7 +122,8 @@ def _find_unschedulable(pods: Sequence[Pod]) -> Rejection | None:
         scheduled = pod.condition("PodScheduled")
         if scheduled.status == "False":
             return Rejection(
-                Reason.UNSCHEDULABLE, f"the scheduler finds no node: {scheduled.message or scheduled.reason}"
+                Reason.UNSCHEDULABLE,
+                f"the scheduler finds no node: {scheduled.message or scheduled.reason}; make room, or ask for less",
             )
     return None
 
@@ -145,7 +150,8 @@ def _find_create(pods: Sequence[Pod]) -> Rejection | None:
         return None
     return Rejection(
         Reason.POD_REFUSED,
-        f"container {state.name} cannot be created: {state.waiting}: {state.message or 'no message'}",
+        f"container {state.name} cannot be created: {state.waiting}: {state.message or 'no message'}; create or "
+        "correct what it names, or see kubectl describe pod",
     )
 
 

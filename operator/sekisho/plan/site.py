@@ -22,7 +22,10 @@ def plan_site(obj: SiteObject, snapshot: Snapshot, *, now_at: float) -> Publishe
     if isinstance(obj.spec, Rejection):
         facet = refuse(obj.spec)
     elif obj.spec.nodes is None or not (obj.spec.nodes.match_labels or obj.spec.nodes.match_expressions):
-        gap = Rejection(Reason.SITE_KIND_NOT_SERVED, f"tier {obj.spec.tier} without nodes cannot run pods yet")
+        gap = Rejection(
+            Reason.SITE_KIND_NOT_SERVED,
+            f"tier {obj.spec.tier} without nodes cannot run pods yet; say in spec.nodes which nodes are its own",
+        )
         facet = accept("the site can be read", gap=gap, lasting=True)
     else:
         nodes, ready = _count(obj.spec.nodes, snapshot)
@@ -41,9 +44,14 @@ def _count(selector: LabelSelector, snapshot: Snapshot) -> tuple[int, int]:
 
 def _find_gap(spec: SiteSpec, nodes: int, ready: int) -> Rejection | None:
     if nodes == 0:
-        return Rejection(Reason.NO_NODES, f"no node of this cluster has the labels of the site ({spec.tier})")
+        return Rejection(
+            Reason.NO_NODES,
+            f"no node of this cluster has the labels of the site ({spec.tier}); label its nodes, or correct spec.nodes",
+        )
     if ready == 0:
-        return Rejection(Reason.NODES_NOT_READY, f"none of {nodes} nodes is ready and schedulable")
+        return Rejection(
+            Reason.NODES_NOT_READY, f"none of {nodes} nodes is ready and schedulable; see kubectl get nodes"
+        )
     return None
 
 

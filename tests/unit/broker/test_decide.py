@@ -26,6 +26,11 @@ from tests.unit.broker.release_cases import (
 OTHER = "sha256:" + "e" * 64
 LEAK = Verdict(ok=False, reason=Reason.ISOLATION_LEAK, message='canary "outside" answered')
 
+RAISE = "raise the class of the service, or seal the model anew for this one"
+WEBHOOK = "something changes pods on their way (a webhook, as a rule): exclude these from it, and delete the pod"
+SITE = "correct the Site, or delete the pod so that it is placed anew"
+LABEL = "label the node, or delete the pod so that it is placed anew"
+
 
 def refuse(facts: ReleaseFacts) -> tuple[Reason, str]:
     with pytest.raises(RefusedError) as refused:
@@ -35,8 +40,12 @@ def refuse(facts: ReleaseFacts) -> tuple[Reason, str]:
 
 def test_without_a_law_nothing_is_released() -> None:
     assert refuse(build_facts(rules=build_rules(law=None))) == (
-        Reason.POLICY_MISSING, "there is no ClassificationPolicy that can be read, so no key is released",
-    )  # fmt: skip
+        Reason.POLICY_MISSING,
+        (
+            "there is no ClassificationPolicy that can be read, so no key is released; an administrator creates or "
+            "corrects it"
+        ),
+    )
 
 
 LAW_AND_POD: dict[str, tuple[dict[str, Any], Reason, str]] = {
@@ -50,11 +59,11 @@ LAW_AND_POD: dict[str, tuple[dict[str, Any], Reason, str]] = {
     ),
     "a model sealed for a higher class": (
         {"question": {"data_class": "restricted"}}, Reason.CLASS_MISMATCH,
-        'model "legal/reviewer" is sealed for class restricted, legal/chat is of class confidential+gdpr',
+        'model "legal/reviewer" is sealed for class restricted, legal/chat is of class confidential+gdpr; ' + RAISE,
     ),
     "a model sealed for another compartment": (
         {"question": {"data_class": "public+gpu"}}, Reason.CLASS_MISMATCH,
-        'model "legal/reviewer" is sealed for class public+gpu, legal/chat is of class confidential+gdpr',
+        'model "legal/reviewer" is sealed for class public+gpu, legal/chat is of class confidential+gdpr; ' + RAISE,
     ),
     "a pod whose images are not known": (
         {"workload": {"images": frozenset()}}, Reason.WORKLOAD_MISMATCH,
@@ -62,39 +71,41 @@ LAW_AND_POD: dict[str, tuple[dict[str, Any], Reason, str]] = {
     ),
     "a pod that was edited": (
         {"workload": {"template_digest": OTHER}}, Reason.WORKLOAD_MISMATCH,
-        f"pod chat-predictor-1 has template {OTHER}, the operator made sha256:{'d' * 64} for legal/chat",
+        f"pod chat-predictor-1 has template {OTHER}, the operator made sha256:{'d' * 64} for legal/chat; {WEBHOOK}",
     ),
     "a pod whose template nobody made": (
         {"workload": {"template_digest": "", "expected_template_digest": ""}}, Reason.WORKLOAD_MISMATCH,
-        "pod chat-predictor-1 has template , the operator made none for legal/chat",
+        "pod chat-predictor-1 has template , the operator made none for legal/chat; " + WEBHOOK,
     ),
     "a site that is not there": (
         {"workload": {"site": "kyoto"}}, Reason.NO_SITE,
-        'pod chat-predictor-1 runs at site "kyoto", which has no nodes',
+        'pod chat-predictor-1 runs at site "kyoto", which has no nodes; ' + SITE,
     ),
     "a site without nodes": (
         {"rules": build_rules(sites={"tokyo": build_site(tier="ManagedApi", nodes=None)})}, Reason.NO_SITE,
-        'pod chat-predictor-1 runs at site "tokyo", which has no nodes',
+        'pod chat-predictor-1 runs at site "tokyo", which has no nodes; ' + SITE,
     ),
     "a node of another site": (
         {"workload": {"node_labels": {SITE_KEY: "osaka"}}}, Reason.WORKLOAD_MISMATCH,
-        'node tk-1 of pod chat-predictor-1 does not have the labels of site "tokyo"',
+        'node tk-1 of pod chat-predictor-1 does not have the labels of site "tokyo"; ' + LABEL,
     ),
     "a site of another tier": (
         {"rules": build_rules(sites={"tokyo": build_site(tier="OwnCloud")})}, Reason.TIER_NOT_ALLOWED,
-        'class confidential.gdpr allows Closed, site "tokyo" is OwnCloud',
+        'class confidential.gdpr allows Closed, site "tokyo" is OwnCloud; the service is placed anew',
     ),
     "a class that is allowed nowhere": (
         {"rules": build_rules(law=build_law(compartments=[{"name": "gdpr", "rules": {"tiers": []}}]))},
-        Reason.TIER_NOT_ALLOWED, 'class confidential.gdpr allows no site, site "tokyo" is Closed',
+        Reason.TIER_NOT_ALLOWED,
+        'class confidential.gdpr allows no site, site "tokyo" is Closed; the service is placed anew',
     ),
     "a site under another law": (
         {"rules": build_rules(sites={"tokyo": build_site(jurisdiction="US")})}, Reason.JURISDICTION_NOT_ALLOWED,
-        'class confidential.gdpr allows JP, site "tokyo" is in US',
+        'class confidential.gdpr allows JP, site "tokyo" is in US; the service is placed anew',
     ),
     "a class that is allowed under no law": (
         {"rules": build_rules(law=build_law(compartments=[{"name": "gdpr", "rules": {"jurisdictions": ["EU"]}}]))},
-        Reason.JURISDICTION_NOT_ALLOWED, 'class confidential.gdpr allows none, site "tokyo" is in JP',
+        Reason.JURISDICTION_NOT_ALLOWED,
+        'class confidential.gdpr allows none, site "tokyo" is in JP; the service is placed anew',
     ),
     "a service that answers everybody": (
         {"workload": {"users": frozenset()}}, Reason.NOT_ALLOWED,

@@ -55,7 +55,7 @@ def workloads(*images: str) -> list[dict[str, Any]]:
 OWNER: dict[str, tuple[dict[str, Any], Reason, str]] = {
     "another service": (
         {"workloads": [{"namespace": "legal", "service": "other", "images": [IMAGE]}]}, Reason.RELEASE_NOT_GRANTED,
-        "workloads does not name legal/chat",
+        "workloads does not name legal/chat; its owner adds it",
     ),
     "another model": (
         {"model": {"name": "legal/other", "minVersion": 1}}, Reason.RELEASE_NOT_GRANTED,
@@ -78,23 +78,26 @@ OWNER: dict[str, tuple[dict[str, Any], Reason, str]] = {
     ),
     "a grant that ends now": (
         {"expiresAt": "2026-11-29T12:00:00Z"}, Reason.GRANT_EXPIRED,
-        "it ended at 2026-11-29T12:00:00Z, now is 2026-11-29T12:00:00Z",
+        "it ended at 2026-11-29T12:00:00Z, now is 2026-11-29T12:00:00Z; set a later expiresAt",
     ),
     "another manifest": (
         {"model": {"name": "legal/reviewer", "digest": OTHER}}, Reason.DIGEST_MISMATCH,
-        f"model.digest is {OTHER}, the pod holds manifest {MANIFEST}",
+        (
+            f"model.digest is {OTHER}, the pod holds manifest {MANIFEST}; its owner names that one, or the pod is to "
+            "serve the other"
+        ),
     ),
     "an older version of the model": (
         {"model": {"name": "legal/reviewer", "minVersion": 8}}, Reason.VERSION_ROLLED_BACK,
-        "model.minVersion is 8, the pod holds version 7",
+        "model.minVersion is 8, the pod holds version 7; serve a newer one",
     ),
     "an older version of a model whose manifest fits": (
         {"model": {"name": "legal/reviewer", "digest": MANIFEST, "minVersion": 8}}, Reason.VERSION_ROLLED_BACK,
-        "model.minVersion is 8, the pod holds version 7",
+        "model.minVersion is 8, the pod holds version 7; serve a newer one",
     ),
     "an older version of the key": (
         {"key": {**KEY, "minVersion": 5}}, Reason.KEY_VERSION_REVOKED,
-        "key.minVersion is 5, the data key was wrapped under version 4",
+        "key.minVersion is 5, the data key was wrapped under version 4; wrap it anew (`sekisho rewrap`)",
     ),
     "an image that is not listed": (
         {"workloads": workloads(IMAGE)}, Reason.WORKLOAD_MISMATCH,
@@ -146,7 +149,7 @@ TENANT: dict[str, tuple[dict[str, Any], Reason, str]] = {
     ),
     "a grant that has ended": (
         {"expiresAt": "2026-11-29T11:59:59Z"}, Reason.GRANT_EXPIRED,
-        "it ended at 2026-11-29T11:59:59Z, now is 2026-11-29T12:00:00Z",
+        "it ended at 2026-11-29T11:59:59Z, now is 2026-11-29T12:00:00Z; set a later expiresAt",
     ),
     "an image that is not listed": (
         {"images": [AGENT]}, Reason.WORKLOAD_MISMATCH,

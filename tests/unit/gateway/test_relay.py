@@ -27,7 +27,7 @@ async def test_an_engine_that_is_down_is_told_and_recorded(house: House) -> None
     await house.engine.stop()
     answer = await house.chat()
     assert (answer.status, answer.code) == (502, "upstream_failed")
-    assert answer.message == f"the engine of {MODEL} could not be reached"
+    assert answer.message == f"the engine of {MODEL} could not be reached; try again shortly"
     request, completion = await house.entries()
     assert request["decision"] == "relayed"
     assert (completion["ended"], completion["reason"], completion["status"]) == ("failed", "UpstreamFailed", 502)

@@ -17,7 +17,7 @@ from tests.unit.gateway.house import House, build_chat
 
 LIMITS = WireLimits(1000, max_connections=100, head_seconds=60.0, body_seconds=60.0, stall_seconds=60.0)
 ASKED = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-TOO_LARGE = "RequestTooLarge: the body is larger than 1000 bytes, which is what may be sent"
+TOO_LARGE = "RequestTooLarge: the body is larger than 1000 bytes, which is what may be sent; send less"
 SENT = {
     "Server", "Date", "Content-Type", "Cache-Control", "X-Request-Id", "Content-Length", "Retry-After",
     "WWW-Authenticate", "Connection",

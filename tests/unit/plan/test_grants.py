@@ -65,7 +65,7 @@ def test_a_grant_is_in_force_until_it_ends_or_is_suspended() -> None:
     ended = judge_force(OWNER, NOW)
     assert ended is not None
     assert (ended.reason, ended.detail) == (
-        Reason.GRANT_EXPIRED, "it ended at 2027-01-01T00:00:00Z, now is 2027-01-01T00:00:00Z",
+        Reason.GRANT_EXPIRED, "it ended at 2027-01-01T00:00:00Z, now is 2027-01-01T00:00:00Z; set a later expiresAt",
     )  # fmt: skip
     assert judge_force(TENANT, NOW + timedelta(days=9999)) is None
     stopped = judge_force(TENANT.model_copy(update={"suspended": True}), NOW)

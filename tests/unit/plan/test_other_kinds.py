@@ -96,8 +96,16 @@ def test_a_site_counts_its_nodes() -> None:
 @pytest.mark.parametrize(
     ("site", "reason", "fact"),
     [
-        (build_site("Closed", "kyoto"), Reason.NO_NODES, "no node of this cluster has the labels of the site (Closed)"),
-        (build_site("OwnCloud", "osaka"), Reason.NODES_NOT_READY, "none of 1 nodes is ready and schedulable"),
+        (
+            build_site("Closed", "kyoto"),
+            Reason.NO_NODES,
+            "no node of this cluster has the labels of the site (Closed); label its nodes, or correct spec.nodes",
+        ),
+        (
+            build_site("OwnCloud", "osaka"),
+            Reason.NODES_NOT_READY,
+            "none of 1 nodes is ready and schedulable; see kubectl get nodes",
+        ),
     ],
 )
 def test_a_site_without_usable_nodes_is_not_ready_and_may_become_so(site: SiteSpec, reason: Reason, fact: str) -> None:

@@ -191,4 +191,4 @@ def test_a_pod_on_a_node_that_lost_its_proof_is_not_attested() -> None:
     decided = plan(service, lost)
     status, reason, message = told(decided, "Attested")
     assert (status, reason) == ("False", Reason.TRUST_MISSING)
-    assert message.startswith("pod a is on node tk-1 and may not be: ")
+    assert message.startswith("pod a is on node tk-1 and may not be, so it is evicted: ")

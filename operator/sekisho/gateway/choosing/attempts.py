@@ -115,7 +115,9 @@ class Attempts:
                 tries.reached = not outcome.untouched
                 if outcome.status or not outcome.untouched:
                     raise
-        raise last or UnavailableError(Reason.MODEL_NOT_READY, f"model {choice.full_name} does not answer now")
+        raise last or UnavailableError(
+            Reason.MODEL_NOT_READY, f"model {choice.full_name} does not answer now; try again shortly"
+        )
 
     async def _try(
         self, choice: Choice, eligible: Eligible, prepared: Prepared, sink: TimedSink, outcome: Outcome

@@ -135,7 +135,7 @@ async def test_one_that_may_not_answer_is_not_asked_even_where_nobody_else_can(
     for number in range(4):
         answer = await both.chat(say(number))
         assert (answer.status, answer.code) == (502, "upstream_failed")
-        assert answer.message == f"the engine of {MODEL} could not be reached"
+        assert answer.message == f"the engine of {MODEL} could not be reached; try again shortly"
     assert not second.requests
 
 
