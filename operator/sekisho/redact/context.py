@@ -176,7 +176,7 @@ _LABEL_GAPS: Final = frozenset(" -")
 _AFTER_BEGINS: Final = frozenset(" ([<「【←と/\"'")
 # 090-1234-5678 (携帯), and assertEquals("…", form.tel).
 _AFTER: Final = re.compile(
-    r"(?: ?[(\[<「【] ?| ?←+ ?|という|/|[\"'], ?[A-Za-z_]{1,16}\.)([^)\]>」】\n]{1,24})| as ([^)\]>」】\n]{1,32})"
+    r"(?: ?[(\[<「【] ?| ?←+ ?|という|/|[\"'], ?[A-Za-z_]{1,16}\.)([^)\]>」】\n]{1,24})| as ([^)\]>」】\n.,;]{1,32})"
 )
 # Turned round: a sign between a key and its value, which the number is in.
 _KEYED: Final = re.compile(r"[\"'`「(\[]?\s{0,3}[:=>]\s?[\"'`*\])】]{0,2}\s?[^\s\"'`:=>]")
@@ -197,7 +197,7 @@ _GOES_ON: Final = re.compile(r"[一-鿿ァ-ヶ](?<![預口貯総])")
 _CAMEL: Final = re.compile(r"([a-z])([A-Z])")
 _FEW: Final = 3
 _KEY_TAIL: Final = " :=\"'>({["
-_KEY_SIGNS: Final = frozenset(":=\"'>")
+_KEY_SIGNS: Final = frozenset(":=\"'>(")
 _OF_THINGS: Final = frozenset({"edoc", "rebmun"})
 _AT_NUMBER: Final = re.compile(r"[.:]\s?\Z")
 _LAST_WORD: Final = re.compile(r"([a-z]{2,12}) ?\Z")
@@ -218,8 +218,12 @@ _TAG: Final = re.compile(
     re.IGNORECASE,
 )
 _OPEN_TAG: Final = re.compile(
-    r"<(?:input|td|th|div|span|option|a|img|button|meta|select|textarea)\s[^<>]{0,160}\Z", re.IGNORECASE
+    r"<(?=(?:input|td|th|div|span|option|a|img|button|meta|select|textarea)\s|[^<>]{0,192}\bvalue=[\"']\Z)"
+    r"(?:[a-z][\w-]{0,15}:)?([a-z][\w.-]{0,40})\s[^<>]{0,160}\Z",
+    re.IGNORECASE,
 )
+# An element of XML with attributes is a key of what is in it.
+_ELEMENT: Final = re.compile(r"<(?:[A-Za-z][\w-]{0,15}:)?([A-Za-z_][\w.-]{0,40})\s[^<>]{0,160}>\Z")
 _QUOTES: Final = frozenset("\"'")
 _ATTRIBUTE: Final = re.compile(r"(?:name|id|placeholder|title|aria-label)=[\"']([^\"'<>0-9]{1,40})[\"']", re.IGNORECASE)
 
@@ -274,8 +278,14 @@ def _untag(text: str) -> str:
     """Return a text in HTML or XML without the tags that say nothing; of an open one its names remain."""
     opened = _OPEN_TAG.search(text)
     if opened is not None:
-        text = f"{text[: opened.start()]}{' '.join(_ATTRIBUTE.findall(opened[0]))} "
-    return _TAG.sub(" ", _LINE_ENDS.sub("\n", text))
+        text = f"{text[: opened.start()]}{_name_tag(opened)}="
+    plain = _TAG.sub(" ", _LINE_ENDS.sub("\n", text))
+    return _ELEMENT.sub(lambda element: f"{_name_tag(element)}=", plain) if plain[-1:] == ">" else plain
+
+
+def _name_tag(tag: "re.Match[str]") -> str:
+    """Return what a tag is called, by itself and by its attributes: passport of <passport value="…">."""
+    return " ".join([tag[1], *_ATTRIBUTE.findall(tag[0])])
 
 
 def _read_last(text: str, near: bool = False) -> tuple[Topic | None, bool]:

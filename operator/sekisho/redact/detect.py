@@ -49,7 +49,7 @@ CANDIDATES: Final = {
         r"|\bpwd?\b|(?:\b|_)pass\b)|パ ?ス ?ワ ?ー ?ド|パスフレーズ|暗証番号|秘密鍵|APIキー|トークン|シークレット|パスは|アクセスキー"
     ),
     # The rest is read by the rule: bounded repetitions would slow the pass down.
-    "credentials": r"://|-u(?:ser)?[ =]|(?:mysql|sshpass)[a-z]{0,8} ",
+    "credentials": r"://|(?i:identified by) |-u(?:ser)?[ =]|(?:mysql|sshpass)[a-z]{0,8} ",
     "iban": r"[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]{4}){2,7}(?:[ -]?[A-Za-z0-9]{1,3})?",
     "ip6": tokens.IP6,
     "ip": r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}",

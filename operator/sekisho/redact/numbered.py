@@ -13,9 +13,7 @@ from sekisho.redact.spans import Span
 
 # Between a word and its number: a note, and some signs, tags and a line's end, or a word or two.
 _NOTE: Final = r"(?:\s?\([^()\n]{1,14}\)|\s?※[^\d\s:]{1,6})?"
-_SIGNS: Final = (
-    r"(?:\",\s{0,4}\"|<input[^<>\n]{0,160}value=|</?[a-z][^<>\n]{0,64}>|[ \t\"'|│:=.・>)(\]】」「『*~/_-]){0,40}"
-)
+_SIGNS: Final = r"(?:\",\s{0,16}\"(?:(?:value|内容|値)\":)?|は\?\n[A-Z]\d{0,2}[:.]|<input[^<>\n]{0,160}value=|</?[a-z][^<>\n]{0,64}>|[ \t\"'|│:=.・>)(\]】」「『*~/_-]){0,40}"
 # On the lines below the word no cells of a table.
 _BELOW: Final = r"(?:</?[a-z][^<>\n]{0,64}>|[ \t\"':=.・>)(\]】」「『*~/_]){0,40}"
 _FOLLOWING: Final = re.compile(
@@ -57,7 +55,7 @@ _OF_INSURED: Final = re.compile("保険|健保|国保|共済|組合員|枝番")
 _OF_BANK: Final = re.compile("ゆうちょ|郵便局|郵便貯金|口座|通帳|振込")
 _INSURER: Final = r"insurer[ _]?(?:number|no\b|\#)|hoken(?:sh|sy|j)a[ _]?(?:bango|no\b)|保険者no"
 _INSURED_PERSON: Final = (
-    r"insured(?:[ _]person)?(?:'s)?[ _]?(?:number|no\b|id\b)|health[ _]insurance[ _](?:number|no\b|id\b)|hihokens[hy]a[ _]?(?:bango|no\b)"
+    r"insured(?:[ _]?person)?(?:'s)?[ _]?(?:number|no\b|id\b)|health[ _]insurance[ _](?:number|no\b|id\b)|hihokens[hy]a[ _]?(?:bango|no\b)"
     r"|hokensho[ _]?(?:bango|no\b)"
 )
 # 保 険者番号: scans part words.

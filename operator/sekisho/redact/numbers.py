@@ -387,10 +387,11 @@ def _is_postal(number: Number) -> bool:
     return number.sizes in {(3, 4), (7,), (5, 4), (5,)}
 
 
-# Of these no check digit tells that they are none.
+# Of these a check digit tells that they are none.
 _CHECKED: Final = frozenset({Topic.CORPORATE, Topic.LICENCE})
+# Of these it does not, or one amount of ten passes.
 _UNCHECKED: Final = frozenset({
-    Topic.BANK, Topic.PHONE, Topic.PENSION, Topic.SSN, Topic.PASSPORT, Topic.POSTAL, Topic.INSURED,
+    Topic.BANK, Topic.PHONE, Topic.PENSION, Topic.SSN, Topic.PASSPORT, Topic.POSTAL, Topic.INSURED, Topic.INSURANCE,
 })  # fmt: skip
 _Test = Callable[[Number], bool]
 _BY_TOPIC: Final[dict[Topic, tuple[Category, _Test]]] = {
@@ -427,6 +428,6 @@ def _read_lettered(text: str, start: int, end: int) -> Span | None:
         return None
     if before[1].upper() == "T" and checks.is_corporate_number(digits):
         return Span(begin, end, Category.JP_CORPORATE_NUMBER)
-    if len(digits) in {7, 8} and read_topic(text, begin, end) is Topic.PASSPORT:
+    if len(digits) in {7, 8} and not _DATE.fullmatch(digits) and read_topic(text, begin, end) is Topic.PASSPORT:
         return Span(begin, end, Category.JP_PASSPORT)
     return None

@@ -37,7 +37,8 @@ _SIGNS: Final = "\t|,;&"
 # Between cells of which no sign stands between.
 _GAP: Final = "  "
 _CELL: Final = {
-    ",": re.compile(r'\s*(?:"([^"\n]*)"|([^,"\n]*))[^,\n]*(?:,|$)'),
+    # ="0312345678" is how spreadsheets keep a zero.
+    ",": re.compile(r'\s*=?(?:"([^"\n]*)"|([^,"\n]*))[^,\n]*(?:,|$)'),
     ";": re.compile(r'\s*(?:"([^"\n]*)"|([^;"\n]*))[^;\n]*(?:;|$)'),
     "\t": re.compile(r"()([^\t]*)(?:\t|$)"),
     "|": re.compile(r"()([^|]*)(?:\||$)"),
@@ -46,12 +47,12 @@ _CELL: Final = {
 }
 # 口座残高 and card type are told by nothing below.
 _NO_HEADING: Final = re.compile(
-    r"[0-9:=@。]|(?:数|額|料|料金|代|残高|率|日|種別|区分|会社|期限|件|合計|状況|時間|(?i:balance|count|type|amount|fee|total|date|model|limit|brand))$"
+    r"[:=@。]|[0-9]+(?![0-9桁])|(?:数|額|料|料金|代|残高|率|日|種別|区分|会社|期限|件|合計|状況|時間|(?i:balance|count|type|amount|fee|total|date|model|limit|brand))$"
 )
 _DIGIT: Final = re.compile("[0-9]")
 _MAY_TELL: Final = re.compile("[0-9]|[A-Z][a-z]|[a-z][A-Z]")
 _RULER: Final = re.compile(r"(?=[:| +]*[-=])[-:| +=]+")
-_NOTE: Final = re.compile(r"\([^()]{1,12}\)$")
+_NOTE: Final = re.compile(r"(?:\([^()]{1,12}\)|をご?(?:入力|記入)(?:して)?ください)+$")
 _LONGEST_HEADING: Final = 28
 _MAX_COLUMNS: Final = 64
 _MAX_LINE: Final = 4096
@@ -252,9 +253,13 @@ def _read_table(text: str, place: int) -> Generator[tuple[str, int, int], None, 
         sign = _GAP
     # Rows of a name and a value have words of headings as well: a heading is the first line of its table.
     before = text[max(0, text.rfind("\n", max(0, place - _MAX_LINE), place - 1)) : max(0, place - 1)]
-    first = before.count(sign) != line.count(sign)
-    columns = list(_split(line, sign)) if first and len(line) <= _MAX_LINE else []
-    headings = _choose(line[start:stop] for start, stop in columns)
+    # A line with one cell that is not empty is the title above it.
+    first = before.count(sign) != line.count(sign) or sign * 2 in before
+    heads = line.replace("||", "|") if line.startswith("||") else line
+    columns = list(_split(heads, sign)) if first and len(line) <= _MAX_LINE else []
+    headings = _choose(heads[start:stop] for start, stop in columns)
+    # Rows may be numbered before the first column, which has no heading then.
+    shift = sign == _GAP and line[:1] == " "
     while headings and end < len(text):
         start = end + 1
         stop = _find_end(text, start)
@@ -263,6 +268,8 @@ def _read_table(text: str, place: int) -> Generator[tuple[str, int, int], None, 
             end = stop
             continue
         row = list(_split(line, sign)) if stop - start <= _MAX_LINE and sign in line else []
+        if shift and len(row) == len(columns) + 1:
+            row = row[1:]
         if len(row) != len(columns):
             break
         end = stop

@@ -46,7 +46,7 @@ _TAGS: Final = r"\s?(?:<[^<>\n]{1,64}>\s{0,8}){1,4}"
 # What may stand between a word like "password" and its value: a note, closing signs, and one that tells what follows.
 _ASSIGNED: Final = re.compile(
     rf"(?:[ _-]?(?:access )?(?:(?i:key(?:_base)?)|キー|鍵|番号|コード))?(?:\s?\([^()\n]{{1,14}}\)|\s?※[^\s:]{{1,6}})?[\"'`\])】」』》*]{{0,3}}(?:\s?\([^()\n]{{1,14}}\))?"
-    rf"(?P<sign>(?:</[a-z]{{1,8}}>)?\s{{0,8}}(?:::?|:=|=>?|[|│→⇒>—/]|[-.・_]{{2,40}}|は、?|に関しては|って|です→|には|こちらです|として|が|(?: [a-z]{{1,8}}){{0,3}} (?:is|to)\b)\s{{0,4}}(?:{_TAGS})?|(?:{_TAGS})?<input[^<>\n]{{0,160}}value=|{_TAGS}|\n[>\s]{{0,4}}|[ \t]{{1,20}}|を ?|)"
+    rf"(?P<sign>(?:</[a-z]{{1,8}}>)?\s{{0,8}}(?:::?|:=|=>?|[|│→⇒>—/]|[-.・_]{{2,40}}|は、?|に関しては|って|です→|には|こちらです|として|が|(?: [a-z]{{1,8}}){{0,3}} (?:is|to)\b)\s{{0,4}}(?:{_TAGS})?|(?:{_TAGS})?<input[^<>\n]{{0,160}}value=|{_TAGS}|,?\s{{1,16}}\"?(?:value|内容|値)\"?\s?:\s?|\n[>\s]{{0,4}}|[ \t]{{1,20}}(?:[0578] )?|を ?|)"
     rf"[\"'`「『(\[]{{0,2}}(?:(?i:bearer|basic) )?(?P<value>{_VALUE})",
 )
 _CELLS: Final = re.compile(r"[,\t|;]")
@@ -76,13 +76,13 @@ _ELSEWHERE: Final = re.compile(
 )
 # scheme://user:value@host, curl -u user:value, mysql -pvalue.
 _CREDENTIALS: Final = re.compile(
-    r"://[^\s:/@]{0,64}:(?P<url>[^\s/@]{3,128})@|-u(?:ser)?[ =]['\"]?[\w.-]{1,64}:(?P<user>[^\s'\"]{4,128})"
+    r"(?i:identified by) {1,4}['\"](?P<sql>[^'\"\n]{4,128})['\"]|://[^\s:/@]{0,64}:(?P<url>[^\s/@]{3,128})@|-u(?:ser)?[ =]['\"]?[\w.-]{1,64}:(?P<user>[^\s'\"]{4,128})"
     r"|[a-z]{5,16} (?:[^\n|;]{0,64}? )?-p ?['\"]?(?P<option>[^\s'\"-][^\s'\"]{3,64})",
     re.ASCII,
 )
 _URL_REACH: Final = 240
 _IN_URL: Final = re.compile(r"://[^\s:/@]{0,64}:[^\s/@]{0,160}\Z")
-_VERSION: Final = re.compile(r"(?:(?<![a-z])(?:v|ver\.?|version)|バージョン|版数?)\s?:?\Z", re.IGNORECASE)
+_VERSION: Final = re.compile(r"(?:(?<![a-z])(?:v|ver\.?|version)|バージョン|版数?|==)\s?:?\Z", re.IGNORECASE)
 # Behind the first of two: バージョン1.2.3.4から1.2.3.5へ.
 _FIRST_VERSION: Final = re.compile(
     r"(?:バージョン|版数?|version)\s?:?[\d.]{5,20}\s?(?:から|→|->|to)\s?\Z", re.IGNORECASE
@@ -169,7 +169,11 @@ def find_ip(text: str, start: int, end: int) -> Iterator[Span]:
         address = str(ipaddress.ip_address(plain))
     except ValueError:
         return
-    if address not in _HARMLESS and (":" in plain or read_topic(text, start, end, near=True) is not Topic.OTHER):
+    if (
+        address not in _HARMLESS
+        and not address.startswith("255.")
+        and (":" in plain or read_topic(text, start, end, near=True) is not Topic.OTHER)
+    ):
         yield Span(start, end, Category.IP_ADDRESS)
 
 
@@ -271,7 +275,7 @@ def _is_secret(value: str) -> bool:
 
 
 def find_credentials(text: str, start: int, end: int) -> Iterator[Span]:
-    """Yield the password of a URL, or the one that a command is given."""
+    """Yield the password of a URL, or the one that a command or a statement of SQL is given."""
     del end
     found = _CREDENTIALS.match(text, start)
     # -u admin:…, but not pre-u.

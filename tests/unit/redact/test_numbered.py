@@ -64,4 +64,11 @@ def test_below_the_heading_of_another_column_stands_no_number_of_an_insured() ->
 def test_words_said_between_the_insured_and_their_numbers_are_passed_over() -> None:
     assert [value for value, _ in found("保険証は記号が08-28、番号が50913です。")] == ["08-28", "50913"]
     assert found("Her insured number is now 629949.") == [("629949", "jp-health-insurance")]
+    assert found("insuredPersonNumber: 629949") == [("629949", "jp-health-insurance")]
+    assert (
+        found('{"key": "insurer_no",\n "value": "345371"}')
+        == found("Q: 保険者番号は？\nA: 345371")
+        == [("345371", "jp-health-insurance")]
+    )
+    assert found("Please use 62994912 as the Health Insurance Number.") == [("62994912", "jp-health-insurance")]
     assert found("hokensha_no=06139992") == [("06139992", "jp-health-insurance")]

@@ -250,7 +250,7 @@ def test_three_letters_begin_no_number() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["0123456789_x", "id_0312345678", "x_TK1234567_", "緊急連絡先\n2025-06-02 10:11:12 started", "IMEI 358094101234566", "353288112345677", "第301234567890号", "携帯 2024-01-02 10"]
+    "text", ["0123456789_x", "id_0312345678", "x_TK1234567_", "緊急連絡先\n2025-06-02 10:11:12 started", "IMEI 358094101234566", "353288112345677", "第301234567890号", "My passport was issued on 1962-04-08", "健康保険 ¥06139992", "携帯 2024-01-02 10"]
 )  # fmt: skip
 def test_tokens_moments_and_devices_pass(text: str) -> None:
     assert found(text) == []

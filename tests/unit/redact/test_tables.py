@@ -196,6 +196,8 @@ def test_what_is_below_no_heading_is_told_by_none(text: str) -> None:
         (" name | account_no \n------+------------\n ana  | 1234567\n(1 row)\n", "1234567"), ("COPY public.t (name, account_no) FROM stdin;\nana\t1234567\n\\.\n", "1234567"),
         ("CREATE TABLE IF NOT EXISTS `t` (\n `id` int(10,2),\n `account_no` varchar(7),\n PRIMARY KEY (`id`)\n);\nINSERT INTO `t` VALUES (1,NULL);\nINSERT INTO `t` VALUES (2,'1234567'),(3,NULL);", "1234567"),
         ("\\\\begin{tabular}\n店 & 口座番号 \\\\\\\\ \\\\hline\n本店 & 1234567 \\\\\\\\\n", "1234567"), ("NAME  ACCOUNT NUMBER   AGE\nana   1234567          3 y\n", "1234567"), ("id\tdbPassword\n1\tabc12345\n", "abc12345"), ("店,ログインPW\n本店,abc12345\n", "abc12345"),
+        ("||店||口座番号||\n|本店|1234567|\n", "1234567"), ("   店  口座番号\n0  本店  1234567\n1  支店  x\n", "1234567"), ('店,口座番号\n="本店",="1234567"\n', "1234567"), ("名簿,,\n店,口座番号,品\n本店,1234567,x\n", "1234567"),
+        ("時刻\t12桁の個人番号（必須）\n10:11\t123456789018\n", "123456789018"), ("店\t口座番号（7桁）を入力してください\n本店\t1234567\n", "1234567"),
     ],
 )  # fmt: skip
 def test_columns_of_html_of_dumps_and_of_what_programs_print_are_told(text: str, value: str) -> None:

@@ -181,7 +181,7 @@ def test_the_password_of_a_url_is_no_mail_address() -> None:
     "text",
     [
         "password => $this->{bindpasswd}", "'password' => $password1,", "key: password\nsha256:662f7662f99d6fce7482936a6d359f019b2d0788ae2ba6b555444837bf3021f0", "digest1(secret)", "バージョン1.2.3.4から1.2.3.5へ", "版数 7.0.1.3", "x_10.20.30.40", "10.20.30.40_x",
-        "xGB82WEST12345698765432", "ID/PASS: admin / secret", "a@я",
+        "xGB82WEST12345698765432", "netmask 255.255.255.0", "pip install app==1.2.3.4", "password 7 characters", "IDENTIFIED BY '12345678'", "ID/PASS: admin / secret", "a@я",
     ],
 )  # fmt: skip
 def test_names_digests_and_versions_pass(text: str) -> None:
@@ -195,6 +195,7 @@ def test_names_digests_and_versions_pass(text: str) -> None:
         ("иван.петров@почта.рф へ", "иван.петров@почта.рф", "email"), ("連絡先müller@exämple.deまで", "müller@exämple.de", "email"), ("mail=taro%40example.jp&x=1", "taro%40example.jp", "email"), ("<b>taro&#64;example.jp</b>", "taro&#64;example.jp", "email"),
         ("IBAN _GB82WEST12345698765432__", "GB82WEST12345698765432", "iban"), ("'password' => 'abc12345',", "abc12345", "secret-key"), ("Password:: abc12345", "abc12345", "secret-key"), ('user.setDbPassword("abc12345");', "abc12345", "secret-key"), ("ログインPW（abc12345）", "abc12345", "secret-key"),
         ("SECRET_KEY_BASE=abc12345def", "abc12345def", "secret-key"), ("ENCRYPTION_KEY: abc12345def", "abc12345def", "secret-key"), ("smtp_pass: abc12345", "abc12345", "secret-key"), ("ID/PASS: admin / abc12345", "abc12345", "secret-key"), ("key-0123456789abcdef0123456789abcdef", "key-0123456789abcdef0123456789abcdef", "secret-key"),
+        ("CREATE USER a IDENTIFIED BY 'hunter2';", "hunter2", "secret-key"), ("username a password 0 abc12345", "abc12345", "secret-key"), ('{"key": "password", "value": "abc12345"}', "abc12345", "secret-key"), ("- name: DB_PASSWORD\n  value: abc12345", "abc12345", "secret-key"),
         ("https://user:he%2F%2Fo@pypi.example.jp/", "he%2F%2Fo", "secret-key"),
     ],
 )  # fmt: skip
