@@ -42,7 +42,7 @@ _BLOCK: Final = re.compile(
 _ROOM: Final = r"[A-Za-z]?-?\d{1,4}(?:号室|号館|号|室|階|F)"
 _ROOMS: Final = r"(?:\s?[A-Za-z]?\d{0,3}号?棟)?\s?(?:[A-Za-z]?-?\d{1,4}(?:-\d{1,4})?(?:号室|号館|号|室|階|F)?(?!\d))?"
 _NO_ROOM: Final = r"(?![-:/.,%年月日時円名人個件本回\d]| ?\d)"
-_FIRST: Final = "(?:コーポ|シャトー|メゾン|ハイツ|パレス|グラン|ヴィラ|ドミール|サンハイツ|レジデンス|プラウド|ライオンズ|シティ|テラス|ガーデン|コート)"
+_FIRST: Final = "(?:コーポ|シャトー|メゾン|ハイツ|パレス|グラン|ヴィラ|ドミール|サンハイツ|レジデンス|プラウド|ライオンズ|シティ|テラス|ガーデン|コート|プラザ|メゾネット|リバーサイド|パークサイド|フォレスト|エステート|カーサ|ロイヤル|アーバン|ルミエール)"
 # Parts of a building: its name, with what says that it is one before or behind, and floors and rooms; or any name in katakana or
 # Latin letters with a room behind.
 _BUILDING: Final = re.compile(
@@ -51,6 +51,7 @@ _BUILDING: Final = re.compile(
     r"|スクエア|センター|ホール|ガーデン|シティ)"
     rf"|{_FIRST}[一-鿿々ァ-ヶー]{{1,12}}(?![ぁ-ん・]))"
     rf"[一-鿿ァ-ヶーA-Z]{{0,8}}{_ROOMS})\)?"
+    rf"|[ (]?UR[一-鿿々ぁ-んァ-ヶー]{{1,12}} ?\d{{1,4}}(?:-\d{{1,4}})?(?:号室|号|室|階|F)?{_NO_ROOM}\)?"
     rf"|[\s(]?{_FIRST}[一-鿿々ぁ-んァ-ヶー・]{{1,12}}?\s?(?:[A-Za-z]?\d{{0,3}}号?棟)?[A-Za-z]?-?\d{{1,4}}(?:号室|号|室|階|F)?{_NO_ROOM}\)?"
     rf"|[ (]?(?!(?i:tel|fax|mobile|phone|e?-?mail)\b)[A-Zァ-ヶー][A-Za-zァ-ヶー・一-鿿]{{1,16}}(?: [A-Z][A-Za-z]{{1,12}})?\s?[A-Za-z]?-?\d{{2,4}}(?:号室|号|室|階|F)?{_NO_ROOM}\)?"
     rf"|[\s(]?{_ROOM}\)?",
