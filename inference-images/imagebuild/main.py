@@ -92,6 +92,9 @@ def main(arguments: list[str]) -> int:
     except ImageBuildError as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        store.say("interrupted; what is built is kept, the rest begins anew")
+        return 130
     if options.profiles:
         print("---\n".join(text for image in built for text in render_profiles(image.name, image.reference)), end="")
     elif options.json:

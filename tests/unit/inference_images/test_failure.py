@@ -46,6 +46,17 @@ def test_a_program_that_meets_a_full_disk_is_told_with_what_helps() -> None:
         run_program(["sh", "-c", f"echo 'write: {FULL}' >&2; exit 1"], remedy="Is the mirror reachable?")
 
 
+def test_an_interrupted_build_ends_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def build(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(building, "build_image", build)
+    assert main(["agent"]) == 130
+    assert capsys.readouterr().err == "interrupted; what is built is kept, the rest begins anew\n"
+
+
 def test_the_command_line_ends_with_one_line_where_the_cache_is_closed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
