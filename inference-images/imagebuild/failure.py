@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from imagebuild.store import cache_folder, locked
@@ -59,23 +60,31 @@ def run_program(
     environment: Mapping[str, str] | None = None,
     remedy: str = "",
 ) -> str:
-    """Run a program to its end and return what it printed.
+    """Run a program to its end and return what it printed; where we are interrupted, all that it started ends, too.
 
     Raises:
         ImageBuildError: it is missing or failed; the message carries the end of its output and the remedy.
     """
     try:
-        done = subprocess.run(
-            [str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
-        )
+        process = subprocess.Popen(
+            [str(part) for part in command], cwd=cwd, env=environment, text=True, process_group=0,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
     except FileNotFoundError as missing:
         raise ImageBuildError(f"{command[0]} is not installed. {remedy}".rstrip()) from missing
-    if done.returncode != 0:
-        tail = (done.stderr + done.stdout)[-_TAIL_CHARACTERS:].strip()
+    with process:
+        try:
+            printed, complained = process.communicate()
+        except BaseException:
+            with suppress(ProcessLookupError):  # all of it may have ended just now
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode != 0:
+        tail = (complained + printed)[-_TAIL_CHARACTERS:].strip()
         if any(os.strerror(number) in tail for number in _FULL):
             remedy = find_remedy(tail)
-        raise ImageBuildError(f"{command[0]} failed with code {done.returncode}: {tail} {remedy}".rstrip())
-    return done.stdout
+        raise ImageBuildError(f"{command[0]} failed with code {process.returncode}: {tail} {remedy}".rstrip())
+    return printed
 
 
 def ensure_program(program: str, *, package: str) -> None:

@@ -3,6 +3,9 @@
 import errno
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,9 @@ from imagebuild import main as building
 from imagebuild.failure import ImageBuildError, run_program, told_failures
 from imagebuild.main import main
 
+from e2e.cluster.processes import ProcessId, poll
+
+FOLDER = Path(__file__).parents[3] / "inference-images"
 FULL, CLOSED = os.strerror(errno.ENOSPC), os.strerror(errno.EROFS)
 
 
@@ -44,6 +50,20 @@ def test_anything_else_is_not_taken_for_a_full_disk(failure: OSError) -> None:
 def test_a_program_that_meets_a_full_disk_is_told_with_what_helps() -> None:
     with pytest.raises(ImageBuildError, match="Make room, or choose another folder"):
         run_program(["sh", "-c", f"echo 'write: {FULL}' >&2; exit 1"], remedy="Is the mirror reachable?")
+
+
+def test_all_that_a_program_started_ends_with_an_interrupted_build(tmp_path: Path) -> None:
+    (tmp_path / "deep.sh").write_text("sleep 1000 & echo $! > began; mv began told; wait")
+    script = "from imagebuild.failure import run_program; run_program(['sh', 'deep.sh'])"
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER)}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL
+    ) as build:
+        assert poll((tmp_path / "told").exists, seconds=60)
+        sleeper = ProcessId.of(int((tmp_path / "told").read_text()))
+        assert sleeper is not None
+        build.send_signal(signal.SIGINT)
+    assert poll(lambda: not sleeper.is_alive(), seconds=60)
 
 
 def test_an_interrupted_build_ends_with_one_line(
