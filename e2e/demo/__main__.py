@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from e2e.cluster.errors import ClusterError
-from e2e.demo.story import is_there, tear_down, tell
+from e2e.demo.story import BusyError, is_there, tear_down, tell
 
 
 def main() -> int:
@@ -20,7 +20,7 @@ def main() -> int:
         return 130
     except (ClusterError, OSError) as error:  # what is waited for in vain is an OSError, too
         print(f"\nerror: {error}", file=sys.stderr)
-        if is_there():
+        if is_there() and not isinstance(error, BusyError):
             print("  the cluster stays to be looked at; `make demo-down` removes it", file=sys.stderr)
         return 1
 

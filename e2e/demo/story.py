@@ -34,18 +34,22 @@ def options() -> Options:
     return Options(name=NAME, nodes=(closed, cloud), keep=True)
 
 
+class BusyError(ClusterError):
+    """The demo is somebody else's just now."""
+
+
 @contextmanager
 def alone() -> Iterator[None]:
     """Refuse to begin while another process tells the demo: it would lose its cluster in the middle.
 
     Raises:
-        ClusterError: One does.
+        BusyError: One does.
     """
     with (make_run_dir() / f".{NAME}.telling").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ClusterError(
+            raise BusyError(
                 f"another `make demo` is at the cluster {NAME}",
                 remedy="wait for its end, or tell one of your own: SEKISHO_DEMO_NAME=mine make demo",
             ) from None

@@ -24,10 +24,13 @@ def test_a_second_demo_does_not_begin_while_one_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told: list[int] = []
+    (run_dir() / "demo").mkdir(parents=True)
     monkeypatch.setattr(story, "_tell", lambda: told.append(demo.main()) or 0)
     assert demo.main() == 0
     assert told == [1]
-    assert "another `make demo` is at the cluster demo" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "another `make demo` is at the cluster demo" in said
+    assert "make demo-down" not in said
 
 
 @pytest.mark.parametrize("is_left", [True, False])
