@@ -26,7 +26,7 @@ UNUSED_CONTROLLERS = (
     "certificatesigningrequest-approving", "certificatesigningrequest-cleaner", "certificatesigningrequest-signing",
     "cronjob", "device-taint-eviction", "endpoints", "endpointslice-mirroring", "ephemeral-volume",
     "horizontal-pod-autoscaler", "job", "legacy-serviceaccount-token-cleaner", "persistentvolume-attach-detach",
-    "persistentvolume-expander", "replicationcontroller", "resourceclaim", "resourcequota", "ttl", "ttl-after-finished",
+    "persistentvolume-expander", "replicationcontroller", "resourceclaim", "ttl", "ttl-after-finished",
 )  # fmt: skip
 """What nothing that sekisho makes or its users apply in a test needs: a quarter of a controller manager at rest."""
 ENDING_ORDER = ("forward", "kwok", "scheduler", "kcm", "apiserver", "etcd")

@@ -54,7 +54,11 @@ def test_a_program_that_meets_a_full_disk_is_told_with_what_helps() -> None:
 
 def test_all_that_a_program_started_ends_with_an_interrupted_build(tmp_path: Path) -> None:
     (tmp_path / "deep.sh").write_text("sleep 1000 & echo $! > began; mv began told; wait")
-    script = "from imagebuild.failure import run_program; run_program(['sh', 'deep.sh'])"
+    # A shell has what it starts in the background ignore the signal, and that is inherited.
+    script = (
+        "import signal; from imagebuild.failure import run_program\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler); run_program(['sh', 'deep.sh'])"
+    )
     environment = {**os.environ, "PYTHONPATH": str(FOLDER)}
     with subprocess.Popen(
         [sys.executable, "-c", script], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL
@@ -63,6 +67,10 @@ def test_all_that_a_program_started_ends_with_an_interrupted_build(tmp_path: Pat
         sleeper = ProcessId.of(int((tmp_path / "told").read_text()))
         assert sleeper is not None
         build.send_signal(signal.SIGINT)
+        try:
+            build.wait(timeout=60)
+        finally:
+            build.kill()
     assert poll(lambda: not sleeper.is_alive(), seconds=60)
 
 
