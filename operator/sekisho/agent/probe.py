@@ -18,6 +18,7 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -43,6 +44,7 @@ _REFUSED_LOCALLY: Final = frozenset({errno.EPERM, errno.EACCES})
 _DNS_PORT: Final = 53
 
 _Answer = tuple[Outcome, str]
+_Probe = Callable[[str, int, frozenset[str], float], _Answer]
 
 
 def probe_canaries(
@@ -83,11 +85,9 @@ def _attempt(
 ) -> CanaryResult:
     started = time.monotonic()
     nodes = own_node - {canary.host}
+    probes: dict[Protocol, _Probe] = {"tcp": _probe_tcp, "udp": partial(_probe_udp, key=key), "icmp": _probe_icmp}
     try:
-        if protocol == "udp":
-            outcome, detail = _probe_udp(canary.host, canary.port, nodes, seconds, key)
-        else:
-            outcome, detail = _PROBES[protocol](canary.host, canary.port, nodes, seconds)
+        outcome, detail = probes[protocol](canary.host, canary.port, nodes, seconds)
     except OSError as error:
         outcome, detail = "error", f"the attempt failed: {error.strerror or type(error).__name__}"
     elapsed = (time.monotonic() - started) * 1000
@@ -109,7 +109,7 @@ def _probe_tcp(host: str, port: int, own_node: frozenset[str], seconds: float) -
         return _judge_error(sock, code, own_node)
 
 
-def _probe_udp(host: str, port: int, own_node: frozenset[str], seconds: float, key: bytes) -> _Answer:
+def _probe_udp(host: str, port: int, own_node: frozenset[str], seconds: float, *, key: bytes) -> _Answer:
     nonce = os.urandom(CANARY_NONCE_BYTES)
     dns = port == _DNS_PORT
     payload = _dns_question(nonce) if dns else seal_datagram(key, nonce)
@@ -243,9 +243,3 @@ def _open(host: str, kind: int, protocol: int) -> socket.socket:
 def _dns_question(nonce: bytes) -> bytes:
     """Build a question that any DNS server answers, if only with a refusal: the NS records of the root."""
     return nonce[:2] + b"\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + b"\x00\x00\x02\x00\x01"
-
-
-_PROBES: Final[dict[Protocol, Callable[[str, int, frozenset[str], float], _Answer]]] = {
-    "tcp": _probe_tcp,
-    "icmp": _probe_icmp,
-}

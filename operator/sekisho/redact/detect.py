@@ -135,10 +135,11 @@ def _find_boxed(text: str, start: int, end: int) -> Iterable[Span]:
     if text[start - 1 : start].isdigit() or text[end : end + 1].isdigit():
         return ()
     digits = _BOXES.sub("", text[start:end])
-    before = text[max(0, start - REACH) : start].rstrip("|│ ")
-    if read_topic(f"{before} {digits}", len(before) + 1, len(before) + 1 + len(digits)) is None:
+    before = f"{text[max(0, start - REACH) : start].rstrip('|│ ')} "
+    plain, begin = before + digits, len(before)
+    if read_topic(plain, begin, len(plain)) is None:
         return ()
-    found = find_numbers(f"{before} {digits}", len(before) + 1, len(before) + 1 + len(digits))
+    found = find_numbers(plain, begin, len(plain))
     return [Span(start, end, span.category) for span in found]
 
 
