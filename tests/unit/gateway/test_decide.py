@@ -83,13 +83,17 @@ def test_a_service_whose_class_is_not_decided_is_not_ready() -> None:
         decide_class(LAW, read_service(raw), None)
 
 
+def assert_waits(law: Law, raw: dict[str, Any], words: str) -> None:
+    with pytest.raises(SekishoError) as refusal:
+        decide_class(law, read_service(raw), None)
+    assert refusal.value.reason is Reason.MODEL_NOT_READY
+    assert words in refusal.value.message
+
+
 def test_a_label_above_the_decided_class_is_waited_for() -> None:
     raw = build_service(level="internal", compartments=())
     raw["metadata"]["labels"] = {"sekisho.dev/classification": "confidential.gdpr"}
-    with pytest.raises(SekishoError) as refusal:
-        decide_class(LAW, read_service(raw), None)
-    assert refusal.value.reason is Reason.MODEL_NOT_READY
-    assert "its class is being raised from internal to confidential+gdpr" in refusal.value.message
+    assert_waits(LAW, raw, "its class is being raised from internal to confidential+gdpr")
 
 
 def test_what_nobody_labelled_is_waited_for_where_the_policy_says_more_of_it_by_now() -> None:
@@ -99,10 +103,7 @@ def test_what_nobody_labelled_is_waited_for_where_the_policy_says_more_of_it_by_
     assert decide_class(stricter, read_service(raw), None).value.level == "internal"
     raw["status"]["class"]["from"] = [{"source": UNLABELLED_SOURCE, "level": "internal"}]
     assert decide_class(LAW, read_service(raw), None).value.level == "internal"
-    with pytest.raises(SekishoError) as refusal:
-        decide_class(stricter, read_service(raw), None)
-    assert refusal.value.reason is Reason.MODEL_NOT_READY
-    assert "its class is being raised from internal to confidential" in refusal.value.message
+    assert_waits(stricter, raw, "its class is being raised from internal to confidential")
 
 
 def test_floors_that_come_to_more_under_another_policy_are_waited_for() -> None:

@@ -36,6 +36,12 @@ def test_nothing_that_is_rendered_counts_as_added() -> None:
         assert list_additions(render_template(blueprint)["spec"]) == ()
 
 
+def names_in(expression: str, variable: str) -> set[str]:
+    """Return the one list of names that an expression holds a variable's name against."""
+    (listed,) = re.findall(rf"{variable}\.name in (\[.*?\])", expression, re.DOTALL)
+    return set(re.findall(r"'([a-z-]+)'", listed))
+
+
 def test_admission_knows_the_same_names() -> None:
     documents = yaml.safe_load_all((HERE / "pod-author" / "policy.yaml").read_text())
     (policy,) = [
@@ -43,9 +49,9 @@ def test_admission_knows_the_same_names() -> None:
     ]
     (added,) = [v["expression"] for v in policy["spec"]["variables"] if v["name"] == "added"]
     known = {
-        "initContainers": set(re.findall(r"'([a-z-]+)'", re.search(r"c\.name in (\[.*?\])", added, re.DOTALL)[1])),  # type: ignore[index]
+        "initContainers": names_in(added, "c"),
         "containers": set(re.findall(r"c\.name != '([a-z-]+)'", added)),
-        "volumes": set(re.findall(r"'([a-z-]+)'", re.search(r"v\.name in (\[.*?\])", added, re.DOTALL)[1])),  # type: ignore[index]
+        "volumes": names_in(added, "v"),
         "ephemeralContainers": set(),  # none at all: no pod is made with one, and nobody may change a pod
     }
     assert known == {field: set(own) for field, own in OWN_PARTS.items()}
