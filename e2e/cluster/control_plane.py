@@ -28,7 +28,7 @@ UNUSED_CONTROLLERS = (
     "horizontal-pod-autoscaler", "job", "legacy-serviceaccount-token-cleaner", "persistentvolume-attach-detach",
     "persistentvolume-expander", "replicationcontroller", "resourceclaim", "ttl", "ttl-after-finished",
 )  # fmt: skip
-"""What nothing that sekisho makes or its users apply in a test needs: a quarter of a controller manager at rest."""
+"""What nothing that sekisho makes or its users apply in a test needs: two fifths of a controller manager at rest."""
 ENDING_ORDER = ("forward", "kwok", "scheduler", "kcm", "apiserver", "etcd")
 
 
